@@ -1,0 +1,9 @@
+//! The contract of the state backend family.
+
+mod codec;
+mod error;
+mod key;
+
+pub use codec::Codec;
+pub use error::{BoxError, Error, ErrorKind, Result};
+pub use key::{StateKey, StoredKey};
