@@ -1,0 +1,329 @@
+//! `any_backend!`: an enum of backends that is itself a backend.
+
+/// Makes an enum of backends that is itself a [`StateBackend`](crate::StateBackend), chosen when it is opened.
+///
+/// An application lists the backends that it links, those of third parties included. The match is inside each
+/// access, so an operator is compiled once and pays about a nanosecond.
+///
+/// ```ignore
+/// any_backend! {
+///     /// What this job may keep its state in.
+///     pub enum Chosen: ChosenOptions, ChosenView {
+///         /// On the heap.
+///         Memory(backend_memory::MemoryBackend),
+///         /// In an engine of our own.
+///         Ours(our_engine::Backend),
+///     }
+/// }
+/// let backend = Chosen::<String>::open(&ChosenOptions::Memory(options), subtask, &[])?;
+/// ```
+///
+/// Three types come of it: the backend `Chosen<K>`, its options `ChosenOptions<K>` with a variant for each backend
+/// (`From` each backend's options where these differ is left to the caller), and `ChosenView`, the enum of views,
+/// which needs not be named.
+#[macro_export]
+macro_rules! any_backend {
+    (
+        $(#[$meta:meta])*
+        $vis:vis enum $name:ident: $options:ident, $view:ident {
+            $($(#[$variant_meta:meta])* $variant:ident($($backend:tt)+)),+ $(,)?
+        }
+    ) => {
+        $crate::any_backend! {
+            @parsed $(#[$meta])* $vis enum $name: $options, $view {
+                $($(#[$variant_meta])* $variant[$($backend)+<K>]),+
+            }
+        }
+    };
+    (
+        @parsed
+        $(#[$meta:meta])*
+        $vis:vis enum $name:ident: $options:ident, $view:ident {
+            $($(#[$variant_meta:meta])* $variant:ident[$backend:ty]),+
+        }
+    ) => {
+        $(#[$meta])*
+        $vis enum $name<K: $crate::StateKey> {
+            $($(#[$variant_meta])* $variant($backend),)+
+        }
+
+        /// Options of the chosen backend: the variant is the choice.
+        #[derive(Clone, Debug)]
+        $vis enum $options<K: $crate::StateKey> {
+            $($(#[$variant_meta])* $variant(<$backend as $crate::StateBackend>::Options),)+
+        }
+
+        /// View of a state of the chosen backend.
+        $vis enum $view<$($variant),+> {
+            $($(#[$variant_meta])* $variant($variant),)+
+        }
+
+        impl<StateV: $crate::StateValue, $($variant: $crate::ValueState<StateV>),+>
+            $crate::ValueState<StateV> for $view<$($variant),+>
+        {
+            #[inline]
+            fn with<R>(&mut self, f: impl FnOnce(Option<&StateV>) -> R) -> $crate::Result<R> {
+                match self { $(Self::$variant(view) => view.with(f),)+ }
+            }
+            #[inline]
+            fn set(&mut self, value: StateV) -> $crate::Result<()> {
+                match self { $(Self::$variant(view) => view.set(value),)+ }
+            }
+            #[inline]
+            fn try_update<R, E: From<$crate::Error>>(
+                &mut self,
+                f: impl FnOnce(&mut Option<StateV>) -> ::std::result::Result<R, E>,
+            ) -> ::std::result::Result<R, E> {
+                match self { $(Self::$variant(view) => view.try_update(f),)+ }
+            }
+            #[inline]
+            fn clear(&mut self) -> $crate::Result<()> {
+                match self { $(Self::$variant(view) => view.clear(),)+ }
+            }
+        }
+
+        impl<StateT: $crate::StateValue, StateN, $($variant: $crate::ListState<StateT, StateN>),+>
+            $crate::ListState<StateT, StateN> for $view<$($variant),+>
+        {
+            #[inline]
+            fn add(&mut self, element: StateT) -> $crate::Result<()> {
+                match self { $(Self::$variant(view) => view.add(element),)+ }
+            }
+            fn add_all(&mut self, elements: impl IntoIterator<Item = StateT>) -> $crate::Result<()> {
+                match self { $(Self::$variant(view) => view.add_all(elements),)+ }
+            }
+            fn set(&mut self, elements: impl IntoIterator<Item = StateT>) -> $crate::Result<()> {
+                match self { $(Self::$variant(view) => view.set(elements),)+ }
+            }
+            fn iter(
+                &mut self,
+            ) -> $crate::Result<impl Iterator<Item = $crate::Result<::std::borrow::Cow<'_, StateT>>>> {
+                type Elements<'a, T> = dyn Iterator<Item = $crate::Result<::std::borrow::Cow<'a, T>>> + 'a;
+                Ok(match self { $(Self::$variant(view) => {
+                    let elements: ::std::boxed::Box<Elements<'_, StateT>> = ::std::boxed::Box::new(view.iter()?);
+                    elements
+                })+ })
+            }
+            fn merge_from(&mut self, sources: &[StateN]) -> $crate::Result<()> {
+                match self { $(Self::$variant(view) => view.merge_from(sources),)+ }
+            }
+            fn clear(&mut self) -> $crate::Result<()> {
+                match self { $(Self::$variant(view) => view.clear(),)+ }
+            }
+        }
+
+        impl<MK: $crate::StateKey, MV: $crate::StateValue, $($variant: $crate::MapState<MK, MV>),+>
+            $crate::MapState<MK, MV> for $view<$($variant),+>
+        {
+            #[inline]
+            fn with<R>(&mut self, key: &MK, f: impl FnOnce(Option<&MV>) -> R) -> $crate::Result<R> {
+                match self { $(Self::$variant(view) => view.with(key, f),)+ }
+            }
+            #[inline]
+            fn put(&mut self, key: MK, value: MV) -> $crate::Result<()> {
+                match self { $(Self::$variant(view) => view.put(key, value),)+ }
+            }
+            fn put_all(&mut self, entries: impl IntoIterator<Item = (MK, MV)>) -> $crate::Result<()> {
+                match self { $(Self::$variant(view) => view.put_all(entries),)+ }
+            }
+            #[inline]
+            fn remove(&mut self, key: &MK) -> $crate::Result<()> {
+                match self { $(Self::$variant(view) => view.remove(key),)+ }
+            }
+            #[inline]
+            fn try_update<R, E: From<$crate::Error>>(
+                &mut self,
+                key: MK,
+                f: impl FnOnce(&mut Option<MV>) -> ::std::result::Result<R, E>,
+            ) -> ::std::result::Result<R, E> {
+                match self { $(Self::$variant(view) => view.try_update(key, f),)+ }
+            }
+            fn range(
+                &mut self,
+                range: impl ::std::ops::RangeBounds<MK>,
+            ) -> $crate::Result<
+                impl Iterator<
+                    Item = $crate::Result<(::std::borrow::Cow<'_, MK>, ::std::borrow::Cow<'_, MV>)>,
+                >,
+            > {
+                type Entry<'a, MK, MV> = (::std::borrow::Cow<'a, MK>, ::std::borrow::Cow<'a, MV>);
+                type Entries<'a, MK, MV> = dyn Iterator<Item = $crate::Result<Entry<'a, MK, MV>>> + 'a;
+                let range = (range.start_bound().cloned(), range.end_bound().cloned());
+                Ok(match self { $(Self::$variant(view) => {
+                    let entries: ::std::boxed::Box<Entries<'_, MK, MV>> = ::std::boxed::Box::new(view.range(range)?);
+                    entries
+                })+ })
+            }
+            fn clear(&mut self) -> $crate::Result<()> {
+                match self { $(Self::$variant(view) => view.clear(),)+ }
+            }
+        }
+
+        impl<StateT: $crate::StateValue, StateN, $($variant: $crate::ReducingState<StateT, StateN>),+>
+            $crate::ReducingState<StateT, StateN> for $view<$($variant),+>
+        {
+            #[inline]
+            fn with<R>(&mut self, f: impl FnOnce(Option<&StateT>) -> R) -> $crate::Result<R> {
+                match self { $(Self::$variant(view) => view.with(f),)+ }
+            }
+            #[inline]
+            fn add(&mut self, value: StateT) -> $crate::Result<()> {
+                match self { $(Self::$variant(view) => view.add(value),)+ }
+            }
+            fn merge_from(&mut self, sources: &[StateN]) -> $crate::Result<()> {
+                match self { $(Self::$variant(view) => view.merge_from(sources),)+ }
+            }
+            fn clear(&mut self) -> $crate::Result<()> {
+                match self { $(Self::$variant(view) => view.clear(),)+ }
+            }
+        }
+
+        impl<StateA: $crate::Aggregate, StateN, $($variant: $crate::AggregatingState<StateA, StateN>),+>
+            $crate::AggregatingState<StateA, StateN> for $view<$($variant),+>
+        {
+            #[inline]
+            fn add(&mut self, input: StateA::Input) -> $crate::Result<()> {
+                match self { $(Self::$variant(view) => view.add(input),)+ }
+            }
+            #[inline]
+            fn get(&mut self) -> $crate::Result<Option<StateA::Output>> {
+                match self { $(Self::$variant(view) => view.get(),)+ }
+            }
+            fn merge_from(&mut self, sources: &[StateN]) -> $crate::Result<()> {
+                match self { $(Self::$variant(view) => view.merge_from(sources),)+ }
+            }
+            fn clear(&mut self) -> $crate::Result<()> {
+                match self { $(Self::$variant(view) => view.clear(),)+ }
+            }
+        }
+
+        impl<K: $crate::StateKey> $crate::StateBackend for $name<K> {
+            type Key = K;
+            type Options = $options<K>;
+            type Value<'a, StateV: $crate::StateValue, StateN: $crate::StateKey> =
+                $view<$(<$backend as $crate::StateBackend>::Value<'a, StateV, StateN>),+>;
+            type List<'a, StateT: $crate::StateValue, StateN: $crate::StateKey> =
+                $view<$(<$backend as $crate::StateBackend>::List<'a, StateT, StateN>),+>;
+            type Map<'a, MK: $crate::StateKey, MV: $crate::StateValue, StateN: $crate::StateKey> =
+                $view<$(<$backend as $crate::StateBackend>::Map<'a, MK, MV, StateN>),+>;
+            type Reducing<'a, StateT: $crate::StateValue, StateN: $crate::StateKey> =
+                $view<$(<$backend as $crate::StateBackend>::Reducing<'a, StateT, StateN>),+>;
+            type Aggregating<'a, StateA: $crate::Aggregate, StateN: $crate::StateKey> =
+                $view<$(<$backend as $crate::StateBackend>::Aggregating<'a, StateA, StateN>),+>;
+
+            fn open(
+                options: &Self::Options,
+                subtask: $crate::Subtask<K>,
+                restore: &[$crate::KeyedStateHandle],
+            ) -> $crate::Result<Self> {
+                Ok(match options { $(
+                    $options::$variant(options) => Self::$variant(
+                        <$backend as $crate::StateBackend>::open(options, subtask, restore)?
+                    ),
+                )+ })
+            }
+            #[inline]
+            fn subtask(&self) -> &$crate::Subtask<K> {
+                match self { $(Self::$variant(backend) => backend.subtask(),)+ }
+            }
+            $crate::any_backend! { @register $($variant)+ =>
+                register_value<V: StateValue>(ValueDescriptor<V>) -> ValueToken<V>;
+                register_list<T: StateValue>(ListDescriptor<T>) -> ListToken<T>;
+                register_map<MK: StateKey, MV: StateValue>(MapDescriptor<MK, MV>) -> MapToken<MK, MV>;
+                register_reducing<T: StateValue>(ReducingDescriptor<T>) -> ReducingToken<T>;
+                register_aggregating<A: Aggregate>(AggregatingDescriptor<A>) -> AggregatingToken<A>;
+            }
+            $crate::any_backend! { @access $view $($variant)+ =>
+                value<V: StateValue>(ValueToken<V>) -> Value;
+                list<T: StateValue>(ListToken<T>) -> List;
+                map<MK: StateKey, MV: StateValue>(MapToken<MK, MV>) -> Map;
+                reducing<T: StateValue>(ReducingToken<T>) -> Reducing;
+                aggregating<A: Aggregate>(AggregatingToken<A>) -> Aggregating;
+            }
+            fn keys<N: $crate::StateKey>(&mut self, state: &str, namespace: &N) -> $crate::Result<$crate::Keys<'_, K>> {
+                match self { $(Self::$variant(backend) => backend.keys(state, namespace),)+ }
+            }
+            fn keys_and_namespaces<N: $crate::StateKey>(
+                &mut self,
+                state: &str,
+            ) -> $crate::Result<$crate::Keys<'_, (K, N)>> {
+                match self { $(Self::$variant(backend) => backend.keys_and_namespaces(state),)+ }
+            }
+            fn states(&self) -> ::std::vec::Vec<$crate::StateInfo> {
+                match self { $(Self::$variant(backend) => backend.states(),)+ }
+            }
+            fn snapshot(&mut self, request: $crate::SnapshotRequest) -> $crate::Result<$crate::SnapshotTask> {
+                match self { $(Self::$variant(backend) => backend.snapshot(request),)+ }
+            }
+            fn notify_complete(&mut self, checkpoint_id: u64) -> $crate::Result<()> {
+                match self { $(Self::$variant(backend) => backend.notify_complete(checkpoint_id),)+ }
+            }
+            fn notify_aborted(&mut self, checkpoint_id: u64) -> $crate::Result<()> {
+                match self { $(Self::$variant(backend) => backend.notify_aborted(checkpoint_id),)+ }
+            }
+            fn close(&mut self) -> $crate::Result<()> {
+                match self { $(Self::$variant(backend) => backend.close(),)+ }
+            }
+            #[inline]
+            fn prefetch<T: $crate::StateToken>(
+                &self,
+                token: T,
+                key: $crate::KeyContext<'_, K>,
+                namespace: &T::Namespace,
+            ) {
+                match self { $(Self::$variant(backend) => backend.prefetch(token, key, namespace),)+ }
+            }
+            fn get_batch<V: $crate::StateValue, N: $crate::StateKey>(
+                &mut self,
+                token: $crate::ValueToken<V, N>,
+                keys: &[$crate::KeyContext<'_, K>],
+                namespace: &N,
+                f: impl FnMut(usize, Option<&V>),
+            ) -> $crate::Result<()> {
+                match self { $(Self::$variant(backend) => backend.get_batch(token, keys, namespace, f),)+ }
+            }
+            fn update_batch<V: $crate::StateValue, N: $crate::StateKey>(
+                &mut self,
+                token: $crate::ValueToken<V, N>,
+                keys: &[$crate::KeyContext<'_, K>],
+                namespace: &N,
+                f: impl FnMut(usize, &mut Option<V>),
+            ) -> $crate::Result<()> {
+                match self { $(Self::$variant(backend) => backend.update_batch(token, keys, namespace, f),)+ }
+            }
+        }
+    };
+    (@register $($variant:ident)+ => ) => {};
+    (
+        @register $($variant:ident)+ =>
+        $method:ident<$($p:ident: $bound:ident),+>($descriptor:ident<$($d:ident),+>) -> $token:ident<$($t:ident),+>;
+        $($rest:tt)*
+    ) => {
+        fn $method<$($p: $crate::$bound,)+ N: $crate::StateKey>(
+            &mut self,
+            descriptor: $crate::$descriptor<$($d,)+ N>,
+        ) -> $crate::Result<$crate::$token<$($t,)+ N>> {
+            $crate::any_backend! { @match self $($variant)+ => backend.$method(descriptor) }
+        }
+        $crate::any_backend! { @register $($variant)+ => $($rest)* }
+    };
+    (@access $view:ident $($variant:ident)+ => ) => {};
+    (
+        @access $view:ident $($variant:ident)+ =>
+        $method:ident<$($p:ident: $bound:ident),+>($token:ident<$($t:ident),+>) -> $out:ident;
+        $($rest:tt)*
+    ) => {
+        #[inline]
+        fn $method<'a, $($p: $crate::$bound,)+ N: $crate::StateKey>(
+            &'a mut self,
+            token: $crate::$token<$($t,)+ N>,
+            key: $crate::KeyContext<'a, K>,
+            namespace: &'a N,
+        ) -> $crate::Result<Self::$out<'a, $($t,)+ N>> {
+            Ok(match self {
+                $(Self::$variant(backend) => $view::$variant(backend.$method(token, key, namespace)?),)+
+            })
+        }
+        $crate::any_backend! { @access $view $($variant)+ => $($rest)* }
+    };
+}

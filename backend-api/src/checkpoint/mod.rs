@@ -1,0 +1,11 @@
+//! Checkpoints as a whole: their metadata, where they lie, who uses which file.
+
+mod layout;
+mod metadata;
+mod registry;
+mod store;
+
+pub use layout::JobFolder;
+pub use metadata::{Checkpoint, TaskState};
+pub use registry::SharedStateRegistry;
+pub use store::{CheckpointStore, CheckpointStoreOptions};

@@ -1,0 +1,370 @@
+//! Descriptors: what a state is, told once, when it is registered.
+
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::{
+    AggregatingToken, BoxError, Codec, ListToken, MapToken, ReducingToken, Result, StateBackend, StateKey,
+    StateToken, ValueToken, default_codec,
+};
+
+/// Anything that can be kept as state.
+///
+/// Cloning must give an equal value: heap backends clone a value at the first change after a snapshot.
+pub trait StateValue: Clone + Send + Sync + 'static {}
+
+impl<T: Clone + Send + Sync + 'static> StateValue for T {}
+
+/// A descriptor of any kind; lets [`StateBackend::register`] be one method.
+pub trait StateDescriptor {
+    /// What registering gives.
+    type Token: StateToken;
+
+    /// Registers the state.
+    ///
+    /// # Errors
+    /// As [`StateBackend::register`].
+    fn register_in<B: StateBackend>(self, backend: &mut B) -> Result<Self::Token>;
+}
+
+/// A function that folds a value into what is there: `(accumulated, new) -> accumulated`.
+pub type ReduceFunction<T> = dyn Fn(&T, &T) -> Result<T, BoxError> + Send + Sync;
+
+/// An aggregate function, as in Flink's `AggregateFunction`: what is stored is the accumulator.
+///
+/// A method that fails or panics leaves the state as it was: it works on a copy.
+///
+/// ```
+/// use backend_api::{Aggregate, BoxError};
+///
+/// /// The mean of what was added.
+/// struct Mean;
+///
+/// impl Aggregate for Mean {
+///     type Input = u64;
+///     type Accumulator = (u64, u64);
+///     type Output = f64;
+///
+///     fn create(&self) -> (u64, u64) {
+///         (0, 0)
+///     }
+///     fn add(&self, (sum, count): &mut (u64, u64), input: u64) -> Result<(), BoxError> {
+///         *sum = sum.checked_add(input).ok_or("the sum is too large")?;
+///         *count += 1;
+///         Ok(())
+///     }
+///     fn result(&self, (sum, count): &(u64, u64)) -> f64 {
+///         *sum as f64 / *count as f64
+///     }
+///     fn merge(&self, into: &mut (u64, u64), other: &(u64, u64)) -> Result<(), BoxError> {
+///         *into = (into.0 + other.0, into.1 + other.1);
+///         Ok(())
+///     }
+/// }
+/// ```
+pub trait Aggregate: Send + Sync + 'static {
+    /// What is added.
+    type Input;
+    /// What is stored.
+    type Accumulator: StateValue;
+    /// What is read.
+    type Output;
+
+    /// A new accumulator; asked for at the first add of a key and namespace only.
+    fn create(&self) -> Self::Accumulator;
+
+    /// Adds `input`.
+    ///
+    /// # Errors
+    /// Whatever the function cannot do; reaches the caller as
+    /// [`ErrorKind::Function`](crate::ErrorKind::Function).
+    fn add(&self, accumulator: &mut Self::Accumulator, input: Self::Input) -> Result<(), BoxError>;
+
+    /// What `accumulator` stands for.
+    fn result(&self, accumulator: &Self::Accumulator) -> Self::Output;
+
+    /// Adds all that was added to `other`; used when namespaces are merged.
+    ///
+    /// # Errors
+    /// As [`add`](Self::add).
+    fn merge(&self, into: &mut Self::Accumulator, other: &Self::Accumulator) -> Result<(), BoxError>;
+}
+
+/// Describes a value state: one `V` per key and namespace.
+pub struct ValueDescriptor<V, N = ()> {
+    name: String,
+    codec: Arc<dyn Codec<V>>,
+    default: Option<V>,
+    namespace: PhantomData<fn() -> N>,
+}
+
+impl<V: StateValue> ValueDescriptor<V> {
+    /// A state of that name, encoded by the [default codec](default_codec).
+    pub fn new(name: impl Into<String>) -> Self
+    where
+        V: Serialize + DeserializeOwned,
+    {
+        Self::with_codec(name, default_codec())
+    }
+
+    /// A state of that name with a codec of its own.
+    pub fn with_codec(name: impl Into<String>, codec: Arc<dyn Codec<V>>) -> Self {
+        Self { name: name.into(), codec, default: None, namespace: PhantomData }
+    }
+}
+
+impl<V, N> ValueDescriptor<V, N> {
+    /// What a read gives where nothing was written. It belongs to the program and not to the snapshot: after a
+    /// restore the new descriptor's default applies. Reading it creates no entry.
+    pub fn default_value(mut self, default: V) -> Self {
+        self.default = Some(default);
+        self
+    }
+
+    /// The default, if there is one.
+    pub fn default_ref(&self) -> Option<&V> {
+        self.default.as_ref()
+    }
+
+    /// The state's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The codec of the values.
+    pub fn codec(&self) -> &Arc<dyn Codec<V>> {
+        &self.codec
+    }
+
+    /// The same state, kept apart by namespaces of type `M`.
+    pub fn namespaced<M: StateKey>(self) -> ValueDescriptor<V, M> {
+        ValueDescriptor { name: self.name, codec: self.codec, default: self.default, namespace: PhantomData }
+    }
+}
+
+impl<V: StateValue, N: StateKey> StateDescriptor for ValueDescriptor<V, N> {
+    type Token = ValueToken<V, N>;
+
+    fn register_in<B: StateBackend>(self, backend: &mut B) -> Result<Self::Token> {
+        backend.register_value(self)
+    }
+}
+
+/// Describes a list state: a list of `T` per key and namespace, in the order of the adds.
+pub struct ListDescriptor<T, N = ()> {
+    name: String,
+    codec: Arc<dyn Codec<T>>,
+    namespace: PhantomData<fn() -> N>,
+}
+
+impl<T: StateValue> ListDescriptor<T> {
+    /// A state of that name, its elements encoded by the [default codec](default_codec).
+    pub fn new(name: impl Into<String>) -> Self
+    where
+        T: Serialize + DeserializeOwned,
+    {
+        Self::with_codec(name, default_codec())
+    }
+
+    /// A state of that name with a codec of its own for the elements.
+    pub fn with_codec(name: impl Into<String>, codec: Arc<dyn Codec<T>>) -> Self {
+        Self { name: name.into(), codec, namespace: PhantomData }
+    }
+}
+
+impl<T, N> ListDescriptor<T, N> {
+    /// The state's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The codec of the elements.
+    pub fn codec(&self) -> &Arc<dyn Codec<T>> {
+        &self.codec
+    }
+
+    /// The same state, kept apart by namespaces of type `M`.
+    pub fn namespaced<M: StateKey>(self) -> ListDescriptor<T, M> {
+        ListDescriptor { name: self.name, codec: self.codec, namespace: PhantomData }
+    }
+}
+
+impl<T: StateValue, N: StateKey> StateDescriptor for ListDescriptor<T, N> {
+    type Token = ListToken<T, N>;
+
+    fn register_in<B: StateBackend>(self, backend: &mut B) -> Result<Self::Token> {
+        backend.register_list(self)
+    }
+}
+
+/// Describes a map state: an ordered map of `MK` to `MV` per key and namespace.
+pub struct MapDescriptor<MK, MV, N = ()> {
+    name: String,
+    codec: Arc<dyn Codec<MV>>,
+    types: PhantomData<fn() -> (MK, N)>,
+}
+
+impl<MK: StateKey, MV: StateValue> MapDescriptor<MK, MV> {
+    /// A state of that name, its values encoded by the [default codec](default_codec).
+    pub fn new(name: impl Into<String>) -> Self
+    where
+        MV: Serialize + DeserializeOwned,
+    {
+        Self::with_codec(name, default_codec())
+    }
+
+    /// A state of that name with a codec of its own for the values. Map keys are always in the order-keeping
+    /// encoding of [`StateKey`].
+    pub fn with_codec(name: impl Into<String>, codec: Arc<dyn Codec<MV>>) -> Self {
+        Self { name: name.into(), codec, types: PhantomData }
+    }
+}
+
+impl<MK, MV, N> MapDescriptor<MK, MV, N> {
+    /// The state's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The codec of the values.
+    pub fn codec(&self) -> &Arc<dyn Codec<MV>> {
+        &self.codec
+    }
+
+    /// The same state, kept apart by namespaces of type `M`.
+    pub fn namespaced<M: StateKey>(self) -> MapDescriptor<MK, MV, M> {
+        MapDescriptor { name: self.name, codec: self.codec, types: PhantomData }
+    }
+}
+
+impl<MK: StateKey, MV: StateValue, N: StateKey> StateDescriptor for MapDescriptor<MK, MV, N> {
+    type Token = MapToken<MK, MV, N>;
+
+    fn register_in<B: StateBackend>(self, backend: &mut B) -> Result<Self::Token> {
+        backend.register_map(self)
+    }
+}
+
+/// Describes a reducing state: one `T` per key and namespace, into which every added `T` is folded.
+pub struct ReducingDescriptor<T, N = ()> {
+    name: String,
+    codec: Arc<dyn Codec<T>>,
+    reduce: Arc<ReduceFunction<T>>,
+    namespace: PhantomData<fn() -> N>,
+}
+
+impl<T: StateValue> ReducingDescriptor<T> {
+    /// A state of that name, folded by `reduce(accumulated, new)`, encoded by the [default codec](default_codec).
+    ///
+    /// ```
+    /// # use backend_api::ReducingDescriptor;
+    /// let hits = ReducingDescriptor::new("hits", |sum: &u64, new| sum + new);
+    /// ```
+    pub fn new(name: impl Into<String>, reduce: impl Fn(&T, &T) -> T + Send + Sync + 'static) -> Self
+    where
+        T: Serialize + DeserializeOwned,
+    {
+        Self::with_codec(name, move |a, b| Ok(reduce(a, b)), default_codec())
+    }
+
+    /// A state of that name with a codec of its own and a function that may fail: the error reaches the caller
+    /// of `add` as [`ErrorKind::Function`](crate::ErrorKind::Function), and the state stays as it was.
+    pub fn with_codec(
+        name: impl Into<String>,
+        reduce: impl Fn(&T, &T) -> Result<T, BoxError> + Send + Sync + 'static,
+        codec: Arc<dyn Codec<T>>,
+    ) -> Self {
+        Self { name: name.into(), codec, reduce: Arc::new(reduce), namespace: PhantomData }
+    }
+}
+
+impl<T, N> ReducingDescriptor<T, N> {
+    /// The state's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The codec of the values.
+    pub fn codec(&self) -> &Arc<dyn Codec<T>> {
+        &self.codec
+    }
+
+    /// The function.
+    pub fn reduce(&self) -> &Arc<ReduceFunction<T>> {
+        &self.reduce
+    }
+
+    /// The same state, kept apart by namespaces of type `M`.
+    pub fn namespaced<M: StateKey>(self) -> ReducingDescriptor<T, M> {
+        ReducingDescriptor { name: self.name, codec: self.codec, reduce: self.reduce, namespace: PhantomData }
+    }
+}
+
+impl<T: StateValue, N: StateKey> StateDescriptor for ReducingDescriptor<T, N> {
+    type Token = ReducingToken<T, N>;
+
+    fn register_in<B: StateBackend>(self, backend: &mut B) -> Result<Self::Token> {
+        backend.register_reducing(self)
+    }
+}
+
+/// Describes an aggregating state: one accumulator per key and namespace.
+pub struct AggregatingDescriptor<A: Aggregate, N = ()> {
+    name: String,
+    codec: Arc<dyn Codec<A::Accumulator>>,
+    aggregate: Arc<A>,
+    namespace: PhantomData<fn() -> N>,
+}
+
+impl<A: Aggregate> AggregatingDescriptor<A> {
+    /// A state of that name, its accumulators encoded by the [default codec](default_codec).
+    pub fn new(name: impl Into<String>, aggregate: A) -> Self
+    where
+        A::Accumulator: Serialize + DeserializeOwned,
+    {
+        Self::with_codec(name, aggregate, default_codec())
+    }
+
+    /// A state of that name with a codec of its own for the accumulators.
+    pub fn with_codec(name: impl Into<String>, aggregate: A, codec: Arc<dyn Codec<A::Accumulator>>) -> Self {
+        Self { name: name.into(), codec, aggregate: Arc::new(aggregate), namespace: PhantomData }
+    }
+}
+
+impl<A: Aggregate, N> AggregatingDescriptor<A, N> {
+    /// The state's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The codec of the accumulators.
+    pub fn codec(&self) -> &Arc<dyn Codec<A::Accumulator>> {
+        &self.codec
+    }
+
+    /// The function.
+    pub fn aggregate(&self) -> &Arc<A> {
+        &self.aggregate
+    }
+
+    /// The same state, kept apart by namespaces of type `M`.
+    pub fn namespaced<M: StateKey>(self) -> AggregatingDescriptor<A, M> {
+        AggregatingDescriptor {
+            name: self.name,
+            codec: self.codec,
+            aggregate: self.aggregate,
+            namespace: PhantomData,
+        }
+    }
+}
+
+impl<A: Aggregate, N: StateKey> StateDescriptor for AggregatingDescriptor<A, N> {
+    type Token = AggregatingToken<A, N>;
+
+    fn register_in<B: StateBackend>(self, backend: &mut B) -> Result<Self::Token> {
+        backend.register_aggregating(self)
+    }
+}

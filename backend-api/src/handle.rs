@@ -1,0 +1,115 @@
+//! State handles: where the state of one subtask is, small enough to send around.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{KeyGroupRange, Result, Storage, format::StateSource};
+
+/// Where the bytes of one state file are.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum StateData {
+    /// In the handle itself, and so in the checkpoint's metadata.
+    Inline(Vec<u8>),
+    /// In a file of the storage.
+    File {
+        /// Path within the storage.
+        path: String,
+        /// Length in bytes.
+        length: u64,
+    },
+}
+
+impl StateData {
+    /// Length in bytes.
+    pub fn length(&self) -> u64 {
+        match self {
+            Self::Inline(bytes) => bytes.len() as u64,
+            Self::File { length, .. } => *length,
+        }
+    }
+}
+
+/// One file of a snapshot.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StateFile {
+    /// Name that no other file of the job has, whether its bytes are in a file or inline.
+    pub name: String,
+    /// The checkpoint that wrote it.
+    pub created_by: u64,
+    /// Whether later checkpoints may use it too; if not, it goes with its checkpoint.
+    pub shared: bool,
+    /// Where it is.
+    pub data: StateData,
+}
+
+/// The keyed state of one subtask at one checkpoint: what a [`SnapshotTask`](crate::SnapshotTask) gives and
+/// [`StateBackend::open`](crate::StateBackend::open) takes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeyedStateHandle {
+    /// The format family: backends that can read one another's checkpoints have the same.
+    pub format: String,
+    /// The checkpoint.
+    pub checkpoint_id: u64,
+    /// The operator's name.
+    pub operator: String,
+    /// The key groups that a restore takes from it.
+    pub range: KeyGroupRange,
+    /// Number of key groups of the operator.
+    pub max_parallelism: u16,
+    /// Identity of the mapping from keys to groups.
+    pub key_group_mapping: String,
+    /// Schema of the keys.
+    pub key_schema: String,
+    /// The files, in the order in which they apply: the oldest first.
+    pub files: Vec<StateFile>,
+}
+
+impl KeyedStateHandle {
+    /// The same files with only those key groups that lie in `range`; `None` if there are none.
+    pub fn cut(&self, range: KeyGroupRange) -> Option<Self> {
+        let range = self.range.intersection(range)?;
+        Some(Self { range, ..self.clone() })
+    }
+
+    /// Bytes that a restore needs: all files, whoever wrote them.
+    pub fn full_size(&self) -> u64 {
+        self.files.iter().map(|file| file.data.length()).sum()
+    }
+
+    /// Bytes that this checkpoint wrote itself.
+    pub fn delta_size(&self) -> u64 {
+        let own = |file: &&StateFile| file.created_by == self.checkpoint_id;
+        self.files.iter().filter(own).map(|file| file.data.length()).sum()
+    }
+
+    /// Bytes of state that the handle itself carries.
+    pub fn inline_size(&self) -> u64 {
+        let inline = |file: &&StateFile| matches!(file.data, StateData::Inline(_));
+        self.files.iter().filter(inline).map(|file| file.data.length()).sum()
+    }
+
+    /// Deletes the files that this checkpoint wrote, shared ones too: for a handle that never became part of a
+    /// completed checkpoint. Files of earlier checkpoints stay. Safe to call again.
+    ///
+    /// # Errors
+    /// [`Io`](crate::ErrorKind::Io): the first one; the other files are tried all the same.
+    pub fn discard(&self, storage: &dyn Storage) -> Result<()> {
+        let mut result = Ok(());
+        for file in self.files.iter().filter(|file| file.created_by == self.checkpoint_id) {
+            if let StateData::File { path, .. } = &file.data {
+                result = result.and(storage.delete(path));
+            }
+        }
+        result
+    }
+}
+
+impl StateFile {
+    /// Opens the file for reading.
+    ///
+    /// # Errors
+    /// [`NotFound`](crate::ErrorKind::NotFound), [`Io`](crate::ErrorKind::Io);
+    /// [`Unsupported`](crate::ErrorKind::Unsupported) for a file when there is no storage.
+    pub fn open(&self, storage: Option<&dyn Storage>) -> Result<StateSource> {
+        StateSource::open(self, storage)
+    }
+}

@@ -1,0 +1,135 @@
+//! Taking a snapshot: a short synchronous part, then a task that any thread may run.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::{Cancel, Error, ErrorKind, KeyedStateHandle, Result};
+
+/// What is asked of [`StateBackend::snapshot`](crate::StateBackend::snapshot).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SnapshotRequest {
+    checkpoint_id: u64,
+    full: bool,
+}
+
+impl SnapshotRequest {
+    /// A snapshot for checkpoint `checkpoint_id`: incremental if the backend is set up so and has a confirmed
+    /// checkpoint to build on, else full. Ids must increase from one request to the next.
+    pub fn new(checkpoint_id: u64) -> Self {
+        Self { checkpoint_id, full: false }
+    }
+
+    /// The same, but depending on no earlier checkpoint, whatever the backend's options.
+    pub fn full(mut self) -> Self {
+        self.full = true;
+        self
+    }
+
+    /// The checkpoint's id.
+    pub fn checkpoint_id(&self) -> u64 {
+        self.checkpoint_id
+    }
+
+    /// Whether it may depend on no earlier checkpoint.
+    pub fn is_full(&self) -> bool {
+        self.full
+    }
+}
+
+/// How far a running snapshot is; may be read from any thread.
+#[derive(Debug, Default)]
+pub struct Progress {
+    entries: AtomicU64,
+    bytes: AtomicU64,
+}
+
+impl Progress {
+    /// Notes what was written, for backends.
+    pub fn add(&self, entries: u64, bytes: u64) {
+        self.entries.fetch_add(entries, Ordering::Relaxed);
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Entries written so far.
+    pub fn entries(&self) -> u64 {
+        self.entries.load(Ordering::Relaxed)
+    }
+
+    /// Bytes written so far.
+    pub fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed)
+    }
+}
+
+type Work = dyn FnOnce(&Cancel, &Progress) -> Result<Option<KeyedStateHandle>> + Send;
+
+/// The asynchronous part of a snapshot: writes what [`snapshot`](crate::StateBackend::snapshot) froze.
+///
+/// It may be run on any thread while the backend goes on, be cancelled before or while it runs, or be dropped: then
+/// no file was made and all it held is released.
+pub struct SnapshotTask {
+    checkpoint_id: u64,
+    cancel: Cancel,
+    progress: Arc<Progress>,
+    work: Box<Work>,
+}
+
+impl SnapshotTask {
+    /// For authors of backends: a task that does `work`. The backend keeps a clone of `cancel`, so that closing it
+    /// ends the task. `work` must leave no file behind if it fails or finds itself cancelled.
+    pub fn new(
+        checkpoint_id: u64,
+        cancel: Cancel,
+        work: impl FnOnce(&Cancel, &Progress) -> Result<Option<KeyedStateHandle>> + Send + 'static,
+    ) -> Self {
+        Self { checkpoint_id, cancel, progress: Arc::default(), work: Box::new(work) }
+    }
+
+    /// The checkpoint's id.
+    pub fn checkpoint_id(&self) -> u64 {
+        self.checkpoint_id
+    }
+
+    /// What cancels the task, from any thread and at any time.
+    pub fn cancel_token(&self) -> Cancel {
+        self.cancel.clone()
+    }
+
+    /// How far the task is.
+    pub fn progress(&self) -> Arc<Progress> {
+        Arc::clone(&self.progress)
+    }
+
+    /// Writes the snapshot; blocks until it is durable. `None` if the backend has no state registered.
+    ///
+    /// # Errors
+    /// [`Cancelled`](ErrorKind::Cancelled), [`Io`](ErrorKind::Io), [`Size`](ErrorKind::Size),
+    /// [`Codec`](ErrorKind::Codec). No handle exists then and no file is left behind; the backend goes on, and the
+    /// next snapshot has all that this one would have had.
+    pub fn run(self) -> Result<Option<KeyedStateHandle>> {
+        let Self { checkpoint_id, cancel, progress, work } = self;
+        let _span = tracing::info_span!("snapshot", checkpoint_id).entered();
+        cancel.check()?;
+        // A codec is the user's code: its panic ends this task, not the thread that happens to run it.
+        let result = catch_unwind(AssertUnwindSafe(|| work(&cancel, &progress))).unwrap_or_else(|panic| {
+            let text = panic
+                .downcast_ref::<&str>()
+                .map(|text| (*text).to_owned())
+                .or_else(|| panic.downcast_ref::<String>().cloned())
+                .unwrap_or_default();
+            Err(Error::new(ErrorKind::Codec, format!("panic while the snapshot was written: {text}")))
+        });
+        match &result {
+            Ok(_) => tracing::info!(entries = progress.entries(), bytes = progress.bytes(), "snapshot written"),
+            Err(error) => tracing::warn!(%error, "snapshot failed"),
+        }
+        result
+    }
+}
+
+impl std::fmt::Debug for SnapshotTask {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SnapshotTask").field("checkpoint_id", &self.checkpoint_id).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,152 @@
+use std::borrow::Cow;
+use std::marker::PhantomData;
+use std::ops::{Bound, RangeBounds};
+
+use crate::{Error, Result, StateKey, StateValue};
+
+/// An ordered map under one key and namespace, each entry addressed on its own. An empty map and no map are the
+/// same.
+///
+/// Entries come in the order of their keys on every backend: `Ord` and the order of the encoded bytes agree (a law
+/// of [`StateKey`]). Errors are as those of [`ValueState`](crate::ValueState).
+pub trait MapState<MK: StateKey, MV: StateValue> {
+    /// Shows the value of an entry without cloning it where the backend keeps objects.
+    fn with<R>(&mut self, key: &MK, f: impl FnOnce(Option<&MV>) -> R) -> Result<R>;
+
+    /// Puts an entry, replacing one of the same key.
+    fn put(&mut self, key: MK, value: MV) -> Result<()>;
+
+    /// Puts all entries, all or none; no entries create nothing.
+    fn put_all(&mut self, entries: impl IntoIterator<Item = (MK, MV)>) -> Result<()>;
+
+    /// Removes an entry. No error where there is none; with the last entry the map is gone.
+    fn remove(&mut self, key: &MK) -> Result<()>;
+
+    /// Reads, changes and writes one entry in one access; see [`ValueState::try_update`](crate::ValueState::try_update).
+    ///
+    /// # Errors
+    /// Those of `f`, and those of the trait turned into `E`.
+    fn try_update<R, E: From<Error>>(
+        &mut self,
+        key: MK,
+        f: impl FnOnce(&mut Option<MV>) -> Result<R, E>,
+    ) -> Result<R, E>;
+
+    /// The entries whose keys lie in `range`, in order, one by one.
+    fn range(
+        &mut self,
+        range: impl RangeBounds<MK>,
+    ) -> Result<impl Iterator<Item = Result<(Cow<'_, MK>, Cow<'_, MV>)>>>;
+
+    /// Removes all entries.
+    fn clear(&mut self) -> Result<()>;
+
+    /// The value of an entry, cloned.
+    fn get(&mut self, key: &MK) -> Result<Option<MV>> {
+        self.with(key, |value| value.cloned())
+    }
+
+    /// Whether there is an entry.
+    fn contains(&mut self, key: &MK) -> Result<bool> {
+        self.with(key, |value| value.is_some())
+    }
+
+    /// [`try_update`](Self::try_update) with a function that cannot fail.
+    fn update<R>(&mut self, key: MK, f: impl FnOnce(&mut Option<MV>) -> R) -> Result<R> {
+        self.try_update(key, |value| Ok(f(value)))
+    }
+
+    /// All entries, in order, one by one.
+    fn iter(&mut self) -> Result<impl Iterator<Item = Result<(Cow<'_, MK>, Cow<'_, MV>)>>> {
+        self.range(..)
+    }
+
+    /// The keys of all entries, in order.
+    fn keys(&mut self) -> Result<impl Iterator<Item = Result<Cow<'_, MK>>>> {
+        Ok(self.range(..)?.map(|entry| entry.map(|(key, _)| key)))
+    }
+
+    /// The values of all entries, in the order of their keys.
+    fn values(&mut self) -> Result<impl Iterator<Item = Result<Cow<'_, MV>>>> {
+        Ok(self.range(..)?.map(|entry| entry.map(|(_, value)| value)))
+    }
+
+    /// Whether there are no entries.
+    fn is_empty(&mut self) -> Result<bool> {
+        Ok(self.range(..)?.next().transpose()?.is_none())
+    }
+
+    /// A cursor that stands before the first entry, through which entries are replaced and removed on the way.
+    fn cursor(&mut self) -> MapCursor<'_, Self, MK, MV>
+    where
+        Self: Sized,
+    {
+        MapCursor { map: self, at: Bound::Unbounded, types: PhantomData }
+    }
+}
+
+/// Walks over a map in order and changes it on the way; see [`MapState::cursor`].
+///
+/// It remembers a key and no position, so what it changes shows at once and the rest is visited exactly once.
+pub struct MapCursor<'m, S, MK, MV> {
+    map: &'m mut S,
+    /// Where the next step starts: after the key of the last one.
+    at: Bound<MK>,
+    types: PhantomData<fn() -> MV>,
+}
+
+impl<S: MapState<MK, MV>, MK: StateKey, MV: StateValue> MapCursor<'_, S, MK, MV> {
+    /// Steps to the next entry; `None` past the last one.
+    ///
+    /// # Errors
+    /// As those of [`MapState::range`].
+    #[expect(clippy::should_implement_trait, reason = "an entry borrows the cursor, which Iterator cannot say")]
+    pub fn next(&mut self) -> Result<Option<MapEntry<'_, S, MK, MV>>> {
+        let found = match self.map.range((self.at.clone(), Bound::Unbounded))?.next().transpose()? {
+            Some((key, value)) => (key.into_owned(), value.into_owned()),
+            None => return Ok(None),
+        };
+        self.at = Bound::Excluded(found.0.clone());
+        Ok(Some(MapEntry { map: self.map, key: found.0, value: found.1 }))
+    }
+}
+
+/// The entry at which a [`MapCursor`] stands.
+///
+/// Removing consumes it, so removing twice, or replacing the value of a removed entry, does not compile (in Flink
+/// both are an `IllegalStateException`).
+pub struct MapEntry<'c, S, MK, MV> {
+    map: &'c mut S,
+    key: MK,
+    value: MV,
+}
+
+impl<S: MapState<MK, MV>, MK: StateKey, MV: StateValue> MapEntry<'_, S, MK, MV> {
+    /// The entry's key.
+    pub fn key(&self) -> &MK {
+        &self.key
+    }
+
+    /// The entry's value.
+    pub fn value(&self) -> &MV {
+        &self.value
+    }
+
+    /// Replaces the value, in the state at once.
+    ///
+    /// # Errors
+    /// As those of [`MapState::put`].
+    pub fn set(&mut self, value: MV) -> Result<()> {
+        self.map.put(self.key.clone(), value.clone())?;
+        self.value = value;
+        Ok(())
+    }
+
+    /// Removes the entry, from the state at once.
+    ///
+    /// # Errors
+    /// As those of [`MapState::remove`].
+    pub fn remove(self) -> Result<()> {
+        self.map.remove(&self.key)
+    }
+}

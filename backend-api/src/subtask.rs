@@ -1,0 +1,141 @@
+//! Which part of the state one backend holds.
+
+use crate::{Error, ErrorKind, KeyContext, KeyGroupRange, KeySpace, Result, StateKey};
+
+/// One parallel instance of an operator: its name, its number, and the key groups that are its own.
+///
+/// ```
+/// use backend_api::{KeySpace, Subtask};
+///
+/// // The second of three subtasks of an operator whose keys fall into 10 groups.
+/// let subtask = Subtask::new("counts", KeySpace::<String>::new(10)?, 3, 1)?;
+/// assert_eq!(subtask.range().to_string(), "4-6");
+/// # Ok::<(), backend_api::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Subtask<K> {
+    operator: String,
+    index: u16,
+    parallelism: u16,
+    range: KeyGroupRange,
+    key_space: KeySpace<K>,
+    hash_seed: u64,
+}
+
+impl<K: StateKey> Subtask<K> {
+    /// Subtask number `index` (from 0) of `parallelism`, with the key groups that Flink's arithmetic gives it.
+    ///
+    /// # Errors
+    /// [`InvalidArgument`](ErrorKind::InvalidArgument) for an operator name that is empty or holds other characters
+    /// than ASCII letters, digits, `-`, `_` and `.` (it becomes part of file names), and for a parallelism of 0 or
+    /// above the max parallelism, or an index out of range.
+    pub fn new(
+        operator: impl Into<String>,
+        key_space: KeySpace<K>,
+        parallelism: u16,
+        index: u16,
+    ) -> Result<Self> {
+        let range = KeyGroupRange::of_subtask(key_space.max_parallelism(), parallelism, index)?;
+        let operator = operator.into();
+        let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+        if operator.is_empty() || operator.starts_with('.') || !operator.chars().all(allowed) {
+            return Err(Error::new(
+                ErrorKind::InvalidArgument,
+                format!("operator name {operator:?} is not made of ASCII letters, digits, '-', '_' and '.'"),
+            ));
+        }
+        Ok(Self { operator, index, parallelism, range, key_space, hash_seed: 0 })
+    }
+
+    /// The only subtask of an operator: all key groups.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn single(operator: impl Into<String>, key_space: KeySpace<K>) -> Result<Self> {
+        Self::new(operator, key_space, 1, 0)
+    }
+
+    /// Sets the seed of the hash tables. Where keys come from people who may wish harm, take a random number here,
+    /// so that nobody can choose keys that fall on one spot. It changes no format and no key group.
+    pub fn with_hash_seed(mut self, seed: u64) -> Self {
+        self.hash_seed = seed;
+        self
+    }
+
+    /// The operator's name.
+    pub fn operator(&self) -> &str {
+        &self.operator
+    }
+
+    /// The subtask's number, from 0.
+    pub fn index(&self) -> u16 {
+        self.index
+    }
+
+    /// Number of subtasks of the operator.
+    pub fn parallelism(&self) -> u16 {
+        self.parallelism
+    }
+
+    /// The key groups that are this subtask's own.
+    pub fn range(&self) -> KeyGroupRange {
+        self.range
+    }
+
+    /// How keys fall into groups.
+    pub fn key_space(&self) -> &KeySpace<K> {
+        &self.key_space
+    }
+
+    /// The seed of the hash tables.
+    pub fn hash_seed(&self) -> u64 {
+        self.hash_seed
+    }
+
+    /// Hashes `key` once and finds its group.
+    ///
+    /// # Errors
+    /// [`KeyOutOfRange`](ErrorKind::KeyOutOfRange) if the group is another subtask's.
+    #[inline]
+    pub fn key<'k>(&self, key: &'k K) -> Result<KeyContext<'k, K>> {
+        let context = self.key_space.key(key)?;
+        self.check(&context)?;
+        Ok(context)
+    }
+
+    /// The index of the key's group among the groups of this subtask, for backends.
+    ///
+    /// # Errors
+    /// [`KeyOutOfRange`](ErrorKind::KeyOutOfRange) if the group is another subtask's, and
+    /// [`IllegalState`](ErrorKind::IllegalState) if the context was made for another max parallelism.
+    #[inline]
+    pub fn check(&self, key: &KeyContext<'_, K>) -> Result<usize> {
+        if key.max_parallelism() != self.key_space.max_parallelism() || !self.range.contains(key.group()) {
+            return Err(self.refuse(key));
+        }
+        Ok(usize::from(key.group() - self.range.start()))
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn refuse(&self, key: &KeyContext<'_, K>) -> Error {
+        let (theirs, ours) = (key.max_parallelism(), self.key_space.max_parallelism());
+        if theirs != ours {
+            return Error::new(
+                ErrorKind::IllegalState,
+                format!("the key was hashed for max parallelism {theirs}, this backend has {ours}"),
+            );
+        }
+        Error::new(
+            ErrorKind::KeyOutOfRange,
+            format!(
+                "key group {} is not in the range {} of subtask {} of {:?}; is the record routed by the same key?",
+                key.group(),
+                self.range,
+                self.index,
+                self.operator
+            ),
+        )
+        .in_group(key.group())
+    }
+}
