@@ -6,4 +6,4 @@ mod key;
 
 pub use codec::Codec;
 pub use error::{BoxError, Error, ErrorKind, Result};
-pub use key::{StateKey, StoredKey};
+pub use key::{EncodedKey, KeyBuffer, StateKey, StoredKey, check_ordered, decode_ordered, encode_ordered};
