@@ -7,7 +7,7 @@ mod key;
 mod key_group;
 mod key_space;
 
-pub use codec::Codec;
+pub use codec::{Codec, Plain, PlainCodec, SerdeCodec, default_codec};
 pub use error::{BoxError, Error, ErrorKind, Result};
 pub use flink::{FlinkMapping, JavaHash, flink_group};
 pub use key::{EncodedKey, KeyBuffer, StateKey, StoredKey, check_ordered, decode_ordered, encode_ordered};

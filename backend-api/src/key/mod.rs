@@ -6,8 +6,6 @@ mod compound;
 mod ordered;
 mod scalar;
 mod stored;
-#[cfg(test)]
-mod tests;
 
 pub use buffer::KeyBuffer;
 pub use ordered::{check_ordered, decode_ordered, encode_ordered};
