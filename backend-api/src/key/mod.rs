@@ -1,0 +1,132 @@
+//! Keys, namespaces and the keys of maps: types with an order-keeping encoding.
+
+mod buffer;
+mod bytes;
+mod compound;
+mod ordered;
+mod scalar;
+mod stored;
+
+pub use buffer::KeyBuffer;
+pub use ordered::{check_ordered, decode_ordered, encode_ordered};
+pub use stored::{EncodedKey, StoredKey};
+
+use xxhash_rust::xxh3::xxh3_64;
+
+use crate::{Error, ErrorKind, Result};
+use buffer::InlineBuffer;
+
+/// A type that can be a key, a namespace or the key of a map state.
+///
+/// - The **key** of a record decides to which subtask the record goes and which of the states it sees.
+/// - A **namespace** parts the state of one key further: a window, say. `()` where there is nothing to part.
+/// - A **map key** names one entry of a map state, which lists its entries in the order of these keys.
+///
+/// Implemented for the integers of fixed width, `bool`, `char`, `()`, `[u8; N]`, strings (`String`, `Box<str>`,
+/// `Arc<str>`), byte strings (`Vec<u8>`, `Box<[u8]>`, `Arc<[u8]>`), and `Option` and tuples of two to four of
+/// them. A type of one's own becomes a key by [`serde_key!`](crate::serde_key). `usize` and `isize` are left
+/// out because their width differs between machines, floats because they have no `Ord`.
+///
+/// # Contract
+///
+/// Checkpoints are written and maps are sorted by the encoding, so an implementation must keep these laws for
+/// all `a` and `b`:
+///
+/// - `decode` inverts `encode`;
+/// - `a.cmp(&b)` is the order of the bytes of `a` and `b` (as by `memcmp`), so equal by `Ord` is equal in bytes;
+/// - no encoding is a proper prefix of another, so that encodings can be put one after the other and a prefix
+///   of such a row is exact;
+/// - bytes, [`schema`](Self::schema) and [`stable_hash`](Self::stable_hash) never change: they are in files.
+///
+/// The **last position** of a row needs no terminator. [`encode_last`](Self::encode_last) leaves it out (for
+/// strings and byte strings; of an `Option` or tuple, for the part that comes last); it keeps the first two
+/// laws, not the third.
+///
+/// ```
+/// use backend_api::StateKey;
+///
+/// let mut row = Vec::new();
+/// (-1_i16, "page".to_owned()).encode(&mut row);
+/// assert_eq!(row, *b"\x7f\xffpage\x00\x01");
+/// assert_eq!(<(i16, String)>::decode(&mut &row[..])?, (-1, "page".to_owned()));
+/// assert_eq!(<(i16, String)>::schema(), "(i16,string)");
+/// # Ok::<(), backend_api::Error>(())
+/// ```
+pub trait StateKey: Clone + Ord + Send + Sync + 'static {
+    /// The form in which a heap table keeps the key; [`EncodedKey`] for a type of one's own.
+    type Stored: StoredKey<Self>;
+
+    /// The identity of the type and its encoding, such as `u64`, `string` or `(u32,string)`. It is written into
+    /// snapshots, so that restoring one with another key type is found out. Types with the same encoding
+    /// (`String` and `Arc<str>`) have the same schema.
+    fn schema() -> String;
+
+    /// Appends the order-keeping, self-delimiting encoding.
+    fn encode<B: KeyBuffer>(&self, out: &mut B);
+
+    /// Takes one key off the front of `input`, and what it allocates is no larger than that.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Corrupt`] if no encoding starts there; `input` is then anywhere.
+    fn decode(input: &mut &[u8]) -> Result<Self>;
+
+    /// Whether this value can be encoded, which is to be asked before a value from outside is first used.
+    /// The types of this crate always can; of a type of one's own, the `Serialize` may refuse.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Codec`] with the reason.
+    #[inline]
+    fn check(&self) -> Result<()> {
+        Ok(())
+    }
+
+    /// Appends the encoding for the last position of a row.
+    #[inline]
+    fn encode_last<B: KeyBuffer>(&self, out: &mut B) {
+        self.encode(out);
+    }
+
+    /// The key of which [`encode_last`](Self::encode_last) made exactly these bytes.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Corrupt`] if it made no such bytes.
+    #[inline]
+    fn decode_last(mut input: &[u8]) -> Result<Self> {
+        let key = Self::decode(&mut input)?;
+        if input.is_empty() { Ok(key) } else { Err(corrupt("bytes left over after a key")) }
+    }
+
+    /// Calls `read` with the encoding for the last position, without an allocation for a short key.
+    #[inline]
+    fn with_encoded<R>(&self, read: impl FnOnce(&[u8]) -> R) -> R {
+        let mut buffer = InlineBuffer::new();
+        self.encode_last(&mut buffer);
+        read(buffer.as_slice())
+    }
+
+    /// 64-bit hash, the same in every process and version: XXH3-64 with seed 0 of the encoding for the last
+    /// position. The hash of `()` is 0.
+    ///
+    /// It is not seeded, so whoever chooses the keys can make them collide: a hash table over it must mix in a
+    /// seed of its own.
+    #[inline]
+    fn stable_hash(&self) -> u64 {
+        self.with_encoded(xxh3_64)
+    }
+}
+
+#[cold]
+fn corrupt(message: &'static str) -> Error {
+    Error::new(ErrorKind::Corrupt, message)
+}
+
+/// Takes `N` bytes off the front of `input`.
+#[inline]
+fn take<const N: usize>(input: &mut &[u8]) -> Result<[u8; N]> {
+    let (bytes, rest) = input.split_first_chunk().ok_or_else(|| corrupt("a key ends too early"))?;
+    *input = rest;
+    Ok(*bytes)
+}

@@ -1,0 +1,132 @@
+//! An order-keeping format for serde, by which user types become keys.
+//!
+//! | of serde | bytes |
+//! | --- | --- |
+//! | integers | fixed width, big endian, sign bit flipped |
+//! | floats | as integers of that width: the bits inverted if negative, else the sign bit flipped (`total_cmp`) |
+//! | bool, char | 1 byte, 4 bytes big endian |
+//! | strings, bytes | 00 escaped as 00 FF, ended by 00 01 |
+//! | option | 00, or 01 and the value |
+//! | sequences, maps | 01 before each element or entry, 00 at the end |
+//! | variants | the index in 1 byte, from 255 on FF and 4 bytes big endian; then the content |
+//! | structs, tuples, newtypes | the fields one after the other |
+
+mod de;
+mod ser;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::KeyBuffer;
+use crate::{Error, ErrorKind, Result};
+
+/// How deep sequences, maps, options and variants may be nested: hostile bytes must not exhaust the stack.
+const DEPTH_MAX: u8 = 128;
+
+/// Variants below it take one byte.
+const WIDE_VARIANT: u8 = 255;
+
+/// Makes types that serde can write and read into [`StateKey`](crate::StateKey)s.
+///
+/// Each needs `Serialize + DeserializeOwned + Clone + Ord + Send + Sync + 'static`. The name, by default the one
+/// that is written here, becomes the [schema](crate::StateKey::schema): it is in snapshots and must not change
+/// afterwards, and no more may the fields or variants of the type or their order.
+///
+/// **The order of the bytes is that of a derived `Ord`.** It is not for a type with an `Ord` of another kind
+/// (`std::cmp::Reverse`, `PathBuf`, fields that are left out or renamed in order, explicit discriminants that
+/// do not ascend): such a type has to implement `StateKey` itself, or maps are sorted one way here and another
+/// there. The format does not describe itself, so serde's `untagged`, `tag = ".."`, `flatten` and
+/// `skip_serializing_if` do not work in keys.
+///
+/// ```
+/// use backend_api::{StateKey, serde_key};
+/// use serde::{Deserialize, Serialize};
+///
+/// #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+/// enum Customer {
+///     Guest { session: i64 },
+///     Registered(String),
+/// }
+/// serde_key!(Customer = "shop.customer");
+///
+/// let mut bytes = Vec::new();
+/// Customer::Registered("ada".to_owned()).encode(&mut bytes);
+/// assert_eq!(bytes, *b"\x01ada\x00\x01");
+/// assert_eq!(Customer::decode(&mut &bytes[..])?, Customer::Registered("ada".to_owned()));
+/// assert_eq!(Customer::schema(), "shop.customer");
+/// # Ok::<(), backend_api::Error>(())
+/// ```
+#[macro_export]
+macro_rules! serde_key {
+    ($type:ty) => {
+        $crate::serde_key!($type = ::core::stringify!($type));
+    };
+    ($type:ty = $name:expr) => {
+        impl $crate::StateKey for $type {
+            type Stored = $crate::EncodedKey;
+
+            fn schema() -> ::std::string::String {
+                ::std::string::String::from($name)
+            }
+
+            fn encode<B: $crate::KeyBuffer>(&self, out: &mut B) {
+                // A value that cannot be encoded was refused by `check`, before it came to this.
+                let _ = $crate::encode_ordered(self, out);
+            }
+
+            fn decode(input: &mut &[u8]) -> $crate::Result<Self> {
+                $crate::decode_ordered(input)
+            }
+
+            fn check(&self) -> $crate::Result<()> {
+                $crate::check_ordered(self)
+            }
+        }
+    };
+}
+
+/// Appends `value` in the order-keeping format of [`serde_key!`](crate::serde_key), for a
+/// [`StateKey`](crate::StateKey) written by hand (of a generic type, say).
+///
+/// # Errors
+///
+/// [`ErrorKind::Codec`] if its `Serialize` fails or it is nested deeper than 128 levels of sequences, maps,
+/// options and variants; a part of the bytes is then in `out`.
+pub fn encode_ordered<T: Serialize + ?Sized, B: KeyBuffer>(value: &T, out: &mut B) -> Result<()> {
+    value.serialize(&mut ser::Serializer::new(out))
+}
+
+/// Takes a value that [`encode_ordered`] wrote off the front of `input`.
+///
+/// # Errors
+///
+/// [`ErrorKind::Corrupt`] if there is none; [`ErrorKind::Unsupported`] if the type asks the bytes what they are,
+/// as serde's untagged enums do.
+pub fn decode_ordered<T: DeserializeOwned>(input: &mut &[u8]) -> Result<T> {
+    T::deserialize(&mut de::Deserializer::new(input))
+}
+
+/// Whether [`encode_ordered`] can encode `value`.
+///
+/// # Errors
+///
+/// Those of [`encode_ordered`].
+pub fn check_ordered<T: Serialize + ?Sized>(value: &T) -> Result<()> {
+    struct Nowhere;
+    impl KeyBuffer for Nowhere {
+        fn extend_from_slice(&mut self, _bytes: &[u8]) {}
+    }
+    encode_ordered(value, &mut Nowhere)
+}
+
+impl serde::ser::Error for Error {
+    fn custom<M: std::fmt::Display>(message: M) -> Self {
+        Self::new(ErrorKind::Codec, message.to_string())
+    }
+}
+
+impl serde::de::Error for Error {
+    fn custom<M: std::fmt::Display>(message: M) -> Self {
+        Self::new(ErrorKind::Corrupt, message.to_string())
+    }
+}

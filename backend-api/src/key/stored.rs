@@ -1,0 +1,113 @@
+//! The forms in which heap tables keep keys.
+
+use std::fmt;
+
+use compact_bytes::CompactBytes;
+
+use super::StateKey;
+use crate::Result;
+
+// compact_bytes tells its two forms apart by the topmost bit of a capacity, looked for in the last byte.
+const _: () = assert!(cfg!(target_endian = "little"), "the inline keys need a little-endian machine");
+
+/// Keeps [`StoredKey`](super::StoredKey) to the types of this crate.
+pub(super) mod sealed {
+    pub trait Sealed {}
+}
+
+/// The form in which a heap table keeps a key `K`: the key itself if it is plain data, an [`EncodedKey`] if not.
+///
+/// The trait is sealed, and **the soundness of heap tables rests on it**: they copy slots byte by byte, and let
+/// two copies of one key be read, by different threads too, until one of them is forgotten or cloned. This is
+/// sound because no form has interior mutability, a pointer into itself, or a pointer that claims to be the
+/// only one (such as `Box`). A new form must keep that.
+pub trait StoredKey<K>: sealed::Sealed + Clone + Send + Sync + 'static {
+    /// Makes the stored form.
+    fn store(key: &K) -> Self;
+
+    /// Whether this is the stored form of `key`.
+    fn matches(&self, key: &K) -> bool;
+
+    /// The key.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`StateKey::decode`], which come up only if its law is broken: the form was made of a key.
+    fn load(&self) -> Result<K>;
+
+    /// Bytes that it owns outside of itself.
+    fn heap_size(&self) -> usize;
+}
+
+/// The encoding of a key for the last position (see [`StateKey::encode_last`]), of which up to 23 bytes are
+/// inline: the bytes themselves for strings and byte strings.
+#[derive(Clone, PartialEq, Eq)]
+pub struct EncodedKey(CompactBytes);
+
+impl EncodedKey {
+    /// The encoding.
+    #[inline]
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for EncodedKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "EncodedKey({})", self.0.escape_ascii())
+    }
+}
+
+impl sealed::Sealed for EncodedKey {}
+
+impl<K: StateKey> StoredKey<K> for EncodedKey {
+    #[inline]
+    fn store(key: &K) -> Self {
+        Self(key.with_encoded(CompactBytes::new))
+    }
+
+    #[inline]
+    fn matches(&self, key: &K) -> bool {
+        key.with_encoded(|bytes| *bytes == *self.0)
+    }
+
+    #[inline]
+    fn load(&self) -> Result<K> {
+        K::decode_last(&self.0)
+    }
+
+    #[inline]
+    fn heap_size(&self) -> usize {
+        if self.0.spilled() { self.0.capacity() } else { 0 }
+    }
+}
+
+/// For plain data, which is its own stored form.
+macro_rules! stored_as_itself {
+    ($({const $n:ident: usize})? $type:ty) => {
+        impl $(<const $n: usize>)? $crate::key::stored::sealed::Sealed for $type {}
+
+        impl $(<const $n: usize>)? StoredKey<$type> for $type {
+            #[inline]
+            fn store(key: &$type) -> Self {
+                *key
+            }
+
+            #[inline]
+            fn matches(&self, key: &$type) -> bool {
+                self == key
+            }
+
+            #[inline]
+            fn load(&self) -> Result<$type> {
+                Ok(*self)
+            }
+
+            #[inline]
+            fn heap_size(&self) -> usize {
+                0
+            }
+        }
+    };
+}
+pub(super) use stored_as_itself;

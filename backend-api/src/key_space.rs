@@ -1,0 +1,188 @@
+//! From a key to its hash and key group, once per record.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::flink::{FlinkMapping, JavaHash};
+use crate::key_group::check_max_parallelism;
+use crate::{Error, ErrorKind, Result, StateKey, subtask_of_group};
+
+/// The identity of the native mapping.
+const NATIVE_MAPPING: &str = "xxh3-64-high32";
+
+/// A rule that gives each key a key group, for a job whose records are routed by somebody else's rule.
+///
+/// # Contract
+///
+/// The same key has the same group in every process and version, since the group decides where its state is.
+/// A change of the rule needs another [`id`](Self::id).
+pub trait KeyGroupMapping<K>: Send + Sync {
+    /// The identity of the rule; it is written into snapshots and compared when one is restored.
+    fn id(&self) -> &str;
+
+    /// The group of `key`, less than `max_parallelism`; `hash` is its [stable hash](StateKey::stable_hash).
+    fn key_group(&self, key: &K, hash: u64, max_parallelism: u16) -> u16;
+}
+
+/// The keys of a job: how many key groups there are, and to which of them a key belongs.
+///
+/// It is the same for all subtasks of an operator, and for whoever routes records to them. The native mapping is
+/// the high 32 bits of the key's [stable hash](StateKey::stable_hash), modulo max parallelism; the low 32 bits
+/// are left to hash tables, which would fill badly with bits that are the same for a whole key group.
+///
+/// ```
+/// use backend_api::KeySpace;
+///
+/// let keys = KeySpace::<String>::new(128)?;
+/// let page = "/index.html".to_owned();
+/// let context = keys.key(&page)?;
+/// assert_eq!((context.key(), context.group()), (&page, 43));
+/// assert_eq!(keys.subtask(4, &page)?, 1);
+/// # Ok::<(), backend_api::Error>(())
+/// ```
+pub struct KeySpace<K> {
+    max_parallelism: u16,
+    /// `None` for the native mapping.
+    mapping: Option<Arc<dyn KeyGroupMapping<K>>>,
+}
+
+impl<K: StateKey> KeySpace<K> {
+    /// With the native mapping.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::InvalidArgument`] if `max_parallelism` is not in 1 to 32768.
+    pub fn new(max_parallelism: u16) -> Result<Self> {
+        check_max_parallelism(max_parallelism)?;
+        Ok(Self { max_parallelism, mapping: None })
+    }
+
+    /// With Flink's mapping.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::InvalidArgument`] if `max_parallelism` is not in 1 to 32768.
+    pub fn flink(max_parallelism: u16) -> Result<Self>
+    where
+        K: JavaHash,
+    {
+        Self::with_mapping(max_parallelism, Arc::new(FlinkMapping))
+    }
+
+    /// With a mapping of one's own.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::InvalidArgument`] if `max_parallelism` is not in 1 to 32768.
+    pub fn with_mapping(max_parallelism: u16, mapping: Arc<dyn KeyGroupMapping<K>>) -> Result<Self> {
+        check_max_parallelism(max_parallelism)?;
+        Ok(Self { max_parallelism, mapping: Some(mapping) })
+    }
+
+    /// Hashes `key` and finds its group. Whether the group is one of a backend's is the backend's to check.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Codec`] if the key cannot be encoded ([`StateKey::check`]), and
+    /// [`ErrorKind::IllegalState`] if a mapping of one's own answers with a group that does not exist.
+    #[inline]
+    pub fn key<'k>(&self, key: &'k K) -> Result<KeyContext<'k, K>> {
+        key.check()?;
+        let hash = key.stable_hash();
+        let group = match &self.mapping {
+            None => ((hash >> 32) as u32 % u32::from(self.max_parallelism)) as u16,
+            Some(mapping) => self.mapped(&**mapping, key, hash)?,
+        };
+        Ok(KeyContext { key, hash, group, max_parallelism: self.max_parallelism })
+    }
+
+    #[inline(never)]
+    fn mapped(&self, mapping: &dyn KeyGroupMapping<K>, key: &K, hash: u64) -> Result<u16> {
+        let group = mapping.key_group(key, hash, self.max_parallelism);
+        if group < self.max_parallelism {
+            return Ok(group);
+        }
+        let message =
+            format!("the mapping {:?} gave key group {group} of {}", mapping.id(), self.max_parallelism);
+        Err(Error::new(ErrorKind::IllegalState, message).in_group(group))
+    }
+
+    /// The one of `parallelism` subtasks to which a record with this key goes.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::InvalidArgument`] if `parallelism` is 0 or above max parallelism; those of [`key`](Self::key).
+    pub fn subtask(&self, parallelism: u16, key: &K) -> Result<u16> {
+        subtask_of_group(self.max_parallelism, parallelism, self.key(key)?.group)
+    }
+
+    /// The number of key groups.
+    #[inline]
+    pub fn max_parallelism(&self) -> u16 {
+        self.max_parallelism
+    }
+
+    /// The identity of the mapping from key to group.
+    pub fn mapping_id(&self) -> &str {
+        self.mapping.as_ref().map_or(NATIVE_MAPPING, |mapping| mapping.id())
+    }
+}
+
+impl<K> Clone for KeySpace<K> {
+    fn clone(&self) -> Self {
+        Self { max_parallelism: self.max_parallelism, mapping: self.mapping.clone() }
+    }
+}
+
+impl<K: StateKey> fmt::Debug for KeySpace<K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KeySpace")
+            .field("max_parallelism", &self.max_parallelism)
+            .field("mapping", &self.mapping_id())
+            .finish()
+    }
+}
+
+/// A key with what is computed from it once for all states that a record touches; [`KeySpace::key`] makes it.
+#[derive(Debug)]
+pub struct KeyContext<'k, K> {
+    key: &'k K,
+    hash: u64,
+    group: u16,
+    max_parallelism: u16,
+}
+
+impl<'k, K> KeyContext<'k, K> {
+    /// The key.
+    #[inline]
+    pub fn key(self) -> &'k K {
+        self.key
+    }
+
+    /// Its [stable hash](StateKey::stable_hash).
+    #[inline]
+    pub fn hash(self) -> u64 {
+        self.hash
+    }
+
+    /// Its key group, less than [`max_parallelism`](Self::max_parallelism).
+    #[inline]
+    pub fn group(self) -> u16 {
+        self.group
+    }
+
+    /// The number of key groups of the [`KeySpace`] that made it.
+    #[inline]
+    pub fn max_parallelism(self) -> u16 {
+        self.max_parallelism
+    }
+}
+
+impl<K> Clone for KeyContext<'_, K> {
+    #[inline]
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<K> Copy for KeyContext<'_, K> {}
