@@ -2,7 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{KeyGroupRange, Result, Storage, format::StateSource};
+use crate::format::CheckpointReader;
+use crate::storage::{Bytes, Storage, StorageFile};
+use crate::{Error, ErrorKind, KeyGroupRange, Result};
 
 /// Where the bytes of one state file are.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -104,12 +106,28 @@ impl KeyedStateHandle {
 }
 
 impl StateFile {
-    /// Opens the file for reading.
+    /// Opens the file and checks its two ends; its rows are checked as they are read.
     ///
     /// # Errors
-    /// [`NotFound`](crate::ErrorKind::NotFound), [`Io`](crate::ErrorKind::Io);
-    /// [`Unsupported`](crate::ErrorKind::Unsupported) for a file when there is no storage.
-    pub fn open(&self, storage: Option<&dyn Storage>) -> Result<StateSource> {
-        StateSource::open(self, storage)
+    /// [`NotFound`](ErrorKind::NotFound), [`Io`](ErrorKind::Io); [`Corrupt`](ErrorKind::Corrupt), also if the file has
+    /// another length than it was written with; [`InvalidArgument`](ErrorKind::InvalidArgument) if it lies in a
+    /// storage and none is given.
+    pub fn open(&self, storage: Option<&dyn Storage>) -> Result<CheckpointReader> {
+        let file: Box<dyn StorageFile> = match &self.data {
+            StateData::Inline(bytes) => Box::new(Bytes::new(&self.name, bytes.clone())),
+            StateData::File { path, length } => {
+                let storage = storage.ok_or_else(|| {
+                    let message = "the state is in a file, and the backend was given no storage";
+                    Error::new(ErrorKind::InvalidArgument, message).in_file(path, None)
+                })?;
+                let file = storage.open(path)?;
+                if file.len() != *length {
+                    let message = format!("the file has {} bytes, {length} were written", file.len());
+                    return Err(Error::new(ErrorKind::Corrupt, message).in_file(path, Some(file.len())));
+                }
+                file
+            }
+        };
+        CheckpointReader::open(file)
     }
 }

@@ -7,15 +7,41 @@ mod checkpoint;
 mod codec;
 mod descriptor;
 mod error;
+mod flink;
 pub mod format;
 mod handle;
 mod key;
 mod key_group;
 mod key_space;
+pub mod row;
 mod snapshot;
 mod state;
 mod state_kind;
-mod storage;
+pub mod storage;
 mod subtask;
 mod token;
 
+pub use backend::{Keys, StateBackend, StateInfo};
+pub use cancel::{Cancel, CancelGuard};
+pub use checkpoint::{
+    Checkpoint, CheckpointStore, CheckpointStoreOptions, JobFolder, SharedStateRegistry, TaskState,
+};
+pub use codec::{Codec, Plain, PlainCodec, SerdeCodec, default_codec};
+pub use descriptor::{
+    Aggregate, AggregatingDescriptor, ListDescriptor, MapDescriptor, ReduceFunction, ReducingDescriptor,
+    StateDescriptor, StateValue, ValueDescriptor,
+};
+pub use error::{BoxError, Error, ErrorKind, Result};
+pub use flink::{FlinkMapping, JavaHash, flink_group};
+pub use handle::{KeyedStateHandle, StateData, StateFile};
+pub use key::{EncodedKey, KeyBuffer, StateKey, StoredKey, check_ordered, decode_ordered, encode_ordered};
+pub use key_group::{
+    KeyGroupRange, MAX_PARALLELISM_LIMIT, default_max_parallelism, resolve_max_parallelism, subtask_of_group,
+};
+pub use key_space::{KeyContext, KeyGroupMapping, KeySpace};
+pub use snapshot::{Progress, SnapshotRequest, SnapshotTask};
+pub use state::{AggregatingState, ListState, MapCursor, MapEntry, MapState, ReducingState, ValueState};
+pub use state_kind::StateKind;
+pub use storage::{MemoryStorage, Storage};
+pub use subtask::Subtask;
+pub use token::{AggregatingToken, BackendId, ListToken, MapToken, ReducingToken, StateToken, ValueToken};

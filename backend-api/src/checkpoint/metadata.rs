@@ -2,11 +2,11 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::format::envelope;
+use crate::format::{seal, unseal};
 use crate::{Error, ErrorKind, KeyGroupRange, KeyedStateHandle, Result};
 
-/// Version of the payload; see `docs/formats.md`.
-const VERSION: u16 = 1;
+/// Kind of the sealed container; see `docs/formats.md`.
+const CONTAINER: u16 = 1;
 
 /// All that one subtask acknowledges to the coordinator: its part of a checkpoint.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -107,7 +107,7 @@ impl Checkpoint {
     /// [`Codec`](ErrorKind::Codec), which does not occur.
     pub fn encode(&self) -> Result<Vec<u8>> {
         let payload = postcard::to_allocvec(self).map_err(encoding)?;
-        Ok(envelope::seal(envelope::Kind::Checkpoint, VERSION, &payload))
+        Ok(seal(CONTAINER, &payload))
     }
 
     /// Reads the bytes of a `_metadata` file; `path` is for the error.
@@ -116,7 +116,7 @@ impl Checkpoint {
     /// [`Corrupt`](ErrorKind::Corrupt) if a single bit is not what was written;
     /// [`Unsupported`](ErrorKind::Unsupported) for a later version.
     pub fn decode(bytes: &[u8], path: &str) -> Result<Self> {
-        let payload = envelope::unseal(envelope::Kind::Checkpoint, VERSION, bytes, path)?;
+        let payload = unseal(CONTAINER, bytes, path)?;
         let damaged = |message: String| Error::new(ErrorKind::Corrupt, message).in_file(path, None);
         match postcard::take_from_bytes(payload) {
             Ok((checkpoint, [])) => Ok(checkpoint),

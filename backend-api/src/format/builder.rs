@@ -1,0 +1,142 @@
+//! The block that is being filled.
+
+use super::block::{BLOCK_BYTES, BLOCK_ROWS, BlockHeader, Layout, MAX_ROW_BYTES, Place};
+use super::compression::{BlockCodec, Compressor};
+use super::planes;
+use crate::{Error, ErrorKind, Result};
+
+/// Collects rows behind room for the header, so that a block is written in one piece.
+#[derive(Default)]
+pub(super) struct BlockBuilder {
+    /// Room for the header, then the rows; what lies behind `end` is no row.
+    buffer: Vec<u8>,
+    end: usize,
+    rows: u32,
+    /// Width of the first row.
+    width: u32,
+    /// Lengths of all rows, once two of them differ.
+    lengths: Vec<u32>,
+    /// The row that did not fit any more.
+    carried: Vec<u8>,
+    planes: Vec<u8>,
+    compressed: Vec<u8>,
+}
+
+impl BlockBuilder {
+    pub fn rows(&self) -> u32 {
+        self.rows
+    }
+
+    /// Whether the block is to be sealed before it takes another row.
+    pub fn is_full(&self) -> bool {
+        self.rows == BLOCK_ROWS || self.end >= BlockHeader::ENCODED + BLOCK_BYTES
+    }
+
+    /// Has a row appended, and gives its length. After an error it is as if nothing had been asked.
+    pub fn encode(&mut self, encode: impl FnOnce(&mut Vec<u8>) -> Result<()>) -> Result<usize> {
+        self.end = self.end.max(BlockHeader::ENCODED);
+        // Also takes back what an encoder that panicked has left.
+        self.buffer.resize(self.end, 0);
+        encode(&mut self.buffer)?;
+        let Some(len) = self.buffer.len().checked_sub(self.end) else {
+            let message = "the encoder of a row took bytes of other rows away";
+            return Err(Error::new(ErrorKind::IllegalState, message));
+        };
+        if len > MAX_ROW_BYTES {
+            let message = format!("row of {len} bytes exceeds the limit of {MAX_ROW_BYTES} bytes");
+            return Err(Error::new(ErrorKind::Size, message));
+        }
+        Ok(len)
+    }
+
+    /// Whether the encoded row of `len` bytes belongs to the block.
+    pub fn fits(&self, len: usize) -> bool {
+        self.rows == 0 || self.end + len <= BlockHeader::ENCODED + BLOCK_BYTES
+    }
+
+    /// Makes the encoded row of `len` bytes one of the block's.
+    pub fn commit(&mut self, len: usize) {
+        let row = len as u32;
+        if self.rows == 0 {
+            self.width = row;
+        } else if row != self.width || !self.lengths.is_empty() {
+            self.lengths.resize(self.rows as usize, self.width);
+            self.lengths.push(row);
+        }
+        self.end += len;
+        self.rows += 1;
+    }
+
+    /// Puts the encoded row aside, for the next block.
+    pub fn carry(&mut self) {
+        self.carried.clear();
+        self.carried.extend_from_slice(&self.buffer[self.end..]);
+        self.buffer.truncate(self.end);
+    }
+
+    /// Encodes the row put aside once more, in the new block.
+    pub fn take_carried(&mut self) -> Result<usize> {
+        let carried = std::mem::take(&mut self.carried);
+        let len = self.encode(|buffer| {
+            buffer.extend_from_slice(&carried);
+            Ok(())
+        })?;
+        self.carried = carried;
+        Ok(len)
+    }
+
+    /// The finished block with its header. The builder is to be [reset](Self::reset) then.
+    pub fn seal(&mut self, place: Place, compressor: &mut Compressor) -> Result<&[u8]> {
+        const HEADER: usize = BlockHeader::ENCODED;
+        self.buffer.truncate(self.end);
+        let mut layout = Layout::Fixed;
+        if !self.lengths.is_empty() {
+            layout = Layout::of_lengths(self.lengths.iter().copied().max().unwrap_or(0));
+            let column = layout.length_bytes();
+            for length in &self.lengths {
+                self.buffer.extend_from_slice(&length.to_le_bytes()[..column]);
+            }
+        }
+        let raw_len = self.buffer.len() - HEADER;
+        let width = if layout == Layout::Fixed { self.width } else { 0 };
+        let mut header = BlockHeader {
+            rows: self.rows,
+            raw_len: raw_len as u32,
+            stored_len: raw_len as u32,
+            width,
+            codec: BlockCodec::None,
+            layout,
+        };
+        let mut raw = &self.buffer[HEADER..];
+        let mut compressed_layout = layout;
+        let in_planes = 2..=planes::MAX_WIDTH;
+        if !compressor.is_none() && self.rows > 1 && in_planes.contains(&(width as usize)) {
+            planes::split(raw, width as usize, &mut self.planes);
+            raw = &self.planes;
+            compressed_layout = Layout::Planes;
+        }
+        let (block, len) = match compressor.compress(raw, &mut self.compressed, HEADER)? {
+            Some((codec, len)) => {
+                header = BlockHeader { codec, layout: compressed_layout, stored_len: len as u32, ..header };
+                (&mut self.compressed, len)
+            }
+            None => (&mut self.buffer, raw_len),
+        };
+        let encoded = header.encode(place, &block[HEADER..HEADER + len]);
+        block[..HEADER].copy_from_slice(&encoded);
+        Ok(&block[..HEADER + len])
+    }
+
+    /// Makes it an empty block. Memory that an unusually large row took is given back.
+    pub fn reset(&mut self) {
+        self.buffer.truncate(BlockHeader::ENCODED);
+        for buffer in [&mut self.buffer, &mut self.carried, &mut self.planes, &mut self.compressed] {
+            if buffer.capacity() > 8 * BLOCK_BYTES {
+                *buffer = Vec::new();
+            }
+        }
+        self.end = 0;
+        self.rows = 0;
+        self.lengths.clear();
+    }
+}

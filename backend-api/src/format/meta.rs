@@ -1,0 +1,112 @@
+//! What a checkpoint file says of itself and of its states.
+
+use std::ops::RangeInclusive;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Error, ErrorKind, Result, StateKind};
+
+/// Most states that one backend can have, as in Flink (`Short.MAX_VALUE`).
+pub const MAX_STATES: usize = 32_767;
+
+/// What a checkpoint file says of itself. Its postcard encoding is part of the format.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileMeta {
+    /// The family of the backend whose rows these are, such as `"heap"`.
+    pub backend: String,
+    /// Name of the operator.
+    pub operator: String,
+    /// Index of the operator's subtask.
+    pub subtask: u32,
+    /// Number of the checkpoint.
+    pub checkpoint_id: u64,
+    /// Number of key groups of the operator, 1 to 32,768.
+    pub max_parallelism: u32,
+    /// The key groups of the subtask, all below `max_parallelism`.
+    pub key_groups: RangeInclusive<u16>,
+    /// Schema of the key's encoding.
+    pub key_schema: String,
+    /// Name of the mapping from a key's hash to its key group.
+    pub key_group_mapping: String,
+    /// The states; their indexes here are the ones that sections refer to.
+    pub states: Vec<StateMeta>,
+}
+
+/// What a checkpoint file says of one state.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StateMeta {
+    /// Name of the state.
+    pub name: String,
+    /// Its kind.
+    pub kind: StateKind,
+    /// Schema of the namespace's encoding.
+    pub namespace_schema: String,
+    /// Identities of the codecs of what a row holds after the key (a map: its key and its value).
+    pub codecs: Vec<String>,
+    /// Seed of the table that the rows were read from, so that a restored table has the same order.
+    pub table_seed: u64,
+}
+
+impl FileMeta {
+    /// Checks the limits that writer and reader rely on.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Size`] for more than [`MAX_STATES`] states; [`ErrorKind::InvalidArgument`] for key groups that
+    /// are none or lie outside of `0..max_parallelism`, or a max parallelism outside of `1..=32768`.
+    pub fn check(&self) -> Result<()> {
+        let states = self.states.len();
+        if states > MAX_STATES {
+            let message = format!("{states} states exceed the limit of {MAX_STATES} states");
+            return Err(Error::new(ErrorKind::Size, message));
+        }
+        let (groups, max) = (&self.key_groups, self.max_parallelism);
+        if !(1..=32_768).contains(&max) || groups.is_empty() || u32::from(*groups.end()) >= max {
+            let message = format!("key groups {groups:?} with a max parallelism of {max}");
+            return Err(Error::new(ErrorKind::InvalidArgument, message));
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn meta(states: usize) -> FileMeta {
+        let state = StateMeta {
+            name: String::new(),
+            kind: StateKind::Value,
+            namespace_schema: String::new(),
+            codecs: Vec::new(),
+            table_seed: 0,
+        };
+        FileMeta {
+            backend: "heap".into(),
+            operator: "count".into(),
+            subtask: 0,
+            checkpoint_id: 1,
+            max_parallelism: 128,
+            key_groups: 0..=127,
+            key_schema: "u64".into(),
+            key_group_mapping: "xxh3".into(),
+            states: vec![state; states],
+        }
+    }
+
+    #[test]
+    fn there_are_32767_states_at_most() {
+        meta(32_767).check().unwrap();
+        let error = meta(32_768).check().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Size);
+        assert_eq!(error.message(), "32768 states exceed the limit of 32767 states");
+    }
+
+    #[test]
+    fn key_groups_lie_within_the_max_parallelism() {
+        for (max, first, last) in [(0, 0, 0), (10, 0, 10), (10, 1, 0), (32_769, 0, 1)] {
+            let meta = FileMeta { max_parallelism: max, key_groups: first..=last, ..meta(0) };
+            assert_eq!(meta.check().unwrap_err().kind(), ErrorKind::InvalidArgument, "{meta:?}");
+        }
+        FileMeta { max_parallelism: 32_768, key_groups: 5..=32_767, ..meta(0) }.check().unwrap();
+    }
+}

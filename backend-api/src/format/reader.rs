@@ -1,0 +1,255 @@
+//! Reading a checkpoint file.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use super::block::{BlockHeader, Place};
+use super::meta::FileMeta;
+use super::rows::RowReader;
+use super::section::Section;
+use super::trailer::{HEADER_MAGIC, HEADER_PREFIX, Trailer, VERSION};
+use super::writer::CheckpointWriter;
+use crate::storage::StorageFile;
+use crate::{Error, ErrorKind, Result};
+
+/// A checkpoint file, open for reading; it is `Sync`, and sections can be read in parallel.
+///
+/// # Behavior
+/// - No row is given out before the checksum of its block has matched.
+/// - Every fault in the bytes is [`ErrorKind::Corrupt`], with file and offset. No memory is taken that the length of
+///   the file, or a checksum, does not vouch for.
+pub struct CheckpointReader {
+    file: Box<dyn StorageFile>,
+    meta: FileMeta,
+    sections: Vec<Section>,
+}
+
+impl CheckpointReader {
+    /// Reads the two ends of the file and checks them.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Corrupt`]; [`ErrorKind::Unsupported`] for a file of another version; [`ErrorKind::Io`].
+    pub fn open(file: Box<dyn StorageFile>) -> Result<Self> {
+        let trailer = read_trailer(&*file)?;
+        let corrupt = |offset: u64, message: &str| corrupt(&*file, offset, message);
+        let footer = read(&*file, trailer.footer_offset, trailer.footer_len)?;
+        if crc32fast::hash(&footer) != trailer.footer_crc {
+            return Err(corrupt(trailer.footer_offset, "the checksum of the index does not match"));
+        }
+        let records = footer.chunks(Section::ENCODED);
+        let sections: Option<Vec<Section>> = records.map(Section::decode).collect();
+        let sections = sections.ok_or_else(|| corrupt(trailer.footer_offset, "the index cannot be read"))?;
+        drop(footer);
+
+        let data = sections.first().map_or(trailer.footer_offset, |section| section.offset);
+        let meta = read_header(&*file, data, &trailer)?;
+        let mut end = data;
+        let mut last = None;
+        for section in &sections {
+            let key = (section.state, section.group);
+            if usize::from(section.state) >= meta.states.len() || !meta.key_groups.contains(&section.group) {
+                return Err(corrupt(
+                    trailer.footer_offset,
+                    "the index has a section that the header does not know",
+                ));
+            }
+            if last >= Some(key) || section.offset != end {
+                return Err(corrupt(trailer.footer_offset, "the sections of the index are not in order"));
+            }
+            last = Some(key);
+            let after = end.checked_add(section.stored_bytes);
+            end = after.ok_or_else(|| corrupt(trailer.footer_offset, "a section is longer than the file"))?;
+        }
+        if end != trailer.footer_offset {
+            return Err(corrupt(trailer.footer_offset, "the sections do not fill the file"));
+        }
+        Ok(Self { file, meta, sections })
+    }
+
+    /// What the file says of itself.
+    pub fn meta(&self) -> &FileMeta {
+        &self.meta
+    }
+
+    /// Path of the file.
+    pub fn path(&self) -> &str {
+        self.file.path()
+    }
+
+    /// All sections, in order of (state, key group).
+    pub fn sections(&self) -> &[Section] {
+        &self.sections
+    }
+
+    /// The section of this state (its index in the meta) and key group, if there is one.
+    pub fn section(&self, state: u16, group: u16) -> Option<&Section> {
+        let at =
+            self.sections.binary_search_by_key(&(state, group), |section| (section.state, section.group));
+        self.sections.get(at.ok()?)
+    }
+
+    /// The rows of one of this file's sections, in the order in which they were written.
+    pub fn rows(&self, section: &Section) -> RowReader<'_> {
+        RowReader::new(self.blocks(section))
+    }
+
+    /// Checks the blocks of a section without decompressing them.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Corrupt`]; [`ErrorKind::Io`].
+    pub fn verify(&self, section: &Section) -> Result<()> {
+        let mut blocks = self.blocks(section);
+        while blocks.next()?.is_some() {}
+        Ok(())
+    }
+
+    /// Writes a section to another file, for the state with the index `state` there. The blocks are checked, and
+    /// copied without being decompressed.
+    ///
+    /// # Errors
+    /// As [`verify`](Self::verify), [`CheckpointWriter::begin_section`] and the sink of `writer`.
+    pub fn copy_section(
+        &self,
+        section: &Section,
+        writer: &mut CheckpointWriter<'_>,
+        state: u16,
+    ) -> Result<()> {
+        writer.begin_section(state, section.group, section.kind)?;
+        let mut blocks = self.blocks(section);
+        while let Some((header, stored)) = blocks.next()? {
+            writer.copy_block(header, &stored)?;
+        }
+        Ok(())
+    }
+
+    fn blocks(&self, section: &Section) -> Blocks<'_> {
+        Blocks { reader: self, section: *section, block: 0, offset: section.offset, rows: 0, raw_bytes: 0 }
+    }
+}
+
+fn read_trailer(file: &dyn StorageFile) -> Result<Trailer> {
+    let Some(offset) = file.len().checked_sub(Trailer::ENCODED as u64) else {
+        return Err(corrupt(file, file.len(), "the file is too short for a checkpoint file"));
+    };
+    let bytes = read(file, offset, Trailer::ENCODED as u64)?;
+    let trailer = Trailer::decode(&bytes).map_err(|message| corrupt(file, offset, message))?;
+    check_version(file, trailer.version)?;
+    if trailer.file_len != file.len() || trailer.footer_offset.checked_add(trailer.footer_len) != Some(offset)
+    {
+        return Err(corrupt(file, offset, "the file does not have the length that it was written with"));
+    }
+    Ok(trailer)
+}
+
+fn read_header(file: &dyn StorageFile, len: u64, trailer: &Trailer) -> Result<FileMeta> {
+    let fault = |message: &str| corrupt(file, 0, message);
+    if len > trailer.footer_offset {
+        return Err(fault("the first section lies behind the last"));
+    }
+    let header = read(file, 0, len)?;
+    let Some((body, crc)) = header.split_last_chunk::<4>() else {
+        return Err(fault("the header is cut off"));
+    };
+    if crc32fast::hash(body) != u32::from_le_bytes(*crc) {
+        return Err(fault("the checksum of the header does not match"));
+    }
+    let mut fields = super::fields::Fields(body);
+    if fields.bytes() != Some(HEADER_MAGIC) {
+        return Err(fault("the file does not begin as a checkpoint file does"));
+    }
+    let encoded = body.get(HEADER_PREFIX..).unwrap_or_default();
+    if fields.u32() != Some(VERSION) || fields.u32().map(u64::from) != Some(encoded.len() as u64) {
+        return Err(fault("the header contradicts the trailer"));
+    }
+    let meta = match postcard::take_from_bytes::<FileMeta>(encoded) {
+        Ok((meta, [])) => meta,
+        Ok(_) => return Err(fault("the header has bytes left over")),
+        Err(error) => return Err(fault("the header cannot be decoded").with_source(error)),
+    };
+    meta.check().map_err(|error| fault("the header contradicts itself").with_source(error))?;
+    Ok(meta)
+}
+
+fn check_version(file: &dyn StorageFile, version: u32) -> Result<()> {
+    if version == VERSION {
+        return Ok(());
+    }
+    let message = format!("the file has version {version} of the format, and {VERSION} is known");
+    Err(Error::new(ErrorKind::Unsupported, message).in_file(file.path(), None))
+}
+
+fn read(file: &dyn StorageFile, offset: u64, len: u64) -> Result<Cow<'_, [u8]>> {
+    let fits = offset.checked_add(len).is_some_and(|end| end <= file.len());
+    match usize::try_from(len) {
+        Ok(len) if fits => file.read(offset, len).map_err(|error| error.in_file(file.path(), Some(offset))),
+        _ => Err(corrupt(file, offset, "the file is cut off")),
+    }
+}
+
+fn corrupt(file: &dyn StorageFile, offset: u64, message: &str) -> Error {
+    Error::new(ErrorKind::Corrupt, message).in_file(file.path(), Some(offset))
+}
+
+/// The blocks of a section, checked one by one. After an error it stays where it is.
+#[derive(Clone)]
+pub(super) struct Blocks<'a> {
+    reader: &'a CheckpointReader,
+    section: Section,
+    block: u32,
+    offset: u64,
+    rows: u64,
+    raw_bytes: u64,
+}
+
+impl<'a> Blocks<'a> {
+    /// The next block, and its payload as it is stored.
+    pub fn next(&mut self) -> Result<Option<(BlockHeader, Cow<'a, [u8]>)>> {
+        let section = &self.section;
+        let end = section.offset.saturating_add(section.stored_bytes);
+        if self.block == section.blocks {
+            let whole =
+                self.offset == end && self.rows == section.rows && self.raw_bytes == section.raw_bytes;
+            return if whole { Ok(None) } else { Err(self.corrupt("the section is not as the index says")) };
+        }
+        const HEADER: u64 = BlockHeader::ENCODED as u64;
+        let left = end - self.offset;
+        if left < HEADER {
+            return Err(self.corrupt("the section is cut off"));
+        }
+        let file = &*self.reader.file;
+        let header = read(file, self.offset, HEADER).map_err(|error| self.placed(error))?;
+        let stored_len = BlockHeader::stored_len(&header).map_or(0, u64::from);
+        if stored_len > left - HEADER {
+            return Err(self.corrupt("the block is longer than its section"));
+        }
+        let stored = read(file, self.offset + HEADER, stored_len).map_err(|error| self.placed(error))?;
+        let place = Place { state: section.state, group: section.group, block: self.block };
+        let header = BlockHeader::decode(&header, place, &stored).map_err(|message| self.corrupt(message))?;
+        self.block += 1;
+        self.offset += HEADER + stored_len;
+        self.rows += u64::from(header.rows);
+        self.raw_bytes += header.row_bytes();
+        Ok(Some((header, stored)))
+    }
+
+    /// A fault at the current block.
+    pub fn corrupt(&self, message: &str) -> Error {
+        self.placed(Error::new(ErrorKind::Corrupt, message))
+    }
+
+    /// Names the place of the current block.
+    pub fn placed(&self, error: Error) -> Error {
+        let error = error.in_group(self.section.group).in_file(self.reader.path(), Some(self.offset));
+        match self.reader.meta.states.get(usize::from(self.section.state)) {
+            Some(state) => error.in_state(&state.name),
+            None => error,
+        }
+    }
+}
+
+impl fmt::Debug for CheckpointReader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut debug = f.debug_struct("CheckpointReader");
+        debug.field("path", &self.path()).field("sections", &self.sections.len()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,63 @@
+//! The index of a file's sections.
+
+use super::fields::Fields;
+
+/// What the rows of a section are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum SectionKind {
+    /// All entries of the key group.
+    Full,
+    /// The changes since the checkpoint that this one builds on.
+    Delta,
+}
+
+/// The rows of one state in one key group, as the file's index has them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Section {
+    /// Index of the state in [`FileMeta::states`](super::FileMeta::states).
+    pub state: u16,
+    /// The key group.
+    pub group: u16,
+    /// What the rows are.
+    pub kind: SectionKind,
+    /// Number of rows.
+    pub rows: u64,
+    /// Bytes of all rows.
+    pub raw_bytes: u64,
+    /// Bytes that the section takes in the file.
+    pub stored_bytes: u64,
+    pub(super) offset: u64,
+    pub(super) blocks: u32,
+}
+
+impl Section {
+    /// Bytes of one section in the index.
+    pub(super) const ENCODED: usize = 41;
+
+    pub(super) fn encode(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.state.to_le_bytes());
+        out.extend_from_slice(&self.group.to_le_bytes());
+        out.push(match self.kind {
+            SectionKind::Full => 0,
+            SectionKind::Delta => 1,
+        });
+        out.extend_from_slice(&self.blocks.to_le_bytes());
+        out.extend_from_slice(&self.rows.to_le_bytes());
+        out.extend_from_slice(&self.raw_bytes.to_le_bytes());
+        out.extend_from_slice(&self.offset.to_le_bytes());
+        out.extend_from_slice(&self.stored_bytes.to_le_bytes());
+    }
+
+    pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
+        let mut fields = Fields(bytes);
+        let (state, group) = (fields.u16()?, fields.u16()?);
+        let kind = match fields.u8()? {
+            0 => SectionKind::Full,
+            1 => SectionKind::Delta,
+            _ => return None,
+        };
+        let (blocks, rows, raw_bytes) = (fields.u32()?, fields.u64()?, fields.u64()?);
+        let (offset, stored_bytes) = (fields.u64()?, fields.u64()?);
+        Some(Self { state, group, kind, rows, raw_bytes, stored_bytes, offset, blocks })
+    }
+}

@@ -1,0 +1,62 @@
+//! The two ends of a checkpoint file.
+
+use super::fields::Fields;
+
+/// Version of the format that this program writes, and the only one that it reads.
+pub(super) const VERSION: u32 = 1;
+
+/// First bytes of a checkpoint file.
+pub(super) const HEADER_MAGIC: [u8; 8] = *b"\x89SBCKPT\n";
+
+/// Last bytes of a checkpoint file.
+const TRAILER_MAGIC: [u8; 8] = *b"\nSBCEND\x89";
+
+/// Bytes of the header besides the encoded meta: magic, version, length of the meta; and its crc.
+pub(super) const HEADER_PREFIX: usize = 16;
+
+/// The last bytes of a file, by which it is opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Trailer {
+    pub footer_offset: u64,
+    pub footer_len: u64,
+    pub file_len: u64,
+    pub footer_crc: u32,
+    pub version: u32,
+}
+
+impl Trailer {
+    pub const ENCODED: usize = 44;
+
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(Self::ENCODED);
+        out.extend_from_slice(&self.footer_offset.to_le_bytes());
+        out.extend_from_slice(&self.footer_len.to_le_bytes());
+        out.extend_from_slice(&self.file_len.to_le_bytes());
+        out.extend_from_slice(&self.footer_crc.to_le_bytes());
+        out.extend_from_slice(&self.version.to_le_bytes());
+        out.extend_from_slice(&crc32fast::hash(&out).to_le_bytes());
+        out.extend_from_slice(&TRAILER_MAGIC);
+        out
+    }
+
+    /// The trailer, or what is wrong with it.
+    pub fn decode(bytes: &[u8]) -> Result<Self, &'static str> {
+        Self::fields(bytes).ok_or("the trailer is cut off").and_then(|(trailer, crc, magic)| {
+            if magic != TRAILER_MAGIC {
+                Err("the file does not end as a checkpoint file does")
+            } else if bytes.get(..32).map(crc32fast::hash) != Some(crc) {
+                Err("the checksum of the trailer does not match")
+            } else {
+                Ok(trailer)
+            }
+        })
+    }
+
+    fn fields(bytes: &[u8]) -> Option<(Self, u32, [u8; 8])> {
+        let mut fields = Fields(bytes);
+        let (footer_offset, footer_len, file_len) = (fields.u64()?, fields.u64()?, fields.u64()?);
+        let (footer_crc, version) = (fields.u32()?, fields.u32()?);
+        let trailer = Self { footer_offset, footer_len, file_len, footer_crc, version };
+        Some((trailer, fields.u32()?, fields.bytes()?))
+    }
+}

@@ -1,0 +1,204 @@
+//! Writing a checkpoint file.
+
+use std::fmt;
+
+use super::block::{BlockHeader, Place};
+use super::builder::BlockBuilder;
+use super::compression::{Compression, Compressor};
+use super::meta::FileMeta;
+use super::section::{Section, SectionKind};
+use super::sink::ByteSink;
+use super::trailer::{HEADER_MAGIC, HEADER_PREFIX, Trailer, VERSION};
+use crate::{Error, ErrorKind, Result};
+
+/// Writes a checkpoint file, section by section, row by row.
+///
+/// Sections come in ascending order of (state, key group). A key group without entries needs no
+/// section, unless its emptiness says something: a [`Full`](SectionKind::Full) one that replaces a chain.
+/// The rows of a section are read in the order in which they were written.
+///
+/// An error of the sink is final: all calls after it fail, [`finish`](Self::finish) too.
+pub struct CheckpointWriter<'a> {
+    sink: &'a mut dyn ByteSink,
+    meta: &'a FileMeta,
+    compressor: Compressor,
+    block: BlockBuilder,
+    /// All sections; the last one is being written.
+    sections: Vec<Section>,
+    written: u64,
+    failed: bool,
+}
+
+impl<'a> CheckpointWriter<'a> {
+    /// Begins a file.
+    ///
+    /// # Errors
+    /// Those of [`FileMeta::check`]; [`ErrorKind::InvalidArgument`] for a compression level that there is not; those of the sink.
+    pub fn new(sink: &'a mut dyn ByteSink, meta: &'a FileMeta, compression: Compression) -> Result<Self> {
+        meta.check()?;
+        let encoded = postcard::to_allocvec(meta).map_err(not_encodable)?;
+        let len = u32::try_from(encoded.len()).map_err(not_encodable)?;
+        let mut header = Vec::with_capacity(HEADER_PREFIX + encoded.len() + 4);
+        header.extend_from_slice(&HEADER_MAGIC);
+        header.extend_from_slice(&VERSION.to_le_bytes());
+        header.extend_from_slice(&len.to_le_bytes());
+        header.extend_from_slice(&encoded);
+        header.extend_from_slice(&crc32fast::hash(&header).to_le_bytes());
+        let mut writer = Self {
+            sink,
+            meta,
+            compressor: Compressor::new(compression)?,
+            block: BlockBuilder::default(),
+            sections: Vec::new(),
+            written: 0,
+            failed: false,
+        };
+        writer.write(&header)?;
+        Ok(writer)
+    }
+
+    /// Begins the section of this state (its index in the meta) and key group, and so ends the one before.
+    ///
+    /// # Errors
+    /// [`ErrorKind::InvalidArgument`] for a state or key group that the meta does not have; [`ErrorKind::IllegalState`] if the
+    /// section is not behind the one before; those of the sink.
+    pub fn begin_section(&mut self, state: u16, group: u16, kind: SectionKind) -> Result<()> {
+        self.end_section()?;
+        let place = |error: Error| error.in_group(group);
+        if usize::from(state) >= self.meta.states.len() || !self.meta.key_groups.contains(&group) {
+            let message = format!("the file has no section for state {state} and key group {group}");
+            return Err(place(Error::new(ErrorKind::InvalidArgument, message)));
+        }
+        if self.sections.last().is_some_and(|last| (last.state, last.group) >= (state, group)) {
+            let message = format!("the section of state {state} and key group {group} comes too late");
+            return Err(place(Error::new(ErrorKind::IllegalState, message)));
+        }
+        self.sections.push(Section {
+            state,
+            group,
+            kind,
+            rows: 0,
+            raw_bytes: 0,
+            stored_bytes: 0,
+            offset: self.written,
+            blocks: 0,
+        });
+        Ok(())
+    }
+
+    /// Adds a row to the section: the bytes that `encode` appends to the buffer it is given.
+    ///
+    /// # Errors
+    /// Those of `encode`: what it has appended is taken back, and more rows may follow. [`ErrorKind::Size`] for a row of more
+    /// than [`MAX_ROW_BYTES`](super::MAX_ROW_BYTES); [`ErrorKind::IllegalState`] without a section; those of the sink.
+    pub fn row(&mut self, encode: impl FnOnce(&mut Vec<u8>) -> Result<()>) -> Result<()> {
+        self.check()?;
+        if self.sections.is_empty() {
+            return Err(Error::new(ErrorKind::IllegalState, "a row before the first section"));
+        }
+        let mut len = self.block.encode(encode)?;
+        if !self.block.fits(len) {
+            self.block.carry();
+            self.end_block()?;
+            len = self.block.take_carried()?;
+        }
+        self.block.commit(len);
+        if let Some(section) = self.sections.last_mut() {
+            section.rows += 1;
+            section.raw_bytes += len as u64;
+        }
+        if self.block.is_full() { self.end_block() } else { Ok(()) }
+    }
+
+    /// Ends the file and gives its length. The sink is still to be finished.
+    ///
+    /// # Errors
+    /// Those of the sink.
+    pub fn finish(mut self) -> Result<u64> {
+        self.end_section()?;
+        let mut footer = Vec::with_capacity(self.sections.len() * Section::ENCODED + Trailer::ENCODED);
+        for section in &self.sections {
+            section.encode(&mut footer);
+        }
+        let footer_len = footer.len() as u64;
+        let trailer = Trailer {
+            footer_offset: self.written,
+            footer_len,
+            file_len: self.written + footer_len + Trailer::ENCODED as u64,
+            footer_crc: crc32fast::hash(&footer),
+            version: VERSION,
+        };
+        footer.extend_from_slice(&trailer.encode());
+        self.write(&footer)?;
+        Ok(self.written)
+    }
+
+    /// Adds a block of another file to the section as it is.
+    pub(super) fn copy_block(&mut self, header: BlockHeader, stored: &[u8]) -> Result<()> {
+        self.check()?;
+        let place = self.place()?;
+        self.write(&header.encode(place, stored))?;
+        self.write(stored)?;
+        if let Some(section) = self.sections.last_mut() {
+            section.blocks += 1;
+            section.rows += u64::from(header.rows);
+            section.raw_bytes += header.row_bytes();
+        }
+        Ok(())
+    }
+
+    fn end_section(&mut self) -> Result<()> {
+        self.check()?;
+        self.end_block()?;
+        if let Some(section) = self.sections.last_mut() {
+            section.stored_bytes = self.written - section.offset;
+        }
+        Ok(())
+    }
+
+    fn end_block(&mut self) -> Result<()> {
+        if self.block.rows() == 0 {
+            return Ok(());
+        }
+        let place = self.place()?;
+        let block = self.block.seal(place, &mut self.compressor).inspect_err(|_| self.failed = true)?;
+        self.written += block.len() as u64;
+        self.sink.write(block).inspect_err(|_| self.failed = true)?;
+        self.block.reset();
+        if let Some(section) = self.sections.last_mut() {
+            section.blocks += 1;
+        }
+        Ok(())
+    }
+
+    /// The place of the section's next block.
+    fn place(&self) -> Result<Place> {
+        match self.sections.last() {
+            Some(section) if section.blocks < u32::MAX => {
+                Ok(Place { state: section.state, group: section.group, block: section.blocks })
+            }
+            Some(_) => Err(Error::new(ErrorKind::Size, "the section has too many blocks")),
+            None => Err(Error::new(ErrorKind::IllegalState, "a row before the first section")),
+        }
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> Result<()> {
+        self.written += bytes.len() as u64;
+        self.sink.write(bytes).inspect_err(|_| self.failed = true)
+    }
+
+    fn check(&self) -> Result<()> {
+        if self.failed { Err(Error::new(ErrorKind::Io, "an earlier write failed")) } else { Ok(()) }
+    }
+}
+
+fn not_encodable(error: impl std::error::Error + Send + Sync + 'static) -> Error {
+    Error::new(ErrorKind::Size, "the file's meta cannot be encoded").with_source(error)
+}
+
+impl fmt::Debug for CheckpointWriter<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut debug = f.debug_struct("CheckpointWriter");
+        debug.field("written", &self.written).field("sections", &self.sections.len()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,32 @@
+//! The kinds of keyed state.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// What a keyed state is. The order of the variants is part of the checkpoint format.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum StateKind {
+    /// One value per key and namespace.
+    Value,
+    /// A list per key and namespace.
+    List,
+    /// A map per key and namespace.
+    Map,
+    /// A value that a function folds new elements into; elements and value have one type.
+    Reducing,
+    /// An accumulator that new elements are added to; the result is made of it.
+    Aggregating,
+}
+
+impl fmt::Display for StateKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Value => "value",
+            Self::List => "list",
+            Self::Map => "map",
+            Self::Reducing => "reducing",
+            Self::Aggregating => "aggregating",
+        })
+    }
+}
