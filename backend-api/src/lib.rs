@@ -24,7 +24,8 @@ mod token;
 pub use backend::{Keys, StateBackend, StateInfo};
 pub use cancel::{Cancel, CancelGuard};
 pub use checkpoint::{
-    Checkpoint, CheckpointStore, CheckpointStoreOptions, JobFolder, SharedStateRegistry, TaskState,
+    Checkpoint, CheckpointStore, CheckpointStoreOptions, CheckpointTarget, JobFolder, SharedStateRegistry,
+    TaskState,
 };
 pub use codec::{Codec, Plain, PlainCodec, SerdeCodec, default_codec};
 pub use descriptor::{

@@ -121,7 +121,9 @@ impl SnapshotTask {
             Err(Error::new(ErrorKind::Codec, format!("panic while the snapshot was written: {text}")))
         });
         match &result {
-            Ok(_) => tracing::info!(entries = progress.entries(), bytes = progress.bytes(), "snapshot written"),
+            Ok(_) => {
+                tracing::info!(entries = progress.entries(), bytes = progress.bytes(), "snapshot written")
+            }
             Err(error) => tracing::warn!(%error, "snapshot failed"),
         }
         result

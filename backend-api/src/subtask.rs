@@ -13,7 +13,7 @@ use crate::{Error, ErrorKind, KeyContext, KeyGroupRange, KeySpace, Result, State
 /// # Ok::<(), backend_api::Error>(())
 /// ```
 #[derive(Clone, Debug)]
-pub struct Subtask<K> {
+pub struct Subtask<K: StateKey> {
     operator: String,
     index: u16,
     parallelism: u16,

@@ -78,7 +78,10 @@ impl Checkpoint {
     /// What a subtask of `operator` with those key groups starts from: every handle that has some of them, cut to
     /// them.
     pub fn handles_for(&self, operator: &str, range: KeyGroupRange) -> Vec<KeyedStateHandle> {
-        self.handles().filter(|handle| handle.operator == operator).filter_map(|handle| handle.cut(range)).collect()
+        self.handles()
+            .filter(|handle| handle.operator == operator)
+            .filter_map(|handle| handle.cut(range))
+            .collect()
     }
 
     /// The max parallelism that the state of `operator` was written with, if it has any.

@@ -137,11 +137,11 @@ impl CheckpointStore {
     pub fn discard(&mut self, checkpoint_id: u64, acknowledged: &[TaskState]) {
         let dead = self.registry.release(checkpoint_id);
         let own = acknowledged.iter().filter_map(|task| task.keyed.as_ref()).flat_map(|handle| {
-            handle.files.iter().filter(|file| file.created_by == checkpoint_id).filter_map(|file| {
-                match &file.data {
-                    StateData::File { path, .. } => Some(path.clone()),
-                    StateData::Inline(_) => None,
-                }
+            handle.files.iter().filter(|file| file.created_by == checkpoint_id).filter_map(|file| match &file
+                .data
+            {
+                StateData::File { path, .. } => Some(path.clone()),
+                StateData::Inline(_) => None,
             })
         });
         let unused = |path: &String| !self.registry.is_used(path);
@@ -184,7 +184,9 @@ impl CheckpointStore {
                 continue;
             }
             let file = storage.open(&path)?;
-            let checkpoint = Checkpoint::decode(&file.read(0, file.len())?, &path)?;
+            let length =
+                usize::try_from(file.len()).map_err(|_| Error::new(ErrorKind::Size, "metadata too large"))?;
+            let checkpoint = Checkpoint::decode(&file.read(0, length)?, &path)?;
             if checkpoint.id != id {
                 let message = format!("the metadata is that of checkpoint {}", checkpoint.id);
                 return Err(Error::new(ErrorKind::Corrupt, message).in_file(&path, None));
@@ -206,8 +208,9 @@ impl CheckpointStore {
         let total = self.completed.iter().chain([checkpoint]).map(Checkpoint::inline_size).sum::<u64>();
         let limit = self.options.max_total_bytes;
         if total > limit {
-            let message =
-                format!("the kept checkpoints would hold {total} bytes in memory, the limit is {limit} bytes");
+            let message = format!(
+                "the kept checkpoints would hold {total} bytes in memory, the limit is {limit} bytes"
+            );
             return Err(Error::new(ErrorKind::Size, message));
         }
         checkpoint.handles().try_for_each(|handle| self.registry.register(handle))

@@ -100,7 +100,10 @@ impl<S: MapState<MK, MV>, MK: StateKey, MV: StateValue> MapCursor<'_, S, MK, MV>
     ///
     /// # Errors
     /// As those of [`MapState::range`].
-    #[expect(clippy::should_implement_trait, reason = "an entry borrows the cursor, which Iterator cannot say")]
+    #[expect(
+        clippy::should_implement_trait,
+        reason = "an entry borrows the cursor, which Iterator cannot say"
+    )]
     pub fn next(&mut self) -> Result<Option<MapEntry<'_, S, MK, MV>>> {
         let found = match self.map.range((self.at.clone(), Bound::Unbounded))?.next().transpose()? {
             Some((key, value)) => (key.into_owned(), value.into_owned()),
