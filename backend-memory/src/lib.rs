@@ -1,1 +1,3 @@
 //! backend-memory
+
+pub mod chunked_list;
