@@ -1,3 +1,4 @@
 //! backend-memory
 
 pub mod chunked_list;
+pub mod ordered_map;
