@@ -1,1 +1,4 @@
 //! backend-memory
+
+pub mod chunked_list;
+pub mod ordered_map;
