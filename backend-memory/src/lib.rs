@@ -1,1 +1,3 @@
-//! backend-memory
+//! State as objects on the heap.
+
+pub mod table;
