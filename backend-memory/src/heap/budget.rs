@@ -28,10 +28,10 @@ impl Budget {
     ///
     /// # Errors
     /// [`Size`](ErrorKind::Size), naming both sizes.
-    pub(super) fn check(&self, more: usize) -> Result<()> {
+    pub(super) fn check(&self, more: u64) -> Result<()> {
         let held = self.held.load(Ordering::Relaxed);
         match self.limit {
-            Some(limit) if more > 0 && held.saturating_add(more as u64) > limit => Err(Error::new(
+            Some(limit) if more > 0 && held.saturating_add(more) > limit => Err(Error::new(
                 ErrorKind::Size,
                 format!("the states hold {held} bytes, {more} more would exceed the budget of {limit} bytes"),
             )),

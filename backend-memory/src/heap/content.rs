@@ -3,7 +3,7 @@
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-use backend_api::row::{RowOp, decode_sized, decode_varint, encode_sized, encode_varint};
+use backend_api::row::{RowChange, RowOp, encode_sized, encode_varint};
 use backend_api::{Codec, Error, ErrorKind, Result, StateKey, StateKind, StateValue};
 
 use super::rows::Rows;
@@ -14,12 +14,23 @@ use crate::table::{Container, Handle, Placement, TableValue, UserValue};
 /// Most entries of a map in one row.
 const ENTRIES_PER_ROW: usize = 128;
 
-/// The values of a table, for what the table does not know of them.
+/// How large a cell is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Measure {
+    /// Bytes that it owns on the heap.
+    pub(super) bytes: u64,
+    /// Entries of a map; 0 for other kinds.
+    pub(super) entries: u64,
+}
+
+/// What the table does not know of its values.
 pub(super) trait Content: Send + Sync + 'static {
     /// What stands in the table under a key and namespace.
     type Cell: TableValue;
     /// How the table holds it.
     type Placement: Placement<Self::Cell>;
+    /// Whether a cell of this kind may own memory.
+    const MEASURED: bool;
 
     /// The kind of state.
     fn kind(&self) -> StateKind;
@@ -27,17 +38,14 @@ pub(super) trait Content: Send + Sync + 'static {
     /// Identities of the codecs, as the checkpoint's metadata has them.
     fn codecs(&self) -> Vec<String>;
 
-    /// Bytes that a cell owns on the heap. What each element or entry owns is counted as it comes and goes.
-    fn heap_size(&self, cell: &Self::Cell) -> usize;
-
-    /// How many entries a cell counts for.
-    fn entries(cell: &Self::Cell) -> usize;
+    /// How large a cell is; asked only if [`MEASURED`](Self::MEASURED).
+    fn measure(&self, cell: &Self::Cell) -> Measure;
 
     /// Writes the rows of a cell: all, or what changed after epoch `base`.
     fn write(&self, cell: &Self::Cell, base: Option<u32>, rows: &mut Rows<'_, '_>) -> Result<()>;
 
-    /// Does to the cell what a row says; `rest` is the row behind key and namespace.
-    fn apply(&self, cell: &mut Option<Self::Cell>, op: RowOp, rest: &[u8], epoch: u32) -> Result<()>;
+    /// Does to the cell what a row of a checkpoint says. `epoch` is the time of that.
+    fn change(&self, cell: &mut Option<Self::Cell>, change: RowChange<'_>, epoch: u32) -> Result<()>;
 }
 
 /// One value: value, reducing and aggregating state.
@@ -49,6 +57,7 @@ pub(super) struct Single<V> {
 impl<V: StateValue> Content for Single<V> {
     type Cell = V;
     type Placement = UserValue;
+    const MEASURED: bool = std::mem::needs_drop::<V>();
 
     fn kind(&self) -> StateKind {
         self.kind
@@ -58,42 +67,58 @@ impl<V: StateValue> Content for Single<V> {
         vec![self.codec.id()]
     }
 
-    #[inline]
-    fn heap_size(&self, cell: &V) -> usize {
-        if std::mem::needs_drop::<V>() { self.codec.heap_size(cell) } else { 0 }
-    }
-
-    fn entries(_: &V) -> usize {
-        1
+    fn measure(&self, cell: &V) -> Measure {
+        Measure { bytes: self.codec.heap_size(cell) as u64, entries: 0 }
     }
 
     fn write(&self, cell: &V, _: Option<u32>, rows: &mut Rows<'_, '_>) -> Result<()> {
         rows.row(RowOp::Put, |out| self.codec.encode(cell, out))
     }
 
-    fn apply(&self, cell: &mut Option<V>, op: RowOp, rest: &[u8], _: u32) -> Result<()> {
-        *cell = match op {
-            RowOp::Put => Some(self.codec.decode(rest)?),
-            RowOp::Remove => None,
-            RowOp::RemoveEntries => return Err(unfit(op, self.kind)),
+    fn change(&self, cell: &mut Option<V>, change: RowChange<'_>, _: u32) -> Result<()> {
+        *cell = match change {
+            RowChange::Value(bytes) => Some(self.codec.decode(bytes)?),
+            RowChange::Remove => None,
+            _ => return Err(unfit(self.kind)),
         };
         Ok(())
     }
 }
 
-/// A list of elements.
+/// The elements of a list.
 pub(super) struct Elements<T> {
     pub(super) codec: Arc<dyn Codec<T>>,
 }
 
-// SAFETY: a list is a pair of counted pointers to chunks, whose bits may be copied; it has no interior mutability of
-// its own.
+/// A list and the bytes that its elements own.
+#[derive(Clone)]
+pub(super) struct ListCell<T> {
+    pub(super) list: ChunkedList<T>,
+    pub(super) owned: u64,
+}
+
+impl<T> ListCell<T> {
+    pub(super) fn new() -> Self {
+        Self { list: ChunkedList::new(), owned: 0 }
+    }
+}
+
+// SAFETY: counted pointers to chunks and numbers, whose bits may be copied; no interior mutability of its own.
 #[expect(unsafe_code, reason = "the table shares the bits of this crate's own containers")]
-unsafe impl<T: StateValue> Handle for ChunkedList<T> {}
+unsafe impl<T: StateValue> Handle for ListCell<T> {}
+
+impl<T: StateValue> Elements<T> {
+    /// Bytes that an element owns.
+    #[inline]
+    pub(super) fn owned(&self, element: &T) -> u64 {
+        if std::mem::needs_drop::<T>() { self.codec.heap_size(element) as u64 } else { 0 }
+    }
+}
 
 impl<T: StateValue> Content for Elements<T> {
-    type Cell = ChunkedList<T>;
+    type Cell = ListCell<T>;
     type Placement = Container;
+    const MEASURED: bool = true;
 
     fn kind(&self) -> StateKind {
         StateKind::List
@@ -103,17 +128,13 @@ impl<T: StateValue> Content for Elements<T> {
         vec![self.codec.id()]
     }
 
-    fn heap_size(&self, cell: &ChunkedList<T>) -> usize {
-        cell.heap_size()
+    fn measure(&self, cell: &ListCell<T>) -> Measure {
+        Measure { bytes: cell.list.heap_size() as u64 + cell.owned, entries: 0 }
     }
 
-    fn entries(_: &ChunkedList<T>) -> usize {
-        1
-    }
-
-    fn write(&self, cell: &ChunkedList<T>, base: Option<u32>, rows: &mut Rows<'_, '_>) -> Result<()> {
-        let first = base.map_or(0, |base| cell.changed_since(base).0);
-        for (start, _, elements) in cell.chunks().skip_while(|(start, ..)| *start < first) {
+    fn write(&self, cell: &ListCell<T>, base: Option<u32>, rows: &mut Rows<'_, '_>) -> Result<()> {
+        let first = base.map_or(0, |base| cell.list.changed_since(base).0);
+        for (start, _, elements) in cell.list.chunks().skip_while(|(start, ..)| *start < first) {
             rows.row(RowOp::Put, |out| {
                 encode_varint(start as u64, out);
                 elements.iter().try_for_each(|element| {
@@ -124,24 +145,26 @@ impl<T: StateValue> Content for Elements<T> {
         Ok(())
     }
 
-    fn apply(&self, cell: &mut Option<ChunkedList<T>>, op: RowOp, mut rest: &[u8], epoch: u32) -> Result<()> {
-        match op {
-            RowOp::Put => {
-                let start = decode_varint(&mut rest)?;
-                let list = cell.get_or_insert_with(ChunkedList::new);
-                let start = usize::try_from(start).ok().filter(|start| *start <= list.len());
-                let start = start.ok_or_else(|| {
+    fn change(&self, cell: &mut Option<ListCell<T>>, change: RowChange<'_>, epoch: u32) -> Result<()> {
+        match change {
+            RowChange::Elements(mut row) => {
+                let cell = cell.get_or_insert_with(ListCell::new);
+                let first = usize::try_from(row.first()).ok().filter(|first| *first <= cell.list.len());
+                let first = first.ok_or_else(|| {
                     Error::new(ErrorKind::Corrupt, "a row of a list begins behind the list's end")
                 })?;
                 let mut elements = Vec::new();
-                while !rest.is_empty() {
-                    elements.push(self.codec.decode(decode_sized(&mut rest)?)?);
+                while let Some(bytes) = row.next_element()? {
+                    elements.push(self.codec.decode(bytes)?);
                 }
-                list.truncate(start);
-                list.extend(elements, epoch);
+                let cut: u64 = cell.list.iter().skip(first).map(|element| self.owned(element)).sum();
+                let added: u64 = elements.iter().map(|element| self.owned(element)).sum();
+                cell.list.truncate(first);
+                cell.list.extend(elements, epoch);
+                cell.owned = cell.owned - cut + added;
             }
-            RowOp::Remove => *cell = None,
-            RowOp::RemoveEntries => return Err(unfit(op, StateKind::List)),
+            RowChange::Remove => *cell = None,
+            _ => return Err(unfit(StateKind::List)),
         }
         Ok(())
     }
@@ -153,13 +176,39 @@ pub(super) struct Entries<MK, MV> {
     pub(super) keys: PhantomData<fn() -> MK>,
 }
 
-// SAFETY: a map is counted pointers to nodes and a length, whose bits may be copied; it has no interior mutability of
-// its own.
+/// A map and the bytes that its keys and values own.
+#[derive(Clone)]
+pub(super) struct MapCell<MK, MV> {
+    pub(super) map: OrderedMap<MK, MV>,
+    pub(super) owned: u64,
+}
+
+impl<MK, MV> MapCell<MK, MV> {
+    pub(super) fn new() -> Self {
+        Self { map: OrderedMap::new(), owned: 0 }
+    }
+}
+
+// SAFETY: counted pointers to nodes and numbers, whose bits may be copied; no interior mutability of its own.
 #[expect(unsafe_code, reason = "the table shares the bits of this crate's own containers")]
-unsafe impl<MK: StateKey, MV: StateValue> Handle for OrderedMap<MK, MV> {}
+unsafe impl<MK: StateKey, MV: StateValue> Handle for MapCell<MK, MV> {}
 
 impl<MK: StateKey, MV: StateValue> Entries<MK, MV> {
-    fn puts<'m>(
+    /// Bytes that a value owns.
+    #[inline]
+    pub(super) fn owned(&self, value: Option<&MV>) -> u64 {
+        if std::mem::needs_drop::<MV>() { value.map_or(0, |value| self.codec.heap_size(value) as u64) } else { 0 }
+    }
+
+    /// Puts an entry.
+    #[inline]
+    pub(super) fn put(&self, cell: &mut MapCell<MK, MV>, key: MK, value: MV, epoch: u32) {
+        let added = self.owned(Some(&value));
+        let old = cell.map.insert(key, value, epoch);
+        cell.owned = cell.owned + added - self.owned(old.as_ref());
+    }
+
+    fn write_puts<'m>(
         &self,
         entries: impl Iterator<Item = (&'m MK, &'m MV)>,
         rows: &mut Rows<'_, '_>,
@@ -178,8 +227,9 @@ impl<MK: StateKey, MV: StateValue> Entries<MK, MV> {
 }
 
 impl<MK: StateKey, MV: StateValue> Content for Entries<MK, MV> {
-    type Cell = OrderedMap<MK, MV>;
+    type Cell = MapCell<MK, MV>;
     type Placement = Container;
+    const MEASURED: bool = true;
 
     fn kind(&self) -> StateKind {
         StateKind::Map
@@ -189,20 +239,16 @@ impl<MK: StateKey, MV: StateValue> Content for Entries<MK, MV> {
         vec![MK::schema(), self.codec.id()]
     }
 
-    fn heap_size(&self, cell: &OrderedMap<MK, MV>) -> usize {
-        cell.heap_size()
+    fn measure(&self, cell: &MapCell<MK, MV>) -> Measure {
+        Measure { bytes: cell.map.heap_size() as u64 + cell.owned, entries: cell.map.len() as u64 }
     }
 
-    fn entries(cell: &OrderedMap<MK, MV>) -> usize {
-        cell.len()
-    }
-
-    fn write(&self, cell: &OrderedMap<MK, MV>, base: Option<u32>, rows: &mut Rows<'_, '_>) -> Result<()> {
-        let Some(base) = base else { return self.puts(cell.iter(), rows) };
-        match cell.delta_since(base) {
+    fn write(&self, cell: &MapCell<MK, MV>, base: Option<u32>, rows: &mut Rows<'_, '_>) -> Result<()> {
+        let Some(base) = base else { return self.write_puts(cell.map.iter(), rows) };
+        match cell.map.delta_since(base) {
             Delta::Full => {
                 rows.row(RowOp::Remove, |_| Ok(()))?;
-                self.puts(cell.iter(), rows)
+                self.write_puts(cell.map.iter(), rows)
             }
             Delta::Changes { removed, changed } => {
                 for keys in removed.chunks(ENTRIES_PER_ROW) {
@@ -211,43 +257,37 @@ impl<MK: StateKey, MV: StateValue> Content for Entries<MK, MV> {
                         Ok(())
                     })?;
                 }
-                self.puts(changed, rows)
+                self.write_puts(changed, rows)
             }
         }
     }
 
-    fn apply(
-        &self,
-        cell: &mut Option<OrderedMap<MK, MV>>,
-        op: RowOp,
-        mut rest: &[u8],
-        epoch: u32,
-    ) -> Result<()> {
-        match op {
-            RowOp::Put => {
-                let map = cell.get_or_insert_with(OrderedMap::new);
-                while !rest.is_empty() {
-                    let key = MK::decode(&mut rest)?;
-                    map.insert(key, self.codec.decode(decode_sized(&mut rest)?)?, epoch);
+    fn change(&self, cell: &mut Option<MapCell<MK, MV>>, change: RowChange<'_>, epoch: u32) -> Result<()> {
+        match change {
+            RowChange::Entries(mut row) => {
+                let cell = cell.get_or_insert_with(MapCell::new);
+                while let Some((key, bytes)) = row.next_entry()? {
+                    self.put(cell, key, self.codec.decode(bytes)?, epoch);
                 }
             }
-            RowOp::Remove => *cell = None,
-            RowOp::RemoveEntries => {
-                if let Some(map) = cell {
-                    while !rest.is_empty() {
-                        map.remove(&MK::decode(&mut rest)?, epoch, false);
-                    }
-                    if map.is_empty() {
-                        *cell = None;
-                    }
+            RowChange::RemoveEntries(mut row) => {
+                let Some(present) = cell else { return Ok(()) };
+                while let Some(key) = row.next_key()? {
+                    let old = present.map.remove(&key, epoch, false);
+                    present.owned -= self.owned(old.as_ref());
+                }
+                if present.map.is_empty() {
+                    *cell = None;
                 }
             }
+            RowChange::Remove => *cell = None,
+            _ => return Err(unfit(StateKind::Map)),
         }
         Ok(())
     }
 }
 
 #[cold]
-fn unfit(op: RowOp, kind: StateKind) -> Error {
-    Error::new(ErrorKind::Corrupt, format!("a row of {kind} state with the operation {op:?}"))
+fn unfit(kind: StateKind) -> Error {
+    Error::new(ErrorKind::Corrupt, format!("a row that is none of {kind} state"))
 }

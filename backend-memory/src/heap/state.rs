@@ -4,34 +4,31 @@ use std::any::Any;
 use std::cell::Cell;
 use std::sync::Arc;
 
-use backend_api::format::{SectionKind, StateMeta};
-use backend_api::row::{RowOp, decode_key};
-use backend_api::{Error, Keys, Result, StateInfo, StateKey};
+use backend_api::format::StateMeta;
+use backend_api::restore::RestoredState;
+use backend_api::{Error, Keys, Result, StateInfo, StateKey, StateKind};
 
 use super::budget::Budget;
-use super::content::Content;
-use super::restored::Chain;
+use super::content::{Content, Measure};
 use super::row_key::{Place, RowKey, place_hash};
 use super::rows::{Frozen, FrozenState};
 use crate::table::Table;
 
-/// A state whose types are known only to the views.
-pub(super) trait AnyState<K>: Any + Send {
+/// A state whose types only the views know.
+pub(super) trait AnyState<K: StateKey>: Any + Send {
     /// What a checkpoint says of it.
     fn meta(&self) -> StateMeta;
 
     /// What it holds.
     fn info(&self) -> StateInfo;
 
-    /// See [`StateBackend::keys`](backend_api::StateBackend::keys); `None` if `namespace` is of another type.
-    fn keys<'a>(&'a self, namespace: &'a dyn Any) -> Option<Keys<'a, K>>;
+    /// The keys in a namespace; `None` if that is of another type.
+    fn keys<'a>(&'a self, namespace: &dyn Any) -> Option<Keys<'a, K>>;
 
-    /// All keys with their namespaces, boxed as an iterator of the type that `wanted` is a `PhantomData` of.
-    fn pairs(&self) -> Box<dyn Any + '_>
-    where
-        K: 'static;
+    /// Hands every key with its namespace, as a `&N`, to `f`.
+    fn for_each_place(&self, f: &mut dyn FnMut(Result<K>, Result<&dyn Any>));
 
-    /// Freezes it, and answers the epoch.
+    /// Freezes it, and answers the epoch of that.
     fn freeze(&mut self) -> Result<(u32, Box<dyn FrozenState>)>;
 
     /// The checkpoint taken at `epoch` is complete.
@@ -43,107 +40,82 @@ pub(super) trait AnyState<K>: Any + Send {
 
 /// A state with a table of [`Content`], and what else its kind needs to know: a default, a function.
 pub(super) struct HeapState<K: StateKey, N: StateKey, C: Content, X> {
-    pub(super) name: Arc<str>,
-    pub(super) content: Arc<C>,
+    name: Arc<str>,
+    content: Arc<C>,
     pub(super) extra: X,
-    pub(super) table: Table<RowKey<K, N>, C::Cell, C::Placement>,
-    pub(super) budget: Budget,
-    /// Whether removals are remembered for incremental checkpoints.
-    pub(super) tracks_removals: bool,
+    table: Table<RowKey<K, N>, C::Cell, C::Placement>,
+    budget: Budget,
+    /// Whether removals are remembered for increments.
+    tracks_removals: bool,
     /// Epoch of the last confirmed checkpoint.
     confirmed: Option<u32>,
-    /// Entries, as the kind counts them.
-    entries: u64,
-    /// Bytes that keys and values own outside of the table.
-    owned: u64,
+    /// All cells together, if they are measured.
+    held: Measure,
+    /// Bytes that keys own outside of the table.
+    key_bytes: u64,
     /// Bytes that the budget knows of.
     settled: u64,
 }
 
-/// What a write did to the size of a state, found out while the table is borrowed.
-#[derive(Default)]
-pub(super) struct Change {
-    grown: Cell<u64>,
-    shrunk: Cell<u64>,
-    entries: Cell<i64>,
-}
-
-impl Change {
-    /// Something of `before` bytes and entries became one of `after`.
-    #[inline]
-    pub(super) fn note(&self, before: (usize, usize), after: (usize, usize)) {
-        self.grown.set(self.grown.get() + after.0 as u64);
-        self.shrunk.set(self.shrunk.get() + before.0 as u64);
-        self.entries.set(self.entries.get() + after.1 as i64 - before.1 as i64);
-    }
+/// Where and how the states of one backend are kept.
+#[derive(Clone)]
+pub(super) struct Keeping {
+    pub(super) groups: usize,
+    pub(super) seed: u64,
+    pub(super) budget: Budget,
+    pub(super) tracks_removals: bool,
 }
 
 impl<K: StateKey, N: StateKey, C: Content, X: Send + 'static> HeapState<K, N, C, X> {
-    pub(super) fn new(
-        name: &str,
-        content: C,
-        extra: X,
-        groups: usize,
-        seed: u64,
-        budget: Budget,
-        tracks_removals: bool,
-    ) -> Self {
-        let mut table = Table::new(groups, seed);
-        table.track_removals(tracks_removals);
+    pub(super) fn new(name: &str, content: C, extra: X, keeping: Keeping) -> Self {
+        let mut table = Table::new(keeping.groups, keeping.seed);
+        table.track_removals(keeping.tracks_removals);
         Self {
             name: name.into(),
             content: Arc::new(content),
             extra,
             table,
-            budget,
-            tracks_removals,
+            budget: keeping.budget,
+            tracks_removals: keeping.tracks_removals,
             confirmed: None,
-            entries: 0,
-            owned: 0,
+            held: Measure::default(),
+            key_bytes: 0,
             settled: 0,
         }
     }
 
-    /// Size of a cell in bytes on the heap and in entries.
-    #[inline]
-    pub(super) fn size(content: &C, cell: Option<&C::Cell>) -> (usize, usize) {
-        cell.map_or((0, 0), |cell| (content.heap_size(cell), C::entries(cell)))
-    }
-
-    pub(super) fn bytes(&self) -> u64 {
-        self.table.bytes() as u64 + self.owned
-    }
-
-    /// Puts the name of the state and the group into an error.
-    #[cold]
-    #[inline(never)]
-    pub(super) fn placed(&self, group: u16, error: Error) -> Error {
-        error.in_state(&self.name).in_group(group)
-    }
-
-    /// Takes over what a write did.
-    #[inline]
-    pub(super) fn apply(&mut self, change: &Change) {
-        self.owned = self.owned + change.grown.get() - change.shrunk.get();
-        self.entries = self.entries.wrapping_add_signed(change.entries.get());
-        if self.budget.is_limited() {
-            let now = self.bytes();
-            self.budget.settle(self.settled, now);
-            self.settled = now;
+    /// The state as a snapshot has it: fills the tables of the groups that begin at `first`, and ends the epoch, so
+    /// that none of it counts as changed.
+    pub(super) fn restore(&mut self, restored: &RestoredState, first: u16) -> Result<()> {
+        for group in restored.groups() {
+            let index = usize::from(group - first);
+            let chain = restored.chain(group);
+            if let [only] = chain {
+                self.table.reserve(index, usize::try_from(only.section().rows).unwrap_or(0));
+            }
+            for section in chain {
+                section.for_each_row::<K, N>(|row| {
+                    let hash = place_hash(row.key.stable_hash(), &row.namespace);
+                    let place = Place { key: &row.key, namespace: &row.namespace, group: index, hash };
+                    self.change(place, |content, cell, epoch| content.change(cell, row.change, epoch))
+                })?;
+            }
         }
+        Ok(())
     }
 
-    /// Whether the state may take a value of `more` bytes at a place.
-    #[inline]
-    pub(super) fn afford(&self, place: Place<'_, K, N>, more: usize) -> Result<()> {
-        if self.budget.is_limited() { self.afford_limited(place, more) } else { Ok(()) }
+    pub(super) fn content(&self) -> &C {
+        &self.content
     }
 
-    #[inline(never)]
-    fn afford_limited(&self, place: Place<'_, K, N>, more: usize) -> Result<()> {
-        let present = self.table.get(place.group, place.hash, |row| place.matches(row)).is_some();
-        let new = if present { 0 } else { self.table.growth(place.group) + place.store().heap_size() };
-        self.budget.check(new + more).map_err(|error| error.in_state(&self.name))
+    /// The epoch in which a write happens now.
+    pub(super) fn epoch(&self) -> u32 {
+        self.table.epoch()
+    }
+
+    /// Whether removals within cells are to be remembered, and up to which epoch they may be forgotten.
+    pub(super) fn removals(&self) -> (bool, u32) {
+        (self.tracks_removals, self.confirmed.unwrap_or(0))
     }
 
     /// The cell at a place.
@@ -155,71 +127,231 @@ impl<K: StateKey, N: StateKey, C: Content, X: Send + 'static> HeapState<K, N, C,
     /// Puts a cell.
     #[inline]
     pub(super) fn set(&mut self, place: Place<'_, K, N>, cell: C::Cell) -> Result<()> {
-        let change = Change::default();
-        let after = Self::size(&self.content, Some(&cell));
-        // Only what owns memory has an old size worth a look.
-        let before = if std::mem::needs_drop::<C::Cell>() {
-            Self::size(&self.content, self.get(place))
+        let (before, after) = if C::MEASURED {
+            (measure(&*self.content, self.get(place)), measure(&*self.content, Some(&cell)))
         } else {
-            (0, usize::from(self.table.len() > usize::MAX - 1))
+            Default::default()
         };
-        self.afford(place, after.0.saturating_sub(before.0))?;
-        let length = self.table.len();
-        self.table.set(
+        self.afford(place, before, after)?;
+        let key_bytes = Cell::new(0);
+        self.table.set(place.group, place.hash, |row| place.matches(row), || store(place, &key_bytes), cell)?;
+        self.settle(before, after, key_bytes.get(), 0);
+        Ok(())
+    }
+
+    /// Lets `f` change a clone of the cell at a place; what it leaves is put, `None` removes. Nothing is changed if
+    /// `f` fails or panics.
+    #[inline]
+    pub(super) fn try_update<R, E: From<Error>>(
+        &mut self,
+        place: Place<'_, K, N>,
+        f: impl FnOnce(&mut Option<C::Cell>) -> Result<R, E>,
+    ) -> Result<R, E> {
+        let growth = if self.budget.is_limited() { self.growth(place) } else { 0 };
+        let (added, removed) = (Cell::new(0), Cell::new(0));
+        let mut sizes = (Measure::default(), Measure::default());
+        let (content, budget, name) = (&*self.content, &self.budget, &*self.name);
+        let result = self.table.try_update(
             place.group,
             place.hash,
             |row| place.matches(row),
-            || {
-                let key = place.store();
-                change.note((0, 0), (key.heap_size(), 0));
-                key
+            || store(place, &added),
+            |cell| {
+                let was = cell.is_some();
+                sizes.0 = measure(content, cell.as_ref());
+                let result = f(cell)?;
+                sizes.1 = measure(content, cell.as_ref());
+                if budget.is_limited() && cell.is_some() {
+                    check(budget, name, growth, sizes)?;
+                }
+                if was && cell.is_none() && std::mem::needs_drop::<RowKey<K, N>>() {
+                    removed.set(place.store().heap_size() as u64);
+                }
+                Ok::<R, E>(result)
             },
-            cell,
         )?;
-        let added = self.table.len() - length;
-        change.note((before.0, 1), (after.0, 1 + added));
-        self.apply(&change);
-        Ok(())
+        self.settle(sizes.0, sizes.1, added.get(), removed.get());
+        Ok(result)
     }
 
     /// Removes what is at a place.
+    #[inline]
     pub(super) fn remove(&mut self, place: Place<'_, K, N>) {
-        let before = Self::size(&self.content, self.get(place));
+        let before = if C::MEASURED { measure(&*self.content, self.get(place)) } else { Measure::default() };
         if self.table.remove(place.group, place.hash, |row| place.matches(row)) {
-            let change = Change::default();
             let key = if std::mem::needs_drop::<RowKey<K, N>>() { place.store().heap_size() } else { 0 };
-            change.note((before.0 + key, before.1), (0, 0));
-            self.apply(&change);
+            self.settle(before, Measure::default(), 0, key as u64);
         }
     }
 
-    /// Epoch of the last confirmed checkpoint, from which the next increment counts.
-    pub(super) fn confirmed(&self) -> u32 {
-        self.confirmed.unwrap_or(0)
+    /// Does to a cell what a row of a checkpoint says. There is no budget to check: the state was there before.
+    fn change(
+        &mut self,
+        place: Place<'_, K, N>,
+        f: impl FnOnce(&C, &mut Option<C::Cell>, u32) -> Result<()>,
+    ) -> Result<()> {
+        let (added, removed) = (Cell::new(0), Cell::new(0));
+        let mut sizes = (Measure::default(), Measure::default());
+        let (content, epoch) = (&*self.content, self.table.epoch());
+        self.table.try_update(
+            place.group,
+            place.hash,
+            |row| place.matches(row),
+            || store(place, &added),
+            |cell| {
+                sizes.0 = measure(content, cell.as_ref());
+                if cell.is_some() {
+                    removed.set(place.store().heap_size() as u64);
+                }
+                f(content, cell, epoch)?;
+                sizes.1 = measure(content, cell.as_ref());
+                if cell.is_some() {
+                    removed.set(0);
+                }
+                Ok::<(), Error>(())
+            },
+        )?;
+        self.settle(sizes.0, sizes.1, added.get(), removed.get());
+        Ok(())
     }
 
-    /// Fills the empty state with what a snapshot holds of key group `group`.
-    pub(super) fn restore(&mut self, index: usize, chain: &Chain<'_>) -> Result<()> {
-        if let [(_, section)] = chain.sections() {
-            self.table.reserve(index, section.rows as usize);
-        }
-        for (reader, section) in chain.sections() {
-            let mut rows = reader.rows(section);
-            while let Some(mut row) = rows.next()? {
-                self.restore_row(index, section.kind, &mut row).map_err(|error| {
-                    error.in_state(&self.name).in_group(section.group).in_file(reader.path(), None)
-                })?;
-            }
+    /// Checks the budget before `before` becomes `after` at a place.
+    #[inline]
+    pub(super) fn afford(&self, place: Place<'_, K, N>, before: Measure, after: Measure) -> Result<()> {
+        if self.budget.is_limited() {
+            check(&self.budget, &self.name, self.growth(place), (before, after))?;
         }
         Ok(())
     }
 
-    #[inline]
-    fn restore_row(&mut self, index: usize, kind: SectionKind, row: &mut &[u8]) -> Result<()> {
-        let op = if kind == SectionKind::Full { RowOp::Put } else { RowOp::decode(row)? };
-        let (key, namespace) = decode_key::<K, N>(row)?;
-        let hash = place_hash(key.stable_hash(), &namespace);
-        let place = Place { key: &key, namespace: &namespace, group: index, hash };
-        self.restore_cell(place, op, row)
+    /// Bytes that a new entry at a place costs beside its value.
+    #[inline(never)]
+    fn growth(&self, place: Place<'_, K, N>) -> usize {
+        match self.get(place) {
+            Some(_) => 0,
+            None => self.table.growth(place.group) + place.store().heap_size(),
+        }
     }
+
+    #[inline]
+    fn settle(&mut self, before: Measure, after: Measure, keys_added: u64, keys_removed: u64) {
+        self.held.bytes = self.held.bytes + after.bytes - before.bytes;
+        self.held.entries = self.held.entries + after.entries - before.entries;
+        self.key_bytes = self.key_bytes + keys_added - keys_removed;
+        if self.budget.is_limited() {
+            let now = self.bytes();
+            self.budget.settle(self.settled, now);
+            self.settled = now;
+        }
+    }
+
+    fn bytes(&self) -> u64 {
+        self.table.bytes() as u64 + self.held.bytes + self.key_bytes
+    }
+}
+
+/// Changes of the copy-on-write containers in place.
+impl<K: StateKey, N: StateKey, C, X> HeapState<K, N, C, X>
+where
+    C: Content<Placement = crate::table::Container>,
+    C::Cell: crate::table::Handle,
+    X: Send + 'static,
+{
+    /// Lets `f` change the cell at a place, a new one if there is none. `f` must not panic half way, but leave the
+    /// container as it was.
+    #[inline]
+    pub(super) fn modify<R>(
+        &mut self,
+        place: Place<'_, K, N>,
+        new: impl FnOnce() -> C::Cell,
+        f: impl FnOnce(&C, &mut C::Cell, u32) -> R,
+    ) -> Result<R> {
+        let added = Cell::new(0);
+        let (content, epoch) = (&*self.content, self.table.epoch());
+        let (result, before, after) = self.table.modify(
+            place.group,
+            place.hash,
+            |row| place.matches(row),
+            || store(place, &added),
+            new,
+            |cell| {
+                // A new one is empty, and an empty one has no size.
+                let before = content.measure(cell);
+                let result = f(content, cell, epoch);
+                (result, before, content.measure(cell))
+            },
+        )?;
+        self.settle(before, after, added.get(), 0);
+        Ok(result)
+    }
+}
+
+impl<K: StateKey, N: StateKey, C: Content, X: Send + 'static> AnyState<K> for HeapState<K, N, C, X> {
+    fn meta(&self) -> StateMeta {
+        StateMeta {
+            name: self.name.to_string(),
+            kind: self.content.kind(),
+            namespace_schema: N::schema(),
+            codecs: self.content.codecs(),
+            table_seed: self.table.seed(),
+        }
+    }
+
+    fn info(&self) -> StateInfo {
+        let kind = self.content.kind();
+        let entries = if kind == StateKind::Map { self.held.entries } else { self.table.len() as u64 };
+        StateInfo {
+            name: self.name.to_string(),
+            kind,
+            entries: Some(entries),
+            bytes: self.bytes(),
+            registered: true,
+        }
+    }
+
+    fn keys<'a>(&'a self, namespace: &dyn Any) -> Option<Keys<'a, K>> {
+        let namespace = namespace.downcast_ref::<N>()?.clone();
+        let rows = self.table.iter().map(|(row, _)| row);
+        Some(Box::new(rows.filter(move |row| row.is_in(&namespace)).map(RowKey::key)))
+    }
+
+    fn freeze(&mut self) -> Result<(u32, Box<dyn FrozenState>)> {
+        let snapshot = self.table.snapshot().map_err(|error| error.in_state(&self.name))?;
+        let epoch = snapshot.epoch();
+        let frozen = Frozen { snapshot, content: Arc::clone(&self.content), base: self.confirmed };
+        Ok((epoch, Box::new(frozen)))
+    }
+
+    fn confirm(&mut self, epoch: u32) {
+        self.confirmed = self.confirmed.max(Some(epoch));
+        self.table.confirm(epoch);
+    }
+
+    fn prefetch(&self, group: usize, hash: u64) {
+        self.table.prefetch(group, hash);
+    }
+
+}
+
+/// Size of a cell, if its kind has any.
+#[inline]
+fn measure<C: Content>(content: &C, cell: Option<&C::Cell>) -> Measure {
+    match cell {
+        Some(cell) if C::MEASURED => content.measure(cell),
+        _ => Measure::default(),
+    }
+}
+
+/// The stored form of a new key, the bytes that it owns noted.
+#[inline]
+fn store<K: StateKey, N: StateKey>(place: Place<'_, K, N>, bytes: &Cell<u64>) -> RowKey<K, N> {
+    let row = place.store();
+    bytes.set(row.heap_size() as u64);
+    row
+}
+
+#[inline(never)]
+fn check(budget: &Budget, name: &str, growth: usize, (before, after): (Measure, Measure)) -> Result<()> {
+    let more = growth as u64 + after.bytes.saturating_sub(before.bytes);
+    budget.check(more).map_err(|error| error.in_state(name))
 }
