@@ -13,6 +13,7 @@ mod handle;
 mod key;
 mod key_group;
 mod key_space;
+pub mod restore;
 pub mod row;
 mod snapshot;
 mod state;
