@@ -73,26 +73,26 @@ pub enum Extent {
 
 /// A state as it was at a snapshot; read once, group by group in ascending order.
 pub trait FrozenState: Send {
-    /// Entries of a key group, by its index among the backend's own.
-    fn entries(&self, group: usize) -> usize;
+    /// Entries of a key group, or rows of one that is passed on as it is.
+    fn entries(&self, key_group: u16) -> u64;
 
     /// Whether the changes of a group since the last confirmed checkpoint are known. If not, it must be written in
     /// full.
-    fn knows_changes(&self, group: usize) -> bool;
+    fn knows_changes(&self, key_group: u16) -> bool;
 
     /// Gets ready on the thread that will write, so that the owner's copies need not wait for memory.
     fn prepare(&self);
 
-    /// Writes a group as section (`state`, `key_group`), and answers how many rows that were.
+    /// Writes a key group of what is state number `state` in the file, and answers how many rows that were.
     ///
     /// # Errors
     /// Those of codecs and of the writer.
     fn write(
         &mut self,
-        group: usize,
+        key_group: u16,
         extent: Extent,
         writer: &mut CheckpointWriter<'_>,
-        section: (u16, u16),
+        state: u16,
     ) -> Result<u64>;
 }
 
@@ -101,15 +101,23 @@ pub(super) struct Frozen<K: StateKey, N: StateKey, C: Content> {
     pub(super) content: Arc<C>,
     /// Epoch of the last confirmed checkpoint, if there is one.
     pub(super) base: Option<u32>,
+    /// The first of the backend's key groups.
+    pub(super) first: u16,
+}
+
+impl<K: StateKey, N: StateKey, C: Content> Frozen<K, N, C> {
+    fn index(&self, key_group: u16) -> usize {
+        usize::from(key_group - self.first)
+    }
 }
 
 impl<K: StateKey, N: StateKey, C: Content> FrozenState for Frozen<K, N, C> {
-    fn entries(&self, group: usize) -> usize {
-        self.snapshot.group_len(group)
+    fn entries(&self, key_group: u16) -> u64 {
+        self.snapshot.group_len(self.index(key_group)) as u64
     }
 
-    fn knows_changes(&self, group: usize) -> bool {
-        self.base.is_some_and(|base| self.snapshot.removed_since(group, base).is_some())
+    fn knows_changes(&self, key_group: u16) -> bool {
+        self.base.is_some_and(|base| self.snapshot.removed_since(self.index(key_group), base).is_some())
     }
 
     fn prepare(&self) {
@@ -118,11 +126,12 @@ impl<K: StateKey, N: StateKey, C: Content> FrozenState for Frozen<K, N, C> {
 
     fn write(
         &mut self,
-        group: usize,
+        key_group: u16,
         extent: Extent,
         writer: &mut CheckpointWriter<'_>,
-        (state, key_group): (u16, u16),
+        state: u16,
     ) -> Result<u64> {
+        let group = self.index(key_group);
         let content = &self.content;
         let (kind, base) = match extent {
             Extent::Full { .. } => (SectionKind::Full, None),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use backend_api::format::StateMeta;
 use backend_api::restore::RestoredState;
-use backend_api::{Error, Keys, Result, StateInfo, StateKey, StateKind};
+use backend_api::{Error, KeyGroupRange, Keys, Result, StateInfo, StateKey, StateKind};
 
 use super::budget::Budget;
 use super::content::{Content, Measure};
@@ -22,11 +22,11 @@ pub(super) trait AnyState<K: StateKey>: Any + Send {
     /// What it holds.
     fn info(&self) -> StateInfo;
 
-    /// The keys in a namespace; `None` if that is of another type.
-    fn keys<'a>(&'a self, namespace: &dyn Any) -> Option<Keys<'a, K>>;
+    /// The keys in a namespace, which is given encoded.
+    fn keys(&self, namespace: &[u8]) -> Result<Keys<'_, K>>;
 
-    /// Hands every key with its namespace, as a `&N`, to `f`.
-    fn for_each_place(&self, f: &mut dyn FnMut(Result<K>, Result<&dyn Any>));
+    /// All keys, each with its namespace, encoded.
+    fn places(&self) -> Keys<'_, (K, Vec<u8>)>;
 
     /// Freezes it, and answers the epoch of that.
     fn freeze(&mut self) -> Result<(u32, Box<dyn FrozenState>)>;
@@ -43,6 +43,8 @@ pub(super) struct HeapState<K: StateKey, N: StateKey, C: Content, X> {
     name: Arc<str>,
     content: Arc<C>,
     pub(super) extra: X,
+    /// The first of the backend's key groups.
+    first: u16,
     table: Table<RowKey<K, N>, C::Cell, C::Placement>,
     budget: Budget,
     /// Whether removals are remembered for increments.
@@ -60,7 +62,7 @@ pub(super) struct HeapState<K: StateKey, N: StateKey, C: Content, X> {
 /// Where and how the states of one backend are kept.
 #[derive(Clone)]
 pub(super) struct Keeping {
-    pub(super) groups: usize,
+    pub(super) range: KeyGroupRange,
     pub(super) seed: u64,
     pub(super) budget: Budget,
     pub(super) tracks_removals: bool,
@@ -68,27 +70,33 @@ pub(super) struct Keeping {
 
 impl<K: StateKey, N: StateKey, C: Content, X: Send + 'static> HeapState<K, N, C, X> {
     pub(super) fn new(name: &str, content: C, extra: X, keeping: Keeping) -> Self {
-        let mut table = Table::new(keeping.groups, keeping.seed);
-        table.track_removals(keeping.tracks_removals);
-        Self {
+        let mut state = Self {
             name: name.into(),
             content: Arc::new(content),
             extra,
-            table,
+            first: keeping.range.start(),
+            table: Table::new(keeping.range.len(), keeping.seed),
             budget: keeping.budget,
             tracks_removals: keeping.tracks_removals,
             confirmed: None,
             held: Measure::default(),
             key_bytes: 0,
             settled: 0,
-        }
+        };
+        state.table.track_removals(keeping.tracks_removals);
+        state
     }
 
-    /// The state as a snapshot has it: fills the tables of the groups that begin at `first`, and ends the epoch, so
-    /// that none of it counts as changed.
-    pub(super) fn restore(&mut self, restored: &RestoredState, first: u16) -> Result<()> {
+    /// Gives the empty state's table another seed.
+    pub(super) fn reseed(&mut self, seed: u64) {
+        self.table = Table::new(self.table.groups(), seed);
+        self.table.track_removals(self.tracks_removals);
+    }
+
+    /// Fills the empty state with what a snapshot has, and ends the epoch, so that none of it counts as changed.
+    pub(super) fn restore(&mut self, restored: &RestoredState) -> Result<()> {
         for group in restored.groups() {
-            let index = usize::from(group - first);
+            let index = usize::from(group - self.first);
             let chain = restored.chain(group);
             if let [only] = chain {
                 self.table.reserve(index, usize::try_from(only.section().rows).unwrap_or(0));
@@ -101,6 +109,8 @@ impl<K: StateKey, N: StateKey, C: Content, X: Send + 'static> HeapState<K, N, C,
                 })?;
             }
         }
+        let (epoch, _) = self.freeze()?;
+        self.confirm(epoch);
         Ok(())
     }
 
@@ -132,25 +142,25 @@ impl<K: StateKey, N: StateKey, C: Content, X: Send + 'static> HeapState<K, N, C,
         } else {
             Default::default()
         };
-        self.afford(place, before, after)?;
+        self.afford(place, after.bytes.saturating_sub(before.bytes))?;
         let key_bytes = Cell::new(0);
         self.table.set(place.group, place.hash, |row| place.matches(row), || store(place, &key_bytes), cell)?;
         self.settle(before, after, key_bytes.get(), 0);
         Ok(())
     }
 
-    /// Lets `f` change a clone of the cell at a place; what it leaves is put, `None` removes. Nothing is changed if
+    /// Lets `f` change a clone of the cell at a place, given what the kind has extra; what it leaves is put, `None` removes. Nothing is changed if
     /// `f` fails or panics.
     #[inline]
     pub(super) fn try_update<R, E: From<Error>>(
         &mut self,
         place: Place<'_, K, N>,
-        f: impl FnOnce(&mut Option<C::Cell>) -> Result<R, E>,
+        f: impl FnOnce(&X, &mut Option<C::Cell>) -> Result<R, E>,
     ) -> Result<R, E> {
         let growth = if self.budget.is_limited() { self.growth(place) } else { 0 };
         let (added, removed) = (Cell::new(0), Cell::new(0));
         let mut sizes = (Measure::default(), Measure::default());
-        let (content, budget, name) = (&*self.content, &self.budget, &*self.name);
+        let (content, extra, budget, name) = (&*self.content, &self.extra, &self.budget, &*self.name);
         let result = self.table.try_update(
             place.group,
             place.hash,
@@ -159,10 +169,10 @@ impl<K: StateKey, N: StateKey, C: Content, X: Send + 'static> HeapState<K, N, C,
             |cell| {
                 let was = cell.is_some();
                 sizes.0 = measure(content, cell.as_ref());
-                let result = f(cell)?;
+                let result = f(extra, cell)?;
                 sizes.1 = measure(content, cell.as_ref());
                 if budget.is_limited() && cell.is_some() {
-                    check(budget, name, growth, sizes)?;
+                    check(budget, name, growth, sizes.1.bytes.saturating_sub(sizes.0.bytes))?;
                 }
                 if was && cell.is_none() && std::mem::needs_drop::<RowKey<K, N>>() {
                     removed.set(place.store().heap_size() as u64);
@@ -215,11 +225,11 @@ impl<K: StateKey, N: StateKey, C: Content, X: Send + 'static> HeapState<K, N, C,
         Ok(())
     }
 
-    /// Checks the budget before `before` becomes `after` at a place.
+    /// Checks the budget for `more` bytes at a place.
     #[inline]
-    pub(super) fn afford(&self, place: Place<'_, K, N>, before: Measure, after: Measure) -> Result<()> {
+    pub(super) fn afford(&self, place: Place<'_, K, N>, more: u64) -> Result<()> {
         if self.budget.is_limited() {
-            check(&self.budget, &self.name, self.growth(place), (before, after))?;
+            check(&self.budget, &self.name, self.growth(place), more)?;
         }
         Ok(())
     }
@@ -309,16 +319,25 @@ impl<K: StateKey, N: StateKey, C: Content, X: Send + 'static> AnyState<K> for He
         }
     }
 
-    fn keys<'a>(&'a self, namespace: &dyn Any) -> Option<Keys<'a, K>> {
-        let namespace = namespace.downcast_ref::<N>()?.clone();
+    fn keys(&self, mut namespace: &[u8]) -> Result<Keys<'_, K>> {
+        let namespace = N::decode(&mut namespace)?;
         let rows = self.table.iter().map(|(row, _)| row);
-        Some(Box::new(rows.filter(move |row| row.is_in(&namespace)).map(RowKey::key)))
+        Ok(Box::new(rows.filter(move |row| row.is_in(&namespace)).map(RowKey::key)))
+    }
+
+    fn places(&self) -> Keys<'_, (K, Vec<u8>)> {
+        Box::new(self.table.iter().map(|(row, _)| {
+            let mut namespace = Vec::new();
+            row.namespace()?.encode(&mut namespace);
+            Ok((row.key()?, namespace))
+        }))
     }
 
     fn freeze(&mut self) -> Result<(u32, Box<dyn FrozenState>)> {
         let snapshot = self.table.snapshot().map_err(|error| error.in_state(&self.name))?;
         let epoch = snapshot.epoch();
-        let frozen = Frozen { snapshot, content: Arc::clone(&self.content), base: self.confirmed };
+        let (content, first) = (Arc::clone(&self.content), self.first);
+        let frozen = Frozen { snapshot, content, base: self.confirmed, first };
         Ok((epoch, Box::new(frozen)))
     }
 
@@ -351,7 +370,6 @@ fn store<K: StateKey, N: StateKey>(place: Place<'_, K, N>, bytes: &Cell<u64>) ->
 }
 
 #[inline(never)]
-fn check(budget: &Budget, name: &str, growth: usize, (before, after): (Measure, Measure)) -> Result<()> {
-    let more = growth as u64 + after.bytes.saturating_sub(before.bytes);
-    budget.check(more).map_err(|error| error.in_state(name))
+fn check(budget: &Budget, name: &str, growth: usize, more: u64) -> Result<()> {
+    budget.check(growth as u64 + more).map_err(|error| error.in_state(name))
 }
