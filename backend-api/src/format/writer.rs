@@ -17,7 +17,8 @@ use crate::{Error, ErrorKind, Result};
 /// section, unless its emptiness says something: a [`Full`](SectionKind::Full) one that replaces a chain.
 /// The rows of a section are read in the order in which they were written.
 ///
-/// An error of the sink is final: all calls after it fail, [`finish`](Self::finish) too.
+/// An error of the sink is final: all calls after it fail, [`finish`](Self::finish) too. So is an encoder
+/// that takes away bytes of rows before its own.
 pub struct CheckpointWriter<'a> {
     sink: &'a mut dyn ByteSink,
     meta: &'a FileMeta,
@@ -96,7 +97,9 @@ impl<'a> CheckpointWriter<'a> {
         if self.sections.is_empty() {
             return Err(Error::new(ErrorKind::IllegalState, "a row before the first section"));
         }
-        let mut len = self.block.encode(encode)?;
+        let encoded = self.block.encode(encode);
+        self.check()?;
+        let mut len = encoded?;
         if !self.block.fits(len) {
             self.block.carry();
             self.end_block()?;
@@ -188,6 +191,12 @@ impl<'a> CheckpointWriter<'a> {
     }
 
     fn check(&self) -> Result<()> {
+        if self.block.is_damaged() {
+            return Err(Error::new(
+                ErrorKind::IllegalState,
+                "the encoder of a row took bytes of other rows away",
+            ));
+        }
         if self.failed { Err(Error::new(ErrorKind::Io, "an earlier write failed")) } else { Ok(()) }
     }
 }
