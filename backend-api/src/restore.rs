@@ -190,13 +190,34 @@ impl RestoredState {
         progress: &Progress,
     ) -> Result<()> {
         for (state, meta) in (first..).zip(0..self.metas.len()) {
-            for part in self.chains.values().flatten().filter(|part| part.meta == meta) {
+            for group in self.groups() {
                 cancel.check()?;
-                part.reader.copy_section(&part.section, writer, state)?;
-                progress.add(part.section.rows, part.section.stored_bytes);
+                let before = writer.written();
+                let rows = self.copy_group(group, meta, writer, state)?;
+                progress.add(rows, writer.written() - before);
             }
         }
         Ok(())
+    }
+
+    /// Copies one key group, as far as `metas()[meta]` describes it, to another checkpoint file, undecoded, for the
+    /// state with the index `state` there; answers the number of rows.
+    ///
+    /// # Errors
+    /// Those of [`CheckpointReader::copy_section`].
+    pub fn copy_group(
+        &self,
+        group: u16,
+        meta: usize,
+        writer: &mut CheckpointWriter<'_>,
+        state: u16,
+    ) -> Result<u64> {
+        let mut rows = 0;
+        for part in self.chain(group).iter().filter(|part| part.meta == meta) {
+            part.reader.copy_section(&part.section, writer, state)?;
+            rows += part.section.rows;
+        }
+        Ok(rows)
     }
 
     /// Index of an equal meta, added if it is new.

@@ -123,8 +123,8 @@ fn sections_come_in_order_and_belong_to_the_file() {
     let reader = open(&sink.finish().unwrap()).unwrap();
     let found: Vec<_> = reader.sections().iter().map(|s| (s.state, s.group, s.kind, s.rows)).collect();
     assert_eq!(found, [(0, 3, SectionKind::Full, 1), (1, 2, SectionKind::Delta, 0)]);
-    assert_eq!(reader.section(0, 3), reader.sections().first());
-    assert_eq!(reader.section(0, 2), None);
+    assert_eq!(reader.sections_of(0, 3), reader.sections());
+    assert_eq!(reader.sections_of(0, 2), []);
 }
 
 #[test]

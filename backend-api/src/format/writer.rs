@@ -13,7 +13,8 @@ use crate::{Error, ErrorKind, Result};
 
 /// Writes a checkpoint file, section by section, row by row.
 ///
-/// Sections come in ascending order of (state, key group). A key group without entries needs no
+/// Sections come in ascending order of (state, key group); one of changes may follow another of the same, to which
+/// it applies. A key group without entries needs no
 /// section, unless its emptiness says something: a [`Full`](SectionKind::Full) one that replaces a chain.
 /// The rows of a section are read in the order in which they were written.
 ///
@@ -70,7 +71,8 @@ impl<'a> CheckpointWriter<'a> {
             let message = format!("the file has no section for state {state} and key group {group}");
             return Err(place(Error::new(ErrorKind::InvalidArgument, message)));
         }
-        if self.sections.last().is_some_and(|last| (last.state, last.group) >= (state, group)) {
+        let late = self.sections.last().is_some_and(|last| !last.may_precede(state, group, kind));
+        if late {
             let message = format!("the section of state {state} and key group {group} comes too late");
             return Err(place(Error::new(ErrorKind::IllegalState, message)));
         }
@@ -111,6 +113,11 @@ impl<'a> CheckpointWriter<'a> {
             section.raw_bytes += len as u64;
         }
         if self.block.is_full() { self.end_block() } else { Ok(()) }
+    }
+
+    /// Bytes of the file so far.
+    pub fn written(&self) -> u64 {
+        self.written
     }
 
     /// Ends the file and gives its length. The sink is still to be finished.

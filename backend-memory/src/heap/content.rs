@@ -137,9 +137,9 @@ impl<T: StateValue> Content for Elements<T> {
         for (start, _, elements) in cell.list.chunks().skip_while(|(start, ..)| *start < first) {
             rows.row(RowOp::Put, |out| {
                 encode_varint(start as u64, out);
-                elements.iter().try_for_each(|element| {
-                    encode_sized(out, |out| self.codec.encode(element, out))
-                })
+                elements
+                    .iter()
+                    .try_for_each(|element| encode_sized(out, |out| self.codec.encode(element, out)))
             })?;
         }
         Ok(())
@@ -197,7 +197,11 @@ impl<MK: StateKey, MV: StateValue> Entries<MK, MV> {
     /// Bytes that a value owns.
     #[inline]
     pub(super) fn owned(&self, value: Option<&MV>) -> u64 {
-        if std::mem::needs_drop::<MV>() { value.map_or(0, |value| self.codec.heap_size(value) as u64) } else { 0 }
+        if std::mem::needs_drop::<MV>() {
+            value.map_or(0, |value| self.codec.heap_size(value) as u64)
+        } else {
+            0
+        }
     }
 
     /// Puts an entry.

@@ -45,7 +45,8 @@ impl FrozenHeap {
                     for group in self.range.iter() {
                         cancel.check()?;
                         let written = writer.written();
-                        let rows = state.write(group, Extent::Full { replaces: false }, writer, index as u16)?;
+                        let rows =
+                            state.write(group, Extent::Full { replaces: false }, writer, index as u16)?;
                         progress.add(rows, writer.written() - written);
                     }
                 }

@@ -28,7 +28,7 @@ use backend_api::{
     Aggregate, AggregatingDescriptor, AggregatingToken, BackendId, Cancel, Error, ErrorKind, KeyContext,
     KeyedStateHandle, Keys, ListDescriptor, ListToken, MapDescriptor, MapToken, Progress, ReducingDescriptor,
     ReducingToken, Result, SnapshotRequest, SnapshotTask, StateBackend, StateInfo, StateKey, StateKind,
-    StateToken, StateValue, Storage, Subtask, ValueDescriptor, ValueToken,
+    StateToken, StateValue, Storage, Subtask, ValueDescriptor, ValueState, ValueToken,
 };
 
 use budget::Budget;
@@ -36,7 +36,9 @@ use content::{Content, Elements, Entries, Single};
 use frozen::FrozenRestored;
 use row_key::place_hash;
 use state::{AnyState, HeapState, Keeping};
-use views::{AggregatingTable, Default, Function, ListTable, MapTable, Reduce, ReducingTable, Seat, ValueTable};
+use views::{
+    AggregatingTable, Fallback, Function, ListTable, MapTable, Reduce, ReducingTable, Seat, ValueTable,
+};
 
 /// Writes a frozen heap; runs on any thread.
 pub type WriteHeap = Box<dyn FnOnce(&Cancel, &Progress) -> Result<Option<KeyedStateHandle>> + Send>;
@@ -106,7 +108,11 @@ impl<K: StateKey, C: Checkpointing> HeapBackend<K, C> {
 
     /// The state of a token.
     #[inline]
-    fn state<S: AnyState<K>>(states: &mut [Box<dyn AnyState<K>>], id: BackendId, token: impl StateToken) -> Option<&mut S> {
+    fn state<S: AnyState<K>>(
+        states: &mut [Box<dyn AnyState<K>>],
+        id: BackendId,
+        token: impl StateToken,
+    ) -> Option<&mut S> {
         let state = states.get_mut(token.index()).filter(|_| token.backend() == id)?;
         let state: &mut dyn Any = &mut **state;
         state.downcast_mut()
@@ -146,7 +152,10 @@ impl<K: StateKey, C: Checkpointing> HeapBackend<K, C> {
                 known.is::<HeapState<K, N, T, X>>()
             };
             let (kind, message) = if known.kind != meta.kind {
-                (ErrorKind::IncompatibleKind, format!("registered as {} state before, now as {}", known.kind, meta.kind))
+                (
+                    ErrorKind::IncompatibleKind,
+                    format!("registered as {} state before, now as {}", known.kind, meta.kind),
+                )
             } else if !same_types || known.codecs != meta.codecs {
                 (ErrorKind::IllegalState, "registered with other types or codecs before".to_owned())
             } else {
@@ -262,7 +271,8 @@ impl<K: StateKey, C: Checkpointing> StateBackend for HeapBackend<K, C> {
     fn open(options: &C::Options, subtask: Subtask<K>, restore: &[KeyedStateHandle]) -> Result<Self> {
         let mut checkpointing = C::open(options)?;
         let storage = checkpointing.storage().cloned();
-        let _span = tracing::info_span!("restore", operator = subtask.operator(), handles = restore.len()).entered();
+        let _span =
+            tracing::info_span!("restore", operator = subtask.operator(), handles = restore.len()).entered();
         let mut plan = RestorePlan::open(restore, storage.as_deref(), &subtask)?;
         checkpointing.restored(restore, &plan);
         let names: Vec<String> = plan.states().iter().map(|state| state.name().to_owned()).collect();
@@ -298,7 +308,7 @@ impl<K: StateKey, C: Checkpointing> StateBackend for HeapBackend<K, C> {
         descriptor: ValueDescriptor<V, N>,
     ) -> Result<ValueToken<V, N>> {
         let content = Single { kind: StateKind::Value, codec: Arc::clone(descriptor.codec()) };
-        let extra = Default(descriptor.default_ref().cloned());
+        let extra = Fallback(descriptor.default_ref().cloned());
         let index = self.register::<N, _, _>(descriptor.name(), content, extra)?;
         Ok(ValueToken::new(self.id, index))
     }

@@ -41,8 +41,8 @@ impl<K: StateKey, N: StateKey> RowKey<K, N> {
     /// Appends both as the beginning of a row.
     #[inline]
     pub(super) fn encode(&self, out: &mut Vec<u8>) -> Result<()> {
-        self.key.encode(out)?;
-        self.namespace.encode(out)
+        self.key.encode_key(out)?;
+        self.namespace.encode_key(out)
     }
 }
 

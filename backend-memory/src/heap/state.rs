@@ -144,7 +144,13 @@ impl<K: StateKey, N: StateKey, C: Content, X: Send + 'static> HeapState<K, N, C,
         };
         self.afford(place, after.bytes.saturating_sub(before.bytes))?;
         let key_bytes = Cell::new(0);
-        self.table.set(place.group, place.hash, |row| place.matches(row), || store(place, &key_bytes), cell)?;
+        self.table.set(
+            place.group,
+            place.hash,
+            |row| place.matches(row),
+            || store(place, &key_bytes),
+            cell,
+        )?;
         self.settle(before, after, key_bytes.get(), 0);
         Ok(())
     }
@@ -349,7 +355,6 @@ impl<K: StateKey, N: StateKey, C: Content, X: Send + 'static> AnyState<K> for He
     fn prefetch(&self, group: usize, hash: u64) {
         self.table.prefetch(group, hash);
     }
-
 }
 
 /// Size of a cell, if its kind has any.

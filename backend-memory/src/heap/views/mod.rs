@@ -12,11 +12,11 @@ pub use map::HeapMap;
 pub use reducing::HeapReducing;
 pub use value::HeapValue;
 
-pub(super) use aggregating::AggregatingTable;
+pub(super) use aggregating::{AggregatingTable, Function};
 pub(super) use list::ListTable;
 pub(super) use map::MapTable;
-pub(super) use reducing::ReducingTable;
-pub(super) use value::ValueTable;
+pub(super) use reducing::{Reduce, ReducingTable};
+pub(super) use value::{Fallback, ValueTable};
 
 use backend_api::{KeyContext, StateKey};
 

@@ -5,10 +5,10 @@ use crate::heap::content::Single;
 use crate::heap::state::HeapState;
 
 /// A value state; what is extra is the default.
-pub(in crate::heap) type ValueTable<K, N, V> = HeapState<K, N, Single<V>, Default<V>>;
+pub(in crate::heap) type ValueTable<K, N, V> = HeapState<K, N, Single<V>, Fallback<V>>;
 
 /// What a read gives where nothing was written.
-pub(in crate::heap) struct Default<V>(pub(in crate::heap) Option<V>);
+pub(in crate::heap) struct Fallback<V>(pub(in crate::heap) Option<V>);
 
 /// View of a value state on the heap.
 pub struct HeapValue<'a, K: StateKey, N: StateKey, V: StateValue> {
