@@ -25,7 +25,7 @@ pub struct RestoredState {
     kind: StateKind,
     /// All that differ in more than their seed; at least one.
     metas: Vec<StateMeta>,
-    /// Of each key group that has rows what makes it up, in the order in which it applies.
+    /// Of each key group that has, or had, rows what makes it up, in the order in which it applies.
     chains: BTreeMap<u16, Vec<RestoredSection>>,
 }
 
@@ -113,10 +113,12 @@ impl RestorePlan {
             let Some(&(at, meta)) = places.get(usize::from(section.state)) else { continue };
             let Some(state) = self.states.get_mut(at) else { continue };
             let chain = state.chains.entry(section.group).or_default();
+            // An empty one says that what came before is gone, which whoever goes on using these files must keep.
+            let replaces = section.kind == SectionKind::Full && !chain.is_empty();
             if section.kind == SectionKind::Full {
                 chain.clear();
             }
-            if section.rows > 0 {
+            if section.rows > 0 || replaces {
                 chain.push(RestoredSection { reader: Arc::clone(reader), section: *section, meta });
             }
         }
@@ -141,7 +143,7 @@ impl RestoredState {
         &self.metas
     }
 
-    /// The key groups that have rows, ascending.
+    /// The key groups that have a chain, ascending.
     pub fn groups(&self) -> impl Iterator<Item = u16> {
         self.chains.iter().filter(|(_, chain)| !chain.is_empty()).map(|(group, _)| *group)
     }
@@ -192,9 +194,9 @@ impl RestoredState {
         for (state, meta) in (first..).zip(0..self.metas.len()) {
             for group in self.groups() {
                 cancel.check()?;
-                let before = writer.written();
+                let before = writer.flush()?;
                 let rows = self.copy_group(group, meta, writer, state)?;
-                progress.add(rows, writer.written() - before);
+                progress.add(rows, writer.flush()? - before);
             }
         }
         Ok(())

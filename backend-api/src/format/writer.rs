@@ -115,9 +115,14 @@ impl<'a> CheckpointWriter<'a> {
         if self.block.is_full() { self.end_block() } else { Ok(()) }
     }
 
-    /// Bytes of the file so far.
-    pub fn written(&self) -> u64 {
-        self.written
+    /// Ends the current block, and answers how many bytes the file has so far.
+    ///
+    /// # Errors
+    /// Those of the sink.
+    pub fn flush(&mut self) -> Result<u64> {
+        self.check()?;
+        self.end_block()?;
+        Ok(self.written)
     }
 
     /// Ends the file and gives its length. The sink is still to be finished.

@@ -44,10 +44,10 @@ impl FrozenHeap {
                     state.prepare();
                     for group in self.range.iter() {
                         cancel.check()?;
-                        let written = writer.written();
+                        let before = writer.flush()?;
                         let rows =
                             state.write(group, Extent::Full { replaces: false }, writer, index as u16)?;
-                        progress.add(rows, writer.written() - written);
+                        progress.add(rows, writer.flush()? - before);
                     }
                 }
                 Ok(())
