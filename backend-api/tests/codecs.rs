@@ -28,7 +28,7 @@ fn check_laws<T: PartialEq + Debug>(codec: &impl Codec<T>, values: impl Strategy
         prop_assert_eq!(codec.decode(&bytes).unwrap_err().kind(), ErrorKind::Corrupt);
         Ok(())
     };
-    if let Err(error) = TestRunner::default().run(&values, whole) {
+    if let Err(error) = TestRunner::new(ProptestConfig::with_cases(64)).run(&values, whole) {
         panic!("{}: {error}", codec.id());
     }
     let rubbish = proptest::collection::vec(prop_oneof![0..4_u8, Just(0xFF), any::<u8>()], 0..60);
