@@ -130,6 +130,7 @@ fn lengths_beyond_the_data_are_refused_before_allocating() {
         assert_eq!(codec.decode(bytes).unwrap_err().kind(), ErrorKind::Corrupt);
     }
     for length in lengths {
+        refused::<Vec<u8>>(&PlainCodec, length);
         let bytes = [length, &[1; 100]].concat();
         refused::<Vec<u8>>(&PlainCodec, &bytes);
         refused::<Vec<u64>>(&PlainCodec, &bytes);

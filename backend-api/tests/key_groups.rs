@@ -87,6 +87,8 @@ fn hashes_have_the_groups_of_flink() {
         assert_eq!(flink_group(hash, max), group, "{hash}/{max}");
     }
     assert_eq!(flink_group(54, 0), 0);
+    // Mixed, it is the one number without an absolute value.
+    assert_eq!(flink_group(-2_089_875_627, 1000), 0);
 }
 
 /// Behaviour 86.
