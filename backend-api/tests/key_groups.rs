@@ -1,4 +1,4 @@
-//! Key groups and ranges as Flink computes them: `key-groups/*.tsv` are answers of Flink 2.2.1 itself.
+//! Key groups and ranges as Flink computes them: `key-groups/*.tsv` are answers of Flink itself.
 
 #![expect(clippy::unwrap_used, reason = "the helpers of tests may fail as the tests do")]
 
