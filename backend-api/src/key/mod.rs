@@ -64,7 +64,7 @@ pub trait StateKey: Clone + Ord + Send + Sync + 'static {
     /// Appends the order-keeping, self-delimiting encoding.
     fn encode<B: KeyBuffer>(&self, out: &mut B);
 
-    /// Takes one key off the front of `input`, and what it allocates is no larger than that.
+    /// Takes one key off the front of `input`; what it allocates is in proportion to that, whatever is in it.
     ///
     /// # Errors
     ///
