@@ -2,6 +2,7 @@
 
 mod any_backend;
 mod backend;
+pub mod bytes;
 mod cancel;
 mod checkpoint;
 mod codec;
@@ -23,6 +24,7 @@ mod subtask;
 mod token;
 
 pub use backend::{Keys, StateBackend, StateInfo};
+pub use bytes::{ByteBackend, ByteOptions, ByteStore};
 pub use cancel::{Cancel, CancelGuard};
 pub use checkpoint::{
     Checkpoint, CheckpointStore, CheckpointStoreOptions, CheckpointTarget, JobFolder, SharedStateRegistry,
