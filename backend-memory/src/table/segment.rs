@@ -309,11 +309,15 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> Segment<S, V, P> {
         // SAFETY: dirty bits are of slots that exist.
         unsafe {
             let header = self.header_mut();
-            header.epoch = epoch;
+            let before = std::mem::replace(&mut header.epoch, epoch);
             if header.dirty_since >= confirmed {
                 return;
             }
             header.dirty_since = confirmed;
+            if before <= confirmed {
+                header.dirty = [0; 4];
+                return;
+            }
             for (word, bits) in header.dirty.iter_mut().enumerate() {
                 let mut rest = *bits;
                 while rest != 0 {

@@ -17,6 +17,14 @@ fn filled(entries: u64) -> Numbers {
 }
 
 #[test]
+fn tables_and_snapshots_can_be_shared() {
+    fn shared<T: Send + Sync + 'static>(_: &T) {}
+    let mut table = Table::<String, Vec<u8>, UserValue>::new(1, 0);
+    shared(&table);
+    shared(&table.snapshot().unwrap());
+}
+
+#[test]
 fn an_empty_table_costs_nothing() {
     let table = Numbers::new(128, 1);
     assert_eq!(table.bytes(), 0);
