@@ -314,8 +314,11 @@ pub fn writers_and_deletions_do_not_disturb_each_other(storage: &Subject) {
                     let path = format!("job/chk-{}/{thread}", round % 2);
                     write(storage, &path, path.as_bytes());
                     assert_eq!(read(storage, &path), path.as_bytes());
-                    drop(create(storage, &format!("{path}-dropped")));
                     storage.delete(&path).expect("delete");
+                    // Much quicker than a whole file, so that folders come and go all the time.
+                    for _ in 0..100 {
+                        drop(create(storage, "job/deep/folder/dropped"));
+                    }
                 }
             });
         }
