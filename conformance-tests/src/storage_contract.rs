@@ -1,14 +1,14 @@
 //! What every [`Storage`] must do.
 //!
 //! Each function is one behaviour, to be called with a storage of its own without files; it panics where the
-//! storage does otherwise. [`storage_contract!`](crate::storage_contract) makes a test of each.
+//! storage does otherwise. [`storage_contract!`](crate::storage_contract!) makes a test of each.
 
 use std::sync::Arc;
 
 use backend_api::format::{ByteSink, DEFAULT_SPILL_THRESHOLD, MAX_SPILL_THRESHOLD, SpillingSink, Stored};
 use backend_api::{Cancel, Error, ErrorKind, Result, Storage, StorageWriter};
 
-/// Makes one test of each behaviour in [`storage_contract`](crate::storage_contract).
+/// Makes one test of each behaviour in [`storage_contract`](mod@crate::storage_contract).
 ///
 /// The expression gives an `Arc<dyn Storage>` without files, and something to be kept as long as it is used.
 #[macro_export]
