@@ -64,13 +64,15 @@ fn op() -> impl Strategy<Value = Op> {
     ]
 }
 
+type Tokens = (ValueToken<u64, u8>, ListToken<String>, MapToken<i16, u32>);
+
 struct Worker {
     backend: FsBackend<u32>,
-    tokens: Option<(ValueToken<u64, u8>, ListToken<String>, MapToken<i16, u32>)>,
+    tokens: Option<Tokens>,
 }
 
 impl Worker {
-    fn tokens(&mut self) -> (ValueToken<u64, u8>, ListToken<String>, MapToken<i16, u32>) {
+    fn tokens(&mut self) -> Tokens {
         let backend = &mut self.backend;
         *self.tokens.get_or_insert_with(|| {
             let value = ValueDescriptor::<u64>::new("value").namespaced::<u8>();
