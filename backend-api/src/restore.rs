@@ -293,6 +293,3 @@ fn check_file(reader: &CheckpointReader, handle: &KeyedStateHandle) -> Result<()
         "the file contradicts the handle that names it: another format, key type, mapping or max parallelism";
     Err(Error::new(ErrorKind::Corrupt, message).in_file(reader.path(), None))
 }
-
-#[cfg(test)]
-mod tests;
