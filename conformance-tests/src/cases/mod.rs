@@ -1,0 +1,8 @@
+//! The cases, by group. Each group's list is in the macro at the head of its file.
+
+pub mod aggregating;
+pub mod lists;
+pub mod maps;
+pub mod namespaces;
+pub mod reducing;
+pub mod values;
