@@ -2,12 +2,13 @@
 
 use std::cell::Cell;
 use std::io::Write;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use backend_api::storage::StorageEntry;
 use backend_api::{
-    Checkpoint, CheckpointStore, CheckpointStoreOptions, JobFolder, KeySpace, KeyedStateHandle, Result,
-    SnapshotRequest, StateBackend, StateKey, Storage, Subtask, TaskState,
+    Cancel, Checkpoint, CheckpointStore, CheckpointStoreOptions, JobFolder, KeySpace, KeyedStateHandle,
+    Result, SnapshotRequest, StateBackend, StateData, StateFile, StateKey, Storage, Subtask, TaskState,
 };
 
 use crate::{Factory, Setup};
@@ -168,6 +169,49 @@ impl<F: Factory> World<F> {
             handle.discard(&*storage).unwrap();
         }
         backend
+    }
+
+    /// The bytes of a checkpoint file.
+    pub fn bytes(&self, file: &StateFile) -> Vec<u8> {
+        match &file.data {
+            StateData::Inline(bytes) => bytes.clone(),
+            StateData::File { path, length } => {
+                let file = self.storage().unwrap().open(path).unwrap();
+                file.read(0, *length as usize).unwrap().into_owned()
+            }
+        }
+    }
+
+    /// Puts other bytes in the place of a checkpoint file, wherever it is, and gives what a handle then says of it.
+    pub fn put_bytes(&self, file: &StateFile, bytes: Vec<u8>) -> StateFile {
+        let mut file = file.clone();
+        match &mut file.data {
+            StateData::Inline(inline) => *inline = bytes,
+            StateData::File { path, .. } => {
+                let mut writer = self.storage().unwrap().create(path, &Cancel::new()).unwrap();
+                writer.write(&bytes).unwrap();
+                writer.finish().unwrap();
+            }
+        }
+        file
+    }
+
+    /// Everything in the folder in which backends keep working files, sorted.
+    pub fn working_files(&self) -> Vec<PathBuf> {
+        fn walk(folder: &Path, found: &mut Vec<PathBuf>) {
+            let Ok(entries) = std::fs::read_dir(folder) else { return };
+            for entry in entries {
+                let path = entry.unwrap().path();
+                walk(&path, found);
+                found.push(path);
+            }
+        }
+        let mut found = Vec::new();
+        if let Some(folder) = self.factory.working_folder() {
+            walk(&folder, &mut found);
+        }
+        found.sort();
+        found
     }
 
     /// The job's completed checkpoints, of which `retained` are kept.
