@@ -1,1 +1,10 @@
-//! facade
+//! State backends for stream processors.
+
+pub use backend_api as api;
+pub use backend_fs as fs;
+pub use backend_memory as memory;
+
+mod any;
+pub mod prelude;
+
+pub use any::{AnyBackend, AnyOptions};

@@ -6,9 +6,10 @@ use std::sync::Arc;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::format::StateMeta;
 use crate::{
     AggregatingToken, BoxError, Codec, ListToken, MapToken, ReducingToken, Result, StateBackend, StateKey,
-    StateToken, ValueToken, default_codec,
+    StateKind, StateToken, ValueToken, default_codec,
 };
 
 /// Anything that can be kept as state.
@@ -28,6 +29,13 @@ pub trait StateDescriptor {
     /// # Errors
     /// As [`StateBackend::register`].
     fn register_in<B: StateBackend>(self, backend: &mut B) -> Result<Self::Token>;
+
+    /// What checkpoints say of the state, and a restored state is compared with.
+    fn meta(&self) -> StateMeta;
+}
+
+fn state_meta<N: StateKey>(name: &str, kind: StateKind, codecs: Vec<String>) -> StateMeta {
+    StateMeta { name: name.to_owned(), kind, namespace_schema: N::schema(), codecs, table_seed: 0 }
 }
 
 /// A function that folds a value into what is there: `(accumulated, new) -> accumulated`.
@@ -151,6 +159,10 @@ impl<V: StateValue, N: StateKey> StateDescriptor for ValueDescriptor<V, N> {
     fn register_in<B: StateBackend>(self, backend: &mut B) -> Result<Self::Token> {
         backend.register_value(self)
     }
+
+    fn meta(&self) -> StateMeta {
+        state_meta::<N>(&self.name, StateKind::Value, vec![self.codec.id()])
+    }
 }
 
 /// Describes a list state: a list of `T` per key and namespace, in the order of the adds.
@@ -197,6 +209,10 @@ impl<T: StateValue, N: StateKey> StateDescriptor for ListDescriptor<T, N> {
 
     fn register_in<B: StateBackend>(self, backend: &mut B) -> Result<Self::Token> {
         backend.register_list(self)
+    }
+
+    fn meta(&self) -> StateMeta {
+        state_meta::<N>(&self.name, StateKind::List, vec![self.codec.id()])
     }
 }
 
@@ -245,6 +261,10 @@ impl<MK: StateKey, MV: StateValue, N: StateKey> StateDescriptor for MapDescripto
 
     fn register_in<B: StateBackend>(self, backend: &mut B) -> Result<Self::Token> {
         backend.register_map(self)
+    }
+
+    fn meta(&self) -> StateMeta {
+        state_meta::<N>(&self.name, StateKind::Map, vec![MK::schema(), self.codec.id()])
     }
 }
 
@@ -309,6 +329,10 @@ impl<T: StateValue, N: StateKey> StateDescriptor for ReducingDescriptor<T, N> {
     fn register_in<B: StateBackend>(self, backend: &mut B) -> Result<Self::Token> {
         backend.register_reducing(self)
     }
+
+    fn meta(&self) -> StateMeta {
+        state_meta::<N>(&self.name, StateKind::Reducing, vec![self.codec.id()])
+    }
 }
 
 /// Describes an aggregating state: one accumulator per key and namespace.
@@ -366,5 +390,9 @@ impl<A: Aggregate, N: StateKey> StateDescriptor for AggregatingDescriptor<A, N> 
 
     fn register_in<B: StateBackend>(self, backend: &mut B) -> Result<Self::Token> {
         backend.register_aggregating(self)
+    }
+
+    fn meta(&self) -> StateMeta {
+        state_meta::<N>(&self.name, StateKind::Aggregating, vec![self.codec.id()])
     }
 }

@@ -13,6 +13,7 @@ mod handle;
 mod key;
 mod key_group;
 mod key_space;
+pub mod restore;
 pub mod row;
 mod snapshot;
 mod state;
@@ -35,7 +36,9 @@ pub use descriptor::{
 pub use error::{BoxError, Error, ErrorKind, Result};
 pub use flink::{FlinkMapping, JavaHash, flink_group};
 pub use handle::{KeyedStateHandle, StateData, StateFile};
-pub use key::{EncodedKey, KeyBuffer, StateKey, StoredKey, check_ordered, decode_ordered, encode_ordered};
+pub use key::{
+    EncodedKey, KeyBuffer, StateKey, StoredKey, StoredText, check_ordered, decode_ordered, encode_ordered,
+};
 pub use key_group::{
     KeyGroupRange, MAX_PARALLELISM_LIMIT, default_max_parallelism, resolve_max_parallelism, subtask_of_group,
 };

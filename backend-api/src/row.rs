@@ -13,6 +13,10 @@
 //! A long list or map has several rows. [`RowOp::Remove`] has nothing more, [`RowOp::RemoveEntries`] the keys of the
 //! entries. The family of these rows is [`FORMAT`]; `docs/formats.md` has the bytes.
 
+mod decode;
+
+pub use decode::{KeysRow, ListRow, MapRow, Row, RowChange};
+
 use crate::{Error, ErrorKind, Result, StateKey};
 
 /// The format family of checkpoints made of rows; see [`KeyedStateHandle::format`](crate::KeyedStateHandle::format).

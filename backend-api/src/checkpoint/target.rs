@@ -70,6 +70,11 @@ impl CheckpointTarget {
         }
     }
 
+    /// Name of the file of a subtask's checkpoint: no other file of the job has it.
+    pub fn file_name(meta: &FileMeta) -> String {
+        format!("{}-{}-{}", meta.operator, meta.subtask, meta.checkpoint_id)
+    }
+
     /// Writes the file of a subtask's checkpoint: `fill` writes its sections. A `shared` one may be used by later
     /// checkpoints too. Nothing is left behind unless this succeeds.
     ///
@@ -83,7 +88,7 @@ impl CheckpointTarget {
         cancel: &Cancel,
         fill: impl FnOnce(&mut CheckpointWriter<'_>) -> Result<()>,
     ) -> Result<StateFile> {
-        let name = format!("{}-{}-{}", meta.operator, meta.subtask, meta.checkpoint_id);
+        let name = Self::file_name(meta);
         let data = match &self.0 {
             Target::Memory { max_bytes } => {
                 let mut buffer = BoundedBuffer::new(*max_bytes);

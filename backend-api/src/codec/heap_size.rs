@@ -10,39 +10,55 @@ pub(super) fn heap_size<T: Serialize>(value: &T) -> usize {
     if !std::mem::needs_drop::<T>() {
         return 0;
     }
-    let mut counter = Counter(0);
+    let mut counter = Counter { size: 0, depth: 0 };
     // A value that does not serialize is counted as far as it does.
     let _ = value.serialize(&mut counter);
-    counter.0
+    counter.size
 }
 
-struct Counter(usize);
+/// What a string or a vector takes where it stands.
+const HANDLE: usize = size_of::<Vec<u8>>();
+
+struct Counter {
+    size: usize,
+    /// Sequences and maps around the place: inside of one, what stands there is on the heap as well.
+    depth: usize,
+}
 
 impl Counter {
-    fn inside<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Error> {
-        value.serialize(self)
-    }
-
-    fn element<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), Error> {
-        self.0 += size_of_val(value);
-        value.serialize(self)
-    }
-}
-
-macro_rules! nothing {
-    ($($method:ident($($argument:ty),*)),*) => {$(
-        #[inline]
-        fn $method(self, $(_: $argument),*) -> Result<(), Error> {
-            Ok(())
+    #[inline]
+    fn here(&mut self, size: usize) -> Result<(), Error> {
+        if self.depth > 0 {
+            self.size += size;
         }
-    )*};
+        Ok(())
+    }
+
+    #[inline]
+    fn bytes(&mut self, len: usize) -> Result<(), Error> {
+        self.size += len;
+        self.here(HANDLE)
+    }
+
+    #[inline]
+    fn enter(&mut self) -> Result<&mut Self, Error> {
+        self.here(HANDLE)?;
+        self.depth += 1;
+        Ok(self)
+    }
+
+    #[inline]
+    fn leave(&mut self) -> Result<(), Error> {
+        self.depth -= 1;
+        Ok(())
+    }
 }
 
-macro_rules! parts {
-    ($($method:ident($($argument:ty),*)),*) => {$(
+macro_rules! fixed_width {
+    ($($method:ident: $type:ty),*) => {$(
         #[inline]
-        fn $method(self, $(_: $argument),*) -> Result<Self, Error> {
-            Ok(self)
+        fn $method(self, _value: $type) -> Result<(), Error> {
+            self.here(size_of::<$type>())
         }
     )*};
 }
@@ -62,44 +78,38 @@ impl ser::Serializer for &mut Counter {
         false
     }
 
-    nothing!(
-        serialize_bool(bool),
-        serialize_char(char),
-        serialize_f32(f32),
-        serialize_f64(f64),
-        serialize_i8(i8),
-        serialize_i16(i16),
-        serialize_i32(i32),
-        serialize_i64(i64),
-        serialize_i128(i128),
-        serialize_u8(u8),
-        serialize_u16(u16),
-        serialize_u32(u32),
-        serialize_u64(u64),
-        serialize_u128(u128),
-        serialize_none(),
-        serialize_unit(),
-        serialize_unit_struct(&'static str),
-        serialize_unit_variant(&'static str, u32, &'static str)
+    fixed_width!(
+        serialize_bool: bool, serialize_char: char, serialize_f32: f32, serialize_f64: f64,
+        serialize_i8: i8, serialize_i16: i16, serialize_i32: i32, serialize_i64: i64, serialize_i128: i128,
+        serialize_u8: u8, serialize_u16: u16, serialize_u32: u32, serialize_u64: u64, serialize_u128: u128
     );
 
     fn serialize_str(self, value: &str) -> Result<(), Error> {
-        self.0 += value.len();
-        Ok(())
+        self.bytes(value.len())
     }
 
     fn serialize_bytes(self, value: &[u8]) -> Result<(), Error> {
-        self.0 += value.len();
-        Ok(())
+        self.bytes(value.len())
     }
 
-    /// `Display` is written into a string that is only for serde: nothing that the value owns.
-    fn collect_str<T: std::fmt::Display + ?Sized>(self, _value: &T) -> Result<(), Error> {
+    fn serialize_none(self) -> Result<(), Error> {
         Ok(())
     }
 
     fn serialize_some<T: Serialize + ?Sized>(self, value: &T) -> Result<(), Error> {
-        self.inside(value)
+        value.serialize(self)
+    }
+
+    fn serialize_unit(self) -> Result<(), Error> {
+        Ok(())
+    }
+
+    fn serialize_unit_struct(self, _name: &'static str) -> Result<(), Error> {
+        Ok(())
+    }
+
+    fn serialize_unit_variant(self, _: &'static str, index: u32, _: &'static str) -> Result<(), Error> {
+        self.here(size_of_val(&index))
     }
 
     fn serialize_newtype_struct<T: Serialize + ?Sized>(
@@ -107,33 +117,65 @@ impl ser::Serializer for &mut Counter {
         _: &'static str,
         value: &T,
     ) -> Result<(), Error> {
-        self.inside(value)
+        value.serialize(self)
     }
 
     fn serialize_newtype_variant<T: Serialize + ?Sized>(
         self,
         _: &'static str,
-        _: u32,
+        index: u32,
         _: &'static str,
         value: &T,
     ) -> Result<(), Error> {
-        self.inside(value)
+        self.here(size_of_val(&index))?;
+        value.serialize(self)
     }
 
-    parts!(
-        serialize_seq(Option<usize>),
-        serialize_tuple(usize),
-        serialize_tuple_struct(&'static str, usize),
-        serialize_tuple_variant(&'static str, u32, &'static str, usize),
-        serialize_map(Option<usize>),
-        serialize_struct(&'static str, usize),
-        serialize_struct_variant(&'static str, u32, &'static str, usize)
-    );
+    fn serialize_seq(self, _len: Option<usize>) -> Result<Self, Error> {
+        self.enter()
+    }
+
+    fn serialize_tuple(self, _len: usize) -> Result<Self, Error> {
+        Ok(self)
+    }
+
+    fn serialize_tuple_struct(self, _: &'static str, _len: usize) -> Result<Self, Error> {
+        Ok(self)
+    }
+
+    fn serialize_tuple_variant(
+        self,
+        _: &'static str,
+        index: u32,
+        _: &'static str,
+        _len: usize,
+    ) -> Result<Self, Error> {
+        self.here(size_of_val(&index))?;
+        Ok(self)
+    }
+
+    fn serialize_map(self, _len: Option<usize>) -> Result<Self, Error> {
+        self.enter()
+    }
+
+    fn serialize_struct(self, _: &'static str, _len: usize) -> Result<Self, Error> {
+        Ok(self)
+    }
+
+    fn serialize_struct_variant(
+        self,
+        _: &'static str,
+        index: u32,
+        _: &'static str,
+        _len: usize,
+    ) -> Result<Self, Error> {
+        self.here(size_of_val(&index))?;
+        Ok(self)
+    }
 }
 
-/// Of sequences and maps, each part is on the heap; of the others, it is in the value itself.
 macro_rules! compound {
-    ($($trait:ident: $($method:ident $(($name:ty))? by $count:ident),+);* $(;)?) => {$(
+    ($($trait:ident: $($method:ident $(($name:ty))?),+ => $end:expr);* $(;)?) => {$(
         impl ser::$trait for &mut Counter {
             type Ok = ();
             type Error = Error;
@@ -141,24 +183,24 @@ macro_rules! compound {
             $(
                 #[inline]
                 fn $method<T: Serialize + ?Sized>(&mut self, $(_: $name,)? value: &T) -> Result<(), Error> {
-                    self.$count(value)
+                    value.serialize(&mut **self)
                 }
             )+
 
             #[inline]
             fn end(self) -> Result<(), Error> {
-                Ok(())
+                $end(self)
             }
         }
     )*};
 }
 
 compound! {
-    SerializeSeq: serialize_element by element;
-    SerializeMap: serialize_key by element, serialize_value by element;
-    SerializeTuple: serialize_element by inside;
-    SerializeTupleStruct: serialize_field by inside;
-    SerializeTupleVariant: serialize_field by inside;
-    SerializeStruct: serialize_field(&'static str) by inside;
-    SerializeStructVariant: serialize_field(&'static str) by inside;
+    SerializeSeq: serialize_element => Counter::leave;
+    SerializeMap: serialize_key, serialize_value => Counter::leave;
+    SerializeTuple: serialize_element => |_| Ok(());
+    SerializeTupleStruct: serialize_field => |_| Ok(());
+    SerializeTupleVariant: serialize_field => |_| Ok(());
+    SerializeStruct: serialize_field(&'static str) => |_| Ok(());
+    SerializeStructVariant: serialize_field(&'static str) => |_| Ok(());
 }

@@ -137,7 +137,8 @@ impl BlockHeader {
     }
 }
 
-fn checksum(place: Place, header: &[u8], stored: &[u8]) -> u32 {
+/// The checksum of a block: over its place, its header up to the checksum, and its payload.
+pub(super) fn checksum(place: Place, header: &[u8], stored: &[u8]) -> u32 {
     let mut hasher = crc32fast::Hasher::new();
     hasher.update(&place.state.to_le_bytes());
     hasher.update(&place.group.to_le_bytes());

@@ -32,16 +32,18 @@ impl BlockBuilder {
         self.rows == BLOCK_ROWS || self.end >= BlockHeader::ENCODED + BLOCK_BYTES
     }
 
+    /// Whether an encoder has taken bytes of earlier rows away. The block is lost then.
+    pub fn is_damaged(&self) -> bool {
+        self.buffer.len() < self.end
+    }
+
     /// Has a row appended, and gives its length. After an error it is as if nothing had been asked.
     pub fn encode(&mut self, encode: impl FnOnce(&mut Vec<u8>) -> Result<()>) -> Result<usize> {
         self.end = self.end.max(BlockHeader::ENCODED);
-        // Also takes back what an encoder that panicked has left.
+        // Also takes back what an encoder that failed or panicked has left.
         self.buffer.resize(self.end, 0);
         encode(&mut self.buffer)?;
-        let Some(len) = self.buffer.len().checked_sub(self.end) else {
-            let message = "the encoder of a row took bytes of other rows away";
-            return Err(Error::new(ErrorKind::IllegalState, message));
-        };
+        let len = self.buffer.len().saturating_sub(self.end);
         if len > MAX_ROW_BYTES {
             let message = format!("row of {len} bytes exceeds the limit of {MAX_ROW_BYTES} bytes");
             return Err(Error::new(ErrorKind::Size, message));
@@ -69,16 +71,15 @@ impl BlockBuilder {
 
     /// Puts the encoded row aside, for the next block.
     pub fn carry(&mut self) {
-        self.carried.clear();
         self.carried.extend_from_slice(&self.buffer[self.end..]);
         self.buffer.truncate(self.end);
     }
 
     /// Encodes the row put aside once more, in the new block.
     pub fn take_carried(&mut self) -> Result<usize> {
-        let carried = std::mem::take(&mut self.carried);
+        let mut carried = std::mem::take(&mut self.carried);
         let len = self.encode(|buffer| {
-            buffer.extend_from_slice(&carried);
+            buffer.append(&mut carried);
             Ok(())
         })?;
         self.carried = carried;
@@ -130,10 +131,13 @@ impl BlockBuilder {
     /// Makes it an empty block. Memory that an unusually large row took is given back.
     pub fn reset(&mut self) {
         self.buffer.truncate(BlockHeader::ENCODED);
-        for buffer in [&mut self.buffer, &mut self.carried, &mut self.planes, &mut self.compressed] {
+        for buffer in [&mut self.buffer, &mut self.planes, &mut self.compressed] {
             if buffer.capacity() > 8 * BLOCK_BYTES {
                 *buffer = Vec::new();
             }
+        }
+        if self.carried.is_empty() && self.carried.capacity() > 8 * BLOCK_BYTES {
+            self.carried = Vec::new();
         }
         self.end = 0;
         self.rows = 0;

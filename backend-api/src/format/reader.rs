@@ -44,19 +44,19 @@ impl CheckpointReader {
         let data = sections.first().map_or(trailer.footer_offset, |section| section.offset);
         let meta = read_header(&*file, data, &trailer)?;
         let mut end = data;
-        let mut last = None;
+        let mut last: Option<&Section> = None;
         for section in &sections {
-            let key = (section.state, section.group);
             if usize::from(section.state) >= meta.states.len() || !meta.key_groups.contains(&section.group) {
                 return Err(corrupt(
                     trailer.footer_offset,
                     "the index has a section that the header does not know",
                 ));
             }
-            if last >= Some(key) || section.offset != end {
+            let late = last.is_some_and(|last| !last.may_precede(section.state, section.group, section.kind));
+            if late || section.offset != end {
                 return Err(corrupt(trailer.footer_offset, "the sections of the index are not in order"));
             }
-            last = Some(key);
+            last = Some(section);
             let after = end.checked_add(section.stored_bytes);
             end = after.ok_or_else(|| corrupt(trailer.footer_offset, "a section is longer than the file"))?;
         }
@@ -81,11 +81,11 @@ impl CheckpointReader {
         &self.sections
     }
 
-    /// The section of this state (its index in the meta) and key group, if there is one.
-    pub fn section(&self, state: u16, group: u16) -> Option<&Section> {
-        let at =
-            self.sections.binary_search_by_key(&(state, group), |section| (section.state, section.group));
-        self.sections.get(at.ok()?)
+    /// The sections of this state (its index in the meta) and key group, in the order in which they apply.
+    pub fn sections_of(&self, state: u16, group: u16) -> &[Section] {
+        let sections =
+            &self.sections[self.sections.partition_point(|at| (at.state, at.group) < (state, group))..];
+        &sections[..sections.partition_point(|at| (at.state, at.group) == (state, group))]
     }
 
     /// The rows of one of this file's sections, in the order in which they were written.

@@ -34,6 +34,13 @@ impl Section {
     /// Bytes of one section in the index.
     pub(super) const ENCODED: usize = 41;
 
+    /// Whether a section of that state, group and kind may stand behind this one: they ascend, and one of changes may
+    /// follow the one that it applies to.
+    pub(super) fn may_precede(&self, state: u16, group: u16, kind: SectionKind) -> bool {
+        let (this, next) = ((self.state, self.group), (state, group));
+        this < next || (this == next && kind == SectionKind::Delta)
+    }
+
     pub(super) fn encode(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.state.to_le_bytes());
         out.extend_from_slice(&self.group.to_le_bytes());

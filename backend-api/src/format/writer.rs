@@ -13,11 +13,13 @@ use crate::{Error, ErrorKind, Result};
 
 /// Writes a checkpoint file, section by section, row by row.
 ///
-/// Sections come in ascending order of (state, key group). A key group without entries needs no
+/// Sections come in ascending order of (state, key group); one of changes may follow another of the same, to which
+/// it applies. A key group without entries needs no
 /// section, unless its emptiness says something: a [`Full`](SectionKind::Full) one that replaces a chain.
 /// The rows of a section are read in the order in which they were written.
 ///
-/// An error of the sink is final: all calls after it fail, [`finish`](Self::finish) too.
+/// An error of the sink is final: all calls after it fail, [`finish`](Self::finish) too. So is an encoder
+/// that takes away bytes of rows before its own.
 pub struct CheckpointWriter<'a> {
     sink: &'a mut dyn ByteSink,
     meta: &'a FileMeta,
@@ -69,7 +71,8 @@ impl<'a> CheckpointWriter<'a> {
             let message = format!("the file has no section for state {state} and key group {group}");
             return Err(place(Error::new(ErrorKind::InvalidArgument, message)));
         }
-        if self.sections.last().is_some_and(|last| (last.state, last.group) >= (state, group)) {
+        let late = self.sections.last().is_some_and(|last| !last.may_precede(state, group, kind));
+        if late {
             let message = format!("the section of state {state} and key group {group} comes too late");
             return Err(place(Error::new(ErrorKind::IllegalState, message)));
         }
@@ -96,7 +99,9 @@ impl<'a> CheckpointWriter<'a> {
         if self.sections.is_empty() {
             return Err(Error::new(ErrorKind::IllegalState, "a row before the first section"));
         }
-        let mut len = self.block.encode(encode)?;
+        let encoded = self.block.encode(encode);
+        self.check()?;
+        let mut len = encoded?;
         if !self.block.fits(len) {
             self.block.carry();
             self.end_block()?;
@@ -108,6 +113,16 @@ impl<'a> CheckpointWriter<'a> {
             section.raw_bytes += len as u64;
         }
         if self.block.is_full() { self.end_block() } else { Ok(()) }
+    }
+
+    /// Ends the current block, and answers how many bytes the file has so far.
+    ///
+    /// # Errors
+    /// Those of the sink.
+    pub fn flush(&mut self) -> Result<u64> {
+        self.check()?;
+        self.end_block()?;
+        Ok(self.written)
     }
 
     /// Ends the file and gives its length. The sink is still to be finished.
@@ -188,6 +203,12 @@ impl<'a> CheckpointWriter<'a> {
     }
 
     fn check(&self) -> Result<()> {
+        if self.block.is_damaged() {
+            return Err(Error::new(
+                ErrorKind::IllegalState,
+                "the encoder of a row took bytes of other rows away",
+            ));
+        }
         if self.failed { Err(Error::new(ErrorKind::Io, "an earlier write failed")) } else { Ok(()) }
     }
 }

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use super::{EncodedKey, KeyBuffer, StateKey, corrupt};
+use super::{EncodedKey, KeyBuffer, StateKey, StoredText, corrupt};
 use crate::Result;
 
 const ESCAPED_ZERO: u8 = 0xFF;
@@ -55,9 +55,9 @@ pub(super) fn text(bytes: Vec<u8>) -> Result<String> {
 }
 
 macro_rules! byte_string {
-    ($schema:literal, $from:path: $($type:ty),*) => {$(
+    ($schema:literal, $stored:ty, $from:path: $($type:ty),*) => {$(
         impl StateKey for $type {
-            type Stored = EncodedKey;
+            type Stored = $stored;
 
             fn schema() -> String {
                 $schema.to_owned()
@@ -84,6 +84,12 @@ macro_rules! byte_string {
             }
 
             #[inline]
+            fn complete(last: &[u8], out: &mut Vec<u8>) -> Result<()> {
+                escape(last, out);
+                Ok(())
+            }
+
+            #[inline]
             fn with_encoded<R>(&self, read: impl FnOnce(&[u8]) -> R) -> R {
                 read(self[..].as_ref())
             }
@@ -91,5 +97,5 @@ macro_rules! byte_string {
     )*};
 }
 
-byte_string!("string", text: String, Box<str>, Arc<str>);
-byte_string!("bytes", Ok: Vec<u8>, Box<[u8]>, Arc<[u8]>);
+byte_string!("string", StoredText, text: String, Box<str>, Arc<str>);
+byte_string!("bytes", EncodedKey, Ok: Vec<u8>, Box<[u8]>, Arc<[u8]>);

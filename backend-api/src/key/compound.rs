@@ -76,6 +76,12 @@ macro_rules! tuple {
             }
 
             #[inline]
+            fn encode_key(&self, out: &mut Vec<u8>) -> Result<()> {
+                $(StoredKey::<$part>::encode_key(&self.$index, out)?;)+
+                StoredKey::<$last>::encode_key(&self.$last_index, out)
+            }
+
+            #[inline]
             fn heap_size(&self) -> usize {
                 $(StoredKey::<$part>::heap_size(&self.$index) +)+
                     StoredKey::<$last>::heap_size(&self.$last_index)

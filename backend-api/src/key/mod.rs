@@ -9,7 +9,7 @@ mod stored;
 
 pub use buffer::KeyBuffer;
 pub use ordered::{check_ordered, decode_ordered, encode_ordered};
-pub use stored::{EncodedKey, StoredKey};
+pub use stored::{EncodedKey, StoredKey, StoredText};
 
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -64,7 +64,7 @@ pub trait StateKey: Clone + Ord + Send + Sync + 'static {
     /// Appends the order-keeping, self-delimiting encoding.
     fn encode<B: KeyBuffer>(&self, out: &mut B);
 
-    /// Takes one key off the front of `input`, and what it allocates is no larger than that.
+    /// Takes one key off the front of `input`; what it allocates is in proportion to that, whatever is in it.
     ///
     /// # Errors
     ///
@@ -97,6 +97,17 @@ pub trait StateKey: Clone + Ord + Send + Sync + 'static {
     fn decode_last(mut input: &[u8]) -> Result<Self> {
         let key = Self::decode(&mut input)?;
         if input.is_empty() { Ok(key) } else { Err(corrupt("bytes left over after a key")) }
+    }
+
+    /// Appends the self-delimiting encoding of the key whose encoding for the last position is `last`.
+    ///
+    /// # Errors
+    ///
+    /// As [`decode_last`](Self::decode_last).
+    #[inline]
+    fn complete(last: &[u8], out: &mut Vec<u8>) -> Result<()> {
+        Self::decode_last(last)?.encode(out);
+        Ok(())
     }
 
     /// Calls `read` with the encoding for the last position, without an allocation for a short key.

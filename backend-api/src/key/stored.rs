@@ -3,6 +3,7 @@
 use std::fmt;
 
 use compact_bytes::CompactBytes;
+use compact_str::CompactString;
 
 use super::StateKey;
 use crate::Result;
@@ -34,6 +35,13 @@ pub trait StoredKey<K>: sealed::Sealed + Clone + Send + Sync + 'static {
     ///
     /// Those of [`StateKey::decode`], which come up only if its law is broken: the form was made of a key.
     fn load(&self) -> Result<K>;
+
+    /// Appends the key's encoding ([`StateKey::encode`]).
+    ///
+    /// # Errors
+    ///
+    /// As [`load`](Self::load).
+    fn encode_key(&self, out: &mut Vec<u8>) -> Result<()>;
 
     /// Bytes that it owns outside of itself.
     fn heap_size(&self) -> usize;
@@ -77,8 +85,53 @@ impl<K: StateKey> StoredKey<K> for EncodedKey {
     }
 
     #[inline]
+    fn encode_key(&self, out: &mut Vec<u8>) -> Result<()> {
+        K::complete(&self.0, out)
+    }
+
+    #[inline]
     fn heap_size(&self) -> usize {
         if self.0.spilled() { self.0.capacity() } else { 0 }
+    }
+}
+
+/// A text, of which up to 24 bytes are inline: a string's last byte is never above BF, so the bytes above tell how
+/// long a shorter one is.
+#[derive(Clone, PartialEq, Eq)]
+pub struct StoredText(CompactString);
+
+impl fmt::Debug for StoredText {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.0, f)
+    }
+}
+
+impl sealed::Sealed for StoredText {}
+
+impl<K: StateKey + AsRef<str> + From<String>> StoredKey<K> for StoredText {
+    #[inline]
+    fn store(key: &K) -> Self {
+        Self(CompactString::new(key.as_ref()))
+    }
+
+    #[inline]
+    fn matches(&self, key: &K) -> bool {
+        self.0 == key.as_ref()
+    }
+
+    #[inline]
+    fn load(&self) -> Result<K> {
+        Ok(K::from(String::from(self.0.as_str())))
+    }
+
+    #[inline]
+    fn encode_key(&self, out: &mut Vec<u8>) -> Result<()> {
+        K::complete(self.0.as_bytes(), out)
+    }
+
+    #[inline]
+    fn heap_size(&self) -> usize {
+        if self.0.is_heap_allocated() { self.0.capacity() } else { 0 }
     }
 }
 
@@ -101,6 +154,12 @@ macro_rules! stored_as_itself {
             #[inline]
             fn load(&self) -> Result<$type> {
                 Ok(*self)
+            }
+
+            #[inline]
+            fn encode_key(&self, out: &mut Vec<u8>) -> Result<()> {
+                $crate::StateKey::encode(self, out);
+                Ok(())
             }
 
             #[inline]

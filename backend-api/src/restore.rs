@@ -1,0 +1,329 @@
+//! Restoring checkpoints made of rows: which sections of which files apply to which state and key group.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::format::{CheckpointReader, CheckpointWriter, Section, SectionKind, StateMeta};
+use crate::row::{self, Row};
+use crate::{
+    Cancel, Error, ErrorKind, KeyGroupRange, KeyedStateHandle, Progress, Result, StateKey, StateKind,
+    Storage, Subtask,
+};
+
+/// All that the handles of a restore hold for one subtask, found and checked, and not decoded yet.
+///
+/// It keeps the files open, and an open file stays readable when its name is deleted: the handles may be discarded
+/// as soon as there is a plan, and each state be decoded when it is registered.
+#[derive(Debug, Default)]
+pub struct RestorePlan {
+    states: Vec<RestoredState>,
+}
+
+/// One restored state, by its name.
+#[derive(Debug)]
+pub struct RestoredState {
+    kind: StateKind,
+    /// All that differ in more than their seed; at least one.
+    metas: Vec<StateMeta>,
+    /// Of each key group that has, or had, rows what makes it up, in the order in which it applies.
+    chains: BTreeMap<u16, Vec<RestoredSection>>,
+}
+
+/// A section that a restored key group is made of. Its blocks were checked.
+#[derive(Clone, Debug)]
+pub struct RestoredSection {
+    reader: Arc<CheckpointReader>,
+    section: Section,
+    /// Index in [`RestoredState::metas`].
+    meta: usize,
+}
+
+impl RestorePlan {
+    /// Reads what `handles` hold for the key groups of `subtask`, and checks every block of it. Files without a part
+    /// in it are not opened; `storage` may be missing if all state is inline.
+    ///
+    /// # Errors
+    /// Those of [`StateBackend::open`](crate::StateBackend::open);
+    /// [`IncompatibleKind`](ErrorKind::IncompatibleKind) if two handles have states of one name and different kinds;
+    /// [`InvalidArgument`](ErrorKind::InvalidArgument) if there is a file and no storage.
+    pub fn open<K: StateKey>(
+        handles: &[KeyedStateHandle],
+        storage: Option<&dyn Storage>,
+        subtask: &Subtask<K>,
+    ) -> Result<Self> {
+        handles.iter().try_for_each(|handle| check_handle(handle, subtask))?;
+        let mut parts = Vec::new();
+        for handle in handles {
+            parts.extend(handle.range.intersection(subtask.range()).map(|range| (range, handle)));
+        }
+        check_disjoint(&parts)?;
+        let mut plan = Self::default();
+        let mut indexes = BTreeMap::new();
+        for (range, handle) in parts {
+            for file in &handle.files {
+                let reader = Arc::new(file.open(storage)?);
+                check_file(&reader, handle)?;
+                plan.add_file(&mut indexes, &reader, range)?;
+            }
+        }
+        for state in &plan.states {
+            for section in state.chains.values().flatten() {
+                section.reader.verify(&section.section)?;
+            }
+        }
+        Ok(plan)
+    }
+
+    /// The states that nobody has taken, in the order in which the handles name them.
+    pub fn states(&self) -> &[RestoredState] {
+        &self.states
+    }
+
+    /// The state of that name.
+    pub fn state(&self, name: &str) -> Option<&RestoredState> {
+        self.states.iter().find(|state| state.name() == name)
+    }
+
+    /// Takes the state of that name out, once it is registered and decoded.
+    pub fn take(&mut self, name: &str) -> Option<RestoredState> {
+        let at = self.states.iter().position(|state| state.name() == name)?;
+        Some(self.states.remove(at))
+    }
+
+    fn add_file(
+        &mut self,
+        indexes: &mut BTreeMap<String, usize>,
+        reader: &Arc<CheckpointReader>,
+        range: KeyGroupRange,
+    ) -> Result<()> {
+        let mut places = Vec::with_capacity(reader.meta().states.len());
+        for meta in &reader.meta().states {
+            let at = *indexes.entry(meta.name.clone()).or_insert(self.states.len());
+            match self.states.get_mut(at) {
+                Some(state) => places.push((at, state.add_meta(meta)?)),
+                None => {
+                    let metas = vec![meta.clone()];
+                    self.states.push(RestoredState { kind: meta.kind, metas, chains: BTreeMap::new() });
+                    places.push((at, 0));
+                }
+            }
+        }
+        for section in reader.sections().iter().filter(|section| range.contains(section.group)) {
+            // The reader has checked the index of every section.
+            let Some(&(at, meta)) = places.get(usize::from(section.state)) else { continue };
+            let Some(state) = self.states.get_mut(at) else { continue };
+            let chain = state.chains.entry(section.group).or_default();
+            // An empty one says that what came before is gone, which whoever goes on using these files must keep.
+            let replaces = section.kind == SectionKind::Full && !chain.is_empty();
+            if section.kind == SectionKind::Full {
+                chain.clear();
+            }
+            if section.rows > 0 || replaces {
+                chain.push(RestoredSection { reader: Arc::clone(reader), section: *section, meta });
+            }
+        }
+        Ok(())
+    }
+}
+
+impl RestoredState {
+    /// The state's name.
+    pub fn name(&self) -> &str {
+        self.metas.first().map_or("", |meta| &meta.name)
+    }
+
+    /// Its kind.
+    pub fn kind(&self) -> StateKind {
+        self.kind
+    }
+
+    /// What the files say of it: usually one, and more if it was written with different codecs, in which case no
+    /// registration fits.
+    pub fn metas(&self) -> &[StateMeta] {
+        &self.metas
+    }
+
+    /// The key groups that have a chain, ascending.
+    pub fn groups(&self) -> impl Iterator<Item = u16> {
+        self.chains.iter().filter(|(_, chain)| !chain.is_empty()).map(|(group, _)| *group)
+    }
+
+    /// What makes up a key group, in the order in which it applies. A [`Full`](SectionKind::Full) section can only be
+    /// the first; where there is none, the group was empty before.
+    pub fn chain(&self, group: u16) -> &[RestoredSection] {
+        self.chains.get(&group).map_or(&[], Vec::as_slice)
+    }
+
+    /// Whether the state can be registered as `registered` says, which [`StateDescriptor::meta`](crate::StateDescriptor::meta) gives.
+    ///
+    /// # Errors
+    /// [`IncompatibleKind`](ErrorKind::IncompatibleKind) for another kind; [`Migration`](ErrorKind::Migration) for
+    /// another type of namespaces or another codec, naming both.
+    pub fn check_registration(&self, registered: &StateMeta) -> Result<()> {
+        let fault = |kind, message: String| Err(Error::new(kind, message).in_state(self.name()));
+        if registered.kind != self.kind {
+            let message = format!("restored as {} state, registered as {}", self.kind, registered.kind);
+            return fault(ErrorKind::IncompatibleKind, message);
+        }
+        for meta in &self.metas {
+            if meta.namespace_schema != registered.namespace_schema {
+                let (old, new) = (&meta.namespace_schema, &registered.namespace_schema);
+                let message = format!("restored with namespaces of {old:?}, registered with {new:?}");
+                return fault(ErrorKind::Migration, message);
+            }
+            if meta.codecs != registered.codecs {
+                let (old, new) = (&meta.codecs, &registered.codecs);
+                let message = format!("restored with codecs {old:?}, registered with {new:?}");
+                return fault(ErrorKind::Migration, message);
+            }
+        }
+        Ok(())
+    }
+
+    /// Copies all sections to another checkpoint file, undecoded; `metas()[i]` is number `first + i` of the states there.
+    ///
+    /// # Errors
+    /// [`Cancelled`](ErrorKind::Cancelled), and those of [`CheckpointReader::copy_section`].
+    pub fn copy_to(
+        &self,
+        writer: &mut CheckpointWriter<'_>,
+        first: u16,
+        cancel: &Cancel,
+        progress: &Progress,
+    ) -> Result<()> {
+        for (state, meta) in (first..).zip(0..self.metas.len()) {
+            for group in self.groups() {
+                cancel.check()?;
+                let before = writer.flush()?;
+                let rows = self.copy_group(group, meta, writer, state)?;
+                progress.add(rows, writer.flush()? - before);
+            }
+        }
+        Ok(())
+    }
+
+    /// Copies one key group, as far as `metas()[meta]` describes it, to another checkpoint file, undecoded, for the
+    /// state with the index `state` there; answers the number of rows.
+    ///
+    /// # Errors
+    /// Those of [`CheckpointReader::copy_section`].
+    pub fn copy_group(
+        &self,
+        group: u16,
+        meta: usize,
+        writer: &mut CheckpointWriter<'_>,
+        state: u16,
+    ) -> Result<u64> {
+        let mut rows = 0;
+        for part in self.chain(group).iter().filter(|part| part.meta == meta) {
+            part.reader.copy_section(&part.section, writer, state)?;
+            rows += part.section.rows;
+        }
+        Ok(rows)
+    }
+
+    /// Index of an equal meta, added if it is new.
+    fn add_meta(&mut self, meta: &StateMeta) -> Result<usize> {
+        if meta.kind != self.kind {
+            let message = format!("one snapshot has it as {} state, another as {}", self.kind, meta.kind);
+            return Err(Error::new(ErrorKind::IncompatibleKind, message).in_state(&meta.name));
+        }
+        let same = |known: &StateMeta| {
+            (&known.namespace_schema, &known.codecs) == (&meta.namespace_schema, &meta.codecs)
+        };
+        Ok(self.metas.iter().position(same).unwrap_or_else(|| {
+            self.metas.push(meta.clone());
+            self.metas.len() - 1
+        }))
+    }
+}
+
+impl RestoredSection {
+    /// The file.
+    pub fn reader(&self) -> &Arc<CheckpointReader> {
+        &self.reader
+    }
+
+    /// The section.
+    pub fn section(&self) -> &Section {
+        &self.section
+    }
+
+    /// What the file says of the state.
+    pub fn meta(&self) -> Option<&StateMeta> {
+        self.reader.meta().states.get(usize::from(self.section.state))
+    }
+
+    /// Calls `f` with all rows, in the order in which they were written.
+    ///
+    /// # Errors
+    /// [`Corrupt`](ErrorKind::Corrupt), [`Io`](ErrorKind::Io), and those of `f`, with the place where they occurred.
+    pub fn for_each_row<K: StateKey, N: StateKey>(
+        &self,
+        mut f: impl FnMut(Row<'_, K, N>) -> Result<()>,
+    ) -> Result<()> {
+        let Some(meta) = self.meta() else { return Ok(()) };
+        let mut rows = self.reader.rows(&self.section);
+        while let Some(row) = rows.next()? {
+            Row::decode(meta.kind, self.section.kind, row).and_then(&mut f).map_err(|error| {
+                error.in_state(&meta.name).in_group(self.section.group).in_file(self.reader.path(), None)
+            })?;
+        }
+        Ok(())
+    }
+}
+
+fn check_handle<K: StateKey>(handle: &KeyedStateHandle, subtask: &Subtask<K>) -> Result<()> {
+    let of = |what: String| format!("the snapshot of checkpoint {} {what}", handle.checkpoint_id);
+    if handle.format != row::FORMAT {
+        let message = of(format!("is of format {:?}, this backend reads {:?}", handle.format, row::FORMAT));
+        return Err(Error::new(ErrorKind::Unsupported, message));
+    }
+    let (old, new) = (handle.max_parallelism, subtask.key_space().max_parallelism());
+    if old != new {
+        let message = of(format!("has max parallelism {old}, this backend {new}"));
+        return Err(Error::new(ErrorKind::IllegalState, message));
+    }
+    let (old, new) = (handle.key_group_mapping.as_str(), subtask.key_space().mapping_id());
+    if old != new {
+        let message = of(format!("has keys mapped to groups by {old:?}, this backend by {new:?}"));
+        return Err(Error::new(ErrorKind::IllegalState, message));
+    }
+    let (old, new) = (&handle.key_schema, K::schema());
+    if *old != new {
+        let message = of(format!("has keys of type {old:?}, this backend {new:?}"));
+        return Err(Error::new(ErrorKind::Migration, message));
+    }
+    Ok(())
+}
+
+fn check_disjoint(parts: &[(KeyGroupRange, &KeyedStateHandle)]) -> Result<()> {
+    let mut ranges: Vec<_> = parts.iter().map(|(range, _)| *range).collect();
+    ranges.sort_unstable();
+    let mut pairs = ranges.iter().zip(ranges.iter().skip(1));
+    match pairs.find_map(|(a, b)| a.intersection(*b)) {
+        None => Ok(()),
+        Some(both) => {
+            let message = format!("two snapshots hold the key groups {both}");
+            Err(Error::new(ErrorKind::IllegalState, message).in_group(both.start()))
+        }
+    }
+}
+
+/// What the file says of itself must be what the handle says of it, which was compared with the subtask.
+fn check_file(reader: &CheckpointReader, handle: &KeyedStateHandle) -> Result<()> {
+    let meta = reader.meta();
+    let same = meta.backend == handle.format
+        && meta.max_parallelism == u32::from(handle.max_parallelism)
+        && meta.key_group_mapping == handle.key_group_mapping
+        && meta.key_schema == handle.key_schema;
+    if same {
+        return Ok(());
+    }
+    let message =
+        "the file contradicts the handle that names it: another format, key type, mapping or max parallelism";
+    Err(Error::new(ErrorKind::Corrupt, message).in_file(reader.path(), None))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,124 @@
+//! Rows taken apart.
+
+use super::{RowOp, decode_key, decode_sized, decode_varint};
+use crate::format::SectionKind;
+use crate::{Error, ErrorKind, Result, StateKey, StateKind};
+
+/// A row: what is under a key and namespace, or what becomes of it.
+#[derive(Debug)]
+pub struct Row<'r, K, N> {
+    /// The key.
+    pub key: K,
+    /// The namespace.
+    pub namespace: N,
+    /// The rest of the row.
+    pub change: RowChange<'r>,
+}
+
+/// What a row puts or removes under its key and namespace.
+#[derive(Debug)]
+pub enum RowChange<'r> {
+    /// Puts these bytes of a value or an accumulator.
+    Value(&'r [u8]),
+    /// Cuts the list to [`first`](ListRow::first) elements and appends these.
+    Elements(ListRow<'r>),
+    /// Puts these entries into the map.
+    Entries(MapRow<'r>),
+    /// Removes the entries of these keys from the map.
+    RemoveEntries(KeysRow<'r>),
+    /// Removes all.
+    Remove,
+}
+
+impl<'r, K: StateKey, N: StateKey> Row<'r, K, N> {
+    /// Takes apart a row of a state of `kind` from a section of `section`.
+    ///
+    /// # Errors
+    /// [`Corrupt`](ErrorKind::Corrupt) if it is no such row.
+    #[inline]
+    pub fn decode(kind: StateKind, section: SectionKind, mut row: &'r [u8]) -> Result<Self> {
+        let op = match section {
+            SectionKind::Full => RowOp::Put,
+            SectionKind::Delta => RowOp::decode(&mut row)?,
+        };
+        let (key, namespace) = decode_key(&mut row)?;
+        let change = match (op, kind) {
+            (RowOp::Put, StateKind::Value | StateKind::Reducing | StateKind::Aggregating) => {
+                RowChange::Value(row)
+            }
+            (RowOp::Put, StateKind::List) => {
+                RowChange::Elements(ListRow { first: decode_varint(&mut row)?, elements: row })
+            }
+            (RowOp::Put, StateKind::Map) => RowChange::Entries(MapRow(row)),
+            (RowOp::RemoveEntries, StateKind::Map) => RowChange::RemoveEntries(KeysRow(row)),
+            (RowOp::Remove, _) if row.is_empty() => RowChange::Remove,
+            (RowOp::Remove, _) => return Err(corrupt("a row that removes has bytes left over")),
+            (RowOp::RemoveEntries, _) => {
+                return Err(corrupt("a row removes entries of a state that is no map"));
+            }
+        };
+        Ok(Self { key, namespace, change })
+    }
+}
+
+/// Elements of a list.
+#[derive(Clone, Copy, Debug)]
+pub struct ListRow<'r> {
+    first: u64,
+    elements: &'r [u8],
+}
+
+impl<'r> ListRow<'r> {
+    /// Index of the first of these elements in the list: what it has before is kept, the rest is cut off.
+    pub fn first(&self) -> u64 {
+        self.first
+    }
+
+    /// Bytes of the next element.
+    ///
+    /// # Errors
+    /// [`Corrupt`](ErrorKind::Corrupt).
+    #[inline]
+    pub fn next_element(&mut self) -> Result<Option<&'r [u8]>> {
+        if self.elements.is_empty() { Ok(None) } else { decode_sized(&mut self.elements).map(Some) }
+    }
+}
+
+/// Entries of a map.
+#[derive(Clone, Copy, Debug)]
+pub struct MapRow<'r>(&'r [u8]);
+
+impl<'r> MapRow<'r> {
+    /// Key and bytes of the value of the next entry.
+    ///
+    /// # Errors
+    /// [`Corrupt`](ErrorKind::Corrupt).
+    #[inline]
+    pub fn next_entry<MK: StateKey>(&mut self) -> Result<Option<(MK, &'r [u8])>> {
+        if self.0.is_empty() {
+            return Ok(None);
+        }
+        let key = MK::decode(&mut self.0)?;
+        Ok(Some((key, decode_sized(&mut self.0)?)))
+    }
+}
+
+/// Keys of a map.
+#[derive(Clone, Copy, Debug)]
+pub struct KeysRow<'r>(&'r [u8]);
+
+impl KeysRow<'_> {
+    /// The next key.
+    ///
+    /// # Errors
+    /// [`Corrupt`](ErrorKind::Corrupt).
+    #[inline]
+    pub fn next_key<MK: StateKey>(&mut self) -> Result<Option<MK>> {
+        if self.0.is_empty() { Ok(None) } else { MK::decode(&mut self.0).map(Some) }
+    }
+}
+
+#[cold]
+fn corrupt(message: &'static str) -> Error {
+    Error::new(ErrorKind::Corrupt, message)
+}

@@ -1,0 +1,128 @@
+//! Which files make up which key group: the memory of incremental checkpoints.
+
+use std::collections::{BTreeSet, HashMap};
+
+use backend_api::restore::RestorePlan;
+use backend_api::{KeyedStateHandle, StateData, StateFile};
+
+/// A group whose changes outgrow this part of its base is written in full again.
+const CHANGES_PER_BASE: u64 = 2;
+
+/// Changes of less than this many bytes are not worth a rewrite.
+const CHANGES_MIN: u64 = 4096;
+
+/// A group is written in full again after this many files at the least, and twice as many at the most: the groups
+/// differ, so that the rewrites are spread over checkpoints.
+const FILES_MIN: usize = 8;
+
+/// What a state's key group is made of.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Chain {
+    /// Names of the files, in the order in which they apply.
+    files: Vec<String>,
+    base_bytes: u64,
+    changed_bytes: u64,
+}
+
+impl Chain {
+    /// A group written in full.
+    pub(crate) fn full(file: &str, bytes: u64) -> Self {
+        Self { files: vec![file.to_owned()], base_bytes: bytes, changed_bytes: 0 }
+    }
+
+    /// The group with changes on top.
+    pub(crate) fn changed(mut self, file: &str, bytes: u64) -> Self {
+        self.files.push(file.to_owned());
+        self.changed_bytes += bytes;
+        self
+    }
+
+    /// Whether it is time to write the group in full again.
+    pub(crate) fn is_due(&self, key_group: u16) -> bool {
+        let files_max = FILES_MIN + usize::from(key_group) % (FILES_MIN + 1);
+        self.files.len() >= files_max
+            || self.changed_bytes > (self.base_bytes / CHANGES_PER_BASE).max(CHANGES_MIN)
+    }
+}
+
+/// All chains of a backend at one checkpoint, and the files that they are made of.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Chains {
+    /// By name of the state and key group.
+    chains: HashMap<(String, u16), Chain>,
+    /// In the order in which they apply.
+    files: Vec<StateFile>,
+}
+
+impl Chains {
+    /// The chains that a backend was restored from; `None` if it cannot go on using the files.
+    pub(crate) fn restored(handles: &[KeyedStateHandle], plan: &RestorePlan) -> Option<Self> {
+        let mut files: Vec<StateFile> = Vec::new();
+        for file in handles.iter().flat_map(|handle| &handle.files) {
+            if !file.shared {
+                return None;
+            }
+            if !files.iter().any(|known| known.name == file.name) {
+                files.push(file.clone());
+            }
+        }
+        // Those of different subtasks do not touch each other, and those of one are in this order.
+        files.sort_by_key(|file| file.created_by);
+        let by_path: HashMap<&str, &str> = files.iter().map(|file| (path(file), &*file.name)).collect();
+        let mut chains = HashMap::new();
+        for state in plan.states() {
+            for group in state.groups() {
+                let mut chain = Chain::default();
+                for part in state.chain(group) {
+                    let name = by_path.get(part.reader().path())?;
+                    let bytes = part.section().stored_bytes;
+                    chain = if chain.files.is_empty() {
+                        Chain::full(name, bytes)
+                    } else {
+                        chain.changed(name, bytes)
+                    };
+                }
+                chains.insert((state.name().to_owned(), group), chain);
+            }
+        }
+        let mut restored = Self { chains, files };
+        restored.drop_unused();
+        Some(restored)
+    }
+
+    /// The chain of a state and group; `None` if the group was empty.
+    pub(crate) fn get(&self, state: &str, key_group: u16) -> Option<&Chain> {
+        self.chains.get(&(state.to_owned(), key_group))
+    }
+
+    pub(crate) fn insert(&mut self, state: &str, key_group: u16, chain: Chain) {
+        self.chains.insert((state.to_owned(), key_group), chain);
+    }
+
+    /// The files, in the order in which they apply.
+    pub(crate) fn files(&self) -> &[StateFile] {
+        &self.files
+    }
+
+    /// Adds a file behind those of `base`, and lets go of all that no chain uses. Answers whether the new one is used.
+    pub(crate) fn set_files(&mut self, base: Option<&Self>, new: StateFile) -> bool {
+        let name = new.name.clone();
+        self.files = base.map_or(&[][..], |base| &base.files).to_vec();
+        self.files.push(new);
+        self.drop_unused();
+        self.files.last().is_some_and(|last| last.name == name)
+    }
+
+    fn drop_unused(&mut self) {
+        let used: BTreeSet<&String> = self.chains.values().flat_map(|chain| &chain.files).collect();
+        self.files.retain(|file| used.contains(&file.name));
+    }
+}
+
+/// What a reader of the file calls it.
+fn path(file: &StateFile) -> &str {
+    match &file.data {
+        StateData::Inline(_) => &file.name,
+        StateData::File { path, .. } => path,
+    }
+}

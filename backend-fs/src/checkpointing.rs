@@ -1,0 +1,154 @@
+//! Heap checkpoints in files, full or incremental.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use backend_api::format::CheckpointWriter;
+use backend_api::restore::RestorePlan;
+use backend_api::{
+    Cancel, CheckpointTarget, KeyedStateHandle, Progress, Result, SnapshotRequest, StateData, Storage,
+};
+use backend_memory::heap::{Checkpointing, Extent, FrozenHeap, WriteHeap};
+
+use crate::FsOptions;
+use crate::chains::{Chain, Chains};
+
+/// Writes checkpoints into files.
+///
+/// An incremental checkpoint is one file of what changed, entry by entry, since the last confirmed checkpoint, and the
+/// files of earlier ones that some key group still needs. A group is written in full again when its changes have
+/// grown to half of it or lie in many files, each group at its own time.
+#[derive(Debug)]
+pub struct InFiles {
+    target: CheckpointTarget,
+    incremental: bool,
+    memory_budget: Option<u64>,
+    /// Of the last confirmed checkpoint, or of the one that was restored.
+    confirmed: Option<Arc<Chains>>,
+    /// Of checkpoints that were written and are not confirmed, by their ids.
+    written: Arc<Mutex<BTreeMap<u64, Chains>>>,
+}
+
+impl Checkpointing for InFiles {
+    type Options = FsOptions;
+
+    fn open(options: &FsOptions) -> Result<Self> {
+        Ok(Self {
+            target: options.target.clone(),
+            incremental: options.incremental,
+            memory_budget: options.memory_budget,
+            confirmed: None,
+            written: Arc::default(),
+        })
+    }
+
+    fn memory_budget(&self) -> Option<u64> {
+        self.memory_budget
+    }
+
+    fn is_incremental(&self) -> bool {
+        self.incremental
+    }
+
+    fn storage(&self) -> Option<&Arc<dyn Storage>> {
+        self.target.storage()
+    }
+
+    fn restored(&mut self, handles: &[KeyedStateHandle], plan: &RestorePlan) {
+        if self.incremental && !handles.is_empty() {
+            self.confirmed = Chains::restored(handles, plan).map(Arc::new);
+        }
+    }
+
+    fn write(&mut self, heap: FrozenHeap, request: SnapshotRequest) -> WriteHeap {
+        if !self.incremental {
+            return heap.write_full(self.target.clone());
+        }
+        let base = self.confirmed.clone().filter(|_| !request.is_full());
+        let (target, written) = (self.target.clone(), Arc::clone(&self.written));
+        Box::new(move |cancel, progress| {
+            let (handle, chains) = write_changes(heap, base.as_deref(), &target, cancel, progress)?;
+            lock(&written).insert(handle.checkpoint_id, chains);
+            Ok(Some(handle))
+        })
+    }
+
+    fn complete(&mut self, checkpoint_id: u64) {
+        let mut written = lock(&self.written);
+        if let Some(chains) = written.remove(&checkpoint_id) {
+            self.confirmed = Some(Arc::new(chains));
+        }
+        written.retain(|id, _| *id > checkpoint_id);
+    }
+
+    fn aborted(&mut self, checkpoint_id: u64) {
+        lock(&self.written).remove(&checkpoint_id);
+    }
+}
+
+fn lock(
+    written: &Mutex<BTreeMap<u64, Chains>>,
+) -> impl std::ops::DerefMut<Target = BTreeMap<u64, Chains>> + '_ {
+    // Nothing that may panic runs under the lock.
+    written.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn write_changes(
+    mut heap: FrozenHeap,
+    base: Option<&Chains>,
+    target: &CheckpointTarget,
+    cancel: &Cancel,
+    progress: &Progress,
+) -> Result<(KeyedStateHandle, Chains)> {
+    let meta = heap.meta().clone();
+    let mut chains = Chains::default();
+    let file = target.write(&meta, true, cancel, |writer| {
+        let name = CheckpointTarget::file_name(&meta);
+        write_groups(&mut heap, base, &mut chains, &name, writer, cancel, progress)
+    })?;
+    let data = file.data.clone();
+    if !chains.set_files(base, file) {
+        // Nothing changed: what was made for the changes is not needed.
+        if let (StateData::File { path, .. }, Some(storage)) = (&data, target.storage()) {
+            storage.delete(path)?;
+        }
+    }
+    Ok((heap.handle(chains.files().to_vec()), chains))
+}
+
+fn write_groups(
+    heap: &mut FrozenHeap,
+    base: Option<&Chains>,
+    chains: &mut Chains,
+    file: &str,
+    writer: &mut CheckpointWriter<'_>,
+    cancel: &Cancel,
+    progress: &Progress,
+) -> Result<()> {
+    let (range, names) = (heap.range(), heap.meta().states.iter().map(|state| state.name.clone()));
+    let names: Vec<String> = names.collect();
+    for (index, (state, name)) in heap.states().zip(&names).enumerate() {
+        state.prepare();
+        for group in range.iter() {
+            cancel.check()?;
+            let old = base.and_then(|base| base.get(name, group));
+            let extent = match old {
+                Some(chain) if !chain.is_due(group) && state.knows_changes(group) => Extent::Changes,
+                Some(_) => Extent::Full { replaces: true },
+                None => Extent::Full { replaces: false },
+            };
+            let before = writer.flush()?;
+            let rows = state.write(group, extent, writer, index as u16)?;
+            let bytes = writer.flush()? - before;
+            progress.add(rows, bytes);
+            let chain = match (extent, old) {
+                (Extent::Changes, Some(old)) if rows > 0 => old.clone().changed(file, bytes),
+                (Extent::Changes, Some(old)) => old.clone(),
+                (Extent::Full { replaces: false }, _) if rows == 0 => continue,
+                _ => Chain::full(file, bytes),
+            };
+            chains.insert(name, group, chain);
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,275 @@
+//! A list that grows at its end and whose clone shares its elements: the value of list state.
+//!
+//! Elements lie in chunks of at most 128 elements or 4 KiB; all chunks but the last are full and hang in a
+//! radix tree. A clone copies two pointers. An append after it copies the last chunk, whatever the length;
+//! without a clone in between it copies nothing.
+//!
+//! Every append carries an *epoch*, the number of the checkpoint interval it happens in. Epochs must not
+//! decrease from one append to the next; one that does is taken as the last one.
+
+mod spine;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+
+use spine::{Chunk, Spine};
+use triomphe::Arc;
+
+/// A list of `T` with copy-on-write chunks.
+///
+/// ```
+/// use backend_memory::chunked_list::ChunkedList;
+///
+/// let mut list = ChunkedList::new();
+/// list.extend(["a", "b"], 1);
+/// let snapshot = list.clone();
+/// list.push("c", 2);
+/// assert!(snapshot.iter().eq(&["a", "b"]));
+/// assert!(list.iter().eq(&["a", "b", "c"]));
+/// ```
+pub struct ChunkedList<T> {
+    full: Spine<T>,
+    /// Never empty; absent only if the list is empty.
+    last: Option<Arc<Chunk<T>>>,
+}
+
+const _: () = assert!(size_of::<ChunkedList<u64>>() == 2 * size_of::<usize>());
+
+const CHUNK_BYTES_MAX: usize = 4096;
+const CHUNK_ITEMS_MAX: usize = 128;
+const CHUNK_ITEMS_MIN: usize = 8;
+
+impl<T> Clone for ChunkedList<T> {
+    fn clone(&self) -> Self {
+        Self { full: self.full.clone(), last: self.last.clone() }
+    }
+}
+
+impl<T> Default for ChunkedList<T> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<T: fmt::Debug> fmt::Debug for ChunkedList<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.iter()).finish()
+    }
+}
+
+impl<T> ChunkedList<T> {
+    const CHUNK_ITEMS: usize = {
+        let item = if size_of::<T>() == 0 { 1 } else { size_of::<T>() };
+        let items = CHUNK_BYTES_MAX / item;
+        if items > CHUNK_ITEMS_MAX {
+            CHUNK_ITEMS_MAX
+        } else if items < CHUNK_ITEMS_MIN {
+            CHUNK_ITEMS_MIN
+        } else {
+            items
+        }
+    };
+
+    /// An empty list, which holds no memory.
+    pub const fn new() -> Self {
+        Self { full: Spine::EMPTY, last: None }
+    }
+
+    /// Number of elements.
+    pub fn len(&self) -> usize {
+        self.full.len() * Self::CHUNK_ITEMS + self.last.as_ref().map_or(0, |chunk| chunk.items.len())
+    }
+
+    /// Whether there is no element.
+    pub fn is_empty(&self) -> bool {
+        self.last.is_none()
+    }
+
+    /// Drops all elements and the memory of the list.
+    pub fn clear(&mut self) {
+        *self = Self::new();
+    }
+
+    /// The elements in the order of their insertion.
+    pub fn iter(&self) -> Iter<'_, T> {
+        self.iter_from(0)
+    }
+
+    /// The chunks in order: number of elements before it, epoch of its last append, elements.
+    pub fn chunks(&self) -> impl Iterator<Item = (usize, u32, &[T])> {
+        (0..).map_while(|number| {
+            let chunk = self.chunk(number)?;
+            Some((number * Self::CHUNK_ITEMS, chunk.epoch, chunk.items.as_slice()))
+        })
+    }
+
+    /// What turns the list as it was at the end of epoch `base` into the present one: the length it is to
+    /// be cut to, and the elements to append then. It starts at a chunk's start, and at the list's end if
+    /// nothing was appended.
+    pub fn changed_since(&self, base: u32) -> (usize, Iter<'_, T>) {
+        let changed = |number| self.chunk(number).is_some_and(|chunk| chunk.epoch > base);
+        let (mut low, mut high) = (0, self.full.len() + usize::from(self.last.is_some()));
+        while low < high {
+            let middle = low + (high - low) / 2;
+            if changed(middle) {
+                high = middle;
+            } else {
+                low = middle + 1;
+            }
+        }
+        ((low * Self::CHUNK_ITEMS).min(self.len()), self.iter_from(low))
+    }
+
+    /// Bytes held by the list, shared ones included, without what the elements point to. O(1).
+    pub fn heap_size(&self) -> usize {
+        let chunk = size_of::<usize>() + size_of::<Chunk<T>>();
+        let last = self.last.as_ref().map_or(0, |last| chunk + last.items.capacity() * size_of::<T>());
+        self.full.len() * (chunk + Self::CHUNK_ITEMS * size_of::<T>()) + self.full.heap_size() + last
+    }
+
+    fn chunk(&self, number: usize) -> Option<&Chunk<T>> {
+        if number == self.full.len() { self.last.as_deref() } else { self.full.get(number) }
+    }
+
+    fn iter_from(&self, chunk: usize) -> Iter<'_, T> {
+        let left = self.len().saturating_sub(chunk * Self::CHUNK_ITEMS);
+        Iter { list: self, chunk, items: [].iter(), left }
+    }
+}
+
+impl<T: Clone> ChunkedList<T> {
+    /// Appends `item` in `epoch`.
+    pub fn push(&mut self, item: T, epoch: u32) {
+        let last = self.appendable(1);
+        last.items.push(item);
+        last.epoch = last.epoch.max(epoch);
+    }
+
+    /// Appends all of `items` in `epoch`; none if the iterator or a clone panics.
+    pub fn extend(&mut self, items: impl IntoIterator<Item = T>, epoch: u32) {
+        let mut items = Vec::from_iter(items).into_iter();
+        while items.len() > 0 {
+            let last = self.appendable(items.len());
+            let room = Self::CHUNK_ITEMS - last.items.len();
+            last.items.extend(items.by_ref().take(room));
+            last.epoch = last.epoch.max(epoch);
+        }
+    }
+
+    /// Appends the elements of `other` in `epoch`, moving those that nobody shares.
+    pub fn append(&mut self, mut other: Self, epoch: u32) {
+        let mut chunks = Vec::new();
+        chunks.extend(other.last.take());
+        chunks.extend(std::iter::from_fn(|| other.full.pop()));
+        let mut items = Vec::new();
+        for chunk in chunks.into_iter().rev() {
+            match Arc::try_unwrap(chunk) {
+                Ok(mut own) => items.append(&mut own.items),
+                Err(shared) => items.extend_from_slice(&shared.items),
+            }
+        }
+        self.extend(items, epoch);
+    }
+
+    /// Drops the elements from number `len` on; nothing if there are no more than `len`.
+    pub fn truncate(&mut self, len: usize) {
+        if len >= self.len() {
+            return;
+        }
+        let Some(number) = len.checked_sub(1).map(|end| end / Self::CHUNK_ITEMS) else {
+            return self.clear();
+        };
+        let keep = len - number * Self::CHUNK_ITEMS;
+        if number == self.full.len() && self.last.as_ref().is_some_and(Arc::is_unique) {
+            if let Some(last) = self.last.as_mut().and_then(Arc::get_mut) {
+                last.items.truncate(keep);
+            }
+            return;
+        }
+        // Cloned before anything is dropped: a clone that panics leaves the list as it was.
+        let cut = (keep < Self::CHUNK_ITEMS).then(|| self.chunk(number)).flatten().map(|chunk| {
+            let items = chunk.items.get(..keep).unwrap_or(&chunk.items).to_vec();
+            Arc::new(Chunk { epoch: chunk.epoch, items })
+        });
+        let mut dropped = Vec::new();
+        while self.full.len() > number {
+            dropped.extend(std::mem::replace(&mut self.last, self.full.pop()));
+        }
+        if cut.is_some() {
+            dropped.extend(std::mem::replace(&mut self.last, cut));
+        }
+    }
+
+    /// Clones the last chunk if it is shared, so that the next push clones nothing.
+    pub(crate) fn unshare(&mut self) {
+        let Some(last) = self.last.as_mut() else { return };
+        if last.items.len() < Self::CHUNK_ITEMS && !last.is_unique() {
+            let mut items = Vec::with_capacity(Self::capacity_for(last.items.len() + 1));
+            items.extend_from_slice(&last.items);
+            *last = Arc::new(Chunk { epoch: last.epoch, items });
+        }
+    }
+
+    /// The last chunk, unshared and with room for one element at least, for `wanted` if it can be.
+    ///
+    /// It may be empty, so the caller fills it at once. Clones come before any change.
+    fn appendable(&mut self, wanted: usize) -> &mut Chunk<T> {
+        self.unshare();
+        let full = self.last.take_if(|last| last.items.len() >= Self::CHUNK_ITEMS);
+        let epoch = full.as_ref().map_or(0, |full| full.epoch);
+        if let Some(full) = full {
+            self.full.push(full);
+        }
+        let last = self.last.get_or_insert_with(|| Arc::new(Chunk { epoch, items: Vec::new() }));
+        let last = Arc::get_mut(last).expect("unshared above or new");
+        if last.items.len() == last.items.capacity() {
+            let len = last.items.len();
+            last.items.reserve_exact(Self::capacity_for(len + wanted) - len);
+        }
+        last
+    }
+
+    fn capacity_for(len: usize) -> usize {
+        len.next_power_of_two().min(Self::CHUNK_ITEMS)
+    }
+}
+
+impl<'a, T> IntoIterator for &'a ChunkedList<T> {
+    type Item = &'a T;
+    type IntoIter = Iter<'a, T>;
+
+    fn into_iter(self) -> Iter<'a, T> {
+        self.iter()
+    }
+}
+
+/// The elements of a [`ChunkedList`] from some chunk on.
+pub struct Iter<'a, T> {
+    list: &'a ChunkedList<T>,
+    /// Number of the chunk after `items`.
+    chunk: usize,
+    items: std::slice::Iter<'a, T>,
+    left: usize,
+}
+
+impl<'a, T> Iterator for Iter<'a, T> {
+    type Item = &'a T;
+
+    fn next(&mut self) -> Option<&'a T> {
+        loop {
+            if let Some(item) = self.items.next() {
+                self.left -= 1;
+                return Some(item);
+            }
+            self.items = self.list.chunk(self.chunk)?.items.iter();
+            self.chunk += 1;
+        }
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (self.left, Some(self.left))
+    }
+}
+
+impl<T> ExactSizeIterator for Iter<'_, T> {}

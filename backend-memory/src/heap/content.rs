@@ -1,0 +1,297 @@
+//! What a state of each kind keeps under a key and namespace, and how it becomes rows and comes back.
+
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use backend_api::row::{RowChange, RowOp, encode_sized, encode_varint};
+use backend_api::{Codec, Error, ErrorKind, Result, StateKey, StateKind, StateValue};
+
+use super::rows::Rows;
+use crate::chunked_list::ChunkedList;
+use crate::ordered_map::{Delta, OrderedMap};
+use crate::table::{Container, Handle, Placement, TableValue, UserValue};
+
+/// Most entries of a map in one row.
+const ENTRIES_PER_ROW: usize = 128;
+
+/// How large a cell is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Measure {
+    /// Bytes that it owns on the heap.
+    pub(super) bytes: u64,
+    /// Entries of a map; 0 for other kinds.
+    pub(super) entries: u64,
+}
+
+/// What the table does not know of its values.
+pub(super) trait Content: Send + Sync + 'static {
+    /// What stands in the table under a key and namespace.
+    type Cell: TableValue;
+    /// How the table holds it.
+    type Placement: Placement<Self::Cell>;
+    /// Whether a cell of this kind may own memory.
+    const MEASURED: bool;
+
+    /// The kind of state.
+    fn kind(&self) -> StateKind;
+
+    /// Identities of the codecs, as the checkpoint's metadata has them.
+    fn codecs(&self) -> Vec<String>;
+
+    /// How large a cell is; asked only if [`MEASURED`](Self::MEASURED).
+    fn measure(&self, cell: &Self::Cell) -> Measure;
+
+    /// Writes the rows of a cell: all, or what changed after epoch `base`.
+    fn write(&self, cell: &Self::Cell, base: Option<u32>, rows: &mut Rows<'_, '_>) -> Result<()>;
+
+    /// Does to the cell what a row of a checkpoint says. `epoch` is the time of that.
+    fn change(&self, cell: &mut Option<Self::Cell>, change: RowChange<'_>, epoch: u32) -> Result<()>;
+}
+
+/// One value: value, reducing and aggregating state.
+pub(super) struct Single<V> {
+    pub(super) kind: StateKind,
+    pub(super) codec: Arc<dyn Codec<V>>,
+}
+
+impl<V: StateValue> Content for Single<V> {
+    type Cell = V;
+    type Placement = UserValue;
+    const MEASURED: bool = std::mem::needs_drop::<V>();
+
+    fn kind(&self) -> StateKind {
+        self.kind
+    }
+
+    fn codecs(&self) -> Vec<String> {
+        vec![self.codec.id()]
+    }
+
+    fn measure(&self, cell: &V) -> Measure {
+        Measure { bytes: self.codec.heap_size(cell) as u64, entries: 0 }
+    }
+
+    fn write(&self, cell: &V, _: Option<u32>, rows: &mut Rows<'_, '_>) -> Result<()> {
+        rows.row(RowOp::Put, |out| self.codec.encode(cell, out))
+    }
+
+    fn change(&self, cell: &mut Option<V>, change: RowChange<'_>, _: u32) -> Result<()> {
+        *cell = match change {
+            RowChange::Value(bytes) => Some(self.codec.decode(bytes)?),
+            RowChange::Remove => None,
+            _ => return Err(unfit(self.kind)),
+        };
+        Ok(())
+    }
+}
+
+/// The elements of a list.
+pub(super) struct Elements<T> {
+    pub(super) codec: Arc<dyn Codec<T>>,
+}
+
+/// A list and the bytes that its elements own.
+#[derive(Clone)]
+pub(super) struct ListCell<T> {
+    pub(super) list: ChunkedList<T>,
+    pub(super) owned: u64,
+}
+
+impl<T> ListCell<T> {
+    pub(super) fn new() -> Self {
+        Self { list: ChunkedList::new(), owned: 0 }
+    }
+}
+
+// SAFETY: counted pointers to chunks and numbers, whose bits may be copied; no interior mutability of its own.
+#[expect(unsafe_code, reason = "the table shares the bits of this crate's own containers")]
+unsafe impl<T: StateValue> Handle for ListCell<T> {}
+
+impl<T: StateValue> Elements<T> {
+    /// Bytes that an element owns.
+    #[inline]
+    pub(super) fn owned(&self, element: &T) -> u64 {
+        if std::mem::needs_drop::<T>() { self.codec.heap_size(element) as u64 } else { 0 }
+    }
+}
+
+impl<T: StateValue> Content for Elements<T> {
+    type Cell = ListCell<T>;
+    type Placement = Container;
+    const MEASURED: bool = true;
+
+    fn kind(&self) -> StateKind {
+        StateKind::List
+    }
+
+    fn codecs(&self) -> Vec<String> {
+        vec![self.codec.id()]
+    }
+
+    fn measure(&self, cell: &ListCell<T>) -> Measure {
+        Measure { bytes: cell.list.heap_size() as u64 + cell.owned, entries: 0 }
+    }
+
+    fn write(&self, cell: &ListCell<T>, base: Option<u32>, rows: &mut Rows<'_, '_>) -> Result<()> {
+        let first = base.map_or(0, |base| cell.list.changed_since(base).0);
+        for (start, _, elements) in cell.list.chunks().skip_while(|(start, ..)| *start < first) {
+            rows.row(RowOp::Put, |out| {
+                encode_varint(start as u64, out);
+                elements
+                    .iter()
+                    .try_for_each(|element| encode_sized(out, |out| self.codec.encode(element, out)))
+            })?;
+        }
+        Ok(())
+    }
+
+    fn change(&self, cell: &mut Option<ListCell<T>>, change: RowChange<'_>, epoch: u32) -> Result<()> {
+        match change {
+            RowChange::Elements(mut row) => {
+                let cell = cell.get_or_insert_with(ListCell::new);
+                let first = usize::try_from(row.first()).ok().filter(|first| *first <= cell.list.len());
+                let first = first.ok_or_else(|| {
+                    Error::new(ErrorKind::Corrupt, "a row of a list begins behind the list's end")
+                })?;
+                let mut elements = Vec::new();
+                while let Some(bytes) = row.next_element()? {
+                    elements.push(self.codec.decode(bytes)?);
+                }
+                let cut: u64 = cell.list.iter().skip(first).map(|element| self.owned(element)).sum();
+                let added: u64 = elements.iter().map(|element| self.owned(element)).sum();
+                cell.list.truncate(first);
+                cell.list.extend(elements, epoch);
+                cell.owned = cell.owned - cut + added;
+            }
+            RowChange::Remove => *cell = None,
+            _ => return Err(unfit(StateKind::List)),
+        }
+        Ok(())
+    }
+}
+
+/// The entries of a map.
+pub(super) struct Entries<MK, MV> {
+    pub(super) codec: Arc<dyn Codec<MV>>,
+    pub(super) keys: PhantomData<fn() -> MK>,
+}
+
+/// A map and the bytes that its keys and values own.
+#[derive(Clone)]
+pub(super) struct MapCell<MK, MV> {
+    pub(super) map: OrderedMap<MK, MV>,
+    pub(super) owned: u64,
+}
+
+impl<MK, MV> MapCell<MK, MV> {
+    pub(super) fn new() -> Self {
+        Self { map: OrderedMap::new(), owned: 0 }
+    }
+}
+
+// SAFETY: counted pointers to nodes and numbers, whose bits may be copied; no interior mutability of its own.
+#[expect(unsafe_code, reason = "the table shares the bits of this crate's own containers")]
+unsafe impl<MK: StateKey, MV: StateValue> Handle for MapCell<MK, MV> {}
+
+impl<MK: StateKey, MV: StateValue> Entries<MK, MV> {
+    /// Bytes that a value owns.
+    #[inline]
+    pub(super) fn owned(&self, value: Option<&MV>) -> u64 {
+        if std::mem::needs_drop::<MV>() {
+            value.map_or(0, |value| self.codec.heap_size(value) as u64)
+        } else {
+            0
+        }
+    }
+
+    /// Puts an entry.
+    #[inline]
+    pub(super) fn put(&self, cell: &mut MapCell<MK, MV>, key: MK, value: MV, epoch: u32) {
+        let added = self.owned(Some(&value));
+        let old = cell.map.insert(key, value, epoch);
+        cell.owned = cell.owned + added - self.owned(old.as_ref());
+    }
+
+    fn write_puts<'m>(
+        &self,
+        entries: impl Iterator<Item = (&'m MK, &'m MV)>,
+        rows: &mut Rows<'_, '_>,
+    ) -> Result<()> {
+        let mut entries = entries.peekable();
+        while entries.peek().is_some() {
+            rows.row(RowOp::Put, |out| {
+                entries.by_ref().take(ENTRIES_PER_ROW).try_for_each(|(key, value)| {
+                    key.encode(out);
+                    encode_sized(out, |out| self.codec.encode(value, out))
+                })
+            })?;
+        }
+        Ok(())
+    }
+}
+
+impl<MK: StateKey, MV: StateValue> Content for Entries<MK, MV> {
+    type Cell = MapCell<MK, MV>;
+    type Placement = Container;
+    const MEASURED: bool = true;
+
+    fn kind(&self) -> StateKind {
+        StateKind::Map
+    }
+
+    fn codecs(&self) -> Vec<String> {
+        vec![MK::schema(), self.codec.id()]
+    }
+
+    fn measure(&self, cell: &MapCell<MK, MV>) -> Measure {
+        Measure { bytes: cell.map.heap_size() as u64 + cell.owned, entries: cell.map.len() as u64 }
+    }
+
+    fn write(&self, cell: &MapCell<MK, MV>, base: Option<u32>, rows: &mut Rows<'_, '_>) -> Result<()> {
+        let Some(base) = base else { return self.write_puts(cell.map.iter(), rows) };
+        match cell.map.delta_since(base) {
+            Delta::Full => {
+                rows.row(RowOp::Remove, |_| Ok(()))?;
+                self.write_puts(cell.map.iter(), rows)
+            }
+            Delta::Changes { removed, changed } => {
+                for keys in removed.chunks(ENTRIES_PER_ROW) {
+                    rows.row(RowOp::RemoveEntries, |out| {
+                        keys.iter().for_each(|key| key.encode(out));
+                        Ok(())
+                    })?;
+                }
+                self.write_puts(changed, rows)
+            }
+        }
+    }
+
+    fn change(&self, cell: &mut Option<MapCell<MK, MV>>, change: RowChange<'_>, epoch: u32) -> Result<()> {
+        match change {
+            RowChange::Entries(mut row) => {
+                let cell = cell.get_or_insert_with(MapCell::new);
+                while let Some((key, bytes)) = row.next_entry()? {
+                    self.put(cell, key, self.codec.decode(bytes)?, epoch);
+                }
+            }
+            RowChange::RemoveEntries(mut row) => {
+                let Some(present) = cell else { return Ok(()) };
+                while let Some(key) = row.next_key()? {
+                    let old = present.map.remove(&key, epoch, false);
+                    present.owned -= self.owned(old.as_ref());
+                }
+                if present.map.is_empty() {
+                    *cell = None;
+                }
+            }
+            RowChange::Remove => *cell = None,
+            _ => return Err(unfit(StateKind::Map)),
+        }
+        Ok(())
+    }
+}
+
+#[cold]
+fn unfit(kind: StateKind) -> Error {
+    Error::new(ErrorKind::Corrupt, format!("a row that is none of {kind} state"))
+}

@@ -1,0 +1,556 @@
+//! The heap backend: states as objects in copy-on-write tables, written by one owner, frozen in microseconds.
+//!
+//! What becomes of a frozen heap is the matter of a [`Checkpointing`]: [`MemoryBackend`](crate::MemoryBackend) puts it
+//! into the coordinator's memory, other crates into files.
+
+mod budget;
+mod content;
+mod frozen;
+mod row_key;
+mod rows;
+mod state;
+mod views;
+
+pub use frozen::FrozenHeap;
+pub use rows::{Extent, FrozenState};
+pub use views::{HeapAggregating, HeapList, HeapMap, HeapReducing, HeapValue};
+
+use std::any::Any;
+use std::collections::{BTreeSet, HashMap};
+use std::fmt::Debug;
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use backend_api::format::FileMeta;
+use backend_api::restore::{RestorePlan, RestoredState};
+use backend_api::row::{FORMAT, RowChange};
+use backend_api::{
+    Aggregate, AggregatingDescriptor, AggregatingToken, BackendId, Cancel, Error, ErrorKind, KeyContext,
+    KeyedStateHandle, Keys, ListDescriptor, ListToken, MapDescriptor, MapToken, Progress, ReducingDescriptor,
+    ReducingToken, Result, SnapshotRequest, SnapshotTask, StateBackend, StateInfo, StateKey, StateKind,
+    StateToken, StateValue, Storage, Subtask, ValueDescriptor, ValueState, ValueToken,
+};
+
+use budget::Budget;
+use content::{Content, Elements, Entries, Single};
+use frozen::FrozenRestored;
+use row_key::place_hash;
+use state::{AnyState, HeapState, Keeping};
+use views::{
+    AggregatingTable, Fallback, Function, ListTable, MapTable, Reduce, ReducingTable, Seat, ValueTable,
+};
+
+/// Writes a frozen heap; runs on any thread.
+pub type WriteHeap = Box<dyn FnOnce(&Cancel, &Progress) -> Result<Option<KeyedStateHandle>> + Send>;
+
+/// What a heap backend does with its checkpoints.
+pub trait Checkpointing: Debug + Send + Sized + 'static {
+    /// What a user chooses.
+    type Options: Clone + Debug + Send + Sync + 'static;
+
+    /// Opens it for one backend.
+    ///
+    /// # Errors
+    /// [`InvalidArgument`](ErrorKind::InvalidArgument) for options out of range.
+    fn open(options: &Self::Options) -> Result<Self>;
+
+    /// Most bytes that all states together may hold; no limit if `None`.
+    fn memory_budget(&self) -> Option<u64>;
+
+    /// Whether the changes between checkpoints are to be known, removals included.
+    fn is_incremental(&self) -> bool;
+
+    /// Where the files of checkpoints are, if there are any.
+    fn storage(&self) -> Option<&Arc<dyn Storage>>;
+
+    /// Told once, what the backend was restored from.
+    fn restored(&mut self, handles: &[KeyedStateHandle], plan: &RestorePlan);
+
+    /// What is to be done with a frozen heap.
+    fn write(&mut self, heap: FrozenHeap, request: SnapshotRequest) -> WriteHeap;
+
+    /// The checkpoint is complete.
+    fn complete(&mut self, checkpoint_id: u64);
+
+    /// The checkpoint will never be complete.
+    fn aborted(&mut self, checkpoint_id: u64);
+}
+
+/// A state backend on the heap. See [`StateBackend`]; reads lend the objects themselves, and nothing is encoded
+/// before a snapshot is written.
+pub struct HeapBackend<K: StateKey, C: Checkpointing> {
+    id: BackendId,
+    subtask: Subtask<K>,
+    checkpointing: C,
+    keeping: Keeping,
+    /// Indexed by tokens. Empty once the backend is closed.
+    states: Vec<Box<dyn AnyState<K>>>,
+    names: HashMap<String, usize>,
+    /// What the snapshot had and the program has not registered.
+    restored: Vec<Arc<RestoredState>>,
+    /// Checkpoints taken and neither confirmed nor aborted: the epoch of each state then, and what cancels the task.
+    taken: Vec<Taken>,
+    last_id: Option<u64>,
+    last_complete: Option<u64>,
+    closed: bool,
+}
+
+struct Taken {
+    id: u64,
+    epochs: Vec<u32>,
+    cancel: Cancel,
+}
+
+impl<K: StateKey, C: Checkpointing> HeapBackend<K, C> {
+    fn check_open(&self) -> Result<()> {
+        if self.closed { Err(closed()) } else { Ok(()) }
+    }
+
+    /// The state of a token.
+    #[inline]
+    fn state<S: AnyState<K>>(
+        states: &mut [Box<dyn AnyState<K>>],
+        id: BackendId,
+        token: impl StateToken,
+    ) -> Option<&mut S> {
+        let state = states.get_mut(token.index()).filter(|_| token.backend() == id)?;
+        let state: &mut dyn Any = &mut **state;
+        state.downcast_mut()
+    }
+
+    /// State and place of an access.
+    #[inline]
+    fn access<'a, S: AnyState<K>, N: StateKey>(
+        &'a mut self,
+        token: impl StateToken,
+        key: KeyContext<'a, K>,
+        namespace: &'a N,
+    ) -> Result<(&'a mut S, Seat<'a, K, N>)> {
+        let Self { id, subtask, states, closed: is_closed, .. } = self;
+        let Some(state) = Self::state(states, *id, token) else { return Err(refused(*is_closed)) };
+        let group = subtask.check(&key)?;
+        namespace.check()?;
+        Ok((state, Seat::new(key, group, namespace)))
+    }
+
+    fn register<N: StateKey, T: Content, X: Send + 'static>(
+        &mut self,
+        name: &str,
+        content: T,
+        extra: X,
+    ) -> Result<u32> {
+        self.check_open()?;
+        if name.is_empty() {
+            return Err(Error::new(ErrorKind::InvalidArgument, "a state has no name"));
+        }
+        let mut state = HeapState::<K, N, T, X>::new(name, content, extra, self.keeping.clone());
+        let meta = state.meta();
+        if let Some(&index) = self.names.get(name) {
+            let known = self.states[index].meta();
+            let same_types = {
+                let known: &dyn Any = &*self.states[index];
+                known.is::<HeapState<K, N, T, X>>()
+            };
+            let (kind, message) = if known.kind != meta.kind {
+                (
+                    ErrorKind::IncompatibleKind,
+                    format!("registered as {} state before, now as {}", known.kind, meta.kind),
+                )
+            } else if !same_types || known.codecs != meta.codecs {
+                (ErrorKind::IllegalState, "registered with other types or codecs before".to_owned())
+            } else {
+                return Ok(index as u32);
+            };
+            return Err(Error::new(kind, message).in_state(name));
+        }
+        let restored = self.restored.iter().position(|restored| restored.name() == name);
+        if let Some(at) = restored {
+            let restored = &self.restored[at];
+            restored.check_registration(&meta)?;
+            if let Some(meta) = restored.metas().first() {
+                // With the seed that they were read with, rows come in the order in which the table keeps them.
+                state.reseed(meta.table_seed);
+            }
+            state.restore(restored)?;
+            self.restored.remove(at);
+        }
+        self.names.insert(name.to_owned(), self.states.len());
+        self.states.push(Box::new(state));
+        Ok((self.states.len() - 1) as u32)
+    }
+
+    /// Calls `f` with the view of each key in turn, after asking for the memory of all.
+    #[inline]
+    fn batch<V: StateValue, N: StateKey>(
+        &mut self,
+        token: ValueToken<V, N>,
+        keys: &[KeyContext<'_, K>],
+        namespace: &N,
+        mut f: impl FnMut(&mut HeapValue<'_, K, N, V>, usize) -> Result<()>,
+    ) -> Result<()> {
+        let Self { id, subtask, states, closed: is_closed, .. } = self;
+        let Some(state) = Self::state::<ValueTable<K, N, V>>(states, *id, token) else {
+            return Err(refused(*is_closed));
+        };
+        namespace.check()?;
+        for key in keys {
+            let group = subtask.check(key)?;
+            state.prefetch(group, place_hash(key.hash(), namespace));
+        }
+        for (i, &key) in keys.iter().enumerate() {
+            let seat = Seat::new(key, subtask.check(&key)?, namespace);
+            f(&mut HeapValue { state, seat }, i)?;
+        }
+        Ok(())
+    }
+
+    fn meta(&self, checkpoint_id: u64) -> FileMeta {
+        let subtask = &self.subtask;
+        let registered = self.states.iter().map(|state| state.meta());
+        let restored = self.restored.iter().flat_map(|state| state.metas().iter().cloned());
+        FileMeta {
+            backend: FORMAT.to_owned(),
+            operator: subtask.operator().to_owned(),
+            subtask: u32::from(subtask.index()),
+            checkpoint_id,
+            max_parallelism: u32::from(subtask.key_space().max_parallelism()),
+            key_groups: subtask.range().start()..=subtask.range().end(),
+            key_schema: K::schema(),
+            key_group_mapping: subtask.key_space().mapping_id().to_owned(),
+            states: registered.chain(restored).collect(),
+        }
+    }
+
+    /// Keys and namespaces of a restored state that nobody registered.
+    fn restored_places<N: StateKey>(&self, state: &RestoredState) -> Result<BTreeSet<(K, N)>> {
+        check_namespace::<N>(state.name(), state.metas().iter().map(|meta| &*meta.namespace_schema))?;
+        let mut places = BTreeSet::new();
+        for section in state.groups().flat_map(|group| state.chain(group)) {
+            section.for_each_row::<K, N>(|row| {
+                match row.change {
+                    RowChange::Remove => drop(places.remove(&(row.key, row.namespace))),
+                    RowChange::RemoveEntries(_) => {}
+                    _ => drop(places.insert((row.key, row.namespace))),
+                }
+                Ok(())
+            })?;
+        }
+        Ok(places)
+    }
+}
+
+fn check_namespace<'s, N: StateKey>(state: &str, schemas: impl IntoIterator<Item = &'s str>) -> Result<()> {
+    match schemas.into_iter().find(|schema| *schema != N::schema()) {
+        None => Ok(()),
+        Some(schema) => {
+            let message = format!("its namespaces are of {schema:?}, asked for are {:?}", N::schema());
+            Err(Error::new(ErrorKind::Migration, message).in_state(state))
+        }
+    }
+}
+
+#[cold]
+fn closed() -> Error {
+    Error::new(ErrorKind::Closed, "the backend is closed")
+}
+
+#[cold]
+fn refused(is_closed: bool) -> Error {
+    if is_closed { closed() } else { Error::new(ErrorKind::ForeignToken, "the token is another backend's") }
+}
+
+impl<K: StateKey, C: Checkpointing> StateBackend for HeapBackend<K, C> {
+    type Key = K;
+    type Options = C::Options;
+    type Value<'a, V: StateValue, N: StateKey> = HeapValue<'a, K, N, V>;
+    type List<'a, T: StateValue, N: StateKey> = HeapList<'a, K, N, T>;
+    type Map<'a, MK: StateKey, MV: StateValue, N: StateKey> = HeapMap<'a, K, N, MK, MV>;
+    type Reducing<'a, T: StateValue, N: StateKey> = HeapReducing<'a, K, N, T>;
+    type Aggregating<'a, A: Aggregate, N: StateKey> = HeapAggregating<'a, K, N, A>;
+
+    fn open(options: &C::Options, subtask: Subtask<K>, restore: &[KeyedStateHandle]) -> Result<Self> {
+        let mut checkpointing = C::open(options)?;
+        let storage = checkpointing.storage().cloned();
+        let _span =
+            tracing::info_span!("restore", operator = subtask.operator(), handles = restore.len()).entered();
+        let mut plan = RestorePlan::open(restore, storage.as_deref(), &subtask)?;
+        checkpointing.restored(restore, &plan);
+        let names: Vec<String> = plan.states().iter().map(|state| state.name().to_owned()).collect();
+        let restored = names.iter().filter_map(|name| plan.take(name)).map(Arc::new).collect();
+        let keeping = Keeping {
+            range: subtask.range(),
+            seed: subtask.hash_seed(),
+            budget: Budget::new(checkpointing.memory_budget()),
+            tracks_removals: checkpointing.is_incremental(),
+        };
+        Ok(Self {
+            id: BackendId::fresh(),
+            subtask,
+            checkpointing,
+            keeping,
+            states: Vec::new(),
+            names: HashMap::new(),
+            restored,
+            taken: Vec::new(),
+            last_id: restore.iter().map(|handle| handle.checkpoint_id).max(),
+            last_complete: None,
+            closed: false,
+        })
+    }
+
+    #[inline]
+    fn subtask(&self) -> &Subtask<K> {
+        &self.subtask
+    }
+
+    fn register_value<V: StateValue, N: StateKey>(
+        &mut self,
+        descriptor: ValueDescriptor<V, N>,
+    ) -> Result<ValueToken<V, N>> {
+        let content = Single { kind: StateKind::Value, codec: Arc::clone(descriptor.codec()) };
+        let extra = Fallback(descriptor.default_ref().cloned());
+        let index = self.register::<N, _, _>(descriptor.name(), content, extra)?;
+        Ok(ValueToken::new(self.id, index))
+    }
+
+    fn register_list<T: StateValue, N: StateKey>(
+        &mut self,
+        descriptor: ListDescriptor<T, N>,
+    ) -> Result<ListToken<T, N>> {
+        let content = Elements { codec: Arc::clone(descriptor.codec()) };
+        let index = self.register::<N, _, _>(descriptor.name(), content, ())?;
+        Ok(ListToken::new(self.id, index))
+    }
+
+    fn register_map<MK: StateKey, MV: StateValue, N: StateKey>(
+        &mut self,
+        descriptor: MapDescriptor<MK, MV, N>,
+    ) -> Result<MapToken<MK, MV, N>> {
+        let content = Entries::<MK, MV> { codec: Arc::clone(descriptor.codec()), keys: PhantomData };
+        let index = self.register::<N, _, _>(descriptor.name(), content, ())?;
+        Ok(MapToken::new(self.id, index))
+    }
+
+    fn register_reducing<T: StateValue, N: StateKey>(
+        &mut self,
+        descriptor: ReducingDescriptor<T, N>,
+    ) -> Result<ReducingToken<T, N>> {
+        let content = Single { kind: StateKind::Reducing, codec: Arc::clone(descriptor.codec()) };
+        let extra = Reduce(Arc::clone(descriptor.reduce()));
+        let index = self.register::<N, _, _>(descriptor.name(), content, extra)?;
+        Ok(ReducingToken::new(self.id, index))
+    }
+
+    fn register_aggregating<A: Aggregate, N: StateKey>(
+        &mut self,
+        descriptor: AggregatingDescriptor<A, N>,
+    ) -> Result<AggregatingToken<A, N>> {
+        let content = Single { kind: StateKind::Aggregating, codec: Arc::clone(descriptor.codec()) };
+        let extra = Function(Arc::clone(descriptor.aggregate()));
+        let index = self.register::<N, _, _>(descriptor.name(), content, extra)?;
+        Ok(AggregatingToken::new(self.id, index))
+    }
+
+    #[inline]
+    fn value<'a, V: StateValue, N: StateKey>(
+        &'a mut self,
+        token: ValueToken<V, N>,
+        key: KeyContext<'a, K>,
+        namespace: &'a N,
+    ) -> Result<HeapValue<'a, K, N, V>> {
+        let (state, seat) = self.access::<ValueTable<K, N, V>, N>(token, key, namespace)?;
+        Ok(HeapValue { state, seat })
+    }
+
+    #[inline]
+    fn list<'a, T: StateValue, N: StateKey>(
+        &'a mut self,
+        token: ListToken<T, N>,
+        key: KeyContext<'a, K>,
+        namespace: &'a N,
+    ) -> Result<HeapList<'a, K, N, T>> {
+        let (state, seat) = self.access::<ListTable<K, N, T>, N>(token, key, namespace)?;
+        Ok(HeapList { state, seat })
+    }
+
+    #[inline]
+    fn map<'a, MK: StateKey, MV: StateValue, N: StateKey>(
+        &'a mut self,
+        token: MapToken<MK, MV, N>,
+        key: KeyContext<'a, K>,
+        namespace: &'a N,
+    ) -> Result<HeapMap<'a, K, N, MK, MV>> {
+        let (state, seat) = self.access::<MapTable<K, N, MK, MV>, N>(token, key, namespace)?;
+        Ok(HeapMap { state, seat })
+    }
+
+    #[inline]
+    fn reducing<'a, T: StateValue, N: StateKey>(
+        &'a mut self,
+        token: ReducingToken<T, N>,
+        key: KeyContext<'a, K>,
+        namespace: &'a N,
+    ) -> Result<HeapReducing<'a, K, N, T>> {
+        let (state, seat) = self.access::<ReducingTable<K, N, T>, N>(token, key, namespace)?;
+        Ok(HeapReducing { state, seat })
+    }
+
+    #[inline]
+    fn aggregating<'a, A: Aggregate, N: StateKey>(
+        &'a mut self,
+        token: AggregatingToken<A, N>,
+        key: KeyContext<'a, K>,
+        namespace: &'a N,
+    ) -> Result<HeapAggregating<'a, K, N, A>> {
+        let (state, seat) = self.access::<AggregatingTable<K, N, A>, N>(token, key, namespace)?;
+        Ok(HeapAggregating { state, seat })
+    }
+
+    fn keys<N: StateKey>(&mut self, state: &str, namespace: &N) -> Result<Keys<'_, K>> {
+        self.check_open()?;
+        if let Some(&index) = self.names.get(state) {
+            let known = &self.states[index];
+            check_namespace::<N>(state, [&*known.meta().namespace_schema])?;
+            let mut encoded = Vec::new();
+            namespace.encode(&mut encoded);
+            return known.keys(&encoded);
+        }
+        let Some(restored) = self.restored.iter().find(|restored| restored.name() == state) else {
+            return Ok(Box::new(std::iter::empty()));
+        };
+        let places = self.restored_places::<N>(restored)?.into_iter();
+        let namespace = namespace.clone();
+        Ok(Box::new(places.filter(move |(_, other)| *other == namespace).map(|(key, _)| Ok(key))))
+    }
+
+    fn keys_and_namespaces<N: StateKey>(&mut self, state: &str) -> Result<Keys<'_, (K, N)>> {
+        self.check_open()?;
+        if let Some(&index) = self.names.get(state) {
+            let known = &self.states[index];
+            check_namespace::<N>(state, [&*known.meta().namespace_schema])?;
+            return Ok(Box::new(known.places().map(|place| {
+                let (key, namespace) = place?;
+                Ok((key, N::decode(&mut &namespace[..])?))
+            })));
+        }
+        match self.restored.iter().find(|restored| restored.name() == state) {
+            Some(restored) => Ok(Box::new(self.restored_places(restored)?.into_iter().map(Ok))),
+            None => Ok(Box::new(std::iter::empty())),
+        }
+    }
+
+    fn states(&self) -> Vec<StateInfo> {
+        let registered = self.states.iter().map(|state| state.info());
+        let restored = self.restored.iter().map(|state| StateInfo {
+            name: state.name().to_owned(),
+            kind: state.kind(),
+            entries: None,
+            bytes: 0,
+            registered: false,
+        });
+        registered.chain(restored).collect()
+    }
+
+    fn snapshot(&mut self, request: SnapshotRequest) -> Result<SnapshotTask> {
+        self.check_open()?;
+        let id = request.checkpoint_id();
+        if let Some(last) = self.last_id.filter(|last| *last >= id) {
+            let message = format!("checkpoint {id} does not come after checkpoint {last}");
+            return Err(Error::new(ErrorKind::IllegalState, message));
+        }
+        let cancel = Cancel::new();
+        if self.states.is_empty() && self.restored.is_empty() {
+            self.last_id = Some(id);
+            return Ok(SnapshotTask::new(id, cancel, |_, _| Ok(None)));
+        }
+        let meta = self.meta(id);
+        meta.check()?;
+        let (mut epochs, mut states) = (Vec::new(), Vec::new());
+        for state in &mut self.states {
+            let (epoch, frozen) = state.freeze()?;
+            epochs.push(epoch);
+            states.push(frozen);
+        }
+        for state in &self.restored {
+            for meta in 0..state.metas().len() {
+                states.push(Box::new(FrozenRestored { state: Arc::clone(state), meta }));
+            }
+        }
+        let (range, max_parallelism) = (self.subtask.range(), self.subtask.key_space().max_parallelism());
+        let heap = FrozenHeap { meta, range, max_parallelism, states };
+        let write = self.checkpointing.write(heap, request);
+        self.last_id = Some(id);
+        self.taken.push(Taken { id, epochs, cancel: cancel.clone() });
+        Ok(SnapshotTask::new(id, cancel, write))
+    }
+
+    fn notify_complete(&mut self, checkpoint_id: u64) -> Result<()> {
+        self.check_open()?;
+        let Some(at) = self.taken.iter().position(|taken| taken.id == checkpoint_id) else { return Ok(()) };
+        let taken = self.taken.swap_remove(at);
+        // An older one may still be confirmed late, but nothing builds on it any more.
+        self.taken.retain(|other| other.id > checkpoint_id);
+        if self.last_complete.is_some_and(|last| last > checkpoint_id) {
+            return Ok(());
+        }
+        self.last_complete = Some(checkpoint_id);
+        for (state, epoch) in self.states.iter_mut().zip(taken.epochs) {
+            state.confirm(epoch);
+        }
+        self.checkpointing.complete(checkpoint_id);
+        Ok(())
+    }
+
+    fn notify_aborted(&mut self, checkpoint_id: u64) -> Result<()> {
+        self.check_open()?;
+        if let Some(at) = self.taken.iter().position(|taken| taken.id == checkpoint_id) {
+            self.taken.remove(at).cancel.cancel();
+            self.checkpointing.aborted(checkpoint_id);
+        }
+        Ok(())
+    }
+
+    fn close(&mut self) -> Result<()> {
+        self.closed = true;
+        self.taken.drain(..).for_each(|taken| taken.cancel.cancel());
+        self.states.clear();
+        self.names.clear();
+        self.restored.clear();
+        Ok(())
+    }
+
+    #[inline]
+    fn prefetch<T: StateToken>(&self, token: T, key: KeyContext<'_, K>, namespace: &T::Namespace) {
+        if token.backend() == self.id
+            && let (Some(state), Ok(group)) = (self.states.get(token.index()), self.subtask.check(&key))
+        {
+            state.prefetch(group, place_hash(key.hash(), namespace));
+        }
+    }
+
+    fn get_batch<V: StateValue, N: StateKey>(
+        &mut self,
+        token: ValueToken<V, N>,
+        keys: &[KeyContext<'_, K>],
+        namespace: &N,
+        mut f: impl FnMut(usize, Option<&V>),
+    ) -> Result<()> {
+        self.batch(token, keys, namespace, |view, i| view.with(|value| f(i, value)))
+    }
+
+    fn update_batch<V: StateValue, N: StateKey>(
+        &mut self,
+        token: ValueToken<V, N>,
+        keys: &[KeyContext<'_, K>],
+        namespace: &N,
+        mut f: impl FnMut(usize, &mut Option<V>),
+    ) -> Result<()> {
+        self.batch(token, keys, namespace, |view, i| view.update(|value| f(i, value)))
+    }
+}
+
+impl<K: StateKey, C: Checkpointing> Drop for HeapBackend<K, C> {
+    fn drop(&mut self) {
+        self.taken.drain(..).for_each(|taken| taken.cancel.cancel());
+    }
+}

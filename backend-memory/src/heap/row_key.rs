@@ -1,0 +1,106 @@
+//! What a heap table finds an entry by: key and namespace in their stored forms.
+
+use backend_api::{KeyContext, Result, StateKey, StoredKey};
+
+use crate::table::TableKey;
+
+/// A key and a namespace, stored.
+pub(super) struct RowKey<K: StateKey, N: StateKey> {
+    key: K::Stored,
+    namespace: N::Stored,
+}
+
+impl<K: StateKey, N: StateKey> RowKey<K, N> {
+    #[inline]
+    pub(super) fn store(key: &K, namespace: &N) -> Self {
+        Self { key: K::Stored::store(key), namespace: N::Stored::store(namespace) }
+    }
+
+    #[inline]
+    pub(super) fn matches(&self, key: &K, namespace: &N) -> bool {
+        self.key.matches(key) && self.namespace.matches(namespace)
+    }
+
+    #[inline]
+    pub(super) fn is_in(&self, namespace: &N) -> bool {
+        self.namespace.matches(namespace)
+    }
+
+    pub(super) fn key(&self) -> Result<K> {
+        self.key.load()
+    }
+
+    pub(super) fn namespace(&self) -> Result<N> {
+        self.namespace.load()
+    }
+
+    pub(super) fn heap_size(&self) -> usize {
+        self.key.heap_size() + self.namespace.heap_size()
+    }
+
+    /// Appends both as the beginning of a row.
+    #[inline]
+    pub(super) fn encode(&self, out: &mut Vec<u8>) -> Result<()> {
+        self.key.encode_key(out)?;
+        self.namespace.encode_key(out)
+    }
+}
+
+impl<K: StateKey, N: StateKey> Clone for RowKey<K, N> {
+    fn clone(&self) -> Self {
+        Self { key: self.key.clone(), namespace: self.namespace.clone() }
+    }
+}
+
+// SAFETY: the stored forms are sealed by backend-api, which promises what is asked here: no interior mutability, no
+// pointer into themselves or claimed to be the only one, and clones and drops that do not panic.
+#[expect(unsafe_code, reason = "the promise of one crate is passed on to the table of another")]
+unsafe impl<K: StateKey, N: StateKey> TableKey for RowKey<K, N> {}
+
+/// Where in a state an access goes: key and namespace with all that is computed of them.
+#[derive(Debug)]
+pub(super) struct Place<'a, K, N> {
+    pub(super) key: &'a K,
+    pub(super) namespace: &'a N,
+    /// Index among the backend's own groups.
+    pub(super) group: usize,
+    /// Of key and namespace.
+    pub(super) hash: u64,
+}
+
+impl<K, N> Clone for Place<'_, K, N> {
+    #[inline]
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<K, N> Copy for Place<'_, K, N> {}
+
+impl<'a, K: StateKey, N: StateKey> Place<'a, K, N> {
+    #[inline]
+    pub(super) fn new(key: KeyContext<'a, K>, group: usize, namespace: &'a N) -> Self {
+        Self { key: key.key(), namespace, group, hash: place_hash(key.hash(), namespace) }
+    }
+
+    /// The same key in another namespace; `key_hash` is the key's own.
+    #[inline]
+    pub(super) fn matches(self, row: &RowKey<K, N>) -> bool {
+        row.matches(self.key, self.namespace)
+    }
+
+    #[inline]
+    pub(super) fn store(self) -> RowKey<K, N> {
+        RowKey::store(self.key, self.namespace)
+    }
+}
+
+/// The hash of a key and a namespace; for `()` it is the key's own.
+#[inline]
+pub(super) fn place_hash<N: StateKey>(key_hash: u64, namespace: &N) -> u64 {
+    if size_of::<N>() == 0 {
+        return key_hash;
+    }
+    // An odd multiplier keeps the two apart: (a, b) and (b, a) fall on different places.
+    (key_hash.rotate_left(32)).wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ namespace.stable_hash()
+}

@@ -1,0 +1,156 @@
+//! Writing the rows of a frozen state.
+
+use std::sync::Arc;
+
+use backend_api::format::{CheckpointWriter, SectionKind};
+use backend_api::row::RowOp;
+use backend_api::{Result, StateKey};
+
+use super::content::Content;
+use super::row_key::RowKey;
+use crate::table::TableSnapshot;
+
+/// The rows of one state and key group on their way into a file. A section is begun with its first row.
+pub(super) struct Rows<'r, 'w> {
+    writer: &'r mut CheckpointWriter<'w>,
+    state: u16,
+    group: u16,
+    kind: SectionKind,
+    begun: bool,
+    written: u64,
+    /// Key and namespace of the entry being written.
+    place: Vec<u8>,
+}
+
+impl<'r, 'w> Rows<'r, 'w> {
+    fn new(writer: &'r mut CheckpointWriter<'w>, state: u16, group: u16, kind: SectionKind) -> Self {
+        Self { writer, state, group, kind, begun: false, written: 0, place: Vec::new() }
+    }
+
+    fn begin(&mut self) -> Result<()> {
+        if !self.begun {
+            self.writer.begin_section(self.state, self.group, self.kind)?;
+            self.begun = true;
+        }
+        Ok(())
+    }
+
+    /// Turns to the entry of `key`.
+    #[inline]
+    fn turn_to<K: StateKey, N: StateKey>(&mut self, key: &RowKey<K, N>) -> Result<()> {
+        self.place.clear();
+        key.encode(&mut self.place)
+    }
+
+    /// Writes a row of that entry; `rest` appends what follows key and namespace.
+    #[inline]
+    pub(super) fn row(&mut self, op: RowOp, rest: impl FnOnce(&mut Vec<u8>) -> Result<()>) -> Result<()> {
+        self.begin()?;
+        let (kind, place) = (self.kind, &self.place);
+        self.writer.row(|out| {
+            if kind == SectionKind::Delta {
+                op.encode(out);
+            }
+            out.extend_from_slice(place);
+            rest(out)
+        })?;
+        self.written += 1;
+        Ok(())
+    }
+}
+
+/// What is to be written of a state and key group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Extent {
+    /// All of it. `replaces` says that there is older data to replace, so that emptiness must be told too.
+    Full {
+        /// Whether an empty group is written as an empty section.
+        replaces: bool,
+    },
+    /// What changed since the last confirmed checkpoint.
+    Changes,
+}
+
+/// A state as it was at a snapshot; read once, group by group in ascending order.
+pub trait FrozenState: Send {
+    /// Entries of a key group, or rows of one that is passed on as it is.
+    fn entries(&self, key_group: u16) -> u64;
+
+    /// Whether the changes of a group since the last confirmed checkpoint are known. If not, it must be written in
+    /// full.
+    fn knows_changes(&self, key_group: u16) -> bool;
+
+    /// Gets ready on the thread that will write, so that the owner's copies need not wait for memory.
+    fn prepare(&self);
+
+    /// Writes a key group of what is state number `state` in the file, and answers how many rows that were.
+    ///
+    /// # Errors
+    /// Those of codecs and of the writer.
+    fn write(
+        &mut self,
+        key_group: u16,
+        extent: Extent,
+        writer: &mut CheckpointWriter<'_>,
+        state: u16,
+    ) -> Result<u64>;
+}
+
+pub(super) struct Frozen<K: StateKey, N: StateKey, C: Content> {
+    pub(super) snapshot: TableSnapshot<RowKey<K, N>, C::Cell, C::Placement>,
+    pub(super) content: Arc<C>,
+    /// Epoch of the last confirmed checkpoint, if there is one.
+    pub(super) base: Option<u32>,
+    /// The first of the backend's key groups.
+    pub(super) first: u16,
+}
+
+impl<K: StateKey, N: StateKey, C: Content> Frozen<K, N, C> {
+    fn index(&self, key_group: u16) -> usize {
+        usize::from(key_group - self.first)
+    }
+}
+
+impl<K: StateKey, N: StateKey, C: Content> FrozenState for Frozen<K, N, C> {
+    fn entries(&self, key_group: u16) -> u64 {
+        self.snapshot.group_len(self.index(key_group)) as u64
+    }
+
+    fn knows_changes(&self, key_group: u16) -> bool {
+        self.base.is_some_and(|base| self.snapshot.removed_since(self.index(key_group), base).is_some())
+    }
+
+    fn prepare(&self) {
+        self.snapshot.prepare(self.snapshot.segments() / 16);
+    }
+
+    fn write(
+        &mut self,
+        key_group: u16,
+        extent: Extent,
+        writer: &mut CheckpointWriter<'_>,
+        state: u16,
+    ) -> Result<u64> {
+        let group = self.index(key_group);
+        let content = &self.content;
+        let (kind, base) = match extent {
+            Extent::Full { .. } => (SectionKind::Full, None),
+            Extent::Changes => (SectionKind::Delta, Some(self.base.unwrap_or(0))),
+        };
+        let mut rows = Rows::new(writer, state, key_group, kind);
+        if extent == (Extent::Full { replaces: true }) {
+            rows.begin()?;
+        }
+        if let Some(removed) = base.and_then(|base| self.snapshot.removed_since(group, base)) {
+            for key in removed {
+                rows.turn_to(key)?;
+                rows.row(RowOp::Remove, |_| Ok(()))?;
+            }
+        }
+        self.snapshot.scan(group, base, |key, cell, _| {
+            rows.turn_to(key)?;
+            content.write(cell, base, &mut rows)
+        })?;
+        Ok(rows.written)
+    }
+}

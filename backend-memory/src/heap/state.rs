@@ -1,0 +1,380 @@
+//! One registered state of a heap backend: a table and what is known of its content.
+
+use std::any::Any;
+use std::cell::Cell;
+use std::sync::Arc;
+
+use backend_api::format::StateMeta;
+use backend_api::restore::RestoredState;
+use backend_api::{Error, KeyGroupRange, Keys, Result, StateInfo, StateKey, StateKind};
+
+use super::budget::Budget;
+use super::content::{Content, Measure};
+use super::row_key::{Place, RowKey, place_hash};
+use super::rows::{Frozen, FrozenState};
+use crate::table::Table;
+
+/// A state whose types only the views know.
+pub(super) trait AnyState<K: StateKey>: Any + Send {
+    /// What a checkpoint says of it.
+    fn meta(&self) -> StateMeta;
+
+    /// What it holds.
+    fn info(&self) -> StateInfo;
+
+    /// The keys in a namespace, which is given encoded.
+    fn keys(&self, namespace: &[u8]) -> Result<Keys<'_, K>>;
+
+    /// All keys, each with its namespace, encoded.
+    fn places(&self) -> Keys<'_, (K, Vec<u8>)>;
+
+    /// Freezes it, and answers the epoch of that.
+    fn freeze(&mut self) -> Result<(u32, Box<dyn FrozenState>)>;
+
+    /// The checkpoint taken at `epoch` is complete.
+    fn confirm(&mut self, epoch: u32);
+
+    /// Loads the memory that an access will need.
+    fn prefetch(&self, group: usize, hash: u64);
+}
+
+/// A state with a table of [`Content`], and what else its kind needs to know: a default, a function.
+pub(super) struct HeapState<K: StateKey, N: StateKey, C: Content, X> {
+    name: Arc<str>,
+    content: Arc<C>,
+    pub(super) extra: X,
+    /// The first of the backend's key groups.
+    first: u16,
+    table: Table<RowKey<K, N>, C::Cell, C::Placement>,
+    budget: Budget,
+    /// Whether removals are remembered for increments.
+    tracks_removals: bool,
+    /// Epoch of the last confirmed checkpoint.
+    confirmed: Option<u32>,
+    /// All cells together, if they are measured.
+    held: Measure,
+    /// Bytes that keys own outside of the table.
+    key_bytes: u64,
+    /// Bytes that the budget knows of.
+    settled: u64,
+}
+
+/// Where and how the states of one backend are kept.
+#[derive(Clone)]
+pub(super) struct Keeping {
+    pub(super) range: KeyGroupRange,
+    pub(super) seed: u64,
+    pub(super) budget: Budget,
+    pub(super) tracks_removals: bool,
+}
+
+impl<K: StateKey, N: StateKey, C: Content, X: Send + 'static> HeapState<K, N, C, X> {
+    pub(super) fn new(name: &str, content: C, extra: X, keeping: Keeping) -> Self {
+        let mut state = Self {
+            name: name.into(),
+            content: Arc::new(content),
+            extra,
+            first: keeping.range.start(),
+            table: Table::new(keeping.range.len(), keeping.seed),
+            budget: keeping.budget,
+            tracks_removals: keeping.tracks_removals,
+            confirmed: None,
+            held: Measure::default(),
+            key_bytes: 0,
+            settled: 0,
+        };
+        state.table.track_removals(keeping.tracks_removals);
+        state
+    }
+
+    /// Gives the empty state's table another seed.
+    pub(super) fn reseed(&mut self, seed: u64) {
+        self.table = Table::new(self.table.groups(), seed);
+        self.table.track_removals(self.tracks_removals);
+    }
+
+    /// Fills the empty state with what a snapshot has, and ends the epoch, so that none of it counts as changed.
+    pub(super) fn restore(&mut self, restored: &RestoredState) -> Result<()> {
+        for group in restored.groups() {
+            let index = usize::from(group - self.first);
+            let chain = restored.chain(group);
+            if let [only] = chain {
+                self.table.reserve(index, usize::try_from(only.section().rows).unwrap_or(0));
+            }
+            for section in chain {
+                section.for_each_row::<K, N>(|row| {
+                    let hash = place_hash(row.key.stable_hash(), &row.namespace);
+                    let place = Place { key: &row.key, namespace: &row.namespace, group: index, hash };
+                    self.change(place, |content, cell, epoch| content.change(cell, row.change, epoch))
+                })?;
+            }
+        }
+        let (epoch, _) = self.freeze()?;
+        self.confirm(epoch);
+        Ok(())
+    }
+
+    pub(super) fn content(&self) -> &C {
+        &self.content
+    }
+
+    /// The epoch in which a write happens now.
+    pub(super) fn epoch(&self) -> u32 {
+        self.table.epoch()
+    }
+
+    /// Whether removals within cells are to be remembered, and up to which epoch they may be forgotten.
+    pub(super) fn removals(&self) -> (bool, u32) {
+        (self.tracks_removals, self.confirmed.unwrap_or(0))
+    }
+
+    /// The cell at a place.
+    #[inline]
+    pub(super) fn get(&self, place: Place<'_, K, N>) -> Option<&C::Cell> {
+        self.table.get(place.group, place.hash, |row| place.matches(row))
+    }
+
+    /// Puts a cell.
+    #[inline]
+    pub(super) fn set(&mut self, place: Place<'_, K, N>, cell: C::Cell) -> Result<()> {
+        let (before, after) = if C::MEASURED {
+            (measure(&*self.content, self.get(place)), measure(&*self.content, Some(&cell)))
+        } else {
+            Default::default()
+        };
+        self.afford(place, after.bytes.saturating_sub(before.bytes))?;
+        let key_bytes = Cell::new(0);
+        self.table.set(
+            place.group,
+            place.hash,
+            |row| place.matches(row),
+            || store(place, &key_bytes),
+            cell,
+        )?;
+        self.settle(before, after, key_bytes.get(), 0);
+        Ok(())
+    }
+
+    /// Lets `f` change a clone of the cell at a place, given what the kind has extra; what it leaves is put, `None` removes. Nothing is changed if
+    /// `f` fails or panics.
+    #[inline]
+    pub(super) fn try_update<R, E: From<Error>>(
+        &mut self,
+        place: Place<'_, K, N>,
+        f: impl FnOnce(&X, &mut Option<C::Cell>) -> Result<R, E>,
+    ) -> Result<R, E> {
+        let growth = if self.budget.is_limited() { self.growth(place) } else { 0 };
+        let (added, removed) = (Cell::new(0), Cell::new(0));
+        let mut sizes = (Measure::default(), Measure::default());
+        let (content, extra, budget, name) = (&*self.content, &self.extra, &self.budget, &*self.name);
+        let result = self.table.try_update(
+            place.group,
+            place.hash,
+            |row| place.matches(row),
+            || store(place, &added),
+            |cell| {
+                let was = cell.is_some();
+                sizes.0 = measure(content, cell.as_ref());
+                let result = f(extra, cell)?;
+                sizes.1 = measure(content, cell.as_ref());
+                if budget.is_limited() && cell.is_some() {
+                    check(budget, name, growth, sizes.1.bytes.saturating_sub(sizes.0.bytes))?;
+                }
+                if was && cell.is_none() && std::mem::needs_drop::<RowKey<K, N>>() {
+                    removed.set(place.store().heap_size() as u64);
+                }
+                Ok::<R, E>(result)
+            },
+        )?;
+        self.settle(sizes.0, sizes.1, added.get(), removed.get());
+        Ok(result)
+    }
+
+    /// Removes what is at a place.
+    #[inline]
+    pub(super) fn remove(&mut self, place: Place<'_, K, N>) {
+        let before = if C::MEASURED { measure(&*self.content, self.get(place)) } else { Measure::default() };
+        if self.table.remove(place.group, place.hash, |row| place.matches(row)) {
+            let key = if std::mem::needs_drop::<RowKey<K, N>>() { place.store().heap_size() } else { 0 };
+            self.settle(before, Measure::default(), 0, key as u64);
+        }
+    }
+
+    /// Does to a cell what a row of a checkpoint says. There is no budget to check: the state was there before.
+    fn change(
+        &mut self,
+        place: Place<'_, K, N>,
+        f: impl FnOnce(&C, &mut Option<C::Cell>, u32) -> Result<()>,
+    ) -> Result<()> {
+        let (added, removed) = (Cell::new(0), Cell::new(0));
+        let mut sizes = (Measure::default(), Measure::default());
+        let (content, epoch) = (&*self.content, self.table.epoch());
+        self.table.try_update(
+            place.group,
+            place.hash,
+            |row| place.matches(row),
+            || store(place, &added),
+            |cell| {
+                sizes.0 = measure(content, cell.as_ref());
+                if cell.is_some() {
+                    removed.set(place.store().heap_size() as u64);
+                }
+                f(content, cell, epoch)?;
+                sizes.1 = measure(content, cell.as_ref());
+                if cell.is_some() {
+                    removed.set(0);
+                }
+                Ok::<(), Error>(())
+            },
+        )?;
+        self.settle(sizes.0, sizes.1, added.get(), removed.get());
+        Ok(())
+    }
+
+    /// Checks the budget for `more` bytes at a place.
+    #[inline]
+    pub(super) fn afford(&self, place: Place<'_, K, N>, more: u64) -> Result<()> {
+        if self.budget.is_limited() {
+            check(&self.budget, &self.name, self.growth(place), more)?;
+        }
+        Ok(())
+    }
+
+    /// Bytes that a new entry at a place costs beside its value.
+    #[inline(never)]
+    fn growth(&self, place: Place<'_, K, N>) -> usize {
+        match self.get(place) {
+            Some(_) => 0,
+            None => self.table.growth(place.group) + place.store().heap_size(),
+        }
+    }
+
+    #[inline]
+    fn settle(&mut self, before: Measure, after: Measure, keys_added: u64, keys_removed: u64) {
+        self.held.bytes = self.held.bytes + after.bytes - before.bytes;
+        self.held.entries = self.held.entries + after.entries - before.entries;
+        self.key_bytes = self.key_bytes + keys_added - keys_removed;
+        if self.budget.is_limited() {
+            let now = self.bytes();
+            self.budget.settle(self.settled, now);
+            self.settled = now;
+        }
+    }
+
+    fn bytes(&self) -> u64 {
+        self.table.bytes() as u64 + self.held.bytes + self.key_bytes
+    }
+}
+
+/// Changes of the copy-on-write containers in place.
+impl<K: StateKey, N: StateKey, C, X> HeapState<K, N, C, X>
+where
+    C: Content<Placement = crate::table::Container>,
+    C::Cell: crate::table::Handle,
+    X: Send + 'static,
+{
+    /// Lets `f` change the cell at a place, a new one if there is none. `f` must not panic half way, but leave the
+    /// container as it was.
+    #[inline]
+    pub(super) fn modify<R>(
+        &mut self,
+        place: Place<'_, K, N>,
+        new: impl FnOnce() -> C::Cell,
+        f: impl FnOnce(&C, &mut C::Cell, u32) -> R,
+    ) -> Result<R> {
+        let added = Cell::new(0);
+        let (content, epoch) = (&*self.content, self.table.epoch());
+        let (result, before, after) = self.table.modify(
+            place.group,
+            place.hash,
+            |row| place.matches(row),
+            || store(place, &added),
+            new,
+            |cell| {
+                // A new one is empty, and an empty one has no size.
+                let before = content.measure(cell);
+                let result = f(content, cell, epoch);
+                (result, before, content.measure(cell))
+            },
+        )?;
+        self.settle(before, after, added.get(), 0);
+        Ok(result)
+    }
+}
+
+impl<K: StateKey, N: StateKey, C: Content, X: Send + 'static> AnyState<K> for HeapState<K, N, C, X> {
+    fn meta(&self) -> StateMeta {
+        StateMeta {
+            name: self.name.to_string(),
+            kind: self.content.kind(),
+            namespace_schema: N::schema(),
+            codecs: self.content.codecs(),
+            table_seed: self.table.seed(),
+        }
+    }
+
+    fn info(&self) -> StateInfo {
+        let kind = self.content.kind();
+        let entries = if kind == StateKind::Map { self.held.entries } else { self.table.len() as u64 };
+        StateInfo {
+            name: self.name.to_string(),
+            kind,
+            entries: Some(entries),
+            bytes: self.bytes(),
+            registered: true,
+        }
+    }
+
+    fn keys(&self, mut namespace: &[u8]) -> Result<Keys<'_, K>> {
+        let namespace = N::decode(&mut namespace)?;
+        let rows = self.table.iter().map(|(row, _)| row);
+        Ok(Box::new(rows.filter(move |row| row.is_in(&namespace)).map(RowKey::key)))
+    }
+
+    fn places(&self) -> Keys<'_, (K, Vec<u8>)> {
+        Box::new(self.table.iter().map(|(row, _)| {
+            let mut namespace = Vec::new();
+            row.namespace()?.encode(&mut namespace);
+            Ok((row.key()?, namespace))
+        }))
+    }
+
+    fn freeze(&mut self) -> Result<(u32, Box<dyn FrozenState>)> {
+        let snapshot = self.table.snapshot().map_err(|error| error.in_state(&self.name))?;
+        let epoch = snapshot.epoch();
+        let (content, first) = (Arc::clone(&self.content), self.first);
+        let frozen = Frozen { snapshot, content, base: self.confirmed, first };
+        Ok((epoch, Box::new(frozen)))
+    }
+
+    fn confirm(&mut self, epoch: u32) {
+        self.confirmed = self.confirmed.max(Some(epoch));
+        self.table.confirm(epoch);
+    }
+
+    fn prefetch(&self, group: usize, hash: u64) {
+        self.table.prefetch(group, hash);
+    }
+}
+
+/// Size of a cell, if its kind has any.
+#[inline]
+fn measure<C: Content>(content: &C, cell: Option<&C::Cell>) -> Measure {
+    match cell {
+        Some(cell) if C::MEASURED => content.measure(cell),
+        _ => Measure::default(),
+    }
+}
+
+/// The stored form of a new key, the bytes that it owns noted.
+#[inline]
+fn store<K: StateKey, N: StateKey>(place: Place<'_, K, N>, bytes: &Cell<u64>) -> RowKey<K, N> {
+    let row = place.store();
+    bytes.set(row.heap_size() as u64);
+    row
+}
+
+#[inline(never)]
+fn check(budget: &Budget, name: &str, growth: usize, more: u64) -> Result<()> {
+    budget.check(growth as u64 + more).map_err(|error| error.in_state(name))
+}

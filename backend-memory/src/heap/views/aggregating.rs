@@ -1,0 +1,63 @@
+use std::sync::Arc;
+
+use backend_api::{Aggregate, AggregatingState, Result, StateKey};
+
+use super::Seat;
+use super::reducing::failed;
+use crate::heap::content::Single;
+use crate::heap::state::HeapState;
+
+/// An aggregating state; what is extra is the function.
+pub(in crate::heap) type AggregatingTable<K, N, A> =
+    HeapState<K, N, Single<<A as Aggregate>::Accumulator>, Function<A>>;
+
+pub(in crate::heap) struct Function<A>(pub(in crate::heap) Arc<A>);
+
+/// View of an aggregating state on the heap.
+pub struct HeapAggregating<'a, K: StateKey, N: StateKey, A: Aggregate> {
+    pub(in crate::heap) state: &'a mut AggregatingTable<K, N, A>,
+    pub(in crate::heap) seat: Seat<'a, K, N>,
+}
+
+impl<K: StateKey, N: StateKey, A: Aggregate> AggregatingState<A, N> for HeapAggregating<'_, K, N, A> {
+    #[inline]
+    fn add(&mut self, input: A::Input) -> Result<()> {
+        self.state.try_update(self.seat.place, |function, slot| {
+            let accumulator = slot.get_or_insert_with(|| function.0.create());
+            function.0.add(accumulator, input).map_err(failed)
+        })
+    }
+
+    #[inline]
+    fn get(&mut self) -> Result<Option<A::Output>> {
+        let accumulator = self.state.get(self.seat.place);
+        Ok(accumulator.map(|accumulator| self.state.extra.0.result(accumulator)))
+    }
+
+    fn merge_from(&mut self, sources: &[N]) -> Result<()> {
+        let sources = self.seat.sources(sources);
+        let mut values = sources.iter().filter_map(|source| self.state.get(*source)).peekable();
+        if values.peek().is_none() {
+            return Ok(());
+        }
+        let function = &self.state.extra.0;
+        let mut merged = self.state.get(self.seat.place).cloned();
+        for value in values {
+            match &mut merged {
+                Some(merged) => function.merge(merged, value).map_err(failed)?,
+                None => merged = Some(value.clone()),
+            }
+        }
+        if let Some(merged) = merged {
+            self.state.set(self.seat.place, merged)?;
+        }
+        sources.into_iter().for_each(|source| self.state.remove(source));
+        Ok(())
+    }
+
+    #[inline]
+    fn clear(&mut self) -> Result<()> {
+        self.state.remove(self.seat.place);
+        Ok(())
+    }
+}

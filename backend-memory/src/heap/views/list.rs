@@ -1,0 +1,99 @@
+use std::borrow::Cow;
+
+use backend_api::{ListState, Result, StateKey, StateValue};
+
+use super::Seat;
+use crate::chunked_list::ChunkedList;
+use crate::heap::content::{Elements, ListCell};
+use crate::heap::state::HeapState;
+
+/// A list state; nothing is extra.
+pub(in crate::heap) type ListTable<K, N, T> = HeapState<K, N, Elements<T>, ()>;
+
+/// View of a list state on the heap.
+pub struct HeapList<'a, K: StateKey, N: StateKey, T: StateValue> {
+    pub(in crate::heap) state: &'a mut ListTable<K, N, T>,
+    pub(in crate::heap) seat: Seat<'a, K, N>,
+}
+
+impl<K: StateKey, N: StateKey, T: StateValue> HeapList<'_, K, N, T> {
+    /// What `elements` would own, collected: neither an iterator nor a codec may fail half way.
+    fn collect(&self, elements: impl IntoIterator<Item = T>) -> (Vec<T>, u64) {
+        let elements = Vec::from_iter(elements);
+        let owned = elements.iter().map(|element| self.state.content().owned(element)).sum();
+        (elements, owned)
+    }
+
+    /// Checks the budget for that many more elements, which own `owned` bytes.
+    fn afford(&self, elements: usize, owned: u64) -> Result<()> {
+        self.state.afford(self.seat.place, (elements * size_of::<T>()) as u64 + owned)
+    }
+}
+
+impl<K: StateKey, N: StateKey, T: StateValue> ListState<T, N> for HeapList<'_, K, N, T> {
+    #[inline]
+    fn add(&mut self, element: T) -> Result<()> {
+        let owned = self.state.content().owned(&element);
+        self.afford(1, owned)?;
+        self.state.modify(self.seat.place, ListCell::new, |_, cell, epoch| {
+            cell.list.push(element, epoch);
+            cell.owned += owned;
+        })
+    }
+
+    fn add_all(&mut self, elements: impl IntoIterator<Item = T>) -> Result<()> {
+        let (elements, owned) = self.collect(elements);
+        if elements.is_empty() {
+            return Ok(());
+        }
+        self.afford(elements.len(), owned)?;
+        self.state.modify(self.seat.place, ListCell::new, |_, cell, epoch| {
+            cell.list.extend(elements, epoch);
+            cell.owned += owned;
+        })
+    }
+
+    fn set(&mut self, elements: impl IntoIterator<Item = T>) -> Result<()> {
+        let (elements, owned) = self.collect(elements);
+        if elements.is_empty() {
+            return self.clear();
+        }
+        let mut list = ChunkedList::new();
+        list.extend(elements, self.state.epoch());
+        self.state.set(self.seat.place, ListCell { list, owned })
+    }
+
+    fn iter(&mut self) -> Result<impl Iterator<Item = Result<Cow<'_, T>>>> {
+        let elements = self.state.get(self.seat.place).map(|cell| cell.list.iter());
+        Ok(elements.into_iter().flatten().map(|element| Ok(Cow::Borrowed(element))))
+    }
+
+    fn merge_from(&mut self, sources: &[N]) -> Result<()> {
+        let sources = self.seat.sources(sources);
+        let lists: Vec<ListCell<T>> =
+            sources.iter().filter_map(|source| self.state.get(*source)).cloned().collect();
+        if lists.is_empty() {
+            return Ok(());
+        }
+        // Built aside, so that a clone that panics leaves all as it was; what the target has is shared.
+        let mut merged = self.state.get(self.seat.place).cloned().unwrap_or_else(ListCell::new);
+        for cell in lists {
+            merged.list.append(cell.list, self.state.epoch());
+            merged.owned += cell.owned;
+        }
+        self.state.set(self.seat.place, merged)?;
+        sources.into_iter().for_each(|source| self.state.remove(source));
+        Ok(())
+    }
+
+    #[inline]
+    fn clear(&mut self) -> Result<()> {
+        self.state.remove(self.seat.place);
+        Ok(())
+    }
+
+    #[inline]
+    fn is_empty(&mut self) -> Result<bool> {
+        Ok(self.state.get(self.seat.place).is_none())
+    }
+}

@@ -1,0 +1,108 @@
+use std::borrow::Cow;
+use std::ops::RangeBounds;
+
+use backend_api::{Error, MapState, Result, StateKey, StateValue};
+
+use super::Seat;
+use crate::heap::content::{Entries, MapCell};
+use crate::heap::state::HeapState;
+
+/// A map state; nothing is extra.
+pub(in crate::heap) type MapTable<K, N, MK, MV> = HeapState<K, N, Entries<MK, MV>, ()>;
+
+/// View of a map state on the heap.
+pub struct HeapMap<'a, K: StateKey, N: StateKey, MK: StateKey, MV: StateValue> {
+    pub(in crate::heap) state: &'a mut MapTable<K, N, MK, MV>,
+    pub(in crate::heap) seat: Seat<'a, K, N>,
+}
+
+impl<K: StateKey, N: StateKey, MK: StateKey, MV: StateValue> HeapMap<'_, K, N, MK, MV> {
+    /// Checks the budget for that many more entries, which own `owned` bytes.
+    fn afford(&self, entries: usize, owned: u64) -> Result<()> {
+        self.state.afford(self.seat.place, (entries * size_of::<(MK, MV)>()) as u64 + owned)
+    }
+}
+
+impl<K: StateKey, N: StateKey, MK: StateKey, MV: StateValue> MapState<MK, MV> for HeapMap<'_, K, N, MK, MV> {
+    #[inline]
+    fn with<R>(&mut self, key: &MK, f: impl FnOnce(Option<&MV>) -> R) -> Result<R> {
+        Ok(f(self.state.get(self.seat.place).and_then(|cell| cell.map.get(key))))
+    }
+
+    #[inline]
+    fn put(&mut self, key: MK, value: MV) -> Result<()> {
+        key.check()?;
+        self.afford(1, self.state.content().owned(Some(&value)))?;
+        let (_, confirmed) = self.state.removals();
+        self.state.modify(self.seat.place, MapCell::new, |content, cell, epoch| {
+            content.put(cell, key, value, epoch);
+            cell.map.forget_removals(confirmed);
+        })
+    }
+
+    fn put_all(&mut self, entries: impl IntoIterator<Item = (MK, MV)>) -> Result<()> {
+        let entries = Vec::from_iter(entries);
+        if entries.is_empty() {
+            return Ok(());
+        }
+        entries.iter().try_for_each(|(key, _)| key.check())?;
+        let owned = entries.iter().map(|(_, value)| self.state.content().owned(Some(value))).sum();
+        self.afford(entries.len(), owned)?;
+        self.state.modify(self.seat.place, MapCell::new, |content, cell, epoch| {
+            // On a clone, which shares its nodes: a key whose comparison panics leaves the map as it was.
+            let mut changed = cell.clone();
+            entries.into_iter().for_each(|(key, value)| content.put(&mut changed, key, value, epoch));
+            *cell = changed;
+        })
+    }
+
+    fn remove(&mut self, key: &MK) -> Result<()> {
+        match self.state.get(self.seat.place) {
+            Some(cell) if cell.map.contains(key) => {
+                if cell.map.len() == 1 {
+                    return self.clear();
+                }
+            }
+            _ => return Ok(()),
+        }
+        let (log, confirmed) = self.state.removals();
+        self.state.modify(self.seat.place, MapCell::new, |content, cell, epoch| {
+            let old = cell.map.remove(key, epoch, log);
+            cell.owned -= content.owned(old.as_ref());
+            cell.map.forget_removals(confirmed);
+        })
+    }
+
+    fn try_update<R, E: From<Error>>(
+        &mut self,
+        key: MK,
+        f: impl FnOnce(&mut Option<MV>) -> Result<R, E>,
+    ) -> Result<R, E> {
+        let mut value = self.get(&key)?;
+        let result = f(&mut value)?;
+        match value {
+            Some(value) => self.put(key, value)?,
+            None => self.remove(&key)?,
+        }
+        Ok(result)
+    }
+
+    fn range(
+        &mut self,
+        range: impl RangeBounds<MK>,
+    ) -> Result<impl Iterator<Item = Result<(Cow<'_, MK>, Cow<'_, MV>)>>> {
+        let entries = self.state.get(self.seat.place).map(|cell| cell.map.range(range));
+        Ok(entries.into_iter().flatten().map(|(key, value)| Ok((Cow::Borrowed(key), Cow::Borrowed(value)))))
+    }
+
+    #[inline]
+    fn clear(&mut self) -> Result<()> {
+        self.state.remove(self.seat.place);
+        Ok(())
+    }
+
+    #[inline]
+    fn is_empty(&mut self) -> Result<bool> {
+        Ok(self.state.get(self.seat.place).is_none())
+    }
+}

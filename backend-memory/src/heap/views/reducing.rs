@@ -1,0 +1,75 @@
+use std::sync::Arc;
+
+use backend_api::{BoxError, Error, ErrorKind, ReduceFunction, ReducingState, Result, StateKey, StateValue};
+
+use super::Seat;
+use crate::heap::content::Single;
+use crate::heap::state::HeapState;
+
+/// A reducing state; what is extra is the function.
+pub(in crate::heap) type ReducingTable<K, N, T> = HeapState<K, N, Single<T>, Reduce<T>>;
+
+pub(in crate::heap) struct Reduce<T>(pub(in crate::heap) Arc<ReduceFunction<T>>);
+
+/// View of a reducing state on the heap.
+pub struct HeapReducing<'a, K: StateKey, N: StateKey, T: StateValue> {
+    pub(in crate::heap) state: &'a mut ReducingTable<K, N, T>,
+    pub(in crate::heap) seat: Seat<'a, K, N>,
+}
+
+impl<K: StateKey, N: StateKey, T: StateValue> ReducingState<T, N> for HeapReducing<'_, K, N, T> {
+    #[inline]
+    fn with<R>(&mut self, f: impl FnOnce(Option<&T>) -> R) -> Result<R> {
+        Ok(f(self.state.get(self.seat.place)))
+    }
+
+    #[inline]
+    fn add(&mut self, value: T) -> Result<()> {
+        let place = self.seat.place;
+        if !std::mem::needs_drop::<T>() {
+            return self.state.try_update(place, |reduce, slot| {
+                *slot = Some(match slot {
+                    Some(old) => (reduce.0)(old, &value).map_err(failed)?,
+                    None => value,
+                });
+                Ok(())
+            });
+        }
+        // An update would clone the old value, which the function only looks at.
+        let new = match self.state.get(place) {
+            Some(old) => (self.state.extra.0)(old, &value).map_err(failed)?,
+            None => value,
+        };
+        self.state.set(place, new)
+    }
+
+    fn merge_from(&mut self, sources: &[N]) -> Result<()> {
+        let sources = self.seat.sources(sources);
+        let reduce = &self.state.extra.0;
+        let mut merged: Option<T> = None;
+        for value in sources.iter().filter_map(|source| self.state.get(*source)) {
+            merged = Some(match &merged {
+                Some(sum) => reduce(sum, value).map_err(failed)?,
+                None => value.clone(),
+            });
+        }
+        let Some(mut merged) = merged else { return Ok(()) };
+        if let Some(target) = self.state.get(self.seat.place) {
+            merged = reduce(target, &merged).map_err(failed)?;
+        }
+        self.state.set(self.seat.place, merged)?;
+        sources.into_iter().for_each(|source| self.state.remove(source));
+        Ok(())
+    }
+
+    #[inline]
+    fn clear(&mut self) -> Result<()> {
+        self.state.remove(self.seat.place);
+        Ok(())
+    }
+}
+
+#[cold]
+pub(super) fn failed(error: BoxError) -> Error {
+    Error::new(ErrorKind::Function, error.to_string()).with_source(error)
+}

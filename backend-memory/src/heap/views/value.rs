@@ -1,0 +1,48 @@
+use backend_api::{Error, Result, StateKey, StateValue, ValueState};
+
+use super::Seat;
+use crate::heap::content::Single;
+use crate::heap::state::HeapState;
+
+/// A value state; what is extra is the default.
+pub(in crate::heap) type ValueTable<K, N, V> = HeapState<K, N, Single<V>, Fallback<V>>;
+
+/// What a read gives where nothing was written.
+pub(in crate::heap) struct Fallback<V>(pub(in crate::heap) Option<V>);
+
+/// View of a value state on the heap.
+pub struct HeapValue<'a, K: StateKey, N: StateKey, V: StateValue> {
+    pub(in crate::heap) state: &'a mut ValueTable<K, N, V>,
+    pub(in crate::heap) seat: Seat<'a, K, N>,
+}
+
+impl<K: StateKey, N: StateKey, V: StateValue> ValueState<V> for HeapValue<'_, K, N, V> {
+    #[inline]
+    fn with<R>(&mut self, f: impl FnOnce(Option<&V>) -> R) -> Result<R> {
+        Ok(f(self.state.get(self.seat.place).or(self.state.extra.0.as_ref())))
+    }
+
+    #[inline]
+    fn set(&mut self, value: V) -> Result<()> {
+        self.state.set(self.seat.place, value)
+    }
+
+    #[inline]
+    fn try_update<R, E: From<Error>>(
+        &mut self,
+        f: impl FnOnce(&mut Option<V>) -> Result<R, E>,
+    ) -> Result<R, E> {
+        self.state.try_update(self.seat.place, |default, value| {
+            if value.is_none() {
+                value.clone_from(&default.0);
+            }
+            f(value)
+        })
+    }
+
+    #[inline]
+    fn clear(&mut self) -> Result<()> {
+        self.state.remove(self.seat.place);
+        Ok(())
+    }
+}

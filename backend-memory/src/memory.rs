@@ -1,0 +1,115 @@
+//! Checkpoints in the coordinator's memory.
+
+use std::sync::Arc;
+
+use backend_api::restore::RestorePlan;
+use backend_api::{CheckpointTarget, Error, ErrorKind, KeyedStateHandle, Result, SnapshotRequest, Storage};
+
+use crate::heap::{Checkpointing, FrozenHeap, HeapBackend, WriteHeap};
+
+/// A backend that keeps state as objects on the heap and puts each checkpoint into the handle that it answers, so
+/// that it lives in the coordinator's memory (Flink's `MemoryStateBackend`).
+///
+/// Good for small state: a subtask's state may have 5 MiB by default, and the acknowledgement of a task 10 MiB. With
+/// a [`CheckpointStore`](backend_api::CheckpointStore) in a storage, a completed checkpoint is one metadata file with
+/// the state inside, and survives the process; without, it lives and dies with the coordinator.
+///
+/// ```
+/// use backend_api::{KeySpace, StateBackend, Subtask, ValueDescriptor, ValueState};
+/// use backend_memory::{MemoryBackend, MemoryOptions};
+///
+/// let subtask = Subtask::single("counts", KeySpace::<String>::new(128)?)?;
+/// let mut backend = MemoryBackend::open(&MemoryOptions::default(), subtask, &[])?;
+/// let hits = backend.register(ValueDescriptor::<u64>::new("hits"))?;
+///
+/// let page = "/index.html".to_owned();
+/// let key = backend.key(&page)?;
+/// let count = backend.value(hits, key, &())?.update(|n| {
+///     let n = n.get_or_insert(0);
+///     *n += 1;
+///     *n
+/// })?;
+/// assert_eq!(count, 1);
+/// # Ok::<(), backend_api::Error>(())
+/// ```
+pub type MemoryBackend<K> = HeapBackend<K, InMemory>;
+
+/// Bytes that the state of one subtask may have in a checkpoint, unless configured: 5 MiB, as in Flink.
+pub const DEFAULT_MAX_STATE_BYTES: u64 = 5 * 1024 * 1024;
+
+/// Options of a [`MemoryBackend`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MemoryOptions {
+    max_state_bytes: u64,
+    memory_budget: Option<u64>,
+}
+
+impl Default for MemoryOptions {
+    fn default() -> Self {
+        Self { max_state_bytes: DEFAULT_MAX_STATE_BYTES, memory_budget: None }
+    }
+}
+
+impl MemoryOptions {
+    /// Sets how many bytes the state of one subtask may have in a checkpoint. That many are allowed, one more is not:
+    /// the snapshot fails then, and the backend goes on.
+    ///
+    /// # Errors
+    /// [`InvalidArgument`](ErrorKind::InvalidArgument) for 0.
+    pub fn max_state_bytes(mut self, bytes: u64) -> Result<Self> {
+        CheckpointTarget::memory(bytes)?;
+        self.max_state_bytes = bytes;
+        Ok(self)
+    }
+
+    /// Sets how many bytes all states together may hold in memory. A write that would exceed it is refused with
+    /// [`Size`](ErrorKind::Size), and nothing is changed.
+    ///
+    /// # Errors
+    /// [`InvalidArgument`](ErrorKind::InvalidArgument) for 0.
+    pub fn memory_budget(mut self, bytes: u64) -> Result<Self> {
+        if bytes == 0 {
+            return Err(Error::new(ErrorKind::InvalidArgument, "the memory budget must be at least 1 byte"));
+        }
+        self.memory_budget = Some(bytes);
+        Ok(self)
+    }
+}
+
+/// Writes checkpoints into their handles.
+#[derive(Debug)]
+pub struct InMemory {
+    target: CheckpointTarget,
+    memory_budget: Option<u64>,
+}
+
+impl Checkpointing for InMemory {
+    type Options = MemoryOptions;
+
+    fn open(options: &MemoryOptions) -> Result<Self> {
+        let target = CheckpointTarget::memory(options.max_state_bytes)?;
+        Ok(Self { target, memory_budget: options.memory_budget })
+    }
+
+    fn memory_budget(&self) -> Option<u64> {
+        self.memory_budget
+    }
+
+    fn is_incremental(&self) -> bool {
+        false
+    }
+
+    fn storage(&self) -> Option<&Arc<dyn Storage>> {
+        None
+    }
+
+    fn restored(&mut self, _: &[KeyedStateHandle], _: &RestorePlan) {}
+
+    fn write(&mut self, heap: FrozenHeap, _: SnapshotRequest) -> WriteHeap {
+        heap.write_full(self.target.clone())
+    }
+
+    fn complete(&mut self, _: u64) {}
+
+    fn aborted(&mut self, _: u64) {}
+}

@@ -1,0 +1,149 @@
+//! Lazy iterators. They hold no stack: to go from leaf to leaf they descend again.
+
+use std::fmt;
+use std::iter::FusedIterator;
+use std::ops::{Bound, RangeBounds};
+use std::slice;
+
+use super::leaf::{Leaf, Slot};
+use super::node::{Link, Node, Place};
+
+/// The entries of a range of keys, in key order, from both ends.
+pub struct Range<'a, K, V> {
+    root: &'a Node<K, V>,
+    front: Place,
+    back: Place,
+    /// What is left of the leaf at `front`.
+    head: slice::Iter<'a, Slot<K, V>>,
+    /// What is left of the leaf at `back`, if that is another one.
+    tail: slice::Iter<'a, Slot<K, V>>,
+}
+
+impl<'a, K: Ord, V> Range<'a, K, V> {
+    pub(super) fn new(root: &'a Node<K, V>, range: &impl RangeBounds<K>) -> Self {
+        let front = match range.start_bound() {
+            Bound::Unbounded => root.first_place(),
+            Bound::Included(key) => root.find(key).0,
+            Bound::Excluded(key) => root.find_after(key),
+        };
+        let back = match range.end_bound() {
+            Bound::Unbounded => root.end_place(),
+            Bound::Included(key) => root.find_after(key),
+            Bound::Excluded(key) => root.find(key).0,
+        };
+        Self::between(root, front, back)
+    }
+}
+
+impl<'a, K, V> Range<'a, K, V> {
+    pub(super) fn all(root: &'a Node<K, V>) -> Self {
+        Self::between(root, root.first_place(), root.end_place())
+    }
+
+    fn between(root: &'a Node<K, V>, front: Place, back: Place) -> Self {
+        let leaf = |place| root.leaf(place).map_or(&[][..], Leaf::entries);
+        let (head, tail) = if front.steps() < back.steps() {
+            (leaf(&front).get(front.at()..), leaf(&back).get(..back.at()))
+        } else if front.steps() == back.steps() {
+            (leaf(&front).get(front.at()..back.at()), None)
+        } else {
+            (None, None)
+        };
+        let [head, tail] = [head, tail].map(|entries| entries.unwrap_or_default().iter());
+        // An empty range must not go from its front to its back.
+        let back = if front.steps() > back.steps() { front } else { back };
+        Self { root, front, back, head, tail }
+    }
+}
+
+impl<'a, K, V> Iterator for Range<'a, K, V> {
+    type Item = (&'a K, &'a V);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            if let Some(entry) = self.head.next() {
+                return entry.as_ref().map(|entry| (&entry.key, &entry.value));
+            }
+            if self.front.steps() == self.back.steps() {
+                return None;
+            }
+            let leaf = self.root.next_leaf(&mut self.front)?;
+            self.head = if self.front.steps() == self.back.steps() {
+                std::mem::take(&mut self.tail)
+            } else {
+                leaf.entries().iter()
+            };
+        }
+    }
+}
+
+impl<K, V> DoubleEndedIterator for Range<'_, K, V> {
+    fn next_back(&mut self) -> Option<Self::Item> {
+        loop {
+            if self.front.steps() == self.back.steps() {
+                return self.head.next_back()?.as_ref().map(|entry| (&entry.key, &entry.value));
+            }
+            if let Some(entry) = self.tail.next_back() {
+                return entry.as_ref().map(|entry| (&entry.key, &entry.value));
+            }
+            let leaf = self.root.previous_leaf(&mut self.back)?;
+            if self.front.steps() != self.back.steps() {
+                self.tail = leaf.entries().iter();
+            }
+        }
+    }
+}
+
+impl<K, V> FusedIterator for Range<'_, K, V> {}
+
+impl<K, V> Clone for Range<'_, K, V> {
+    fn clone(&self) -> Self {
+        Self { head: self.head.clone(), tail: self.tail.clone(), ..*self }
+    }
+}
+
+impl<K: fmt::Debug, V: fmt::Debug> fmt::Debug for Range<'_, K, V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_map().entries(self.clone()).finish()
+    }
+}
+
+/// The entries written after some epoch, in key order.
+pub struct Changed<'a, K, V> {
+    base: u32,
+    links: Vec<slice::Iter<'a, Link<K, V>>>,
+    entries: slice::Iter<'a, Slot<K, V>>,
+}
+
+impl<'a, K, V> Changed<'a, K, V> {
+    pub(super) fn new(root: &'a Node<K, V>, base: u32) -> Self {
+        let mut changed = Self { base, links: Vec::new(), entries: [].iter() };
+        changed.enter(root);
+        changed
+    }
+
+    fn enter(&mut self, node: &'a Node<K, V>) {
+        match node {
+            Node::Leaf(leaf) => self.entries = leaf.entries().iter(),
+            Node::Branch(branch) => self.links.extend(branch.as_ref().map(|branch| branch.links.iter())),
+        }
+    }
+}
+
+impl<'a, K, V> Iterator for Changed<'a, K, V> {
+    type Item = (&'a K, &'a V);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            if let Some(entry) = self.entries.by_ref().flatten().find(|entry| entry.epoch > self.base) {
+                return Some((&entry.key, &entry.value));
+            }
+            match self.links.last_mut()?.find(|link| link.epoch > self.base) {
+                Some(link) => self.enter(&link.node),
+                None => drop(self.links.pop()),
+            }
+        }
+    }
+}
+
+impl<K, V> FusedIterator for Changed<'_, K, V> {}

@@ -1,0 +1,244 @@
+//! A sorted map whose clone shares its entries: the value of map state.
+//!
+//! A B+tree with nodes that are copied on write one by one. A clone copies two pointers; a change after it
+//! copies the nodes on its way, and without a clone in between it copies nothing. A map of up to 32 entries
+//! is one allocation of little more than their size.
+//!
+//! Every write carries an *epoch*, the number of the checkpoint interval it happens in, so that what changed
+//! since a checkpoint is found without a look at the rest.
+//!
+//! A panic in a user's `Ord` or `Clone` leaves the map as it was; one in `Drop` leaves it changed. An `Ord`
+//! that contradicts itself loses entries, but nothing panics or hangs for it.
+
+mod iter;
+mod leaf;
+mod node;
+mod removals;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::ops::RangeBounds;
+
+pub use iter::{Changed, Range};
+use leaf::Entry;
+use node::{Node, Place};
+use removals::{REMOVALS_MIN, Removals};
+use triomphe::Arc;
+
+/// A sorted map with copy-on-write nodes.
+///
+/// ```
+/// use backend_memory::ordered_map::{Delta, OrderedMap};
+///
+/// let mut map = OrderedMap::new();
+/// map.insert("a", 1, 1);
+/// map.insert("b", 2, 1);
+/// let snapshot = map.clone();
+/// map.insert("b", 3, 2);
+/// map.remove(&"a", 2, true);
+/// assert!(snapshot.iter().eq([(&"a", &1), (&"b", &2)]));
+/// let Delta::Changes { removed, changed } = map.delta_since(1) else { panic!("one removal is remembered") };
+/// assert_eq!(removed, [&"a"]);
+/// assert!(changed.eq([(&"b", &3)]));
+/// ```
+#[derive(Clone)]
+pub struct OrderedMap<K, V> {
+    root: Node<K, V>,
+    removals: Option<Arc<Removals<K>>>,
+}
+
+const _: () = assert!(size_of::<OrderedMap<u64, u64>>() == 3 * size_of::<usize>());
+
+/// What turns a map as it was at the end of some epoch into the present one.
+pub enum Delta<'a, K, V> {
+    /// The removals are not known: the map is to be written whole.
+    Full,
+    /// Keys to remove, sorted and distinct, and entries to write.
+    Changes {
+        /// Keys that were removed since and are not present.
+        removed: Vec<&'a K>,
+        /// Entries written since.
+        changed: Changed<'a, K, V>,
+    },
+}
+
+impl<K, V> Default for OrderedMap<K, V> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<K: fmt::Debug, V: fmt::Debug> fmt::Debug for OrderedMap<K, V> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_map().entries(self.iter()).finish()
+    }
+}
+
+impl<K, V> OrderedMap<K, V> {
+    /// An empty map, which holds no memory.
+    pub const fn new() -> Self {
+        Self { root: Node::EMPTY, removals: None }
+    }
+
+    /// Number of entries. O(1).
+    pub fn len(&self) -> usize {
+        self.root.len()
+    }
+
+    /// Whether there is no entry.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The entries in key order.
+    pub fn iter(&self) -> Range<'_, K, V> {
+        Range::all(&self.root)
+    }
+
+    /// The keys in order.
+    pub fn keys(&self) -> impl DoubleEndedIterator<Item = &K> {
+        self.iter().map(|(key, _)| key)
+    }
+
+    /// The values in key order.
+    pub fn values(&self) -> impl DoubleEndedIterator<Item = &V> {
+        self.iter().map(|(_, value)| value)
+    }
+
+    /// The entry with the least key.
+    pub fn first(&self) -> Option<(&K, &V)> {
+        self.iter().next()
+    }
+
+    /// The entry with the greatest key.
+    pub fn last(&self) -> Option<(&K, &V)> {
+        self.iter().next_back()
+    }
+
+    /// The entries written after epoch `base`, in key order. O(log n) for each of them at most.
+    pub fn changed_since(&self, base: u32) -> Changed<'_, K, V> {
+        Changed::new(&self.root, base)
+    }
+}
+
+impl<K: Ord, V> OrderedMap<K, V> {
+    /// The value of `key`.
+    pub fn get(&self, key: &K) -> Option<&V> {
+        self.root.find(key).1.map(|entry| &entry.value)
+    }
+
+    /// Whether there is an entry for `key`.
+    pub fn contains(&self, key: &K) -> bool {
+        self.root.find(key).1.is_some()
+    }
+
+    /// The entries with keys in `range`, in key order; none if it ends before it starts.
+    pub fn range(&self, range: impl RangeBounds<K>) -> Range<'_, K, V> {
+        Range::new(&self.root, &range)
+    }
+}
+
+impl<K: Ord + Clone, V: Clone> OrderedMap<K, V> {
+    /// Writes the value of `key` in `epoch`; returns the old one.
+    pub fn insert(&mut self, key: K, value: V, epoch: u32) -> Option<V> {
+        match self.root.find(&key) {
+            (place, Some(_)) => self.root.replace(&place, value, epoch),
+            (place, None) => {
+                self.root.insert(&place, Entry::new(key, value, epoch));
+                None
+            }
+        }
+    }
+
+    /// Removes `key` in `epoch`; returns its value. With `log` the removal is remembered for
+    /// [`delta_since`](Self::delta_since).
+    pub fn remove(&mut self, key: &K, epoch: u32, log: bool) -> Option<V> {
+        match self.root.find(key) {
+            (place, Some(_)) => self.remove_at(&place, epoch, log),
+            (_, None) => None,
+        }
+    }
+
+    /// Lets `f` change a copy of the value of `key`, or `None` if there is none, and writes what it leaves:
+    /// `Some` as the value, `None` as a removal (remembered with `log`).
+    ///
+    /// # Errors
+    ///
+    /// That of `f`; the map is as it was then.
+    pub fn update<R, E>(
+        &mut self,
+        key: K,
+        epoch: u32,
+        log: bool,
+        f: impl FnOnce(&mut Option<V>) -> Result<R, E>,
+    ) -> Result<R, E> {
+        let (place, entry) = self.root.find(&key);
+        let present = entry.is_some();
+        let mut value = entry.map(|entry| entry.value.clone());
+        let result = f(&mut value)?;
+        match value {
+            Some(value) if present => drop(self.root.replace(&place, value, epoch)),
+            Some(value) => self.root.insert(&place, Entry::new(key, value, epoch)),
+            None if present => drop(self.remove_at(&place, epoch, log)),
+            None => {}
+        }
+        Ok(result)
+    }
+
+    /// What happened after epoch `base`, which must not lie before the last one that was
+    /// [forgotten](Self::forget_removals).
+    ///
+    /// It is [`Delta::Full`] if more removals were to be remembered than 64 and than twice the number of
+    /// entries, for every `base` before the epoch in which that happened.
+    pub fn delta_since(&self, base: u32) -> Delta<'_, K, V> {
+        let mut removed = OrderedMap::new();
+        if let Some(removals) = &self.removals {
+            let Some(keys) = removals.since(base) else { return Delta::Full };
+            for key in keys.filter(|key| !self.contains(key)) {
+                removed.insert(key, (), 0);
+            }
+        }
+        Delta::Changes { removed: removed.keys().copied().collect(), changed: self.changed_since(base) }
+    }
+
+    /// Forgets the removals in epochs up to `confirmed`, the last one whose checkpoint can be built upon.
+    pub fn forget_removals(&mut self, confirmed: u32) {
+        let Some(removals) = self.removals.as_mut().filter(|removals| !removals.is_after(confirmed)) else {
+            return;
+        };
+        if Arc::make_mut(removals).forget(confirmed) {
+            self.removals = None;
+        }
+    }
+
+    /// Bytes held by the map, shared ones included, without what keys and values point to. O(1), and
+    /// O(number of epochs) if removals are remembered.
+    pub fn heap_size(&self) -> usize {
+        self.root.bytes() + self.removals.as_ref().map_or(0, |removals| removals.heap_size())
+    }
+
+    fn remove_at(&mut self, place: &Place, epoch: u32, log: bool) -> Option<V> {
+        if let Some(removals) = self.removals.as_mut().filter(|_| log) {
+            Arc::make_mut(removals).unshare();
+        }
+        let mut removed = self.root.remove(place);
+        let Entry { key, value, .. } = removed.entry.take()?;
+        if log {
+            let max = REMOVALS_MIN.max(2 * self.len());
+            let removals = self.removals.get_or_insert_with(|| Arc::new(Removals::new()));
+            let forgotten = Arc::make_mut(removals).push(key, epoch, max);
+            drop(forgotten);
+        }
+        Some(value)
+    }
+}
+
+impl<'a, K, V> IntoIterator for &'a OrderedMap<K, V> {
+    type Item = (&'a K, &'a V);
+    type IntoIter = Range<'a, K, V>;
+
+    fn into_iter(self) -> Range<'a, K, V> {
+        self.iter()
+    }
+}

@@ -1,0 +1,557 @@
+use std::cell::Cell;
+use std::cmp::Ordering;
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::fmt::Debug;
+use std::ops::Bound;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+
+use proptest::prelude::*;
+
+use super::node::WIDTH_MIN;
+use super::*;
+
+/// Checks the subtree and returns its depth, entries, bytes and latest epoch.
+fn check<K: Ord, V>(node: &Node<K, V>, root: bool, last: bool) -> (usize, usize, usize, u32) {
+    match node {
+        Node::Leaf(leaf) => {
+            assert!(leaf.len() >= if root || last { 1 } else { WIDTH_MIN });
+            assert!(leaf.entries().iter().all(Option::is_some));
+            assert!(leaf.entries().is_sorted_by(|a, b| a.as_ref().unwrap().key < b.as_ref().unwrap().key));
+            (0, leaf.len(), leaf.bytes(), leaf.epoch())
+        }
+        Node::Branch(None) => {
+            assert!(root);
+            (0, 0, 0, 0)
+        }
+        Node::Branch(Some(branch)) => {
+            assert!(branch.links.len() >= if root { 2 } else { 1 });
+            assert!(last || branch.links.len() >= WIDTH_MIN);
+            assert_eq!(branch.keys.len() + 1, branch.links.len());
+            for (bound, link) in branch.keys.iter().zip(branch.links.iter().skip(1)) {
+                assert!(first_key(&link.node) >= bound);
+            }
+            for (bound, link) in branch.keys.iter().zip(&branch.links) {
+                assert!(last_key(&link.node) < bound);
+            }
+            let count = branch.links.len();
+            let mut depths = Vec::new();
+            let (mut len, mut bytes, mut epoch) = (0, size_of_val(&**branch) + size_of::<usize>(), 0);
+            for (i, link) in branch.links.iter().enumerate() {
+                let below = check(&link.node, false, last && i + 1 == count);
+                depths.push(below.0);
+                len += below.1;
+                bytes += below.2;
+                assert!(link.epoch >= below.3);
+                epoch = epoch.max(below.3);
+            }
+            assert!(depths.iter().all(|&depth| depth == depths[0]), "leaves are equally deep");
+            assert_eq!((len, bytes), (branch.len, branch.bytes));
+            (depths[0] + 1, len, bytes, epoch)
+        }
+    }
+}
+
+fn first_key<K, V>(node: &Node<K, V>) -> &K {
+    Range::all(node).next().unwrap().0
+}
+
+fn last_key<K, V>(node: &Node<K, V>) -> &K {
+    Range::all(node).next_back().unwrap().0
+}
+
+fn assert_is<K: Ord + Clone + Debug, V: Clone + Debug + PartialEq>(
+    map: &OrderedMap<K, V>,
+    model: &BTreeMap<K, V>,
+) {
+    check(&map.root, true, true);
+    assert_eq!(map.len(), model.len());
+    assert_eq!(map.is_empty(), model.is_empty());
+    assert!(map.iter().eq(model.iter()), "{map:?} is not {model:?}");
+    assert!(map.iter().rev().eq(model.iter().rev()));
+    assert!(map.keys().eq(model.keys()) && map.values().eq(model.values()));
+    assert_eq!((map.first(), map.last()), (model.first_key_value(), model.last_key_value()));
+    for (key, value) in model {
+        assert_eq!(map.get(key), Some(value));
+    }
+}
+
+#[derive(Clone, Debug)]
+enum Op {
+    Insert(u16),
+    InsertRun(u16, u16),
+    Remove(u16),
+    RemoveRun(u16, u16),
+    Update(u16, u16),
+    Thin(u16),
+    Clear,
+    Checkpoint,
+    Confirm,
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    let key = 0..4000_u16;
+    prop_oneof![
+        8 => key.clone().prop_map(Op::Insert),
+        4 => (key.clone(), 1..800_u16).prop_map(|(key, count)| Op::InsertRun(key, count)),
+        8 => key.clone().prop_map(Op::Remove),
+        4 => (key.clone(), 1..800_u16).prop_map(|(key, count)| Op::RemoveRun(key, count)),
+        6 => (key, 0..3_u16).prop_map(|(key, kind)| Op::Update(key, kind)),
+        1 => (2..9_u16).prop_map(Op::Thin),
+        1 => Just(Op::Clear),
+        5 => Just(Op::Checkpoint),
+        2 => Just(Op::Confirm),
+    ]
+}
+
+/// Keys on the heap, so that a lost or doubled one shows.
+fn key(number: u16) -> String {
+    format!("{number:05}")
+}
+
+proptest! {
+    #[test]
+    fn is_a_btree_map_whose_snapshots_and_deltas_hold(ops in prop::collection::vec(op(), 1..60)) {
+        let mut map = OrderedMap::new();
+        let mut model = BTreeMap::new();
+        let mut snapshots = vec![(0, OrderedMap::new(), BTreeMap::new())];
+        let mut epoch = 1;
+        let mut value = 0_u64;
+        for op in ops {
+            value += 1;
+            let mut remove = |map: &mut OrderedMap<_, _>, number| {
+                prop_assert_eq!(map.remove(&key(number), epoch, true), model.remove(&key(number)));
+                Ok(())
+            };
+            match op {
+                Op::Insert(number) => {
+                    prop_assert_eq!(map.insert(key(number), value, epoch), model.insert(key(number), value));
+                }
+                Op::InsertRun(number, count) => for number in number..number + count {
+                    prop_assert_eq!(map.insert(key(number), value, epoch), model.insert(key(number), value));
+                },
+                Op::Remove(number) => remove(&mut map, number)?,
+                Op::RemoveRun(number, count) => for number in number..number + count {
+                    remove(&mut map, number)?;
+                },
+                Op::Thin(step) => for number in (0..5000).filter(|number| number % step != 0) {
+                    remove(&mut map, number)?;
+                },
+                Op::Clear => for number in (0..5000).rev() {
+                    remove(&mut map, number)?;
+                },
+                Op::Update(number, kind) => {
+                    let before = model.get(&key(number)).copied();
+                    let result = map.update(key(number), epoch, true, |slot| {
+                        assert_eq!(*slot, before);
+                        *slot = (kind != 1).then_some(value);
+                        if kind == 2 { Err(value) } else { Ok(value) }
+                    });
+                    prop_assert_eq!(result, if kind == 2 { Err(value) } else { Ok(value) });
+                    match kind {
+                        0 => drop(model.insert(key(number), value)),
+                        1 => drop(model.remove(&key(number))),
+                        _ => {}
+                    }
+                }
+                Op::Checkpoint => {
+                    snapshots.push((epoch, map.clone(), model.clone()));
+                    epoch += 1;
+                }
+                Op::Confirm => {
+                    let confirmed = snapshots[snapshots.len() / 2].0;
+                    snapshots.retain(|(base, _, _)| *base >= confirmed);
+                    map.forget_removals(confirmed);
+                }
+            }
+        }
+        assert_is(&map, &model);
+        for (base, snapshot, expected) in snapshots {
+            assert_is(&snapshot, &expected);
+            if let Delta::Changes { removed, changed } = map.delta_since(base) {
+                prop_assert!(removed.is_sorted_by(|a, b| a < b));
+                prop_assert!(removed.iter().all(|key| !map.contains(key)));
+                let mut restored = expected;
+                restored.retain(|key, _| !removed.contains(&key));
+                restored.extend(changed.map(|(key, value)| (key.clone(), *value)));
+                prop_assert_eq!(&restored, &model);
+            }
+        }
+    }
+
+    #[test]
+    fn ranges_are_those_of_a_btree_map(
+        keys in prop::collection::btree_set(0..3000_u16, 0..1500),
+        bounds in prop::collection::vec((0..3000_u16, 0..3000_u16, 0..3_u8, 0..3_u8, any::<u64>()), 20),
+    ) {
+        let mut map = OrderedMap::new();
+        let model: BTreeMap<u16, u16> = keys.iter().map(|&key| (key, key)).collect();
+        for &key in &keys {
+            map.insert(key, key, 0);
+        }
+        let bound = |key, kind| [Bound::Included(key), Bound::Excluded(key), Bound::Unbounded][usize::from(kind)];
+        for (low, high, low_kind, high_kind, turns) in bounds {
+            let range = (bound(low, low_kind), bound(high, high_kind));
+            let expected: Vec<_> = model.iter().filter(|(key, _)| range.contains(*key)).collect();
+            prop_assert!(map.range(range).eq(expected.iter().copied()));
+            prop_assert!(map.range(range).rev().eq(expected.iter().rev().copied()));
+            // From both ends by turns.
+            let (mut ours, mut theirs) = (map.range(range), expected.into_iter());
+            for turn in 0.. {
+                let forward = turns >> (turn % 64) & 1 == 0;
+                let pair = if forward {
+                    (ours.next(), theirs.next())
+                } else {
+                    (ours.next_back(), theirs.next_back())
+                };
+                prop_assert_eq!(pair.0, pair.1);
+                if pair.0.is_none() {
+                    break;
+                }
+            }
+            prop_assert!(ours.next().is_none() && ours.next_back().is_none());
+        }
+    }
+}
+
+/// A fuse that blows when it has been used up: the next `cmp` or `clone` panics.
+mod fused {
+    use super::*;
+
+    thread_local!(pub static FUSE: Cell<u64> = const { Cell::new(u64::MAX) });
+
+    #[derive(Debug)]
+    pub struct Fused(pub u64);
+
+    fn burn() {
+        match FUSE.get() {
+            // A panic without a message.
+            0 => resume_unwind(Box::new("the fuse blew")),
+            left => FUSE.set(left - 1),
+        }
+    }
+
+    impl Clone for Fused {
+        fn clone(&self) -> Self {
+            burn();
+            Self(self.0)
+        }
+    }
+
+    impl PartialEq for Fused {
+        fn eq(&self, other: &Self) -> bool {
+            self.cmp(other).is_eq()
+        }
+    }
+
+    impl Eq for Fused {}
+
+    impl PartialOrd for Fused {
+        fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+            Some(self.cmp(other))
+        }
+    }
+
+    impl Ord for Fused {
+        fn cmp(&self, other: &Self) -> Ordering {
+            burn();
+            self.0.cmp(&other.0)
+        }
+    }
+}
+
+#[test]
+fn a_panic_in_ord_or_clone_changes_nothing() {
+    use fused::{FUSE, Fused};
+    let contents = |map: &OrderedMap<Fused, Fused>| {
+        let fuse = FUSE.replace(u64::MAX);
+        check(&map.root, true, true);
+        let delta = match map.delta_since(1) {
+            Delta::Full => None,
+            Delta::Changes { removed, changed } => Some((
+                Vec::from_iter(removed.iter().map(|key| key.0)),
+                Vec::from_iter(changed.map(|(key, _)| key.0)),
+            )),
+        };
+        FUSE.set(fuse);
+        (Vec::from_iter(map.iter().map(|(key, value)| (key.0, value.0))), delta)
+    };
+    for len in [1, 4, 31, 32, 33, 40, 64, 1000, 1500] {
+        let mut map = OrderedMap::new();
+        for number in 0..len {
+            // In an order that leaves nodes of all widths.
+            map.insert(Fused(number * 7919 % len * 2), Fused(number), 1);
+        }
+        for number in (0..len).filter(|number| number % 5 == 3) {
+            map.remove(&Fused(number * 2), 2, true);
+        }
+        for target in (0..len * 2).step_by(1 + len as usize / 30) {
+            let ops: [&dyn Fn(&mut OrderedMap<Fused, Fused>); 4] = [
+                &|map| drop(map.insert(Fused(target), Fused(1), 2)),
+                &|map| drop(map.remove(&Fused(target), 2, true)),
+                &|map| {
+                    map.update(Fused(target), 2, true, |slot| {
+                        *slot = Some(Fused(2));
+                        Ok::<_, Infallible>(())
+                    })
+                    .unwrap()
+                },
+                &|map| {
+                    map.update(Fused(target), 2, true, |slot| {
+                        *slot = None;
+                        Ok::<_, Infallible>(())
+                    })
+                    .unwrap()
+                },
+            ];
+            for op in ops {
+                let before = contents(&map);
+                let mut done = map.clone();
+                op(&mut done);
+                let after = contents(&done);
+                let mut fuse = 0;
+                loop {
+                    // Shared, so that everything on the way is cloned.
+                    let mut copy = map.clone();
+                    FUSE.set(fuse);
+                    let outcome = catch_unwind(AssertUnwindSafe(|| op(&mut copy)));
+                    FUSE.set(u64::MAX);
+                    if outcome.is_ok() {
+                        assert_eq!(contents(&copy), after);
+                        break;
+                    }
+                    assert_eq!(contents(&copy), before, "{len} {target} {fuse}");
+                    fuse += 1 + fuse / 3;
+                }
+                assert_eq!(contents(&map), before);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_panic_in_the_function_of_an_update_changes_nothing() {
+    let mut map = OrderedMap::new();
+    map.insert(1, "one".to_owned(), 1);
+    catch_unwind(AssertUnwindSafe(|| {
+        map.update(1, 2, true, |slot| -> Result<(), Infallible> {
+            slot.as_mut().unwrap().push('!');
+            panic!("not today")
+        })
+    }))
+    .expect_err("it panics");
+    assert!(map.iter().eq([(&1, &"one".to_owned())]));
+    assert_eq!(map.changed_since(1).count(), 0);
+}
+
+#[test]
+fn an_order_that_contradicts_itself_does_no_harm() {
+    thread_local!(static STATE: Cell<u64> = const { Cell::new(1) });
+    #[derive(Clone, Debug)]
+    struct Fickle(u64);
+    impl PartialEq for Fickle {
+        fn eq(&self, other: &Self) -> bool {
+            self.cmp(other).is_eq()
+        }
+    }
+    impl Eq for Fickle {}
+    impl PartialOrd for Fickle {
+        fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+            Some(self.cmp(other))
+        }
+    }
+    impl Ord for Fickle {
+        fn cmp(&self, other: &Self) -> Ordering {
+            let state = STATE.get().wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+            STATE.set(state);
+            match state >> 60 {
+                0 => Ordering::Equal,
+                1..=4 => other.0.cmp(&self.0),
+                _ => self.0.cmp(&other.0),
+            }
+        }
+    }
+    let mut map = OrderedMap::new();
+    for number in 0..20_000_u64 {
+        let key = Fickle(number * 7919 % 5000);
+        match number % 3 {
+            0 | 1 => drop(map.insert(key, number, 1)),
+            _ => drop(map.remove(&key, 1, true)),
+        }
+        if number % 1000 == 0 {
+            let end = Fickle(number % 4000);
+            let count = map.range(Fickle(17)..end.clone()).count() + map.range(end..).rev().count();
+            assert!(count <= 2 * map.len());
+            if let Delta::Changes { changed, .. } = map.delta_since(0) {
+                assert_eq!(changed.count(), map.len());
+            }
+        }
+    }
+    assert_eq!(map.iter().count(), map.len());
+    assert_eq!(map.iter().rev().count(), map.len());
+}
+
+#[test]
+fn a_write_after_a_clone_copies_the_nodes_on_its_way() {
+    thread_local!(static CLONES: Cell<usize> = const { Cell::new(0) });
+    struct Counted;
+    impl Clone for Counted {
+        fn clone(&self) -> Self {
+            CLONES.set(CLONES.get() + 1);
+            Self
+        }
+    }
+    let mut map = OrderedMap::new();
+    for number in 0..100_000_u64 {
+        map.insert(number * 7919 % 100_000, Counted, 1);
+    }
+    assert_eq!(CLONES.get(), 0);
+    let snapshot = map.clone();
+    map.insert(50_000, Counted, 2);
+    assert!((1..=32).contains(&CLONES.take()));
+    map.insert(50_000, Counted, 2);
+    assert_eq!(CLONES.get(), 0);
+    assert_eq!(map.changed_since(1).count(), 1);
+    assert_eq!(snapshot.changed_since(1).count(), 0);
+}
+
+/// One changed entry of many is found by way of its own nodes: the others are never entered.
+#[test]
+fn what_changed_is_found_without_a_look_at_the_rest() {
+    let mut map = OrderedMap::new();
+    for number in 0..100_000_u64 {
+        map.insert(number, (), 1);
+    }
+    for number in [0, 77_777, 99_999] {
+        map.insert(number, (), 2);
+    }
+    fn entered<V>(node: &Node<u64, V>) -> usize {
+        let Node::Branch(Some(branch)) = node else { return 1 };
+        branch.links.iter().filter(|link| link.epoch > 1).map(|link| entered(&link.node)).sum::<usize>() + 1
+    }
+    assert_eq!(entered(&map.root), 1 + 3 * 3);
+    assert!(map.changed_since(1).map(|(key, _)| *key).eq([0, 77_777, 99_999]));
+}
+
+#[test]
+fn big_maps_are_dense_in_order_and_wide_enough_out_of_order() {
+    let (mut ascending, mut mixed) = (OrderedMap::new(), OrderedMap::new());
+    for number in 0..100_000_u64 {
+        ascending.insert(number, number, 1);
+        mixed.insert(number.wrapping_mul(0x9E37_79B9_7F4A_7C15), number, 1);
+    }
+    check(&ascending.root, true, true);
+    check(&mixed.root, true, true);
+    assert!(ascending.heap_size() < 100_000 * 27);
+    assert!(mixed.heap_size() < 100_000 * 40);
+    let snapshot = mixed.clone();
+    for number in (0..100_000_u64).filter(|number| number % 100 != 0) {
+        assert_eq!(mixed.remove(&number.wrapping_mul(0x9E37_79B9_7F4A_7C15), 2, false), Some(number));
+    }
+    check(&mixed.root, true, true);
+    assert_eq!((mixed.len(), snapshot.len()), (1000, 100_000));
+    assert!(mixed.heap_size() < 1000 * 80);
+    check(&snapshot.root, true, true);
+}
+
+#[test]
+fn small_maps_are_one_small_allocation() {
+    let mut map = OrderedMap::<u64, u64>::new();
+    assert_eq!(map.heap_size(), 0);
+    for (len, capacity) in [(1, 1), (2, 2), (3, 4), (4, 4), (5, 6), (6, 6), (7, 8), (8, 8), (9, 12)] {
+        map.insert(len, 0, 0);
+        assert_eq!(map.heap_size(), 16 + 24 * capacity);
+    }
+    for number in 2..=9 {
+        map.remove(&number, 0, false);
+    }
+    assert_eq!(map.heap_size(), 16 + 24 * 2);
+    map.remove(&1, 0, false);
+    assert_eq!(map.heap_size(), 0);
+}
+
+fn removed_since(map: &OrderedMap<u64, u64>, base: u32) -> Option<Vec<u64>> {
+    match map.delta_since(base) {
+        Delta::Full => None,
+        Delta::Changes { removed, .. } => Some(removed.into_iter().copied().collect()),
+    }
+}
+
+#[test]
+fn removals_are_remembered_until_confirmed() {
+    let mut map = OrderedMap::new();
+    for number in 0..10 {
+        map.insert(number, number, 1);
+    }
+    map.remove(&3, 2, true);
+    map.remove(&4, 2, false);
+    map.remove(&5, 3, true);
+    map.remove(&6, 3, true);
+    map.insert(6, 6, 3);
+    map.remove(&3, 4, true);
+    assert_eq!(removed_since(&map, 1), Some(vec![3, 5]));
+    assert_eq!(removed_since(&map, 2), Some(vec![5]));
+    assert_eq!(removed_since(&map, 3), Some(vec![]));
+    let snapshot = map.clone();
+    map.forget_removals(2);
+    assert_eq!(removed_since(&map, 2), Some(vec![5]));
+    map.forget_removals(3);
+    assert_eq!(map.heap_size(), map.root.bytes());
+    assert_eq!(removed_since(&snapshot, 1), Some(vec![3, 5]));
+}
+
+#[test]
+fn a_log_that_outgrows_the_map_is_given_up() {
+    let mut map = OrderedMap::new();
+    let churn = |map: &mut OrderedMap<u64, u64>, count: u64, epoch| {
+        for number in 0..count {
+            map.insert(1000 + number, 0, epoch);
+            map.remove(&(1000 + number), epoch, true);
+        }
+    };
+    churn(&mut map, 64, 2);
+    assert_eq!(removed_since(&map, 1).map(|keys| keys.len()), Some(64));
+    churn(&mut map, 1, 3);
+    assert_eq!((removed_since(&map, 1), removed_since(&map, 2)), (None, None));
+    assert_eq!(removed_since(&map, 3), Some(vec![]));
+    churn(&mut map, 20, 3);
+    churn(&mut map, 2, 4);
+    assert_eq!(removed_since(&map, 2), None);
+    assert_eq!(removed_since(&map, 3), Some(vec![1000, 1001]));
+    map.forget_removals(2);
+    assert_eq!(removed_since(&map, 2), None);
+    map.forget_removals(3);
+    assert_eq!(removed_since(&map, 3), Some(vec![1000, 1001]));
+    // A big map remembers more.
+    for number in 0..500 {
+        map.insert(number, 0, 4);
+    }
+    churn(&mut map, 998, 5);
+    assert!(removed_since(&map, 3).is_some());
+    churn(&mut map, 1, 5);
+    assert!(removed_since(&map, 3).is_none());
+}
+
+#[test]
+fn a_clone_is_read_elsewhere_while_the_map_goes_on() {
+    let mut map = OrderedMap::new();
+    for number in 0..5000_u64 {
+        map.insert(number, number.to_string(), 1);
+    }
+    std::thread::scope(|scope| {
+        for round in 0..20_u64 {
+            let (snapshot, model) =
+                (map.clone(), BTreeMap::from_iter(map.iter().map(|(k, v)| (*k, v.clone()))));
+            scope.spawn(move || assert_is(&snapshot, &model));
+            for number in 0..500 {
+                let key = (number * 7919 + round * 31) % 6000;
+                if number % 3 == 0 {
+                    map.remove(&key, 2, true);
+                } else {
+                    map.insert(key, round.to_string(), 2);
+                }
+            }
+        }
+    });
+    check(&map.root, true, true);
+}

@@ -1,0 +1,105 @@
+//! What a table may hold, and how it holds it.
+
+/// The stored form of a key.
+///
+/// # Safety
+///
+/// A bitwise copy of a key may be read by another thread while the key itself stays where it is: the type has
+/// no interior mutability in its own bytes, and reading does not depend on its address. Its `Clone` and
+/// `Drop` do not panic.
+pub unsafe trait TableKey: Clone + Send + Sync + 'static {}
+
+macro_rules! plain_keys {
+    ($($key:ty)*) => {$(
+        // SAFETY: plain data.
+        unsafe impl TableKey for $key {}
+    )*};
+}
+
+plain_keys! { u8 u16 u32 u64 u128 usize i8 i16 i32 i64 i128 isize bool char }
+
+// SAFETY: nothing.
+unsafe impl TableKey for () {}
+// SAFETY: plain data.
+unsafe impl<const N: usize> TableKey for [u8; N] {}
+
+macro_rules! tuple_keys {
+    ($(($($part:ident)+))*) => {$(
+        // SAFETY: the bytes of a tuple are those of its parts.
+        unsafe impl<$($part: TableKey),+> TableKey for ($($part,)+) {}
+    )*};
+}
+
+tuple_keys! { (A B) (A B C) (A B C D) }
+
+/// A value that a table may hold.
+pub trait TableValue: Clone + Send + Sync + 'static {}
+
+impl<V: Clone + Send + Sync + 'static> TableValue for V {}
+
+/// Where a value lives, and what happens to it when its segment is copied on write.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// In the slot; `Clone`d with the segment. For small types without drop glue.
+    Plain,
+    /// In a box of its own that the segment's copies share, until the writer replaces it by a clone.
+    Boxed,
+    /// In the slot; the segment's copies hold the same bits, until the writer replaces it by a clone.
+    Handle,
+}
+
+/// The policy by which a table holds values of type `V`.
+///
+/// # Safety
+///
+/// `MODE` is [`Mode::Plain`] only if `V` has no drop glue, and [`Mode::Handle`] only if `V` is a [`Handle`].
+pub unsafe trait Placement<V>: 'static {
+    /// How values are held.
+    const MODE: Mode;
+}
+
+/// Values of the user's own types, of which nothing is known.
+///
+/// Even a type without drop glue may have interior mutability (a `Clone` type around a `Mutex<u64>`), so the
+/// bits of a value are never copied while two parties may look at it: small types without drop glue are
+/// `Clone`d (which for plain data is a copy), all others are boxed, so that a value is one object.
+pub enum UserValue {}
+
+const PLAIN_SIZE_MAX: usize = 128;
+const PLAIN_ALIGN_MAX: usize = 16;
+
+// SAFETY: plain only without drop glue, never a handle.
+unsafe impl<V> Placement<V> for UserValue {
+    const MODE: Mode = if !std::mem::needs_drop::<V>()
+        && size_of::<V>() <= PLAIN_SIZE_MAX
+        && align_of::<V>() <= PLAIN_ALIGN_MAX
+    {
+        Mode::Plain
+    } else {
+        Mode::Boxed
+    };
+}
+
+/// This crate's own copy-on-write containers.
+pub enum Container {}
+
+// SAFETY: for handles only.
+unsafe impl<V: Handle> Placement<V> for Container {
+    const MODE: Mode = Mode::Handle;
+}
+
+/// A value whose bits may be shared.
+///
+/// # Safety
+///
+/// A bitwise copy of a value may be read, and cloned, by another thread while the value itself stays as it is:
+/// the type has no interior mutability in its own bytes (what it points to is another matter), it holds no
+/// `Box` or `&mut`, and reading does not depend on its address.
+pub unsafe trait Handle: TableValue {}
+
+// SAFETY: a pointer.
+unsafe impl<T: Send + Sync + 'static> Handle for triomphe::Arc<T> {}
+// SAFETY: a pointer.
+unsafe impl<T: Send + Sync + 'static> Handle for std::sync::Arc<T> {}
+// SAFETY: the bytes of an option are those of its value and a tag.
+unsafe impl<H: Handle> Handle for Option<H> {}

@@ -1,0 +1,495 @@
+//! A segment: a block of slots that is copied, split and retired as one.
+
+use std::{
+    alloc::{Layout, alloc, dealloc, handle_alloc_error},
+    marker::PhantomData,
+    mem::needs_drop,
+    ptr::NonNull,
+};
+
+use super::{Mode, Placement, TableKey, TableValue, slab::Slab, slot::Slot};
+
+/// Slots of the first segment of a group.
+const SLOTS_MIN: usize = 16;
+/// Bits of a tag that tell keys apart; the top bit tells that the slot is occupied.
+pub(super) const TAG_BITS: u32 = 31;
+pub(super) const TAG_MASK: u32 = (1 << TAG_BITS) - 1;
+pub(super) const HEADER_SIZE: usize = size_of::<Header>();
+
+#[repr(C, align(64))]
+pub(super) struct Header {
+    /// The epoch in which the memory became the writer's alone; none of its slots has a later one.
+    pub(super) epoch: u32,
+    /// A slot of a later epoch than this has its bit in `dirty`.
+    pub(super) dirty_since: u32,
+    pub(super) slots: u16,
+    pub(super) len: u16,
+    /// Leading bits that the tags of all entries have in common, as far as the directory is concerned.
+    pub(super) local_depth: u32,
+    pub(super) dirty: [u64; 4],
+}
+
+impl Header {
+    /// Most entries that leave enough empty slots for short probes.
+    pub(super) fn is_full(&self) -> bool {
+        self.len >= self.slots / 16 * 13
+    }
+
+    #[inline]
+    pub(super) fn set_dirty(&mut self, slot: usize) {
+        self.dirty[slot >> 6 & 3] |= 1 << (slot & 63);
+    }
+
+    fn clear_dirty(&mut self, slot: usize) {
+        self.dirty[slot >> 6 & 3] &= !(1 << (slot & 63));
+    }
+
+    fn is_dirty(&self, slot: usize) -> bool {
+        self.dirty[slot >> 6 & 3] >> (slot & 63) & 1 == 1
+    }
+}
+
+/// A header and one empty slot: what the directory of a group without entries points to. Never written to.
+#[repr(C)]
+struct Nothing {
+    header: Header,
+    slot: [u64; 8],
+}
+
+static NOTHING: Nothing = Nothing {
+    header: Header { epoch: 0, dirty_since: 0, slots: 0, len: 0, local_depth: 0, dirty: [0; 4] },
+    slot: [0; 8],
+};
+
+/// Address of a segment: a [`Header`] and a power of two of slots.
+///
+/// A plain pointer, which owns nothing. Every accessor requires that the segment has not been freed. Reading
+/// requires that nobody writes to the segment meanwhile, writing that nobody else reads or writes it.
+pub(super) struct Segment<S, V, P> {
+    at: NonNull<u8>,
+    marker: PhantomData<fn() -> (S, V, P)>,
+}
+
+impl<S, V, P> Clone for Segment<S, V, P> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<S, V, P> Copy for Segment<S, V, P> {}
+
+// SAFETY: what can be reached through a segment may be sent and shared.
+unsafe impl<S: Send + Sync, V: Send + Sync, P> Send for Segment<S, V, P> {}
+// SAFETY: as above.
+unsafe impl<S: Send + Sync, V: Send + Sync, P> Sync for Segment<S, V, P> {}
+
+impl<S, V, P> Segment<S, V, P> {
+    /// The segment without slots to fill.
+    pub(super) fn nothing() -> Self {
+        Self { at: NonNull::from(&NOTHING).cast(), marker: PhantomData }
+    }
+
+    /// # Safety
+    ///
+    /// As the type says, for as long as the reference is used.
+    #[inline]
+    pub(super) unsafe fn header<'a>(self) -> &'a Header {
+        // SAFETY: a segment starts with its header.
+        unsafe { self.at.cast().as_ref() }
+    }
+
+    /// # Safety
+    ///
+    /// As the type says, for as long as the reference is used; not for the segment of nothing.
+    #[inline]
+    pub(super) unsafe fn header_mut<'a>(self) -> &'a mut Header {
+        // SAFETY: a segment starts with its header.
+        unsafe { self.at.cast().as_mut() }
+    }
+}
+
+impl<S: TableKey, V: TableValue, P: Placement<V>> Segment<S, V, P> {
+    /// Slots of a segment of the full size.
+    pub(super) const SLOTS: usize = match Slot::<S, V, P>::SIZE {
+        0..=32 => 256,
+        33..=64 => 128,
+        _ => 64,
+    };
+
+    const fn layout(slots: usize) -> Layout {
+        assert!(Slot::<S, V, P>::ALIGN <= align_of::<Header>());
+        let size = (HEADER_SIZE + slots * Slot::<S, V, P>::SIZE).next_multiple_of(align_of::<Header>());
+        match Layout::from_size_align(size, align_of::<Header>()) {
+            Ok(layout) => layout,
+            Err(_) => panic!("the slots are too large"),
+        }
+    }
+
+    /// Layout of a segment of the full size.
+    pub(super) const FULL: Layout = Self::layout(Self::SLOTS);
+
+    /// Bytes of a segment of `slots` slots.
+    pub(super) fn size(slots: usize) -> usize {
+        Self::layout(slots).size()
+    }
+
+    /// Slots of the segment that takes over from one of `slots`, if one can.
+    pub(super) fn next_slots(slots: usize) -> Option<usize> {
+        (slots < Self::SLOTS).then(|| (slots * 2).max(SLOTS_MIN))
+    }
+
+    /// A segment of the caller's own, to be [cleared](Self::clear) or [copied to](Self::copy_to) before use.
+    pub(super) fn allocate(slab: &Slab, slots: usize) -> Fresh<'_, S, V, P> {
+        let at = if slots == Self::SLOTS {
+            slab.take()
+        } else {
+            let layout = Self::layout(slots);
+            // SAFETY: a header is not empty.
+            NonNull::new(unsafe { alloc(layout) }).unwrap_or_else(|| handle_alloc_error(layout))
+        };
+        let header =
+            Header { epoch: 0, dirty_since: 0, slots: slots as u16, len: 0, local_depth: 0, dirty: [0; 4] };
+        // SAFETY: a block of that size, ours alone.
+        unsafe { at.cast().write(header) };
+        Fresh { segment: Self { at, marker: PhantomData }, slab }
+    }
+
+    /// Makes it a segment without entries.
+    ///
+    /// # Safety
+    ///
+    /// As the type says, for writing; what its slots may hold does not count.
+    pub(super) unsafe fn clear(self, local_depth: u32, epoch: u32, dirty_since: u32) {
+        // SAFETY: the whole block; zero is the tag of an empty slot.
+        unsafe {
+            let header = self.header_mut();
+            let slots = header.slots;
+            self.at.add(HEADER_SIZE).write_bytes(0, usize::from(slots) * Slot::<S, V, P>::SIZE);
+            *header = Header { epoch, dirty_since, slots, len: 0, local_depth, dirty: [0; 4] };
+        }
+    }
+
+    /// Frees the memory of a segment, not what its slots hold.
+    ///
+    /// # Safety
+    ///
+    /// `allocate` made it with this `slab`, and nobody uses it any more.
+    pub(super) unsafe fn free(self, slab: &Slab) {
+        // SAFETY: it is the caller's alone.
+        let slots = usize::from(unsafe { self.header().slots });
+        if slots == Self::SLOTS {
+            slab.put(&[self.at]);
+        } else {
+            // SAFETY: smaller ones are from the global allocator, with this layout.
+            unsafe { dealloc(self.at.as_ptr(), Self::layout(slots)) };
+        }
+    }
+
+    /// # Safety
+    ///
+    /// `index` is less than the number of slots (for the segment of nothing, 0 is allowed).
+    #[inline]
+    pub(super) unsafe fn slot(self, index: usize) -> Slot<S, V, P> {
+        // SAFETY: slots follow the header.
+        unsafe { Slot::new(self.at.add(HEADER_SIZE + index * Slot::<S, V, P>::SIZE)) }
+    }
+
+    /// Index of the slot that holds the entry with `tag` that `eq` accepts.
+    ///
+    /// # Safety
+    ///
+    /// As the type says, for reading; `mask` is the number of slots less one, 0 for the segment of nothing.
+    #[inline]
+    pub(super) unsafe fn find(
+        self,
+        mask: usize,
+        tag: u32,
+        mut eq: impl FnMut(&S) -> bool,
+    ) -> Option<(usize, Slot<S, V, P>)> {
+        let mut index = tag as usize & mask;
+        loop {
+            // SAFETY: masked; the key is read of an occupied slot only.
+            unsafe {
+                let slot = self.slot(index);
+                let found = slot.tag();
+                if found == tag && eq(slot.key()) {
+                    return Some((index, slot));
+                }
+                // A segment is never full.
+                if found == 0 {
+                    return None;
+                }
+            }
+            index = (index + 1) & mask;
+        }
+    }
+
+    /// The empty slot in which an entry with `tag` belongs.
+    ///
+    /// # Safety
+    ///
+    /// As the type says, for reading; not for the segment of nothing.
+    #[inline]
+    unsafe fn vacancy(self, tag: u32) -> (usize, Slot<S, V, P>) {
+        // SAFETY: masked; a segment is never full.
+        unsafe {
+            let mask = usize::from(self.header().slots) - 1;
+            let mut index = tag as usize & mask;
+            loop {
+                let slot = self.slot(index);
+                if slot.tag() == 0 {
+                    return (index, slot);
+                }
+                index = (index + 1) & mask;
+            }
+        }
+    }
+
+    /// Adds an entry, which is dirty.
+    ///
+    /// # Safety
+    ///
+    /// As the type says, for writing; the segment is not full.
+    #[inline]
+    pub(super) unsafe fn insert(self, tag: u32, epoch: u32, key: S, value: V) {
+        // SAFETY: the caller's.
+        unsafe {
+            let (index, slot) = self.vacancy(tag);
+            slot.fill(tag, epoch, key, value);
+            let header = self.header_mut();
+            header.len += 1;
+            header.set_dirty(index);
+        }
+    }
+
+    /// Empties a slot whose key and value have been moved out, and moves up the entries that probed past it.
+    ///
+    /// # Safety
+    ///
+    /// As the type says, for writing; the slot is occupied.
+    pub(super) unsafe fn close(self, index: usize) {
+        // SAFETY: masked; the moved slot does not count afterwards.
+        unsafe {
+            let header = self.header_mut();
+            let mask = usize::from(header.slots) - 1;
+            let mut hole = index;
+            let mut next = index;
+            loop {
+                next = (next + 1) & mask;
+                let slot = self.slot(next);
+                let tag = slot.tag();
+                if tag == 0 {
+                    break;
+                }
+                let probed = next.wrapping_sub(tag as usize) & mask;
+                if probed >= next.wrapping_sub(hole) & mask {
+                    slot.copy_to(self.slot(hole));
+                    if header.is_dirty(next) {
+                        header.set_dirty(hole);
+                    }
+                    hole = next;
+                }
+            }
+            self.slot(hole).set_tag(0);
+            header.clear_dirty(hole);
+            header.len -= 1;
+        }
+    }
+
+    /// Makes the segment the writer's in `epoch`, and forgets what was dirty until `confirmed`.
+    ///
+    /// # Safety
+    ///
+    /// As the type says, for writing.
+    pub(super) unsafe fn enter(self, epoch: u32, confirmed: u32) {
+        // SAFETY: dirty bits are of slots that exist.
+        unsafe {
+            let header = self.header_mut();
+            header.epoch = epoch;
+            if header.dirty_since >= confirmed {
+                return;
+            }
+            header.dirty_since = confirmed;
+            for (word, bits) in header.dirty.iter_mut().enumerate() {
+                let mut rest = *bits;
+                while rest != 0 {
+                    let slot = self.slot(word * 64 + rest.trailing_zeros() as usize);
+                    if slot.tag() == 0 || slot.epoch() <= confirmed {
+                        *bits &= !(rest & rest.wrapping_neg());
+                    }
+                    rest &= rest - 1;
+                }
+            }
+        }
+    }
+
+    /// Copies every entry to its place in `low` or, if the bit of its tag tells so, in `high`, both still
+    /// empty. Afterwards the entries of `self` do not count any more, unless `shared`: then `self` is
+    /// read by a snapshot, and only keys and values that may be shared are.
+    ///
+    /// # Safety
+    ///
+    /// As the type says, for reading `self` and for writing the two; they have room for all.
+    pub(super) unsafe fn distribute(self, shared: bool, bit: u32, low: Self, high: Self) {
+        // SAFETY: all occupied slots; each is put in a vacancy.
+        unsafe {
+            for index in 0..usize::from(self.header().slots) {
+                let slot = self.slot(index);
+                let tag = slot.tag();
+                if tag == 0 {
+                    continue;
+                }
+                let to = if tag & bit == 0 { low } else { high };
+                let (place, vacancy) = to.vacancy(tag);
+                slot.transfer(shared, vacancy);
+                let header = to.header_mut();
+                header.len += 1;
+                if slot.epoch() > header.dirty_since {
+                    header.set_dirty(place);
+                }
+            }
+        }
+    }
+
+    /// Copies all of `self`, which a snapshot reads, to `to`, which is empty and of the same size.
+    ///
+    /// # Safety
+    ///
+    /// As the type says, for reading `self` and for writing `to`.
+    pub(super) unsafe fn copy_to(self, to: Self) {
+        // SAFETY: the two do not overlap; the header is copied last, so that `to` is consistent if a `Clone`
+        // panics.
+        unsafe {
+            let header = self.header();
+            let slots = usize::from(header.slots);
+            if P::MODE == Mode::Plain {
+                for index in 0..slots {
+                    let slot = self.slot(index);
+                    if slot.tag() == 0 {
+                        to.slot(index).set_tag(0);
+                    } else {
+                        slot.clone_to(to.slot(index));
+                    }
+                }
+            } else {
+                let size = slots * Slot::<S, V, P>::SIZE;
+                self.at.add(HEADER_SIZE).copy_to_nonoverlapping(to.at.add(HEADER_SIZE), size);
+            }
+            self.at.cast::<Header>().copy_to_nonoverlapping(to.at.cast(), 1);
+        }
+    }
+
+    /// OR of the differences of all tags from `tag`.
+    ///
+    /// # Safety
+    ///
+    /// As the type says, for reading.
+    pub(super) unsafe fn tag_spread(self, tag: u32) -> u32 {
+        // SAFETY: indices of slots.
+        unsafe {
+            (0..usize::from(self.header().slots))
+                .map(|index| self.slot(index).tag())
+                .filter(|&other| other != 0)
+                .fold(0, |spread, other| spread | (other ^ tag))
+        }
+    }
+
+    /// The occupied slots.
+    ///
+    /// # Safety
+    ///
+    /// As the type says, for reading, as long as the iterator and its items are used.
+    pub(super) unsafe fn occupied(self) -> impl Iterator<Item = Slot<S, V, P>> {
+        // SAFETY: the caller's.
+        let slots = usize::from(unsafe { self.header().slots });
+        (0..slots).filter_map(move |index| {
+            // SAFETY: the caller's.
+            unsafe {
+                let slot = self.slot(index);
+                (slot.tag() != 0).then_some(slot)
+            }
+        })
+    }
+
+    /// The occupied slots of a later epoch than `base`.
+    ///
+    /// # Safety
+    ///
+    /// As the type says, for reading, as long as the iterator and its items are used.
+    pub(super) unsafe fn changed(self, base: u32) -> impl Iterator<Item = Slot<S, V, P>> {
+        // SAFETY: the caller's.
+        let header = unsafe { self.header() };
+        let (slots, mut dirty) = (usize::from(header.slots), header.dirty);
+        if header.epoch <= base {
+            dirty = [0; 4];
+        } else if base < header.dirty_since {
+            // The bits do not reach back so far.
+            dirty = [u64::MAX; 4];
+        }
+        let mut word = 0;
+        std::iter::from_fn(move || {
+            loop {
+                let bits = dirty.get_mut(word)?;
+                if *bits == 0 {
+                    word += 1;
+                    continue;
+                }
+                let index = word * 64 + bits.trailing_zeros() as usize;
+                *bits &= *bits - 1;
+                if index >= slots {
+                    return None;
+                }
+                // SAFETY: the caller's.
+                unsafe {
+                    let slot = self.slot(index);
+                    if slot.tag() != 0 && slot.epoch() > base {
+                        return Some(slot);
+                    }
+                }
+            }
+        })
+    }
+
+    /// Drops the entries.
+    ///
+    /// # Safety
+    ///
+    /// As the type says, for writing; the entries count nowhere else, and not any more afterwards.
+    pub(super) unsafe fn drop_entries(self) {
+        if !needs_drop::<S>() && P::MODE == Mode::Plain {
+            return;
+        }
+        // SAFETY: the caller's; a slot is emptied before anything of it is dropped.
+        unsafe {
+            for slot in self.occupied() {
+                slot.set_tag(0);
+                let key = slot.take_key();
+                drop(slot.take());
+                drop(key);
+            }
+        }
+    }
+}
+
+/// A new segment, freed unless it is kept: a `Clone` may panic while it is filled.
+pub(super) struct Fresh<'a, S: TableKey, V: TableValue, P: Placement<V>> {
+    segment: Segment<S, V, P>,
+    slab: &'a Slab,
+}
+
+impl<S: TableKey, V: TableValue, P: Placement<V>> Fresh<'_, S, V, P> {
+    pub(super) fn segment(&self) -> Segment<S, V, P> {
+        self.segment
+    }
+
+    pub(super) fn keep(self) -> Segment<S, V, P> {
+        std::mem::ManuallyDrop::new(self).segment
+    }
+}
+
+impl<S: TableKey, V: TableValue, P: Placement<V>> Drop for Fresh<'_, S, V, P> {
+    fn drop(&mut self) {
+        // SAFETY: nobody else knows it.
+        unsafe { self.segment.free(self.slab) };
+    }
+}

@@ -1,0 +1,271 @@
+//! One slot of a segment, as raw memory.
+
+use std::{alloc::Layout, marker::PhantomData, mem::needs_drop, ptr::NonNull};
+
+use super::{Mode, Placement, TableKey, TableValue};
+
+/// Address of a slot: `{tag: u32, epoch: u32}`, key and value, the one of the stricter alignment first.
+///
+/// A tag of 0 means that the slot is empty: neither the epoch nor key and value are then initialized.
+///
+/// Every accessor requires that the slot lies in a segment that has not been freed and, unless it says
+/// otherwise, that the slot is occupied. Reading requires that nobody writes to the slot meanwhile, writing
+/// that nobody else reads or writes it.
+pub(super) struct Slot<S, V, P> {
+    at: NonNull<u8>,
+    marker: PhantomData<fn() -> (S, V, P)>,
+}
+
+impl<S, V, P> Clone for Slot<S, V, P> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<S, V, P> Copy for Slot<S, V, P> {}
+
+impl<S: TableKey, V: TableValue, P: Placement<V>> Slot<S, V, P> {
+    const VALUE: Layout = match P::MODE {
+        Mode::Boxed => Layout::new::<NonNull<V>>(),
+        Mode::Plain => {
+            assert!(!needs_drop::<V>());
+            Layout::new::<V>()
+        }
+        Mode::Handle => Layout::new::<V>(),
+    };
+    const KEY: Layout = Layout::new::<S>();
+    const VALUE_FIRST: bool = Self::VALUE.align() > Self::KEY.align();
+    const FIRST: (Layout, Layout) =
+        if Self::VALUE_FIRST { (Self::VALUE, Self::KEY) } else { (Self::KEY, Self::VALUE) };
+    const FIRST_AT: usize = 8usize.next_multiple_of(Self::FIRST.0.align());
+    const SECOND_AT: usize = (Self::FIRST_AT + Self::FIRST.0.size()).next_multiple_of(Self::FIRST.1.align());
+    const KEY_AT: usize = if Self::VALUE_FIRST { Self::SECOND_AT } else { Self::FIRST_AT };
+    const VALUE_AT: usize = if Self::VALUE_FIRST { Self::FIRST_AT } else { Self::SECOND_AT };
+
+    pub(super) const ALIGN: usize = if Self::FIRST.0.align() > 4 { Self::FIRST.0.align() } else { 4 };
+    pub(super) const SIZE: usize = (Self::SECOND_AT + Self::FIRST.1.size()).next_multiple_of(Self::ALIGN);
+
+    /// # Safety
+    ///
+    /// `at` is the address of a slot of these types.
+    pub(super) unsafe fn new(at: NonNull<u8>) -> Self {
+        Self { at, marker: PhantomData }
+    }
+
+    pub(super) fn address(self) -> *const u8 {
+        self.at.as_ptr()
+    }
+
+    /// # Safety
+    ///
+    /// As the type says; the slot may be empty.
+    #[inline]
+    pub(super) unsafe fn tag(self) -> u32 {
+        // SAFETY: the tag is at offset 0 and always initialized.
+        unsafe { self.at.cast::<u32>().read() }
+    }
+
+    /// # Safety
+    ///
+    /// As the type says; the slot may be empty, and with a tag of 0 it becomes so.
+    #[inline]
+    pub(super) unsafe fn set_tag(self, tag: u32) {
+        // SAFETY: the tag is at offset 0.
+        unsafe { self.at.cast::<u32>().write(tag) }
+    }
+
+    /// # Safety
+    ///
+    /// As the type says.
+    #[inline]
+    pub(super) unsafe fn epoch(self) -> u32 {
+        // SAFETY: the epoch is at offset 4.
+        unsafe { self.at.cast::<u32>().add(1).read() }
+    }
+
+    /// # Safety
+    ///
+    /// As the type says; the slot may be empty.
+    #[inline]
+    pub(super) unsafe fn set_epoch(self, epoch: u32) {
+        // SAFETY: the epoch is at offset 4.
+        unsafe { self.at.cast::<u32>().add(1).write(epoch) }
+    }
+
+    #[inline]
+    fn key_at(self) -> NonNull<S> {
+        // SAFETY: within the slot.
+        unsafe { self.at.byte_add(Self::KEY_AT).cast() }
+    }
+
+    #[inline]
+    fn value_at(self) -> NonNull<V> {
+        // SAFETY: within the slot.
+        unsafe { self.at.byte_add(Self::VALUE_AT).cast() }
+    }
+
+    /// Where the value itself is.
+    ///
+    /// # Safety
+    ///
+    /// As the type says, for reading.
+    #[inline]
+    pub(super) unsafe fn value_place(self) -> NonNull<V> {
+        match P::MODE {
+            // SAFETY: an occupied slot of a boxed value holds its pointer.
+            Mode::Boxed => unsafe { self.value_at().cast::<NonNull<V>>().read() },
+            Mode::Plain | Mode::Handle => self.value_at(),
+        }
+    }
+
+    /// # Safety
+    ///
+    /// As the type says, for as long as the reference is used.
+    #[inline]
+    pub(super) unsafe fn key<'a>(self) -> &'a S {
+        // SAFETY: the slot is occupied.
+        unsafe { self.key_at().as_ref() }
+    }
+
+    /// # Safety
+    ///
+    /// As the type says, for as long as the reference is used.
+    #[inline]
+    pub(super) unsafe fn value<'a>(self) -> &'a V {
+        // SAFETY: the slot is occupied.
+        unsafe { self.value_place().as_ref() }
+    }
+
+    /// # Safety
+    ///
+    /// As the type says, for writing; the slot is empty.
+    #[inline]
+    pub(super) unsafe fn fill(self, tag: u32, epoch: u32, key: S, value: V) {
+        // SAFETY: the caller's.
+        unsafe {
+            self.put(value);
+            self.key_at().write(key);
+            self.set_epoch(epoch);
+            self.set_tag(tag);
+        }
+    }
+
+    /// Writes a value where there is none, or none that counts.
+    ///
+    /// # Safety
+    ///
+    /// As the type says, for writing.
+    #[inline]
+    pub(super) unsafe fn put(self, value: V) {
+        // SAFETY: the caller's.
+        unsafe {
+            match P::MODE {
+                Mode::Boxed => {
+                    let held = NonNull::from(Box::leak(Box::new(value)));
+                    self.value_at().cast::<NonNull<V>>().write(held);
+                }
+                Mode::Plain | Mode::Handle => self.value_at().write(value),
+            }
+        }
+    }
+
+    /// Moves the value out; what stays behind does not count any more.
+    ///
+    /// # Safety
+    ///
+    /// As the type says.
+    #[inline]
+    pub(super) unsafe fn take(self) -> Held<V> {
+        // SAFETY: the caller's.
+        unsafe {
+            match P::MODE {
+                Mode::Boxed => Held::Boxed(BoxedValue(self.value_place())),
+                Mode::Plain | Mode::Handle => Held::Inline(self.value_at().read()),
+            }
+        }
+    }
+
+    /// Moves the key out; what stays behind does not count any more.
+    ///
+    /// # Safety
+    ///
+    /// As the type says.
+    #[inline]
+    pub(super) unsafe fn take_key(self) -> S {
+        // SAFETY: the caller's.
+        unsafe { self.key_at().read() }
+    }
+
+    /// Copies `self` bit for bit to `to`, which is empty; only one of the two counts afterwards, unless the
+    /// value is shared as its [`Mode`] allows.
+    ///
+    /// # Safety
+    ///
+    /// As the type says, for reading `self` and for writing `to`.
+    #[inline]
+    pub(super) unsafe fn copy_to(self, to: Self) {
+        // SAFETY: two slots are the same or do not overlap.
+        unsafe { self.at.copy_to_nonoverlapping(to.at, Self::SIZE) }
+    }
+
+    /// Copies `self` to `to`, which is empty: if `shared`, so that both may be looked at from now on.
+    ///
+    /// # Safety
+    ///
+    /// As the type says, for reading `self` and for writing `to`.
+    #[inline]
+    pub(super) unsafe fn transfer(self, shared: bool, to: Self) {
+        // SAFETY: the caller's.
+        unsafe { if shared && P::MODE == Mode::Plain { self.clone_to(to) } else { self.copy_to(to) } }
+    }
+
+    /// Copies `self` to `to`, which is empty: the value by `Clone`, all else bit for bit.
+    ///
+    /// # Safety
+    ///
+    /// As the type says, for reading `self` and for writing `to`; the mode is plain.
+    #[inline]
+    pub(super) unsafe fn clone_to(self, to: Self) {
+        // SAFETY: the caller's; `to` becomes occupied last.
+        unsafe {
+            to.value_at().write(self.value().clone());
+            self.key_at().copy_to_nonoverlapping(to.key_at(), 1);
+            to.set_epoch(self.epoch());
+            to.set_tag(self.tag());
+        }
+    }
+}
+
+/// A value moved out of a slot.
+pub(super) enum Held<V> {
+    Inline(V),
+    Boxed(BoxedValue<V>),
+}
+
+impl<V> Held<V> {
+    pub(super) fn into_value(self) -> V {
+        match self {
+            Self::Inline(value) => value,
+            Self::Boxed(boxed) => {
+                let at = std::mem::ManuallyDrop::new(boxed).0;
+                // SAFETY: `put` made it of a box, and it is owned here.
+                *unsafe { Box::from_raw(at.as_ptr()) }
+            }
+        }
+    }
+}
+
+/// A box that is kept as a pointer, since moving a `Box` claims that nobody else reads it.
+pub(super) struct BoxedValue<V>(NonNull<V>);
+
+// SAFETY: as a box.
+unsafe impl<V: Send> Send for BoxedValue<V> {}
+// SAFETY: as a box.
+unsafe impl<V: Sync> Sync for BoxedValue<V> {}
+
+impl<V> Drop for BoxedValue<V> {
+    fn drop(&mut self) {
+        // SAFETY: `put` made it of a box, and it is owned here.
+        drop(unsafe { Box::from_raw(self.0.as_ptr()) });
+    }
+}

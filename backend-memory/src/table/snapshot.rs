@@ -1,0 +1,172 @@
+//! The view of a table at one moment.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
+
+use backend_api::{Error, ErrorKind};
+
+use super::{
+    Placement, TableKey, TableValue, bag::Bag, group::Directory, removals::Frozen, segment::TAG_BITS,
+};
+
+/// How far a snapshot has been scanned, for the writer to see.
+pub(super) struct Progress(AtomicU64);
+
+const ENDED: u64 = u64::MAX;
+
+/// Order of the scan: by group, then by the leading bits of the tags.
+fn position(group: usize, tag_bits: u64) -> u64 {
+    (group as u64) << 32 | tag_bits
+}
+
+impl Progress {
+    fn publish(&self, position: u64) {
+        // Release: what was read before has been read when the writer sees this.
+        self.0.store(position, Ordering::Release);
+    }
+
+    /// Whether the snapshot will not read the entries of `group` with these tag bits any more.
+    pub(super) fn has_passed(&self, group: usize, tag_bits: u32) -> bool {
+        position(group, u64::from(tag_bits)) < self.0.load(Ordering::Acquire)
+    }
+
+    pub(super) fn has_ended(&self) -> bool {
+        self.0.load(Ordering::Acquire) == ENDED
+    }
+}
+
+pub(super) struct FrozenGroup<S, V, P> {
+    pub(super) directory: Directory<S, V, P>,
+    pub(super) depth: u32,
+    pub(super) len: usize,
+    pub(super) removals: Frozen<S>,
+}
+
+/// The entries of a [`Table`](super::Table) as they were when it was taken.
+///
+/// It can be sent to another thread, which reads it once and in order; what it has passed, or never comes to
+/// read because it is dropped, costs the table nothing more.
+pub struct TableSnapshot<S: TableKey, V: TableValue, P: Placement<V>> {
+    epoch: u32,
+    segments: usize,
+    /// The next group that may be scanned.
+    next: usize,
+    progress: Arc<Progress>,
+    groups: Vec<FrozenGroup<S, V, P>>,
+    bag: Arc<Bag<S, V, P>>,
+}
+
+impl<S: TableKey, V: TableValue, P: Placement<V>> TableSnapshot<S, V, P> {
+    pub(super) fn new(
+        epoch: u32,
+        segments: usize,
+        groups: Vec<FrozenGroup<S, V, P>>,
+        bag: Arc<Bag<S, V, P>>,
+    ) -> Self {
+        Self { epoch, segments, next: 0, progress: Arc::new(Progress(AtomicU64::new(0))), groups, bag }
+    }
+
+    pub(super) fn progress(&self) -> Arc<Progress> {
+        self.progress.clone()
+    }
+
+    /// The epoch that ended with the snapshot. It is the base of a later delta, if it is
+    /// [confirmed](super::Table::confirm).
+    pub fn epoch(&self) -> u32 {
+        self.epoch
+    }
+
+    /// Number of groups.
+    pub fn groups(&self) -> usize {
+        self.groups.len()
+    }
+
+    /// Number of entries of a group.
+    ///
+    /// # Panics
+    ///
+    /// If there is no such group.
+    pub fn group_len(&self, group: usize) -> usize {
+        self.groups[group].len
+    }
+
+    /// Number of segments: as many as the table may have to copy while the snapshot is read.
+    pub fn segments(&self) -> usize {
+        self.segments
+    }
+
+    /// Sees to it that the table can copy `segments` segments (no more than there are in the snapshot)
+    /// without waiting for fresh memory. Meant for the thread that is about to scan.
+    pub fn prepare(&self, segments: usize) {
+        self.bag.slab().prepare(segments.min(self.segments));
+    }
+
+    /// The keys of a group that were removed after the snapshot of epoch `base`, some perhaps more than once
+    /// and some of them put in again since: a delta is applied removals first.
+    ///
+    /// `None` if they are not all known: the delta of this group must be all of it.
+    ///
+    /// # Panics
+    ///
+    /// If there is no such group.
+    pub fn removed_since(&self, group: usize, base: u32) -> Option<impl Iterator<Item = &S>> {
+        self.groups[group].removals.since(base)
+    }
+
+    /// Hands the entries of a group with the epoch of their last change to `f`, in the order of segments:
+    /// those that were changed after the snapshot of epoch `base`, or all.
+    ///
+    /// A group can be scanned once, and groups in ascending order only, with or without gaps.
+    ///
+    /// # Errors
+    ///
+    /// The first of `f`, which ends the scan of the group. [`ErrorKind::IllegalState`] if the scan has passed
+    /// the group; [`ErrorKind::InvalidArgument`] if there is no such group.
+    pub fn scan<E: From<Error>>(
+        &mut self,
+        group: usize,
+        base: Option<u32>,
+        mut f: impl FnMut(&S, &V, u32) -> Result<(), E>,
+    ) -> Result<(), E> {
+        if group < self.next {
+            let message = format!("group {group} of the snapshot has been passed");
+            return Err(Error::new(ErrorKind::IllegalState, message).into());
+        }
+        let Some(frozen) = self.groups.get(group) else {
+            let message = format!("group {group} of {}", self.groups.len());
+            return Err(Error::new(ErrorKind::InvalidArgument, message).into());
+        };
+        self.next = group + 1;
+        self.progress.publish(position(group, 0));
+        let mut index = 0;
+        while let Some(&segment) = frozen.directory.get(index) {
+            // SAFETY: the writer leaves alone what the published position has not passed, and the references
+            // that `f` is given do not outlive its call.
+            unsafe {
+                index += 1 << (frozen.depth - segment.header().local_depth);
+                match base {
+                    None => {
+                        for slot in segment.occupied() {
+                            f(slot.key(), slot.value(), slot.epoch())?;
+                        }
+                    }
+                    Some(base) => {
+                        for slot in segment.changed(base) {
+                            f(slot.key(), slot.value(), slot.epoch())?;
+                        }
+                    }
+                }
+            }
+            self.progress.publish(position(group, (index as u64) << (TAG_BITS - frozen.depth)));
+        }
+        Ok(())
+    }
+}
+
+impl<S: TableKey, V: TableValue, P: Placement<V>> Drop for TableSnapshot<S, V, P> {
+    fn drop(&mut self) {
+        self.progress.publish(ENDED);
+    }
+}

@@ -1,0 +1,157 @@
+//! The table against a plain map, with snapshots read late, partly, elsewhere or never.
+
+mod concurrency;
+mod model;
+mod structure;
+
+use std::{
+    cell::Cell,
+    panic::resume_unwind,
+    sync::{
+        Arc,
+        atomic::{AtomicIsize, Ordering},
+    },
+};
+
+use super::{Container, Placement, Table, TableKey, TableValue, UserValue};
+
+// SAFETY: a string has no interior mutability in its own bytes.
+unsafe impl TableKey for String {}
+
+/// A key made of a number.
+trait TestKey: TableKey {
+    fn of(number: u64) -> Self;
+    fn number(&self) -> u64;
+}
+
+impl TestKey for u64 {
+    fn of(number: u64) -> Self {
+        number
+    }
+    fn number(&self) -> u64 {
+        *self
+    }
+}
+
+impl TestKey for String {
+    fn of(number: u64) -> Self {
+        format!("key {number}")
+    }
+    fn number(&self) -> u64 {
+        self[4..].parse().unwrap()
+    }
+}
+
+/// A value made of a number, that counts in `alive` if it can be dropped.
+trait TestValue: TableValue {
+    fn of(number: u64, alive: &Arc<AtomicIsize>) -> Self;
+    fn number(&self) -> u64;
+}
+
+impl TestValue for u64 {
+    fn of(number: u64, _: &Arc<AtomicIsize>) -> Self {
+        number
+    }
+    fn number(&self) -> u64 {
+        *self
+    }
+}
+
+impl TestValue for Vec<u8> {
+    fn of(number: u64, _: &Arc<AtomicIsize>) -> Self {
+        number.to_le_bytes().to_vec()
+    }
+    fn number(&self) -> u64 {
+        u64::from_le_bytes(self.as_slice().try_into().unwrap())
+    }
+}
+
+impl TestValue for String {
+    fn of(number: u64, _: &Arc<AtomicIsize>) -> Self {
+        number.to_string()
+    }
+    fn number(&self) -> u64 {
+        self.parse().unwrap()
+    }
+}
+
+/// Counts itself.
+struct Counted {
+    number: Box<u64>,
+    alive: Arc<AtomicIsize>,
+}
+
+impl Clone for Counted {
+    fn clone(&self) -> Self {
+        fuss();
+        self.alive.fetch_add(1, Ordering::Relaxed);
+        Self { number: self.number.clone(), alive: self.alive.clone() }
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.alive.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl TestValue for Counted {
+    fn of(number: u64, alive: &Arc<AtomicIsize>) -> Self {
+        alive.fetch_add(1, Ordering::Relaxed);
+        Self { number: Box::new(number), alive: alive.clone() }
+    }
+    fn number(&self) -> u64 {
+        *self.number
+    }
+}
+
+/// Without drop glue, but particular about being cloned.
+#[derive(Debug)]
+struct Fussy(u64);
+
+impl Clone for Fussy {
+    fn clone(&self) -> Self {
+        fuss();
+        Self(self.0)
+    }
+}
+
+impl TestValue for Fussy {
+    fn of(number: u64, _: &Arc<AtomicIsize>) -> Self {
+        Self(number)
+    }
+    fn number(&self) -> u64 {
+        self.0
+    }
+}
+
+thread_local! {
+    /// How many clones from now one panics; 0 for none.
+    static FUSE: Cell<u32> = const { Cell::new(0) };
+}
+
+fn fuss() {
+    let left = FUSE.get();
+    FUSE.set(left.saturating_sub(1));
+    if left == 1 {
+        // Without the hook, which would print.
+        resume_unwind(Box::new("a clone that panics"));
+    }
+}
+
+/// A handle: the count of references is in `triomphe`'s hands, that of values in `Counted`'s.
+type Shared = triomphe::Arc<Counted>;
+
+impl TestValue for Shared {
+    fn of(number: u64, alive: &Arc<AtomicIsize>) -> Self {
+        triomphe::Arc::new(Counted::of(number, alive))
+    }
+    fn number(&self) -> u64 {
+        (**self).number()
+    }
+}
+
+/// How the tests hash: so that entries are spread, or so that hardly anything is.
+fn hash_of(number: u64) -> u64 {
+    number.wrapping_mul(0xD6E8_FEB8_6659_FD93).rotate_left(29)
+}

@@ -1,0 +1,314 @@
+//! The writer's rarer steps: copying on write, making room, giving up.
+
+use std::mem::needs_drop;
+
+use backend_api::{Error, ErrorKind, Result};
+
+use super::{
+    Mode, Placement, Table, TableKey, TableValue,
+    bag::{Bag, Garbage},
+    segment::{Segment, TAG_BITS, TAG_MASK},
+    slot::{Held, Slot},
+};
+
+/// Deepest directory: 16 million segments in one group.
+const DEPTH_MAX: u32 = 24;
+/// Pieces of garbage that one of these steps frees on the side.
+const RELIEF: usize = 4;
+
+impl<S: TableKey, V: TableValue, P: Placement<V>> Table<S, V, P> {
+    /// Whether a snapshot may still read, among the entries of `group` with this tag, what is of `epoch`.
+    pub(super) fn is_needed(&mut self, epoch: u32, group: usize, tag: u32) -> bool {
+        if self.live.is_empty() {
+            return false;
+        }
+        self.live.retain(|snapshot| !snapshot.progress.has_ended());
+        self.live
+            .iter()
+            .any(|snapshot| epoch <= snapshot.epoch && !snapshot.progress.has_passed(group, tag & TAG_MASK))
+    }
+
+    /// Whether a snapshot may still read the value itself of an entry of `epoch`.
+    pub(super) fn is_value_needed(&mut self, epoch: u32, group: usize, tag: u32) -> bool {
+        // A plain value has been cloned with its segment.
+        P::MODE != Mode::Plain && self.is_needed(epoch, group, tag)
+    }
+
+    /// Leaves something to the snapshots.
+    fn retire(&mut self, item: Garbage<S, V, P>) {
+        match self.bag.upgrade() {
+            Some(bag) => {
+                bag.push(item);
+                if let Some(garbage) = Bag::release(bag) {
+                    self.deferred.append(garbage);
+                }
+            }
+            // SAFETY: without a bag there are no snapshots.
+            None => unsafe { item.free(&self.slab) },
+        }
+    }
+
+    /// Drops a value that has left the table, now or when the snapshots that may read it have ended.
+    #[inline]
+    pub(super) fn discard(&mut self, value: Held<V>, shared: bool) {
+        if shared {
+            self.retire(Garbage::Value(value));
+        } else {
+            drop(value);
+        }
+    }
+
+    /// Frees a little of what has piled up.
+    fn relieve(&mut self) {
+        for _ in 0..RELIEF {
+            let Some(item) = self.deferred.pop() else { break };
+            // SAFETY: it was in a bag that nobody had any more.
+            unsafe { item.free(&self.slab) };
+        }
+    }
+
+    /// Makes the segment of `tag`, which has entries or room for them, the writer's alone.
+    #[cold]
+    #[inline(never)]
+    fn own(&mut self, group: usize, tag: u32) -> Segment<S, V, P> {
+        let (old, mask) = self.groups[group].segment(tag);
+        // SAFETY: the writer reads its own segments.
+        let (epoch, local_depth) = unsafe { (old.header().epoch, old.header().local_depth) };
+        if epoch == self.epoch {
+            return old;
+        }
+        self.relieve();
+        let mut segment = old;
+        if self.is_needed(epoch, group, tag) {
+            let copy = Segment::allocate(&self.slab, mask + 1);
+            // SAFETY: nobody else writes to the old segment, or knows the copy.
+            segment = unsafe {
+                old.copy_to(copy.segment());
+                copy.keep()
+            };
+            self.groups[group].replace(tag, local_depth, segment, segment);
+            self.retire(Garbage::Segment(old));
+        }
+        // SAFETY: a copy of ours, or what no snapshot needs any more.
+        unsafe { segment.enter(self.epoch, self.confirmed) };
+        segment
+    }
+
+    /// Replaces the value of an occupied slot.
+    #[inline]
+    pub(super) fn replace(&mut self, group: usize, tag: u32, index: usize, slot: Slot<S, V, P>, value: V) {
+        // SAFETY: the slot is occupied; in the current epoch it is the writer's alone, which is borrowed.
+        unsafe {
+            if slot.epoch() == self.epoch {
+                drop(std::mem::replace(slot.value_place().as_mut(), value));
+                return;
+            }
+        }
+        self.replace_shared(group, tag, index, value);
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn replace_shared(&mut self, group: usize, tag: u32, index: usize, value: V) {
+        let segment = self.own(group, tag);
+        // SAFETY: the segment is the writer's; the value too, unless a snapshot needs it.
+        let (old, shared) = unsafe {
+            let slot = segment.slot(index);
+            let shared = self.is_value_needed(slot.epoch(), group, tag);
+            let old = if shared {
+                let old = slot.take();
+                slot.put(value);
+                old
+            } else {
+                Held::Inline(std::mem::replace(slot.value_place().as_mut(), value))
+            };
+            slot.set_epoch(self.epoch);
+            segment.header_mut().set_dirty(index);
+            (old, shared)
+        };
+        self.discard(old, shared);
+    }
+
+    /// Makes an occupied slot whose value no snapshot needs one of the current epoch.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn renew(&mut self, group: usize, tag: u32, index: usize) -> Slot<S, V, P> {
+        let segment = self.own(group, tag);
+        // SAFETY: the segment is the writer's, and the index that of an occupied slot.
+        unsafe {
+            let slot = segment.slot(index);
+            slot.set_epoch(self.epoch);
+            segment.header_mut().set_dirty(index);
+            slot
+        }
+    }
+
+    /// Adds an entry whose key is new.
+    #[inline]
+    pub(super) fn insert(&mut self, group: usize, tag: u32, key: impl FnOnce() -> S, value: V) -> Result<()> {
+        let (mut segment, _) = self.groups[group].segment(tag);
+        // SAFETY: the writer reads its own segments.
+        let header = unsafe { segment.header() };
+        if header.epoch != self.epoch || header.is_full() {
+            segment = self.make_room(group, tag)?;
+        }
+        let key = key();
+        // SAFETY: the writer's segment, with room.
+        unsafe { segment.insert(tag, self.epoch, key, value) };
+        self.groups[group].len += 1;
+        self.len += 1;
+        Ok(())
+    }
+
+    /// Takes an entry out. Returns its value, and whether a snapshot may still read that.
+    pub(super) fn remove_at(&mut self, group: usize, tag: u32, index: usize) -> (Held<V>, bool) {
+        let segment = self.own(group, tag);
+        // SAFETY: the segment is the writer's, and the index that of an occupied slot.
+        let slot = unsafe { segment.slot(index) };
+        // SAFETY: as above.
+        let (epoch, logged) = unsafe { (slot.epoch(), self.tracks_removals.then(|| slot.key().clone())) };
+        let shared = self.is_value_needed(epoch, group, tag);
+        // A key may be older than the epoch of its slot.
+        let key_shared = needs_drop::<S>() && self.is_needed(0, group, tag);
+        // SAFETY: as above; what is taken does not count any more when the slot is closed.
+        let (key, value) = unsafe {
+            let taken = (slot.take_key(), slot.take());
+            segment.close(index);
+            taken
+        };
+        self.len -= 1;
+        let entries = &mut self.groups[group];
+        entries.len -= 1;
+        if let Some(key) = logged {
+            entries.removals.log(key, self.epoch, entries.len);
+        }
+        if key_shared {
+            self.retire(Garbage::Key(key));
+        }
+        (value, shared)
+    }
+
+    /// The segment for an entry with `tag`, the writer's and with room for it.
+    #[cold]
+    #[inline(never)]
+    fn make_room(&mut self, group: usize, tag: u32) -> Result<Segment<S, V, P>> {
+        loop {
+            let (segment, mask) = self.groups[group].segment(tag);
+            // SAFETY: the writer reads its own segments.
+            if !unsafe { segment.header() }.is_full() {
+                return Ok(self.own(group, tag));
+            }
+            self.relieve();
+            let slots = if mask == 0 { 0 } else { mask + 1 };
+            match Segment::<S, V, P>::next_slots(slots) {
+                Some(next) => self.grow(group, segment, next),
+                None => self.split(group, tag, segment)?,
+            }
+        }
+    }
+
+    /// Replaces the one segment of a group by one of more slots.
+    fn grow(&mut self, group: usize, old: Segment<S, V, P>, slots: usize) {
+        // SAFETY: the writer reads its own segments.
+        let (epoch, old_slots) = unsafe { (old.header().epoch, usize::from(old.header().slots)) };
+        let shared = self.is_needed(epoch, group, 0);
+        let new = Segment::allocate(&self.slab, slots);
+        // SAFETY: the new segment is empty and larger.
+        let new = unsafe {
+            new.segment().clear(0, self.epoch, self.confirmed);
+            old.distribute(shared, 0, new.segment(), new.segment());
+            new.keep()
+        };
+        let entries = &mut self.groups[group];
+        self.bytes -= entries.directory_size();
+        entries.mask = slots - 1;
+        entries.replace(0, 0, new, new);
+        self.bytes += entries.directory_size() + Segment::<S, V, P>::size(slots);
+        if old_slots == 0 {
+            entries.segments = 1;
+        } else {
+            self.bytes -= Segment::<S, V, P>::size(old_slots);
+            self.give_up(old, shared);
+        }
+    }
+
+    /// Divides a full segment by the next bit of the tags.
+    fn split(&mut self, group: usize, tag: u32, old: Segment<S, V, P>) -> Result<()> {
+        // SAFETY: the writer reads its own segments.
+        let (epoch, local_depth, spread) =
+            unsafe { (old.header().epoch, old.header().local_depth, old.tag_spread(tag)) };
+        if spread >> (TAG_BITS - DEPTH_MAX) == 0 {
+            return Err(Error::new(ErrorKind::Size, "too many keys with one hash"));
+        }
+        let shared = self.is_needed(epoch, group, tag);
+        let low = Segment::allocate(&self.slab, Segment::<S, V, P>::SLOTS);
+        let high = Segment::allocate(&self.slab, Segment::<S, V, P>::SLOTS);
+        // SAFETY: the two are empty, and each has room for all.
+        let (low, high) = unsafe {
+            let (to_low, to_high) = (low.segment(), high.segment());
+            to_low.clear(local_depth + 1, self.epoch, self.confirmed);
+            to_high.clear(local_depth + 1, self.epoch, self.confirmed);
+            old.distribute(shared, 1 << (TAG_BITS - 1 - local_depth), to_low, to_high);
+            (low.keep(), high.keep())
+        };
+        let entries = &mut self.groups[group];
+        self.bytes -= entries.directory_size();
+        if local_depth == entries.depth {
+            entries.deepen();
+        }
+        entries.replace(tag, local_depth, low, high);
+        entries.segments += 1;
+        self.bytes += entries.directory_size() + Segment::<S, V, P>::FULL.size();
+        self.give_up(old, shared);
+        Ok(())
+    }
+
+    /// Parts with a segment that is not in the directory any more.
+    fn give_up(&mut self, segment: Segment<S, V, P>, shared: bool) {
+        if shared {
+            self.retire(Garbage::Segment(segment));
+        } else {
+            // SAFETY: neither the table nor a snapshot will use it.
+            unsafe { segment.free(&self.slab) };
+        }
+    }
+
+    /// Gives a group without segments as many as `entries` entries need.
+    pub(super) fn presize(&mut self, group: usize, entries: usize) {
+        let full = Segment::<S, V, P>::SLOTS;
+        let mut slots = 0;
+        while slots / 16 * 13 < entries {
+            match Segment::<S, V, P>::next_slots(slots) {
+                Some(next) => slots = next,
+                None => break,
+            }
+        }
+        if self.groups[group].mask != 0 || slots == 0 {
+            return;
+        }
+        self.grow(group, Segment::nothing(), slots);
+        // Segments are filled unevenly: at this mean hardly any is too full.
+        let mean = full * 5 / 8;
+        let mut depth = 0;
+        while depth < DEPTH_MAX && entries > full / 16 * 13 && entries >> depth > mean {
+            depth += 1;
+        }
+        if depth == 0 {
+            return;
+        }
+        let entries = &mut self.groups[group];
+        let first = entries.directory[0];
+        self.bytes -= entries.directory_size() + Segment::<S, V, P>::FULL.size();
+        entries.directory = (0..1 << depth)
+            .map(|index| {
+                let segment = if index == 0 { first } else { Segment::allocate(&self.slab, full).keep() };
+                // SAFETY: ours, and empty.
+                unsafe { segment.clear(depth, self.epoch, self.confirmed) };
+                segment
+            })
+            .collect();
+        entries.depth = depth;
+        entries.segments = 1 << depth;
+        self.bytes += entries.directory_size() + entries.segments * Segment::<S, V, P>::FULL.size();
+    }
+}

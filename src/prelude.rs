@@ -1,0 +1,13 @@
+//! All that a program needs to keep state: `use state_backends::prelude::*`.
+
+pub use backend_api::{
+    Aggregate, AggregatingDescriptor, AggregatingState, AggregatingToken, BoxError, Checkpoint,
+    CheckpointStore, CheckpointStoreOptions, Error, ErrorKind, JobFolder, KeyContext, KeyGroupRange,
+    KeySpace, KeyedStateHandle, ListDescriptor, ListState, ListToken, MapDescriptor, MapState, MapToken,
+    ReducingDescriptor, ReducingState, ReducingToken, Result, SnapshotRequest, SnapshotTask, StateBackend,
+    StateKey, Subtask, TaskState, ValueDescriptor, ValueState, ValueToken,
+};
+pub use backend_fs::{FsBackend, FsOptions, LocalStorage};
+pub use backend_memory::{MemoryBackend, MemoryOptions};
+
+pub use crate::{AnyBackend, AnyOptions};
