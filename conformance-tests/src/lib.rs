@@ -17,6 +17,7 @@ pub mod cases;
 pub mod functions;
 pub mod kinds;
 pub mod storage;
+pub mod storage_contract;
 
 mod factory;
 mod macros;

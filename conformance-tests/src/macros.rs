@@ -19,6 +19,14 @@ macro_rules! suite {
 macro_rules! for_each_group {
     ($expand:ident! $($args:tt)*) => {
         $crate::values_cases! { $expand! $($args)* }
+        $crate::lists_cases! { $expand! $($args)* }
+        $crate::maps_cases! { $expand! $($args)* }
+        $crate::reducing_cases! { $expand! $($args)* }
+        $crate::aggregating_cases! { $expand! $($args)* }
+        $crate::namespaces_cases! { $expand! $($args)* }
+        $crate::key_context_cases! { $expand! $($args)* }
+        $crate::isolation_cases! { $expand! $($args)* }
+        $crate::restore_cases! { $expand! $($args)* }
     };
 }
 
