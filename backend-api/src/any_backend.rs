@@ -48,9 +48,23 @@ macro_rules! any_backend {
         }
 
         /// Options of the chosen backend: the variant is the choice.
-        #[derive(Clone, Debug)]
         $vis enum $options<K: $crate::StateKey> {
             $($(#[$variant_meta])* $variant(<$backend as $crate::StateBackend>::Options),)+
+        }
+
+        // By hand: derived ones would ask the same of the key.
+        impl<K: $crate::StateKey> ::std::clone::Clone for $options<K> {
+            fn clone(&self) -> Self {
+                match self { $(Self::$variant(options) => Self::$variant(options.clone()),)+ }
+            }
+        }
+
+        impl<K: $crate::StateKey> ::std::fmt::Debug for $options<K> {
+            fn fmt(&self, f: &mut ::std::fmt::Formatter<'_>) -> ::std::fmt::Result {
+                match self {
+                    $(Self::$variant(options) => f.debug_tuple(stringify!($variant)).field(options).finish(),)+
+                }
+            }
         }
 
         /// View of a state of the chosen backend.
@@ -82,7 +96,7 @@ macro_rules! any_backend {
             }
         }
 
-        impl<StateT: $crate::StateValue, StateN, $($variant: $crate::ListState<StateT, StateN>),+>
+        impl<StateT: $crate::StateValue, StateN: 'static, $($variant: $crate::ListState<StateT, StateN>),+>
             $crate::ListState<StateT, StateN> for $view<$($variant),+>
         {
             #[inline]
@@ -303,7 +317,7 @@ macro_rules! any_backend {
             &mut self,
             descriptor: $crate::$descriptor<$($d,)+ N>,
         ) -> $crate::Result<$crate::$token<$($t,)+ N>> {
-            $crate::any_backend! { @match self $($variant)+ => backend.$method(descriptor) }
+            match self { $(Self::$variant(backend) => backend.$method(descriptor),)+ }
         }
         $crate::any_backend! { @register $($variant)+ => $($rest)* }
     };

@@ -2,6 +2,7 @@
 
 mod any_backend;
 mod backend;
+pub mod bytes;
 mod cancel;
 mod checkpoint;
 mod codec;
@@ -23,6 +24,7 @@ mod subtask;
 mod token;
 
 pub use backend::{Keys, StateBackend, StateInfo};
+pub use bytes::{ByteBackend, ByteOptions, ByteStore};
 pub use cancel::{Cancel, CancelGuard};
 pub use checkpoint::{
     Checkpoint, CheckpointStore, CheckpointStoreOptions, CheckpointTarget, JobFolder, SharedStateRegistry,
@@ -46,6 +48,6 @@ pub use key_space::{KeyContext, KeyGroupMapping, KeySpace};
 pub use snapshot::{Progress, SnapshotRequest, SnapshotTask};
 pub use state::{AggregatingState, ListState, MapCursor, MapEntry, MapState, ReducingState, ValueState};
 pub use state_kind::StateKind;
-pub use storage::{MemoryStorage, Storage};
+pub use storage::{MemoryStorage, Storage, StorageEntry, StorageFile, StorageWriter};
 pub use subtask::Subtask;
 pub use token::{AggregatingToken, BackendId, ListToken, MapToken, ReducingToken, StateToken, ValueToken};

@@ -16,7 +16,7 @@ use crate::{
 /// as soon as there is a plan, and each state be decoded when it is registered.
 #[derive(Debug, Default)]
 pub struct RestorePlan {
-    states: Vec<RestoredState>,
+    states: BTreeMap<String, Arc<RestoredState>>,
 }
 
 /// One restored state, by its name.
@@ -57,72 +57,33 @@ impl RestorePlan {
             parts.extend(handle.range.intersection(subtask.range()).map(|range| (range, handle)));
         }
         check_disjoint(&parts)?;
-        let mut plan = Self::default();
-        let mut indexes = BTreeMap::new();
+        let mut states = BTreeMap::new();
         for (range, handle) in parts {
             for file in &handle.files {
                 let reader = Arc::new(file.open(storage)?);
-                check_file(&reader, handle)?;
-                plan.add_file(&mut indexes, &reader, range)?;
+                check_file(&reader, handle, file.created_by)?;
+                add_file(&mut states, &reader, range)?;
             }
         }
-        for state in &plan.states {
-            for section in state.chains.values().flatten() {
-                section.reader.verify(&section.section)?;
-            }
+        for section in states.values().flat_map(|state| state.chains.values().flatten()) {
+            section.reader.verify(&section.section)?;
         }
-        Ok(plan)
+        Ok(Self { states: states.into_iter().map(|(name, state)| (name, Arc::new(state))).collect() })
     }
 
-    /// The states that nobody has taken, in the order in which the handles name them.
-    pub fn states(&self) -> &[RestoredState] {
-        &self.states
+    /// The states that nobody has taken, by their names.
+    pub fn states(&self) -> impl ExactSizeIterator<Item = &Arc<RestoredState>> {
+        self.states.values()
     }
 
     /// The state of that name.
-    pub fn state(&self, name: &str) -> Option<&RestoredState> {
-        self.states.iter().find(|state| state.name() == name)
+    pub fn state(&self, name: &str) -> Option<&Arc<RestoredState>> {
+        self.states.get(name)
     }
 
     /// Takes the state of that name out, once it is registered and decoded.
-    pub fn take(&mut self, name: &str) -> Option<RestoredState> {
-        let at = self.states.iter().position(|state| state.name() == name)?;
-        Some(self.states.remove(at))
-    }
-
-    fn add_file(
-        &mut self,
-        indexes: &mut BTreeMap<String, usize>,
-        reader: &Arc<CheckpointReader>,
-        range: KeyGroupRange,
-    ) -> Result<()> {
-        let mut places = Vec::with_capacity(reader.meta().states.len());
-        for meta in &reader.meta().states {
-            let at = *indexes.entry(meta.name.clone()).or_insert(self.states.len());
-            match self.states.get_mut(at) {
-                Some(state) => places.push((at, state.add_meta(meta)?)),
-                None => {
-                    let metas = vec![meta.clone()];
-                    self.states.push(RestoredState { kind: meta.kind, metas, chains: BTreeMap::new() });
-                    places.push((at, 0));
-                }
-            }
-        }
-        for section in reader.sections().iter().filter(|section| range.contains(section.group)) {
-            // The reader has checked the index of every section.
-            let Some(&(at, meta)) = places.get(usize::from(section.state)) else { continue };
-            let Some(state) = self.states.get_mut(at) else { continue };
-            let chain = state.chains.entry(section.group).or_default();
-            // An empty one says that what came before is gone, which whoever goes on using these files must keep.
-            let replaces = section.kind == SectionKind::Full && !chain.is_empty();
-            if section.kind == SectionKind::Full {
-                chain.clear();
-            }
-            if section.rows > 0 || replaces {
-                chain.push(RestoredSection { reader: Arc::clone(reader), section: *section, meta });
-            }
-        }
-        Ok(())
+    pub fn take(&mut self, name: &str) -> Option<Arc<RestoredState>> {
+        self.states.remove(name)
     }
 }
 
@@ -273,6 +234,35 @@ impl RestoredSection {
     }
 }
 
+/// Adds the sections of `reader` for the groups in `range` behind those of the files before it.
+fn add_file(
+    states: &mut BTreeMap<String, RestoredState>,
+    reader: &Arc<CheckpointReader>,
+    range: KeyGroupRange,
+) -> Result<()> {
+    let mut metas = Vec::with_capacity(reader.meta().states.len());
+    for meta in &reader.meta().states {
+        let new = || RestoredState { kind: meta.kind, metas: Vec::new(), chains: BTreeMap::new() };
+        metas.push(states.entry(meta.name.clone()).or_insert_with(new).add_meta(meta)?);
+    }
+    for section in reader.sections().iter().filter(|section| range.contains(section.group)) {
+        let number = usize::from(section.state);
+        // The reader has checked that the state of every section is one of the file's.
+        let (Some(meta), Some(&at)) = (reader.meta().states.get(number), metas.get(number)) else { continue };
+        let Some(state) = states.get_mut(&meta.name) else { continue };
+        let chain = state.chains.entry(section.group).or_default();
+        // An empty one says that what came before is gone, which whoever goes on using these files must keep.
+        let replaces = section.kind == SectionKind::Full && !chain.is_empty();
+        if section.kind == SectionKind::Full {
+            chain.clear();
+        }
+        if section.rows > 0 || replaces {
+            chain.push(RestoredSection { reader: Arc::clone(reader), section: *section, meta: at });
+        }
+    }
+    Ok(())
+}
+
 fn check_handle<K: StateKey>(handle: &KeyedStateHandle, subtask: &Subtask<K>) -> Result<()> {
     let of = |what: String| format!("the snapshot of checkpoint {} {what}", handle.checkpoint_id);
     if handle.format != row::FORMAT {
@@ -311,17 +301,17 @@ fn check_disjoint(parts: &[(KeyGroupRange, &KeyedStateHandle)]) -> Result<()> {
 }
 
 /// What the file says of itself must be what the handle says of it, which was compared with the subtask.
-fn check_file(reader: &CheckpointReader, handle: &KeyedStateHandle) -> Result<()> {
+fn check_file(reader: &CheckpointReader, handle: &KeyedStateHandle, checkpoint_id: u64) -> Result<()> {
     let meta = reader.meta();
     let same = meta.backend == handle.format
+        && meta.checkpoint_id == checkpoint_id
         && meta.max_parallelism == u32::from(handle.max_parallelism)
         && meta.key_group_mapping == handle.key_group_mapping
         && meta.key_schema == handle.key_schema;
     if same {
         return Ok(());
     }
-    let message =
-        "the file contradicts the handle that names it: another format, key type, mapping or max parallelism";
+    let message = "the file contradicts the handle that names it: another format, checkpoint, key type, mapping or max parallelism";
     Err(Error::new(ErrorKind::Corrupt, message).in_file(reader.path(), None))
 }
 

@@ -27,6 +27,11 @@ impl BlockBuilder {
         self.rows
     }
 
+    /// Bytes of the rows.
+    pub fn row_bytes(&self) -> usize {
+        self.end.saturating_sub(BlockHeader::ENCODED)
+    }
+
     /// Whether the block is to be sealed before it takes another row.
     pub fn is_full(&self) -> bool {
         self.rows == BLOCK_ROWS || self.end >= BlockHeader::ENCODED + BLOCK_BYTES

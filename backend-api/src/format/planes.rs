@@ -3,22 +3,29 @@
 //! The high bytes of counters and the like are alike from row to row, and seldom within one. As planes
 //! they are runs, which is what makes a fast compression worth its time.
 
-/// Rows moved at a time: as many bytes of each plane fill one cache line.
-const TILE: usize = 64;
-
 /// Rows wider than this are compressed as they are: what repeats in them is within a row.
 pub(super) const MAX_WIDTH: usize = 64;
+
+/// Rows and bytes moved at a time.
+const TILE: usize = 8;
 
 /// Makes `planes` the byte planes of `rows`, whose rows are `width` bytes wide each.
 pub(super) fn split(rows: &[u8], width: usize, planes: &mut Vec<u8>) {
     let count = rows.len() / width;
     planes.resize(rows.len(), 0);
-    for (tile, rows) in rows.chunks(width * TILE).enumerate() {
-        for byte in 0..width {
-            let plane = &mut planes[byte * count + tile * TILE..];
-            for (to, row) in plane.iter_mut().zip(rows.chunks_exact(width)) {
-                *to = row[byte];
+    let (tiled_rows, tiled_bytes) = (count / TILE * TILE, width / TILE * TILE);
+    for byte in (0..tiled_bytes).step_by(TILE) {
+        for (tile, rows) in rows.chunks_exact(width * TILE).enumerate() {
+            let square = transpose(std::array::from_fn(|row| load(rows, row * width + byte)));
+            for (plane, bytes) in square.iter().enumerate() {
+                store(planes, (byte + plane) * count + tile * TILE, *bytes);
             }
+        }
+    }
+    for (row, bytes) in rows.chunks_exact(width).enumerate() {
+        let from = if row < tiled_rows { tiled_bytes } else { 0 };
+        for (byte, value) in bytes.iter().enumerate().skip(from) {
+            planes[byte * count + row] = *value;
         }
     }
 }
@@ -27,14 +34,46 @@ pub(super) fn split(rows: &[u8], width: usize, planes: &mut Vec<u8>) {
 pub(super) fn join(planes: &[u8], width: usize, rows: &mut Vec<u8>) {
     let count = planes.len() / width;
     rows.resize(planes.len(), 0);
-    for (tile, rows) in rows.chunks_mut(width * TILE).enumerate() {
-        for byte in 0..width {
-            let plane = &planes[byte * count + tile * TILE..];
-            for (from, row) in plane.iter().zip(rows.chunks_exact_mut(width)) {
-                row[byte] = *from;
+    let (tiled_rows, tiled_bytes) = (count / TILE * TILE, width / TILE * TILE);
+    for byte in (0..tiled_bytes).step_by(TILE) {
+        for (tile, rows) in rows.chunks_exact_mut(width * TILE).enumerate() {
+            let square = std::array::from_fn(|plane| load(planes, (byte + plane) * count + tile * TILE));
+            for (row, bytes) in transpose(square).iter().enumerate() {
+                store(rows, row * width + byte, *bytes);
             }
         }
     }
+    for (row, bytes) in rows.chunks_exact_mut(width).enumerate() {
+        let from = if row < tiled_rows { tiled_bytes } else { 0 };
+        for (byte, value) in bytes.iter_mut().enumerate().skip(from) {
+            *value = planes[byte * count + row];
+        }
+    }
+}
+
+/// Exchanges rows and columns of a square of 8 by 8 bytes: first those of its four quarters, then within them.
+fn transpose(mut square: [u64; TILE]) -> [u64; TILE] {
+    for (distance, low) in
+        [(4, 0x0000_0000_FFFF_FFFF), (2, 0x0000_FFFF_0000_FFFF), (1, 0x00FF_00FF_00FF_00FF_u64)]
+    {
+        for row in (0..TILE).filter(|row| row & distance == 0) {
+            let (upper, lower) = (square[row], square[row + distance]);
+            let bits = 8 * distance as u32;
+            square[row] = upper & low | (lower & low) << bits;
+            square[row + distance] = upper >> bits & low | lower & !low;
+        }
+    }
+    square
+}
+
+fn load(bytes: &[u8], at: usize) -> u64 {
+    let mut field = [0; TILE];
+    field.copy_from_slice(&bytes[at..at + TILE]);
+    u64::from_le_bytes(field)
+}
+
+fn store(bytes: &mut [u8], at: usize, value: u64) {
+    bytes[at..at + TILE].copy_from_slice(&value.to_le_bytes());
 }
 
 #[cfg(test)]

@@ -13,9 +13,9 @@ use crate::{Error, ErrorKind, Result};
 pub struct RowReader<'a> {
     blocks: Blocks<'a>,
     decompressor: Decompressor,
-    /// The current block as the file lends it, if it is not compressed.
-    lent: Option<Cow<'a, [u8]>>,
-    /// The current block if it was compressed.
+    /// The current block, if the file lends it and it is not compressed.
+    lent: Option<&'a [u8]>,
+    /// The current block otherwise.
     raw: Vec<u8>,
     planes: Vec<u8>,
     layout: Layout,
@@ -48,17 +48,16 @@ impl<'a> RowReader<'a> {
     ///
     /// # Errors
     /// [`ErrorKind::Corrupt`]; [`ErrorKind::Io`].
+    #[inline]
     #[expect(clippy::should_implement_trait, reason = "the row is lent until the next call")]
     pub fn next(&mut self) -> Result<Option<&[u8]>> {
-        while self.row == self.rows {
-            if !self.next_block()? {
-                return Ok(None);
-            }
+        if self.row == self.rows && !self.next_block()? {
+            return Ok(None);
         }
-        let block = self.lent.as_deref().unwrap_or(&self.raw);
+        let block = self.lent.unwrap_or(&self.raw);
         let len = match self.layout {
             Layout::Fixed | Layout::Planes => Some(self.width),
-            layout => length(block, self.column, layout.length_bytes(), self.row),
+            layout => length(block, self.column, layout, self.row),
         };
         let row = len.and_then(|len| block.get(self.at..self.at + len));
         let Some(row) = row else { return Err(self.blocks.corrupt("a row lies outside of its block")) };
@@ -67,6 +66,7 @@ impl<'a> RowReader<'a> {
         Ok(Some(row))
     }
 
+    /// Goes to the next block; every block has a row.
     fn next_block(&mut self) -> Result<bool> {
         // Where the error is, should there be one; and the next call is to find it again.
         let before = self.blocks.clone();
@@ -88,16 +88,19 @@ impl<'a> RowReader<'a> {
             self.decompressor.decompress(header.codec, &stored, raw_len, &mut self.planes)?;
             planes::join(&self.planes, header.width as usize, &mut self.raw);
         } else if header.codec == BlockCodec::None {
-            self.lent = Some(stored);
+            match stored {
+                Cow::Borrowed(lent) => self.lent = Some(lent),
+                Cow::Owned(owned) => self.raw = owned,
+            }
         } else {
             self.decompressor.decompress(header.codec, &stored, raw_len, &mut self.raw)?;
         }
-        let block = self.lent.as_deref().unwrap_or(&self.raw);
-        let (start, size) = (column(header), header.layout.length_bytes());
-        if size > 0 {
+        let block = self.lent.unwrap_or(&self.raw);
+        if header.layout.length_bytes() > 0 {
+            let rows = 0..header.rows as usize;
             let lengths =
-                (0..header.rows as usize).map(|row| length(block, start, size, row).unwrap_or(usize::MAX));
-            if lengths.fold(0, usize::saturating_add) != start {
+                rows.map(|row| length(block, column(header), header.layout, row).unwrap_or(usize::MAX));
+            if lengths.fold(0, usize::saturating_add) != column(header) {
                 return Err(Error::new(ErrorKind::Corrupt, "the lengths of the rows do not add up"));
             }
         }
@@ -110,11 +113,15 @@ fn column(header: &BlockHeader) -> usize {
     header.row_bytes() as usize
 }
 
-/// The length of a row, from the column of lengths that begins at `start` and has `size` bytes for each.
-fn length(block: &[u8], start: usize, size: usize, row: usize) -> Option<usize> {
-    let at = start + row * size;
-    let field = block.get(at..at + size)?;
-    Some(field.iter().rev().fold(0, |length, byte| length << 8 | usize::from(*byte)))
+/// The length of a row, from the lengths that begin at `column`.
+#[inline]
+fn length(block: &[u8], column: usize, layout: Layout, row: usize) -> Option<usize> {
+    let lengths = block.get(column..)?;
+    match layout {
+        Layout::Lengths1 => lengths.get(row).map(|length| usize::from(*length)),
+        Layout::Lengths2 => Some(u16::from_le_bytes(*lengths.get(2 * row..)?.first_chunk()?).into()),
+        _ => usize::try_from(u32::from_le_bytes(*lengths.get(4 * row..)?.first_chunk()?)).ok(),
+    }
 }
 
 impl fmt::Debug for RowReader<'_> {

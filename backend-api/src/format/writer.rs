@@ -94,6 +94,7 @@ impl<'a> CheckpointWriter<'a> {
     /// # Errors
     /// Those of `encode`: what it has appended is taken back, and more rows may follow. [`ErrorKind::Size`] for a row of more
     /// than [`MAX_ROW_BYTES`](super::MAX_ROW_BYTES); [`ErrorKind::IllegalState`] without a section; those of the sink.
+    #[inline]
     pub fn row(&mut self, encode: impl FnOnce(&mut Vec<u8>) -> Result<()>) -> Result<()> {
         self.check()?;
         if self.sections.is_empty() {
@@ -108,10 +109,6 @@ impl<'a> CheckpointWriter<'a> {
             len = self.block.take_carried()?;
         }
         self.block.commit(len);
-        if let Some(section) = self.sections.last_mut() {
-            section.rows += 1;
-            section.raw_bytes += len as u64;
-        }
         if self.block.is_full() { self.end_block() } else { Ok(()) }
     }
 
@@ -135,11 +132,9 @@ impl<'a> CheckpointWriter<'a> {
         for section in &self.sections {
             section.encode(&mut footer);
         }
-        let footer_len = footer.len() as u64;
         let trailer = Trailer {
             footer_offset: self.written,
-            footer_len,
-            file_len: self.written + footer_len + Trailer::ENCODED as u64,
+            footer_len: footer.len() as u64,
             footer_crc: crc32fast::hash(&footer),
             version: VERSION,
         };
@@ -179,10 +174,12 @@ impl<'a> CheckpointWriter<'a> {
         let block = self.block.seal(place, &mut self.compressor).inspect_err(|_| self.failed = true)?;
         self.written += block.len() as u64;
         self.sink.write(block).inspect_err(|_| self.failed = true)?;
-        self.block.reset();
         if let Some(section) = self.sections.last_mut() {
             section.blocks += 1;
+            section.rows += u64::from(self.block.rows());
+            section.raw_bytes += self.block.row_bytes() as u64;
         }
+        self.block.reset();
         Ok(())
     }
 

@@ -141,7 +141,10 @@ impl<T> ChunkedList<T> {
 impl<T: Clone> ChunkedList<T> {
     /// Appends `item` in `epoch`.
     pub fn push(&mut self, item: T, epoch: u32) {
-        let last = self.appendable(1);
+        let last = match self.last.as_mut().and_then(Arc::get_mut) {
+            Some(last) if last.items.len() < last.items.capacity().min(Self::CHUNK_ITEMS) => last,
+            _ => self.appendable(1),
+        };
         last.items.push(item);
         last.epoch = last.epoch.max(epoch);
     }

@@ -90,11 +90,12 @@ impl<T> Spine<T> {
         root.chunks -= 1;
         if root.chunks == 0 {
             self.0 = None;
-        } else if root.height > 0 && root.nodes.len() == 1 {
-            if let Some(Node::Block(only)) = root.nodes.pop() {
-                root.nodes = Arc::unwrap_or_clone(only);
-                root.height -= 1;
-            }
+        } else if root.height > 0
+            && root.nodes.len() == 1
+            && let Some(Node::Block(only)) = root.nodes.pop()
+        {
+            root.nodes = Arc::unwrap_or_clone(only);
+            root.height -= 1;
         }
         Some(chunk)
     }

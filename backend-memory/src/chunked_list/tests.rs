@@ -181,7 +181,8 @@ fn a_panic_in_an_iterator_or_a_clone_changes_nothing() {
         FUSE.set(usize::MAX);
         assert!(list.iter().map(|item| item.0).eq(0..300));
     };
-    let attempts: [&dyn Fn(&mut ChunkedList<Fused>); 6] = [
+    type Attempt<'a> = &'a dyn Fn(&mut ChunkedList<Fused>);
+    let attempts: [Attempt; 6] = [
         &|list| list.push(Fused(300), 2),
         &|list| {
             list.extend(

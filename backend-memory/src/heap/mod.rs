@@ -273,10 +273,9 @@ impl<K: StateKey, C: Checkpointing> StateBackend for HeapBackend<K, C> {
         let storage = checkpointing.storage().cloned();
         let _span =
             tracing::info_span!("restore", operator = subtask.operator(), handles = restore.len()).entered();
-        let mut plan = RestorePlan::open(restore, storage.as_deref(), &subtask)?;
+        let plan = RestorePlan::open(restore, storage.as_deref(), &subtask)?;
         checkpointing.restored(restore, &plan);
-        let names: Vec<String> = plan.states().iter().map(|state| state.name().to_owned()).collect();
-        let restored = names.iter().filter_map(|name| plan.take(name)).map(Arc::new).collect();
+        let restored = plan.states().cloned().collect();
         let keeping = Keeping {
             range: subtask.range(),
             seed: subtask.hash_seed(),

@@ -13,9 +13,11 @@ pub struct Range<'a, K, V> {
     root: &'a Node<K, V>,
     front: Place,
     back: Place,
+    /// Whether `front` and `back` are in different leaves.
+    apart: bool,
     /// What is left of the leaf at `front`.
     head: slice::Iter<'a, Slot<K, V>>,
-    /// What is left of the leaf at `back`, if that is another one.
+    /// What is left of the leaf at `back`, if they are.
     tail: slice::Iter<'a, Slot<K, V>>,
 }
 
@@ -23,13 +25,13 @@ impl<'a, K: Ord, V> Range<'a, K, V> {
     pub(super) fn new(root: &'a Node<K, V>, range: &impl RangeBounds<K>) -> Self {
         let front = match range.start_bound() {
             Bound::Unbounded => root.first_place(),
-            Bound::Included(key) => root.find(key).0,
-            Bound::Excluded(key) => root.find_after(key),
+            Bound::Included(key) => root.place(key, false),
+            Bound::Excluded(key) => root.place(key, true),
         };
         let back = match range.end_bound() {
             Bound::Unbounded => root.end_place(),
-            Bound::Included(key) => root.find_after(key),
-            Bound::Excluded(key) => root.find(key).0,
+            Bound::Included(key) => root.place(key, true),
+            Bound::Excluded(key) => root.place(key, false),
         };
         Self::between(root, front, back)
     }
@@ -37,22 +39,31 @@ impl<'a, K: Ord, V> Range<'a, K, V> {
 
 impl<'a, K, V> Range<'a, K, V> {
     pub(super) fn all(root: &'a Node<K, V>) -> Self {
-        Self::between(root, root.first_place(), root.end_place())
+        match root {
+            Node::Leaf(leaf) => Self {
+                root,
+                front: Place::START,
+                back: Place::START,
+                apart: false,
+                head: leaf.entries().iter(),
+                tail: [].iter(),
+            },
+            Node::Branch(_) => Self::between(root, root.first_place(), root.end_place()),
+        }
     }
 
     fn between(root: &'a Node<K, V>, front: Place, back: Place) -> Self {
-        let leaf = |place| root.leaf(place).map_or(&[][..], Leaf::entries);
-        let (head, tail) = if front.steps() < back.steps() {
-            (leaf(&front).get(front.at()..), leaf(&back).get(..back.at()))
+        let entries = |place| root.leaf(place).map_or(&[][..], Leaf::entries);
+        let apart = front.steps() < back.steps();
+        let (head, tail) = if apart {
+            (entries(&front).get(front.at()..), entries(&back).get(..back.at()))
         } else if front.steps() == back.steps() {
-            (leaf(&front).get(front.at()..back.at()), None)
+            (entries(&front).get(front.at()..back.at()), None)
         } else {
             (None, None)
         };
         let [head, tail] = [head, tail].map(|entries| entries.unwrap_or_default().iter());
-        // An empty range must not go from its front to its back.
-        let back = if front.steps() > back.steps() { front } else { back };
-        Self { root, front, back, head, tail }
+        Self { root, front, back, apart, head, tail }
     }
 }
 
@@ -64,15 +75,12 @@ impl<'a, K, V> Iterator for Range<'a, K, V> {
             if let Some(entry) = self.head.next() {
                 return entry.as_ref().map(|entry| (&entry.key, &entry.value));
             }
-            if self.front.steps() == self.back.steps() {
+            if !self.apart {
                 return None;
             }
             let leaf = self.root.next_leaf(&mut self.front)?;
-            self.head = if self.front.steps() == self.back.steps() {
-                std::mem::take(&mut self.tail)
-            } else {
-                leaf.entries().iter()
-            };
+            self.apart = self.front.steps() != self.back.steps();
+            self.head = if self.apart { leaf.entries().iter() } else { std::mem::take(&mut self.tail) };
         }
     }
 }
@@ -80,14 +88,16 @@ impl<'a, K, V> Iterator for Range<'a, K, V> {
 impl<K, V> DoubleEndedIterator for Range<'_, K, V> {
     fn next_back(&mut self) -> Option<Self::Item> {
         loop {
-            if self.front.steps() == self.back.steps() {
-                return self.head.next_back()?.as_ref().map(|entry| (&entry.key, &entry.value));
-            }
-            if let Some(entry) = self.tail.next_back() {
+            let end = if self.apart { &mut self.tail } else { &mut self.head };
+            if let Some(entry) = end.next_back() {
                 return entry.as_ref().map(|entry| (&entry.key, &entry.value));
             }
+            if !self.apart {
+                return None;
+            }
             let leaf = self.root.previous_leaf(&mut self.back)?;
-            if self.front.steps() != self.back.steps() {
+            self.apart = self.front.steps() != self.back.steps();
+            if self.apart {
                 self.tail = leaf.entries().iter();
             }
         }

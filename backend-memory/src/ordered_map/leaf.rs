@@ -1,18 +1,33 @@
 //! Leaves: sorted entries with room to grow, in one allocation.
 
-use std::cmp::Ordering;
-
 use triomphe::{Arc, HeaderSlice};
 
 /// Entries of a leaf at most.
 pub(super) const LEAF_MAX: usize = 32;
 
 /// The sizes a leaf is allocated in.
-const CAPACITIES: [usize; 9] = [1, 2, 4, 6, 8, 12, 16, 24, LEAF_MAX];
+const CAPACITIES: [usize; 8] = [1, 2, 4, 8, 12, 16, 24, LEAF_MAX];
 
 /// The smallest size with room for `len` entries.
 fn capacity_for(len: usize) -> usize {
     CAPACITIES.into_iter().find(|&capacity| capacity >= len).unwrap_or(len)
+}
+
+/// Up to here a search in line is faster than a binary one, whose every step is a mispredicted branch.
+const LINEAR_MAX: usize = 16;
+
+/// Number of the sorted `items` that come `before` what is looked for.
+pub(super) fn rank<T>(items: &[T], before: impl Fn(&T) -> bool) -> usize {
+    let (mut low, mut high) = (0, items.len());
+    while high - low > LINEAR_MAX {
+        let middle = low + (high - low) / 2;
+        if before(&items[middle]) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    low + items[low..high].iter().take_while(|item| before(item)).count()
 }
 
 /// A byte of one value, so that `Option<Entry>` needs no byte of its own.
@@ -86,8 +101,11 @@ impl<K, V> Leaf<K, V> {
 impl<K: Ord, V> Leaf<K, V> {
     /// Where `key` is, or else where it belongs.
     pub(super) fn find(&self, key: &K) -> Result<usize, usize> {
-        self.entries()
-            .binary_search_by(|slot| slot.as_ref().map_or(Ordering::Greater, |entry| entry.key.cmp(key)))
+        let at = rank(self.entries(), |slot| slot.as_ref().is_some_and(|entry| entry.key < *key));
+        match self.get(at) {
+            Some(entry) if entry.key == *key => Ok(at),
+            _ => Err(at),
+        }
     }
 }
 

@@ -125,12 +125,12 @@ impl<K, V> OrderedMap<K, V> {
 impl<K: Ord, V> OrderedMap<K, V> {
     /// The value of `key`.
     pub fn get(&self, key: &K) -> Option<&V> {
-        self.root.find(key).1.map(|entry| &entry.value)
+        self.root.find(key, &mut { Place::START }).map(|entry| &entry.value)
     }
 
     /// Whether there is an entry for `key`.
     pub fn contains(&self, key: &K) -> bool {
-        self.root.find(key).1.is_some()
+        self.get(key).is_some()
     }
 
     /// The entries with keys in `range`, in key order; none if it ends before it starts.
@@ -142,22 +142,20 @@ impl<K: Ord, V> OrderedMap<K, V> {
 impl<K: Ord + Clone, V: Clone> OrderedMap<K, V> {
     /// Writes the value of `key` in `epoch`; returns the old one.
     pub fn insert(&mut self, key: K, value: V, epoch: u32) -> Option<V> {
-        match self.root.find(&key) {
-            (place, Some(_)) => self.root.replace(&place, value, epoch),
-            (place, None) => {
-                self.root.insert(&place, Entry::new(key, value, epoch));
-                None
-            }
+        let mut place = Place::START;
+        if self.root.find(&key, &mut place).is_some() {
+            return self.root.replace(&place, value, epoch);
         }
+        self.root.insert(&place, Entry::new(key, value, epoch));
+        None
     }
 
     /// Removes `key` in `epoch`; returns its value. With `log` the removal is remembered for
     /// [`delta_since`](Self::delta_since).
     pub fn remove(&mut self, key: &K, epoch: u32, log: bool) -> Option<V> {
-        match self.root.find(key) {
-            (place, Some(_)) => self.remove_at(&place, epoch, log),
-            (_, None) => None,
-        }
+        let mut place = Place::START;
+        self.root.find(key, &mut place)?;
+        self.remove_at(&place, epoch, log)
     }
 
     /// Lets `f` change a copy of the value of `key`, or `None` if there is none, and writes what it leaves:
@@ -173,7 +171,8 @@ impl<K: Ord + Clone, V: Clone> OrderedMap<K, V> {
         log: bool,
         f: impl FnOnce(&mut Option<V>) -> Result<R, E>,
     ) -> Result<R, E> {
-        let (place, entry) = self.root.find(&key);
+        let mut place = Place::START;
+        let entry = self.root.find(&key, &mut place);
         let present = entry.is_some();
         let mut value = entry.map(|entry| entry.value.clone());
         let result = f(&mut value)?;

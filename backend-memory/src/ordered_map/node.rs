@@ -7,7 +7,7 @@
 use arrayvec::ArrayVec;
 use triomphe::Arc;
 
-use super::leaf::{Entry, LEAF_MAX, Leaf};
+use super::leaf::{Entry, LEAF_MAX, Leaf, rank};
 
 /// Links of a branch at most.
 const FANOUT: usize = 32;
@@ -200,15 +200,15 @@ impl<K, V> Node<K, V> {
 }
 
 impl<K: Ord, V> Node<K, V> {
-    /// The way to `key`, or to where it belongs, and the entry.
-    pub(super) fn find(&self, key: &K) -> (Place, Option<&Entry<K, V>>) {
-        let mut place = Place::START;
+    /// The entry of `key`. Leaves the way to it, or to where it belongs, in `place`, which comes as
+    /// [`Place::START`].
+    pub(super) fn find(&self, key: &K, place: &mut Place) -> Option<&Entry<K, V>> {
         let mut node = self;
         loop {
             match node {
-                Self::Branch(None) => return (place, None),
+                Self::Branch(None) => return None,
                 Self::Branch(Some(branch)) => {
-                    let link = branch.keys.partition_point(|bound| bound <= key);
+                    let link = rank(&branch.keys, |bound| bound <= key);
                     place.step(link);
                     node = &branch.links[link].node;
                 }
@@ -216,16 +216,17 @@ impl<K: Ord, V> Node<K, V> {
                     let found = leaf.find(key);
                     let (Ok(at) | Err(at)) = found;
                     place.at = at as u8;
-                    return (place, found.ok().and_then(|at| leaf.get(at)));
+                    return found.ok().and_then(|at| leaf.get(at));
                 }
             }
         }
     }
 
-    /// The place behind `key`.
-    pub(super) fn find_after(&self, key: &K) -> Place {
-        let (mut place, entry) = self.find(key);
-        place.at += u8::from(entry.is_some());
+    /// The place of `key`, or where it belongs; the place after it if `after`.
+    pub(super) fn place(&self, key: &K, after: bool) -> Place {
+        let mut place = Place::START;
+        let present = self.find(key, &mut place).is_some();
+        place.at += u8::from(after && present);
         place
     }
 }

@@ -110,6 +110,7 @@ fn key(number: u16) -> String {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(100))]
     #[test]
     fn is_a_btree_map_whose_snapshots_and_deltas_hold(ops in prop::collection::vec(op(), 1..60)) {
         let mut map = OrderedMap::new();
@@ -260,6 +261,8 @@ mod fused {
     }
 }
 
+type Attempt<'a, T> = &'a dyn Fn(&mut T);
+
 #[test]
 fn a_panic_in_ord_or_clone_changes_nothing() {
     use fused::{FUSE, Fused};
@@ -276,7 +279,7 @@ fn a_panic_in_ord_or_clone_changes_nothing() {
         FUSE.set(fuse);
         (Vec::from_iter(map.iter().map(|(key, value)| (key.0, value.0))), delta)
     };
-    for len in [1, 4, 31, 32, 33, 40, 64, 1000, 1500] {
+    for len in [1, 4, 32, 33, 40, 1100] {
         let mut map = OrderedMap::new();
         for number in 0..len {
             // In an order that leaves nodes of all widths.
@@ -285,10 +288,10 @@ fn a_panic_in_ord_or_clone_changes_nothing() {
         for number in (0..len).filter(|number| number % 5 == 3) {
             map.remove(&Fused(number * 2), 2, true);
         }
-        for target in (0..len * 2).step_by(1 + len as usize / 30) {
-            let ops: [&dyn Fn(&mut OrderedMap<Fused, Fused>); 4] = [
-                &|map| drop(map.insert(Fused(target), Fused(1), 2)),
-                &|map| drop(map.remove(&Fused(target), 2, true)),
+        for target in (0..len * 2).step_by(1 + len as usize / 12) {
+            let ops: [Attempt<OrderedMap<Fused, Fused>>; 4] = [
+                &|map| assert!(map.insert(Fused(target), Fused(1), 2).is_none_or(|old| old.0 < len)),
+                &|map| assert!(map.remove(&Fused(target), 2, true).is_none_or(|old| old.0 < len)),
                 &|map| {
                     map.update(Fused(target), 2, true, |slot| {
                         *slot = Some(Fused(2));
@@ -458,7 +461,7 @@ fn big_maps_are_dense_in_order_and_wide_enough_out_of_order() {
 fn small_maps_are_one_small_allocation() {
     let mut map = OrderedMap::<u64, u64>::new();
     assert_eq!(map.heap_size(), 0);
-    for (len, capacity) in [(1, 1), (2, 2), (3, 4), (4, 4), (5, 6), (6, 6), (7, 8), (8, 8), (9, 12)] {
+    for (len, capacity) in [(1, 1), (2, 2), (3, 4), (4, 4), (5, 8), (6, 8), (7, 8), (8, 8), (9, 12)] {
         map.insert(len, 0, 0);
         assert_eq!(map.heap_size(), 16 + 24 * capacity);
     }

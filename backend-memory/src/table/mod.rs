@@ -133,12 +133,13 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> Table<S, V, P> {
         let group = &self.groups[group];
         let boxed = if P::MODE == Mode::Boxed { size_of::<V>() } else { 0 };
         let slots = if group.mask == 0 { 0 } else { group.mask + 1 };
-        let structure = match Segment::<S, V, P>::next_slots(slots) {
-            _ if group.depth == 0 && group.len < slots / 16 * 13 => 0,
+        let segment = match Segment::<S, V, P>::next_slots(slots) {
+            _ if group.depth == 0 && group.len < slots / 16 * 13 => return boxed,
             Some(next) => Segment::<S, V, P>::size(next),
-            None => Segment::<S, V, P>::FULL.size() + size_of_val(&*group.directory),
+            None => Segment::<S, V, P>::FULL.size(),
         };
-        structure + boxed
+        // The directory is as much again, at most.
+        segment + size_of_val(&*group.directory) + boxed
     }
 
     /// The current epoch: that of the next snapshot.

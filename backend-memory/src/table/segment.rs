@@ -7,7 +7,11 @@ use std::{
     ptr::NonNull,
 };
 
-use super::{Mode, Placement, TableKey, TableValue, slab::Slab, slot::Slot};
+use super::{
+    Mode, Placement, TableKey, TableValue,
+    slab::Slab,
+    slot::{Slot, Types},
+};
 
 /// Slots of the first segment of a group.
 const SLOTS_MIN: usize = 16;
@@ -67,7 +71,7 @@ static NOTHING: Nothing = Nothing {
 /// requires that nobody writes to the segment meanwhile, writing that nobody else reads or writes it.
 pub(super) struct Segment<S, V, P> {
     at: NonNull<u8>,
-    marker: PhantomData<fn() -> (S, V, P)>,
+    marker: Types<S, V, P>,
 }
 
 impl<S, V, P> Clone for Segment<S, V, P> {
@@ -305,11 +309,15 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> Segment<S, V, P> {
         // SAFETY: dirty bits are of slots that exist.
         unsafe {
             let header = self.header_mut();
-            header.epoch = epoch;
+            let before = std::mem::replace(&mut header.epoch, epoch);
             if header.dirty_since >= confirmed {
                 return;
             }
             header.dirty_since = confirmed;
+            if before <= confirmed {
+                header.dirty = [0; 4];
+                return;
+            }
             for (word, bits) in header.dirty.iter_mut().enumerate() {
                 let mut rest = *bits;
                 while rest != 0 {
@@ -364,12 +372,10 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> Segment<S, V, P> {
             let slots = usize::from(header.slots);
             if P::MODE == Mode::Plain {
                 for index in 0..slots {
-                    let slot = self.slot(index);
-                    if slot.tag() == 0 {
-                        to.slot(index).set_tag(0);
-                    } else {
-                        slot.clone_to(to.slot(index));
-                    }
+                    to.slot(index).set_tag(self.slot(index).tag());
+                }
+                for index in indices(self.occupancy()) {
+                    self.slot(index).clone_to(to.slot(index));
                 }
             } else {
                 let size = slots * Slot::<S, V, P>::SIZE;
@@ -394,21 +400,30 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> Segment<S, V, P> {
         }
     }
 
+    /// One bit for each slot, set if it is occupied. Without branches, which nobody could predict.
+    ///
+    /// # Safety
+    ///
+    /// As the type says, for reading.
+    unsafe fn occupancy(self) -> [u64; 4] {
+        let mut bits = [0; 4];
+        // SAFETY: indices of slots.
+        unsafe {
+            for index in 0..usize::from(self.header().slots) {
+                bits[index >> 6 & 3] |= u64::from(self.slot(index).tag() != 0) << (index & 63);
+            }
+        }
+        bits
+    }
+
     /// The occupied slots.
     ///
     /// # Safety
     ///
     /// As the type says, for reading, as long as the iterator and its items are used.
     pub(super) unsafe fn occupied(self) -> impl Iterator<Item = Slot<S, V, P>> {
-        // SAFETY: the caller's.
-        let slots = usize::from(unsafe { self.header().slots });
-        (0..slots).filter_map(move |index| {
-            // SAFETY: the caller's.
-            unsafe {
-                let slot = self.slot(index);
-                (slot.tag() != 0).then_some(slot)
-            }
-        })
+        // SAFETY: the caller's; indices of slots.
+        unsafe { indices(self.occupancy()).map(move |index| self.slot(index)) }
     }
 
     /// The occupied slots of a later epoch than `base`.
@@ -419,33 +434,20 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> Segment<S, V, P> {
     pub(super) unsafe fn changed(self, base: u32) -> impl Iterator<Item = Slot<S, V, P>> {
         // SAFETY: the caller's.
         let header = unsafe { self.header() };
-        let (slots, mut dirty) = (usize::from(header.slots), header.dirty);
-        if header.epoch <= base {
-            dirty = [0; 4];
+        let bits = if header.epoch <= base {
+            [0; 4]
         } else if base < header.dirty_since {
-            // The bits do not reach back so far.
-            dirty = [u64::MAX; 4];
-        }
-        let mut word = 0;
-        std::iter::from_fn(move || {
-            loop {
-                let bits = dirty.get_mut(word)?;
-                if *bits == 0 {
-                    word += 1;
-                    continue;
-                }
-                let index = word * 64 + bits.trailing_zeros() as usize;
-                *bits &= *bits - 1;
-                if index >= slots {
-                    return None;
-                }
-                // SAFETY: the caller's.
-                unsafe {
-                    let slot = self.slot(index);
-                    if slot.tag() != 0 && slot.epoch() > base {
-                        return Some(slot);
-                    }
-                }
+            // The dirty bits do not reach back so far.
+            // SAFETY: the caller's.
+            unsafe { self.occupancy() }
+        } else {
+            header.dirty
+        };
+        indices(bits).filter_map(move |index| {
+            // SAFETY: a bit is set for slots only; the epoch is read of an occupied one.
+            unsafe {
+                let slot = self.slot(index);
+                (slot.tag() != 0 && slot.epoch() > base).then_some(slot)
             }
         })
     }
@@ -469,6 +471,22 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> Segment<S, V, P> {
             }
         }
     }
+}
+
+/// Indices of the bits that are set.
+fn indices(mut bits: [u64; 4]) -> impl Iterator<Item = usize> {
+    let mut word = 0;
+    std::iter::from_fn(move || {
+        loop {
+            let rest = bits.get_mut(word)?;
+            if *rest != 0 {
+                let index = word * 64 + rest.trailing_zeros() as usize;
+                *rest &= *rest - 1;
+                return Some(index);
+            }
+            word += 1;
+        }
+    })
 }
 
 /// A new segment, freed unless it is kept: a `Clone` may panic while it is filled.

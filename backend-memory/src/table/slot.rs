@@ -4,6 +4,9 @@ use std::{alloc::Layout, marker::PhantomData, mem::needs_drop, ptr::NonNull};
 
 use super::{Mode, Placement, TableKey, TableValue};
 
+/// The types of a slot, which are owned elsewhere.
+pub(super) type Types<S, V, P> = PhantomData<fn() -> (S, V, P)>;
+
 /// Address of a slot: `{tag: u32, epoch: u32}`, key and value, the one of the stricter alignment first.
 ///
 /// A tag of 0 means that the slot is empty: neither the epoch nor key and value are then initialized.
@@ -13,7 +16,7 @@ use super::{Mode, Placement, TableKey, TableValue};
 /// that nobody else reads or writes it.
 pub(super) struct Slot<S, V, P> {
     at: NonNull<u8>,
-    marker: PhantomData<fn() -> (S, V, P)>,
+    marker: Types<S, V, P>,
 }
 
 impl<S, V, P> Clone for Slot<S, V, P> {
@@ -226,7 +229,7 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> Slot<S, V, P> {
     /// As the type says, for reading `self` and for writing `to`; the mode is plain.
     #[inline]
     pub(super) unsafe fn clone_to(self, to: Self) {
-        // SAFETY: the caller's; `to` becomes occupied last.
+        // SAFETY: the caller's.
         unsafe {
             to.value_at().write(self.value().clone());
             self.key_at().copy_to_nonoverlapping(to.key_at(), 1);

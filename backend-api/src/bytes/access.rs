@@ -1,0 +1,340 @@
+//! One access: a state at a key and namespace, in terms of bytes.
+
+use std::iter::from_fn;
+
+use super::{ByteCursor, ByteStore, WriteBatch};
+use crate::format::StateMeta;
+use crate::{Codec, Error, ErrorKind, Result, StateKey, StateValue};
+
+/// What accesses use again and again, so that they allocate nothing.
+#[derive(Debug, Default)]
+pub(super) struct Buffers {
+    /// State, key group, key and namespace of the access.
+    key: Vec<u8>,
+    /// Another key, or the start of a range.
+    from: Vec<u8>,
+    /// The end of a range.
+    to: Vec<u8>,
+    /// The writes of one call.
+    batch: WriteBatch,
+    /// Number of the next list element.
+    sequence: u64,
+}
+
+/// One state at one key and namespace.
+pub(super) struct Access<'a> {
+    store: &'a mut dyn ByteStore,
+    buffers: &'a mut Buffers,
+    pub place: Place<'a>,
+    entry_bytes_max: u64,
+    /// Length of the key without the namespace.
+    key_len: usize,
+}
+
+/// Where an error occurs.
+#[derive(Clone, Copy)]
+pub(super) struct Place<'a> {
+    pub meta: &'a StateMeta,
+    pub group: Option<u16>,
+}
+
+impl Place<'_> {
+    /// Names state and key group.
+    #[cold]
+    pub fn name(self, error: Error) -> Error {
+        let error = error.in_state(&self.meta.name);
+        match self.group {
+            Some(group) => error.in_group(group),
+            None => error,
+        }
+    }
+}
+
+impl Buffers {
+    /// The batch to fill, which is empty, and the number that the next list element gets.
+    pub fn batch(&mut self) -> (&mut WriteBatch, &mut u64) {
+        self.batch.clear();
+        (&mut self.batch, &mut self.sequence)
+    }
+}
+
+impl<'a> Access<'a> {
+    pub fn new<K: StateKey, N: StateKey>(
+        store: &'a mut dyn ByteStore,
+        buffers: &'a mut Buffers,
+        meta: &'a StateMeta,
+        (state, group): (u16, u16),
+        (key, namespace): (&K, &N),
+        entry_bytes_max: u64,
+    ) -> Result<Self> {
+        buffers.key.clear();
+        start_key(state, group, &mut buffers.key);
+        key.encode(&mut buffers.key);
+        let key_len = buffers.key.len();
+        let place = Place { meta, group: Some(group) };
+        let access = Self { store, buffers, place, entry_bytes_max, key_len };
+        namespace.check().map_err(|error| place.name(error))?;
+        namespace.encode(&mut access.buffers.key);
+        access.buffers.batch.clear();
+        Ok(access)
+    }
+
+    /// The value here.
+    #[inline]
+    pub fn read<V: StateValue>(&self, codec: &dyn Codec<V>) -> Result<Option<V>> {
+        self.read_at(&self.buffers.key, codec)
+    }
+
+    /// The value in another namespace.
+    pub fn read_in<N: StateKey, V: StateValue>(
+        &mut self,
+        namespace: &N,
+        codec: &dyn Codec<V>,
+    ) -> Result<Option<V>> {
+        self.set_other(namespace)?;
+        self.read_at(&self.buffers.from, codec)
+    }
+
+    /// The value of a map entry here.
+    #[inline]
+    pub fn read_entry<MK: StateKey, V: StateValue>(
+        &mut self,
+        key: &MK,
+        codec: &dyn Codec<V>,
+    ) -> Result<Option<V>> {
+        self.set_entry(key)?;
+        self.read_at(&self.buffers.from, codec)
+    }
+
+    /// Whether there is a map entry here.
+    pub fn has_entry<MK: StateKey>(&mut self, key: &MK) -> Result<bool> {
+        self.set_entry(key)?;
+        let mut found = false;
+        self.store
+            .get(&self.buffers.from, &mut |bytes| found = bytes.is_some())
+            .map_err(|error| self.place.name(error))?;
+        Ok(found)
+    }
+
+    /// Whether any entry begins with the key.
+    pub fn has_any(&mut self) -> Result<bool> {
+        let mut cursor = self.scan_all()?;
+        let found = cursor.next().map(|entry| entry.is_some());
+        drop(cursor);
+        found.map_err(|error| self.place.name(error))
+    }
+
+    /// All entries that begin with the key.
+    pub fn scan_all(&mut self) -> Result<Box<dyn ByteCursor + '_>> {
+        let Buffers { key, to, .. } = &mut *self.buffers;
+        successor(key, to);
+        self.store.scan(&self.buffers.key, &self.buffers.to).map_err(|error| self.place.name(error))
+    }
+
+    /// The entries of a map from the key that `from` appends to the one that `to` appends; `true` asks for the place
+    /// behind the key.
+    pub fn scan_entries<MK: StateKey>(
+        &mut self,
+        from: Option<(&MK, bool)>,
+        to: Option<(&MK, bool)>,
+    ) -> Result<Box<dyn ByteCursor + '_>> {
+        let Buffers { key, from: start, to: end, .. } = &mut *self.buffers;
+        bound(key, from, start);
+        match to {
+            Some(_) => bound(key, to, end),
+            None => successor(key, end),
+        }
+        self.store.scan(start, end).map_err(|error| self.place.name(error))
+    }
+
+    /// Length of the key here, which the keys of all its entries begin with.
+    pub fn prefix_len(&self) -> usize {
+        self.buffers.key.len()
+    }
+
+    /// Adds to the batch: the value here.
+    pub fn put<V: StateValue>(&mut self, value: &V, codec: &dyn Codec<V>) -> Result<()> {
+        let Buffers { key, batch, .. } = &mut *self.buffers;
+        let put = batch.put_encoded(key, &[], |out| codec.encode(value, out));
+        self.check_size(put)
+    }
+
+    /// Adds to the batch: an element behind all others here.
+    pub fn append<V: StateValue>(&mut self, value: &V, codec: &dyn Codec<V>) -> Result<()> {
+        let Buffers { key, batch, sequence, .. } = &mut *self.buffers;
+        let put = batch.put_encoded(key, &sequence.to_be_bytes(), |out| codec.encode(value, out));
+        *sequence += 1;
+        self.check_size(put)
+    }
+
+    /// Adds to the batch: a map entry here.
+    pub fn put_entry<MK: StateKey, V: StateValue>(
+        &mut self,
+        key: &MK,
+        value: &V,
+        codec: &dyn Codec<V>,
+    ) -> Result<()> {
+        self.set_entry(key)?;
+        let Buffers { from, batch, .. } = &mut *self.buffers;
+        let put = batch.put_encoded(from, &[], |out| codec.encode(value, out));
+        self.check_size(put)
+    }
+
+    /// Adds to the batch: the value here goes.
+    pub fn delete(&mut self) {
+        self.buffers.batch.delete(&self.buffers.key);
+    }
+
+    /// Adds to the batch: a map entry here goes.
+    pub fn delete_entry<MK: StateKey>(&mut self, key: &MK) -> Result<()> {
+        self.set_entry(key)?;
+        self.buffers.batch.delete(&self.buffers.from);
+        Ok(())
+    }
+
+    /// Adds to the batch: all entries that begin with the key go.
+    pub fn delete_all(&mut self) {
+        let Buffers { key, to, batch, .. } = &mut *self.buffers;
+        successor(key, to);
+        batch.delete_range(key, to);
+    }
+
+    /// Adds to the batch: the value in another namespace goes.
+    pub fn delete_in<N: StateKey>(&mut self, namespace: &N) -> Result<()> {
+        self.set_other(namespace)?;
+        self.buffers.batch.delete(&self.buffers.from);
+        Ok(())
+    }
+
+    /// Adds to the batch: the list in another namespace goes, its elements behind those here.
+    pub fn move_elements<N: StateKey>(&mut self, namespace: &N) -> Result<()> {
+        self.set_other(namespace)?;
+        let Buffers { key, from, to, batch, sequence } = &mut *self.buffers;
+        successor(from, to);
+        let mut cursor = self.store.scan(from, to)?;
+        let mut found = false;
+        while let Some((_, element)) = cursor.next()? {
+            batch.put_encoded(key, &sequence.to_be_bytes(), |out| {
+                out.extend_from_slice(element);
+                Ok(())
+            })?;
+            *sequence += 1;
+            found = true;
+        }
+        if found {
+            batch.delete_range(from, to);
+        }
+        Ok(())
+    }
+
+    /// Writes the batch.
+    pub fn commit(&mut self) -> Result<()> {
+        let batch = &mut self.buffers.batch;
+        let written = if batch.is_empty() { Ok(()) } else { self.store.write(batch) };
+        batch.clear();
+        written.map_err(|error| self.place.name(error))
+    }
+
+    /// Makes `add` fill the batch, and writes it; if it fails or panics, nothing is written.
+    pub fn write(&mut self, add: impl FnOnce(&mut Self) -> Result<()>) -> Result<()> {
+        self.buffers.batch.clear();
+        add(self).map_err(|error| self.place.name(error))?;
+        self.commit()
+    }
+
+    fn read_at<V: StateValue>(&self, key: &[u8], codec: &dyn Codec<V>) -> Result<Option<V>> {
+        let mut value = None;
+        self.store
+            .get(key, &mut |bytes| value = bytes.map(|bytes| codec.decode(bytes)))
+            .and_then(|()| value.transpose())
+            .map_err(|error| self.place.name(error))
+    }
+
+    fn set_entry<MK: StateKey>(&mut self, key: &MK) -> Result<()> {
+        key.check().map_err(|error| self.place.name(error))?;
+        bound(&self.buffers.key, Some((key, false)), &mut self.buffers.from);
+        Ok(())
+    }
+
+    fn set_other<N: StateKey>(&mut self, namespace: &N) -> Result<()> {
+        namespace.check().map_err(|error| self.place.name(error))?;
+        let Buffers { key, from, .. } = &mut *self.buffers;
+        from.clear();
+        from.extend_from_slice(key.get(..self.key_len).unwrap_or(key));
+        namespace.encode(from);
+        Ok(())
+    }
+
+    /// The entry that was just put must not be too long.
+    fn check_size(&self, put: Result<usize>) -> Result<()> {
+        let (size, max) = (put? as u64, self.entry_bytes_max);
+        if size <= max {
+            return Ok(());
+        }
+        let message = format!("key and value of {size} bytes exceed the limit of {max} bytes for an entry");
+        Err(Error::new(ErrorKind::Size, message))
+    }
+}
+
+/// From where to where the keys of a state lie: the first byte of a key group is below 128.
+pub(super) fn state_range(state: u16) -> ([u8; 2], [u8; 3]) {
+    let [high, low] = state.to_be_bytes();
+    ([high, low], [high, low, u8::MAX])
+}
+
+/// Appends the beginning of the keys of a state and group.
+pub(super) fn start_key(state: u16, group: u16, out: &mut Vec<u8>) {
+    out.extend_from_slice(&state.to_be_bytes());
+    out.extend_from_slice(&group.to_be_bytes());
+}
+
+/// The least key above all that begin with `prefix`, which holds a byte below 255: that of a key group does.
+pub(super) fn successor(prefix: &[u8], out: &mut Vec<u8>) {
+    let kept = prefix.iter().rposition(|byte| *byte < u8::MAX).map_or(0, |at| at + 1);
+    out.clear();
+    out.extend(prefix.iter().take(kept));
+    if let Some(last) = out.last_mut() {
+        *last += 1;
+    }
+}
+
+/// The place of a map key under `prefix`, or the one right behind it.
+fn bound<MK: StateKey>(prefix: &[u8], key: Option<(&MK, bool)>, out: &mut Vec<u8>) {
+    out.clear();
+    out.extend_from_slice(prefix);
+    if let Some((key, behind)) = key {
+        key.encode(out);
+        if behind {
+            // No encoding of a key goes on where another one ends.
+            out.push(0);
+        }
+    }
+}
+
+/// What `decode` makes of the entries of a cursor; ends after an error.
+pub(super) fn decoded<'c, T>(
+    mut cursor: Box<dyn ByteCursor + 'c>,
+    place: Place<'c>,
+    mut decode: impl FnMut(&[u8], &[u8]) -> Option<Result<T>>,
+) -> impl Iterator<Item = Result<T>> {
+    let mut ended = false;
+    from_fn(move || {
+        while !ended {
+            match cursor.next() {
+                Ok(Some((key, value))) => match decode(key, value) {
+                    Some(item) => {
+                        ended = item.is_err();
+                        return Some(item.map_err(|error| place.name(error)));
+                    }
+                    None => continue,
+                },
+                Ok(None) => ended = true,
+                Err(error) => {
+                    ended = true;
+                    return Some(Err(place.name(error)));
+                }
+            }
+        }
+        None
+    })
+}

@@ -1,0 +1,145 @@
+use crate::{Error, ErrorKind, Result};
+
+/// Operations for [`ByteStore::write`](super::ByteStore::write), in the order in which they apply.
+///
+/// ```
+/// use backend_api::bytes::{WriteBatch, WriteOp};
+///
+/// let mut batch = WriteBatch::default();
+/// batch.delete_range(b"a", b"b");
+/// batch.put(b"ab", b"1");
+/// assert_eq!(batch.iter().last(), Some(WriteOp::Put { key: b"ab", value: b"1" }));
+/// ```
+#[derive(Clone, Debug, Default)]
+pub struct WriteBatch {
+    /// Two byte strings of each operation, one after the other.
+    bytes: Vec<u8>,
+    ops: Vec<Op>,
+}
+
+/// The strings lie between the end of the operation before and `end`, and meet at `split`.
+#[derive(Clone, Copy, Debug)]
+struct Op {
+    kind: OpKind,
+    split: usize,
+    end: usize,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum OpKind {
+    Put,
+    Delete,
+    DeleteRange,
+}
+
+/// One operation of a [`WriteBatch`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WriteOp<'b> {
+    /// Puts an entry, replacing one of the same key.
+    Put {
+        /// Its key.
+        key: &'b [u8],
+        /// Its value.
+        value: &'b [u8],
+    },
+    /// Removes an entry, if there is one.
+    Delete {
+        /// Its key.
+        key: &'b [u8],
+    },
+    /// Removes all entries of a range, as [`ByteStore::scan`](super::ByteStore::scan) understands it.
+    DeleteRange {
+        /// The first key.
+        from: &'b [u8],
+        /// The key behind the last one.
+        to: &'b [u8],
+    },
+}
+
+/// Memory that an emptied batch may keep for the next one.
+const KEPT_BYTES: usize = 4 << 20;
+
+impl WriteBatch {
+    /// Adds an operation that puts an entry.
+    pub fn put(&mut self, key: &[u8], value: &[u8]) {
+        self.bytes.extend_from_slice(key);
+        self.push(OpKind::Put, value);
+    }
+
+    /// Adds an operation that removes an entry.
+    pub fn delete(&mut self, key: &[u8]) {
+        self.bytes.extend_from_slice(key);
+        self.push(OpKind::Delete, &[]);
+    }
+
+    /// Adds an operation that removes all entries from `from` (included) to `to` (excluded).
+    pub fn delete_range(&mut self, from: &[u8], to: &[u8]) {
+        self.bytes.extend_from_slice(from);
+        self.push(OpKind::DeleteRange, to);
+    }
+
+    /// The operations.
+    pub fn iter(&self) -> impl Iterator<Item = WriteOp<'_>> {
+        let mut start = 0;
+        self.ops.iter().map(move |op| {
+            let (first, second) = (&self.bytes[start..op.split], &self.bytes[op.split..op.end]);
+            start = op.end;
+            match op.kind {
+                OpKind::Put => WriteOp::Put { key: first, value: second },
+                OpKind::Delete => WriteOp::Delete { key: first },
+                OpKind::DeleteRange => WriteOp::DeleteRange { from: first, to: second },
+            }
+        })
+    }
+
+    /// Whether there are no operations.
+    pub fn is_empty(&self) -> bool {
+        self.ops.is_empty()
+    }
+
+    /// Removes all operations, and keeps some of the memory.
+    pub fn clear(&mut self) {
+        if self.bytes.capacity() + self.ops.capacity() * size_of::<Op>() > KEPT_BYTES {
+            *self = Self::default();
+        }
+        self.bytes.clear();
+        self.ops.clear();
+    }
+
+    /// Bytes of all operations.
+    pub(super) fn size(&self) -> usize {
+        self.bytes.len() + self.ops.len() * size_of::<Op>()
+    }
+
+    /// Adds an operation that puts what `encode` appends under `key` and `suffix`, and gives the length of both together
+    /// with it. After an error it is as if nothing had been asked.
+    pub(super) fn put_encoded(
+        &mut self,
+        key: &[u8],
+        suffix: &[u8],
+        encode: impl FnOnce(&mut Vec<u8>) -> Result<()>,
+    ) -> Result<usize> {
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(key);
+        self.bytes.extend_from_slice(suffix);
+        let split = self.bytes.len();
+        let mut encoded = encode(&mut self.bytes);
+        if self.bytes.len() < split {
+            self.bytes.resize(split, 0);
+            encoded = encoded
+                .and(Err(Error::new(ErrorKind::Codec, "the codec took bytes away that are not its own")));
+        }
+        if let Err(error) = encoded {
+            self.bytes.truncate(start);
+            return Err(error);
+        }
+        self.ops.push(Op { kind: OpKind::Put, split, end: self.bytes.len() });
+        Ok(self.bytes.len() - start)
+    }
+
+    fn push(&mut self, kind: OpKind, second: &[u8]) {
+        let split = self.bytes.len();
+        self.bytes.extend_from_slice(second);
+        self.ops.push(Op { kind, split, end: self.bytes.len() });
+    }
+}

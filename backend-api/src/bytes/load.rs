@@ -1,0 +1,128 @@
+//! Restored rows into the store.
+
+use super::access::{Buffers, start_key, successor};
+use super::{ByteStore, WriteBatch};
+use crate::format::SectionKind;
+use crate::restore::RestoredState;
+use crate::row::{ListRow, Row, RowChange};
+use crate::{Error, ErrorKind, Result, StateKey};
+
+/// Writes are gathered up to so many bytes.
+const BATCH_BYTES: usize = 1 << 20;
+
+/// Puts all rows of `restored` into the store, as the state of number `state`.
+pub(super) fn load<K: StateKey, N: StateKey, MK: StateKey>(
+    store: &mut dyn ByteStore,
+    buffers: &mut Buffers,
+    state: u16,
+    restored: &RestoredState,
+) -> Result<()> {
+    let (batch, sequence) = buffers.batch();
+    let mut loader = Loader { store, batch, sequence, key: Vec::new(), end: Vec::new(), list: None };
+    for group in restored.groups() {
+        for part in restored.chain(group) {
+            let section = part.section().kind;
+            part.for_each_row(|row: Row<'_, K, N>| loader.apply::<K, N, MK>(state, group, section, row))?;
+        }
+    }
+    loader.flush()
+}
+
+struct Loader<'l> {
+    store: &'l mut dyn ByteStore,
+    batch: &'l mut WriteBatch,
+    sequence: &'l mut u64,
+    key: Vec<u8>,
+    end: Vec<u8>,
+    /// The list of the last row, and its length.
+    list: Option<(Vec<u8>, u64)>,
+}
+
+impl Loader<'_> {
+    fn apply<K: StateKey, N: StateKey, MK: StateKey>(
+        &mut self,
+        state: u16,
+        group: u16,
+        section: SectionKind,
+        row: Row<'_, K, N>,
+    ) -> Result<()> {
+        self.key.clear();
+        start_key(state, group, &mut self.key);
+        row.key.encode(&mut self.key);
+        row.namespace.encode(&mut self.key);
+        let prefix = self.key.len();
+        match row.change {
+            RowChange::Value(value) => self.batch.put(&self.key, value),
+            RowChange::Elements(elements) => self.append(section, elements)?,
+            RowChange::Entries(mut entries) => {
+                while let Some((key, value)) = entries.next_entry::<MK>()? {
+                    self.key.truncate(prefix);
+                    key.encode(&mut self.key);
+                    self.batch.put(&self.key, value);
+                }
+            }
+            RowChange::RemoveEntries(mut keys) => {
+                while let Some(key) = keys.next_key::<MK>()? {
+                    self.key.truncate(prefix);
+                    key.encode(&mut self.key);
+                    self.batch.delete(&self.key);
+                }
+            }
+            RowChange::Remove => {
+                successor(&self.key, &mut self.end);
+                self.batch.delete_range(&self.key, &self.end);
+                self.list = None;
+            }
+        }
+        if self.batch.size() >= BATCH_BYTES { self.flush() } else { Ok(()) }
+    }
+
+    fn append(&mut self, section: SectionKind, mut elements: ListRow<'_>) -> Result<()> {
+        let first = elements.first();
+        let known = self.list.take().filter(|(key, _)| *key == self.key);
+        let goes_on = known.as_ref().is_some_and(|(_, length)| *length == first);
+        // A row of a full section that begins a list has nothing to cut: nothing was there before it.
+        let begins = first == 0 && known.is_none() && section == SectionKind::Full;
+        if !goes_on && !begins {
+            self.cut(first)?;
+        }
+        let mut length = first;
+        while let Some(element) = elements.next_element()? {
+            self.batch.put_encoded(&self.key, &self.sequence.to_be_bytes(), |out| {
+                out.extend_from_slice(element);
+                Ok(())
+            })?;
+            *self.sequence += 1;
+            length += 1;
+        }
+        let mut key = known.map(|(key, _)| key).unwrap_or_default();
+        key.clone_from(&self.key);
+        self.list = Some((key, length));
+        Ok(())
+    }
+
+    /// Removes the elements of the current list from the one of index `length` on.
+    fn cut(&mut self, length: u64) -> Result<()> {
+        self.flush()?;
+        successor(&self.key, &mut self.end);
+        let mut cursor = self.store.scan(&self.key, &self.end)?;
+        for _ in 0..length {
+            if cursor.next()?.is_none() {
+                let message = format!("a row goes on at element {length} of a list that is shorter");
+                return Err(Error::new(ErrorKind::Corrupt, message));
+            }
+        }
+        if let Some((from, _)) = cursor.next()? {
+            self.batch.delete_range(from, &self.end);
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self) -> Result<()> {
+        if !self.batch.is_empty() {
+            self.store.write(self.batch)?;
+        }
+        self.batch.clear();
+        Ok(())
+    }
+}

@@ -1,0 +1,65 @@
+use std::fmt;
+use std::sync::Arc;
+
+use super::ByteStore;
+use crate::{CheckpointTarget, Error, ErrorKind, Result};
+
+/// Most bytes of one entry unless configured: the limit of keys and values of RocksDB under Flink.
+const DEFAULT_ENTRY_BYTES_MAX: u64 = 2_147_483_647;
+
+type OpenStore = dyn Fn(&str, u16) -> Result<Box<dyn ByteStore>> + Send + Sync;
+
+/// What opening a [`ByteBackend`](super::ByteBackend) needs.
+#[derive(Clone)]
+pub struct ByteOptions {
+    open_store: Arc<OpenStore>,
+    target: CheckpointTarget,
+    entry_bytes_max: u64,
+}
+
+impl ByteOptions {
+    /// Checkpoints go to `target`; `open_store(operator, subtask)` makes an empty store for a subtask, which no other
+    /// backend uses, even one of the same name in the same process.
+    pub fn new(
+        target: CheckpointTarget,
+        open_store: impl Fn(&str, u16) -> Result<Box<dyn ByteStore>> + Send + Sync + 'static,
+    ) -> Self {
+        Self { open_store: Arc::new(open_store), target, entry_bytes_max: DEFAULT_ENTRY_BYTES_MAX }
+    }
+
+    /// Sets the most bytes that the key and the value of one entry may have together: 1 to 2,147,483,647 (the default). An
+    /// entry is a value, an accumulator, one element of a list, or one entry of a map.
+    ///
+    /// # Errors
+    /// [`InvalidArgument`](ErrorKind::InvalidArgument) beyond that.
+    pub fn with_entry_bytes_max(mut self, bytes: u64) -> Result<Self> {
+        if !(1..=DEFAULT_ENTRY_BYTES_MAX).contains(&bytes) {
+            let message = format!(
+                "a limit of {bytes} bytes for an entry is not within 1 to {DEFAULT_ENTRY_BYTES_MAX} bytes"
+            );
+            return Err(Error::new(ErrorKind::InvalidArgument, message));
+        }
+        self.entry_bytes_max = bytes;
+        Ok(self)
+    }
+
+    pub(super) fn open_store(&self, operator: &str, subtask: u16) -> Result<Box<dyn ByteStore>> {
+        (self.open_store)(operator, subtask)
+    }
+
+    pub(super) fn target(&self) -> &CheckpointTarget {
+        &self.target
+    }
+
+    pub(super) fn entry_bytes_max(&self) -> u64 {
+        self.entry_bytes_max
+    }
+}
+
+impl fmt::Debug for ByteOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut debug = f.debug_struct("ByteOptions");
+        debug.field("target", &self.target).field("entry_bytes_max", &self.entry_bytes_max);
+        debug.finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,192 @@
+//! Writing a snapshot of the store as a checkpoint of rows.
+
+use std::sync::Arc;
+
+use super::ByteSnapshot;
+use super::registry::PrefixLen;
+use crate::format::{CheckpointWriter, FileMeta, SectionKind};
+use crate::restore::RestoredState;
+use crate::row::{self, encode_sized, encode_varint};
+use crate::{
+    Cancel, CheckpointTarget, Error, ErrorKind, KeyGroupRange, KeyedStateHandle, Progress, Result, StateKind,
+};
+
+/// State and key group before an entry's key.
+const HEAD: usize = 4;
+
+/// A row of a list or map holds at most so many entries,
+const ROW_ENTRIES: u32 = 128;
+
+/// and takes another one only while it is shorter than this.
+const ROW_BYTES: usize = 64 << 10;
+
+/// Entries between two looks at the cancellation.
+const CHECK_ENTRIES: u64 = 1024;
+
+/// What a snapshot froze.
+pub(super) struct Frozen {
+    pub store: Box<dyn ByteSnapshot>,
+    /// Of each registered state how its rows are made.
+    pub states: Vec<(StateKind, PrefixLen)>,
+    /// Restored states that nobody has registered.
+    pub restored: Vec<Arc<RestoredState>>,
+    /// The registered states, then those of `restored`.
+    pub meta: FileMeta,
+    pub range: KeyGroupRange,
+    pub max_parallelism: u16,
+    pub target: CheckpointTarget,
+}
+
+impl Frozen {
+    /// Writes the file.
+    pub fn write(self, cancel: &Cancel, progress: &Progress) -> Result<KeyedStateHandle> {
+        let file = self.target.write(&self.meta, false, cancel, |writer| {
+            self.registered(writer, cancel, progress)?;
+            let mut first = self.states.len();
+            for state in &self.restored {
+                // There are at most 32,767 states, which the meta was checked for.
+                state.copy_to(writer, first as u16, cancel, progress)?;
+                first += state.metas().len();
+            }
+            Ok(())
+        })?;
+        Ok(KeyedStateHandle {
+            format: row::FORMAT.to_owned(),
+            checkpoint_id: self.meta.checkpoint_id,
+            operator: self.meta.operator,
+            range: self.range,
+            max_parallelism: self.max_parallelism,
+            key_group_mapping: self.meta.key_group_mapping,
+            key_schema: self.meta.key_schema,
+            files: vec![file],
+        })
+    }
+
+    fn registered(
+        &self,
+        writer: &mut CheckpointWriter<'_>,
+        cancel: &Cancel,
+        progress: &Progress,
+    ) -> Result<()> {
+        let end = (self.states.len() as u16).to_be_bytes();
+        let mut cursor = self.store.scan(&[], &end)?;
+        let mut rows = Rows { writer, head: None, key_len: 0, row: Vec::new(), in_row: 0, index: 0 };
+        let (mut entries, mut bytes) = (0, 0);
+        while let Some((key, value)) = cursor.next()? {
+            self.entry(&mut rows, key, value)?;
+            entries += 1;
+            bytes += (key.len() + value.len()) as u64;
+            if entries == CHECK_ENTRIES {
+                cancel.check()?;
+                progress.add(entries, bytes);
+                (entries, bytes) = (0, 0);
+            }
+        }
+        rows.flush()?;
+        progress.add(entries, bytes);
+        Ok(())
+    }
+
+    fn entry(&self, rows: &mut Rows<'_, '_>, key: &[u8], value: &[u8]) -> Result<()> {
+        let foreign = || Error::new(ErrorKind::Corrupt, "the store holds a key that was not put there");
+        let (head, rest) = key.split_first_chunk::<HEAD>().ok_or_else(foreign)?;
+        let [s0, s1, g0, g1] = *head;
+        let (state, group) = (u16::from_be_bytes([s0, s1]), u16::from_be_bytes([g0, g1]));
+        let &(kind, prefix_len) = self.states.get(usize::from(state)).ok_or_else(foreign)?;
+        if rows.head != Some(*head) {
+            rows.flush()?;
+            rows.writer.begin_section(state, group, SectionKind::Full)?;
+            rows.head = Some(*head);
+        }
+        match kind {
+            StateKind::Value | StateKind::Reducing | StateKind::Aggregating => rows.value(rest, value),
+            StateKind::List => {
+                if rows.begins_other(rest, prefix_len)? {
+                    rows.index = 0;
+                    rows.begin(rest, kind)?;
+                } else if rows.is_full() {
+                    rows.begin(rest, kind)?;
+                }
+                rows.index += 1;
+                rows.add(&[], value)
+            }
+            StateKind::Map => {
+                if rows.begins_other(rest, prefix_len)? || rows.is_full() {
+                    rows.begin(rest, kind)?;
+                }
+                let map_key = rest.get(rows.key_len..).unwrap_or_default();
+                rows.add(map_key, value)
+            }
+        }
+    }
+}
+
+/// Makes rows of entries; those of one list or map come together.
+struct Rows<'w, 'f> {
+    writer: &'w mut CheckpointWriter<'f>,
+    /// State and key group of the section.
+    head: Option<[u8; HEAD]>,
+    /// Length of the key and namespace at the beginning of `row`.
+    key_len: usize,
+    /// The row that is being filled; none if `in_row` is 0.
+    row: Vec<u8>,
+    in_row: u32,
+    /// Index of the next element in its list.
+    index: u64,
+}
+
+impl Rows<'_, '_> {
+    fn value(&mut self, key: &[u8], value: &[u8]) -> Result<()> {
+        self.writer.row(|out| {
+            out.extend_from_slice(key);
+            out.extend_from_slice(value);
+            Ok(())
+        })
+    }
+
+    /// Whether `key` belongs to another list or map than the row; sets the length of its key and namespace then.
+    fn begins_other(&mut self, key: &[u8], prefix_len: PrefixLen) -> Result<bool> {
+        // Encodings are self-delimiting, so equal bytes are an equal key and namespace.
+        if self.in_row > 0 && self.row.get(..self.key_len) == key.get(..self.key_len) {
+            return Ok(false);
+        }
+        self.flush()?;
+        self.key_len = prefix_len(key)?;
+        Ok(true)
+    }
+
+    fn is_full(&self) -> bool {
+        self.in_row >= ROW_ENTRIES || self.row.len() >= ROW_BYTES
+    }
+
+    fn begin(&mut self, key: &[u8], kind: StateKind) -> Result<()> {
+        self.flush()?;
+        self.row.extend(key.iter().take(self.key_len));
+        if kind == StateKind::List {
+            encode_varint(self.index, &mut self.row);
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, map_key: &[u8], value: &[u8]) -> Result<()> {
+        self.row.extend_from_slice(map_key);
+        encode_sized(&mut self.row, |out| {
+            out.extend_from_slice(value);
+            Ok(())
+        })?;
+        self.in_row += 1;
+        Ok(())
+    }
+
+    fn flush(&mut self) -> Result<()> {
+        if self.in_row > 0 {
+            self.writer.row(|out| {
+                out.extend_from_slice(&self.row);
+                Ok(())
+            })?;
+        }
+        self.row.clear();
+        self.in_row = 0;
+        Ok(())
+    }
+}
