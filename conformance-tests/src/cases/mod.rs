@@ -1,0 +1,11 @@
+//! The cases, by group. Each group's list is in the macro at the head of its file.
+
+pub mod aggregating;
+pub mod isolation;
+pub mod key_context;
+pub mod lists;
+pub mod maps;
+pub mod namespaces;
+pub mod reducing;
+pub mod restore;
+pub mod values;
