@@ -27,6 +27,10 @@ macro_rules! for_each_group {
         $crate::key_context_cases! { $expand! $($args)* }
         $crate::isolation_cases! { $expand! $($args)* }
         $crate::restore_cases! { $expand! $($args)* }
+        $crate::incremental_cases! { $expand! $($args)* }
+        $crate::limits_cases! { $expand! $($args)* }
+        $crate::lifecycle_cases! { $expand! $($args)* }
+        $crate::faults_cases! { $expand! $($args)* }
     };
 }
 

@@ -1,8 +1,12 @@
 //! The cases, by group. Each group's list is in the macro at the head of its file.
 
 pub mod aggregating;
+pub mod faults;
+pub mod incremental;
 pub mod isolation;
 pub mod key_context;
+pub mod lifecycle;
+pub mod limits;
 pub mod lists;
 pub mod maps;
 pub mod namespaces;
