@@ -124,7 +124,7 @@ fn a_file_of_another_version_is_told_from_a_damaged_one() {
 #[test]
 fn lengths_that_do_not_add_up_are_noticed_at_their_block() {
     let (mut bytes, _) = sample(Compression::None);
-    let section = *open(&bytes).unwrap().section(0, 9).unwrap();
+    let section = open(&bytes).unwrap().sections_of(0, 9)[0];
     let last = (section.offset + section.stored_bytes - 1) as usize;
     bytes[last] += 1;
     seal_again(&mut bytes);
