@@ -5,17 +5,88 @@
 /// An application lists the backends that it links, those of third parties included. The match is inside each
 /// access, so an operator is compiled once and pays about a nanosecond.
 ///
-/// ```ignore
+/// ```
+/// use backend_api::bytes::{BTreeStore, ByteBackend, ByteOptions};
+/// use backend_api::{
+///     Aggregate, AggregatingDescriptor, AggregatingState, BoxError, CheckpointTarget, KeySpace, ListDescriptor,
+///     ListState, MapDescriptor, MapState, ReducingDescriptor, ReducingState, Result, SnapshotRequest,
+///     StateBackend, Subtask, ValueDescriptor, ValueState, any_backend,
+/// };
+///
 /// any_backend! {
 ///     /// What this job may keep its state in.
 ///     pub enum Chosen: ChosenOptions, ChosenView {
-///         /// On the heap.
-///         Memory(backend_memory::MemoryBackend),
-///         /// In an engine of our own.
-///         Ours(our_engine::Backend),
+///         /// Small state.
+///         Small(ByteBackend),
+///         /// State of which the checkpoints may be larger.
+///         Large(backend_api::ByteBackend),
 ///     }
 /// }
-/// let backend = Chosen::<String>::open(&ChosenOptions::Memory(options), subtask, &[])?;
+///
+/// /// What an operator does with its five states; it knows no backend.
+/// fn process<B: StateBackend<Key = String>>(backend: &mut B, page: &String, bytes: u64) -> Result<u64> {
+///     let visits = backend.register(ValueDescriptor::<u64>::new("visits"))?;
+///     let sizes = backend.register(ListDescriptor::<u64>::new("sizes"))?;
+///     let by_size = backend.register(MapDescriptor::<u64, u64>::new("by size"))?;
+///     let total = backend.register(ReducingDescriptor::new("total", |sum: &u64, new| sum + new))?;
+///     let largest = backend.register(AggregatingDescriptor::new("largest", Largest))?;
+///     let key = backend.subtask().key(page)?;
+///     let visits = backend.value(visits, key, &())?.update(|n| {
+///         let n = n.get_or_insert(0);
+///         *n += 1;
+///         *n
+///     })?;
+///     backend.list(sizes, key, &())?.add(bytes)?;
+///     backend.map(by_size, key, &())?.update(bytes, |n| *n.get_or_insert(0) += 1)?;
+///     backend.reducing(total, key, &())?.add(bytes)?;
+///     backend.aggregating(largest, key, &())?.add(bytes)?;
+///     assert_eq!(backend.list(sizes, key, &())?.get()?.len() as u64, visits);
+///     assert_eq!(backend.map(by_size, key, &())?.get(&bytes)?, Some(visits));
+///     assert_eq!(backend.reducing(total, key, &())?.get()?, Some(visits * bytes));
+///     assert_eq!(backend.aggregating(largest, key, &())?.get()?, Some(bytes));
+///     Ok(visits)
+/// }
+///
+/// struct Largest;
+///
+/// impl Aggregate for Largest {
+///     type Input = u64;
+///     type Accumulator = u64;
+///     type Output = u64;
+///
+///     fn create(&self) -> u64 {
+///         0
+///     }
+///     fn add(&self, largest: &mut u64, input: u64) -> Result<(), BoxError> {
+///         *largest = input.max(*largest);
+///         Ok(())
+///     }
+///     fn result(&self, largest: &u64) -> u64 {
+///         *largest
+///     }
+///     fn merge(&self, into: &mut u64, other: &u64) -> Result<(), BoxError> {
+///         self.add(into, *other)
+///     }
+/// }
+///
+/// let options = |bytes_max| -> Result<ByteOptions> {
+///     let target = CheckpointTarget::memory(bytes_max)?;
+///     Ok(ByteOptions::new(target, |_, _| Ok(Box::new(BTreeStore::default()))))
+/// };
+/// let subtask = Subtask::single("pages", KeySpace::<String>::new(128)?)?;
+/// let page = "/index.html".to_owned();
+///
+/// let small = ChosenOptions::Small(options(5 << 20)?);
+/// let mut backend = Chosen::open(&small, subtask.clone(), &[])?;
+/// assert_eq!(process(&mut backend, &page, 200)?, 1);
+/// let checkpoint = backend.snapshot(SnapshotRequest::new(1))?.run()?;
+///
+/// // The other one goes on: they write the same format.
+/// let large = ChosenOptions::Large(options(1 << 30)?);
+/// let mut backend = Chosen::open(&large, subtask, checkpoint.as_slice())?;
+/// assert!(matches!(backend, Chosen::Large(_)));
+/// assert_eq!(process(&mut backend, &page, 200)?, 2);
+/// # Ok::<(), backend_api::Error>(())
 /// ```
 ///
 /// Three types come of it: the backend `Chosen<K>`, its options `ChosenOptions<K>` with a variant for each backend
@@ -48,9 +119,34 @@ macro_rules! any_backend {
         }
 
         /// Options of the chosen backend: the variant is the choice.
-        #[derive(Clone, Debug)]
         $vis enum $options<K: $crate::StateKey> {
             $($(#[$variant_meta])* $variant(<$backend as $crate::StateBackend>::Options),)+
+        }
+
+<<<<<<< HEAD
+        // By hand: derived ones would ask the same of the key.
+        impl<K: $crate::StateKey> ::std::clone::Clone for $options<K> {
+=======
+        // By hand: derived ones would ask the same of the keys.
+        impl<K: $crate::StateKey> Clone for $options<K> {
+>>>>>>> bytes
+            fn clone(&self) -> Self {
+                match self { $(Self::$variant(options) => Self::$variant(options.clone()),)+ }
+            }
+        }
+
+        impl<K: $crate::StateKey> ::std::fmt::Debug for $options<K> {
+            fn fmt(&self, f: &mut ::std::fmt::Formatter<'_>) -> ::std::fmt::Result {
+<<<<<<< HEAD
+                match self {
+                    $(Self::$variant(options) => f.debug_tuple(stringify!($variant)).field(options).finish(),)+
+                }
+=======
+                match self { $(
+                    Self::$variant(options) => f.debug_tuple(::std::stringify!($variant)).field(options).finish(),
+                )+ }
+>>>>>>> bytes
+            }
         }
 
         /// View of a state of the chosen backend.
@@ -82,7 +178,11 @@ macro_rules! any_backend {
             }
         }
 
-        impl<StateT: $crate::StateValue, StateN, $($variant: $crate::ListState<StateT, StateN>),+>
+<<<<<<< HEAD
+        impl<StateT: $crate::StateValue, StateN: 'static, $($variant: $crate::ListState<StateT, StateN>),+>
+=======
+        impl<StateT: $crate::StateValue, StateN: $crate::StateKey, $($variant: $crate::ListState<StateT, StateN>),+>
+>>>>>>> bytes
             $crate::ListState<StateT, StateN> for $view<$($variant),+>
         {
             #[inline]
@@ -159,7 +259,7 @@ macro_rules! any_backend {
             }
         }
 
-        impl<StateT: $crate::StateValue, StateN, $($variant: $crate::ReducingState<StateT, StateN>),+>
+        impl<StateT: $crate::StateValue, StateN: $crate::StateKey, $($variant: $crate::ReducingState<StateT, StateN>),+>
             $crate::ReducingState<StateT, StateN> for $view<$($variant),+>
         {
             #[inline]
@@ -178,7 +278,7 @@ macro_rules! any_backend {
             }
         }
 
-        impl<StateA: $crate::Aggregate, StateN, $($variant: $crate::AggregatingState<StateA, StateN>),+>
+        impl<StateA: $crate::Aggregate, StateN: $crate::StateKey, $($variant: $crate::AggregatingState<StateA, StateN>),+>
             $crate::AggregatingState<StateA, StateN> for $view<$($variant),+>
         {
             #[inline]
@@ -303,7 +403,7 @@ macro_rules! any_backend {
             &mut self,
             descriptor: $crate::$descriptor<$($d,)+ N>,
         ) -> $crate::Result<$crate::$token<$($t,)+ N>> {
-            $crate::any_backend! { @match self $($variant)+ => backend.$method(descriptor) }
+            match self { $(Self::$variant(backend) => backend.$method(descriptor),)+ }
         }
         $crate::any_backend! { @register $($variant)+ => $($rest)* }
     };

@@ -311,8 +311,7 @@ fn check_file(reader: &CheckpointReader, handle: &KeyedStateHandle, checkpoint_i
     if same {
         return Ok(());
     }
-    let message =
-        "the file contradicts the handle that names it: another format, checkpoint, key type, mapping or max parallelism";
+    let message = "the file contradicts the handle that names it: another format, checkpoint, key type, mapping or max parallelism";
     Err(Error::new(ErrorKind::Corrupt, message).in_file(reader.path(), None))
 }
 

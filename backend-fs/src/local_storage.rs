@@ -6,8 +6,8 @@ mod writer;
 use std::fs::{self, DirEntry, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use backend_api::storage::{Bytes, check_folder, check_path};
 use backend_api::{Cancel, Error, ErrorKind, Result, Storage, StorageEntry, StorageFile, StorageWriter};
@@ -21,7 +21,7 @@ const UNFINISHED: &str = ".unfinished-";
 /// Files shorter than this are read whole: mapping them costs more than it saves.
 const MAP_FROM: u64 = 64 << 10;
 
-/// How often a step is tried again that another deletion or creation in the same folder has spoilt.
+/// How often a step is tried again that another process, or a writer, has spoilt by its own.
 const TRIES: usize = 16;
 
 /// A [`Storage`] in a folder of the file system, for one machine or for all that mount it. Clones are the same storage.
@@ -36,6 +36,8 @@ pub struct LocalStorage(Arc<Inner>);
 struct Inner {
     root: PathBuf,
     next_unfinished: AtomicU64,
+    /// Held while a folder gets its first file, and while empty folders are removed.
+    folders: Mutex<()>,
 }
 
 impl LocalStorage {
@@ -47,7 +49,7 @@ impl LocalStorage {
         let root = root.into();
         let name = root.to_string_lossy().into_owned();
         let root = make_root(&root).map_err(|error| failed(error, &name))?;
-        Ok(Self(Arc::new(Inner { root, next_unfinished: AtomicU64::new(0) })))
+        Ok(Self(Arc::new(Inner { root, next_unfinished: AtomicU64::new(0), folders: Mutex::new(()) })))
     }
 
     /// The folder.
@@ -58,24 +60,30 @@ impl LocalStorage {
     /// Makes an unfinished file in the folder of `target`, and that folder.
     fn create_unfinished(&self, target: &Path) -> io::Result<(File, PathBuf)> {
         let folder = target.parent().unwrap_or(self.root());
+        let _folders = self.lock_folders();
         let mut tries = 0;
         loop {
-            fs::create_dir_all(folder)?;
             let number = self.0.next_unfinished.fetch_add(1, Ordering::Relaxed);
             let unfinished = folder.join(format!("{UNFINISHED}{number}"));
-            match File::options().write(true).create_new(true).open(&unfinished) {
+            let create = || File::options().write(true).create_new(true).open(&unfinished);
+            match fs::create_dir_all(folder).and_then(|()| create()) {
                 Ok(file) => return Ok((file, unfinished)),
                 // Of a crashed process, or of another one; there are finitely many.
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-                // A deletion in another thread found the folder empty.
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists && folder.is_dir() => {}
+                // Another process found the folder empty.
                 Err(error) if error.kind() == io::ErrorKind::NotFound && tries < TRIES => tries += 1,
                 Err(error) => return Err(error),
             }
         }
     }
 
+    fn lock_folders(&self) -> MutexGuard<'_, ()> {
+        self.0.folders.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Removes `folder` and those above it, as far as they are empty.
     fn remove_empty(&self, folder: &Path) {
+        let _folders = self.lock_folders();
         let below_root = folder.ancestors().take_while(|folder| *folder != self.root());
         for folder in below_root {
             // Not empty, as a rule.

@@ -1,14 +1,14 @@
 //! What every [`Storage`] must do.
 //!
 //! Each function is one behaviour, to be called with a storage of its own without files; it panics where the
-//! storage does otherwise. [`storage_contract!`](crate::storage_contract) makes a test of each.
+//! storage does otherwise. [`storage_contract!`](crate::storage_contract!) makes a test of each.
 
 use std::sync::Arc;
 
 use backend_api::format::{ByteSink, DEFAULT_SPILL_THRESHOLD, MAX_SPILL_THRESHOLD, SpillingSink, Stored};
 use backend_api::{Cancel, Error, ErrorKind, Result, Storage, StorageWriter};
 
-/// Makes one test of each behaviour in [`storage_contract`](crate::storage_contract).
+/// Makes one test of each behaviour in [`storage_contract`](mod@crate::storage_contract).
 ///
 /// The expression gives an `Arc<dyn Storage>` without files, and something to be kept as long as it is used.
 #[macro_export]
@@ -314,8 +314,11 @@ pub fn writers_and_deletions_do_not_disturb_each_other(storage: &Subject) {
                     let path = format!("job/chk-{}/{thread}", round % 2);
                     write(storage, &path, path.as_bytes());
                     assert_eq!(read(storage, &path), path.as_bytes());
-                    drop(create(storage, &format!("{path}-dropped")));
                     storage.delete(&path).expect("delete");
+                    // Much quicker than a whole file, so that folders come and go all the time.
+                    for _ in 0..100 {
+                        drop(create(storage, "job/deep/folder/dropped"));
+                    }
                 }
             });
         }

@@ -134,8 +134,7 @@ fn read_trailer(file: &dyn StorageFile) -> Result<Trailer> {
     let bytes = read(file, offset, Trailer::ENCODED as u64)?;
     let trailer = Trailer::decode(&bytes).map_err(|message| corrupt(file, offset, message))?;
     check_version(file, trailer.version)?;
-    if trailer.file_len != file.len() || trailer.footer_offset.checked_add(trailer.footer_len) != Some(offset)
-    {
+    if trailer.footer_offset.checked_add(trailer.footer_len) != Some(offset) {
         return Err(corrupt(file, offset, "the file does not have the length that it was written with"));
     }
     Ok(trailer)

@@ -118,12 +118,15 @@ fn sections_come_in_order_and_belong_to_the_file() {
         assert_eq!((error.kind(), error.key_group()), (kind, Some(group)));
     }
     put(&mut writer, b"x").unwrap();
+    writer.begin_section(0, 3, SectionKind::Delta).unwrap();
+    put(&mut writer, b"y").unwrap();
     writer.begin_section(1, 2, SectionKind::Delta).unwrap();
     writer.finish().unwrap();
     let reader = open(&sink.finish().unwrap()).unwrap();
     let found: Vec<_> = reader.sections().iter().map(|s| (s.state, s.group, s.kind, s.rows)).collect();
-    assert_eq!(found, [(0, 3, SectionKind::Full, 1), (1, 2, SectionKind::Delta, 0)]);
-    assert_eq!(reader.sections_of(0, 3), reader.sections());
+    let delta = SectionKind::Delta;
+    assert_eq!(found, [(0, 3, SectionKind::Full, 1), (0, 3, delta, 1), (1, 2, delta, 0)]);
+    assert_eq!(reader.sections_of(0, 3), &reader.sections()[..2]);
     assert_eq!(reader.sections_of(0, 2), []);
 }
 

@@ -19,19 +19,17 @@ pub(super) const HEADER_PREFIX: usize = 16;
 pub(super) struct Trailer {
     pub footer_offset: u64,
     pub footer_len: u64,
-    pub file_len: u64,
     pub footer_crc: u32,
     pub version: u32,
 }
 
 impl Trailer {
-    pub const ENCODED: usize = 44;
+    pub const ENCODED: usize = 36;
 
     pub fn encode(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(Self::ENCODED);
         out.extend_from_slice(&self.footer_offset.to_le_bytes());
         out.extend_from_slice(&self.footer_len.to_le_bytes());
-        out.extend_from_slice(&self.file_len.to_le_bytes());
         out.extend_from_slice(&self.footer_crc.to_le_bytes());
         out.extend_from_slice(&self.version.to_le_bytes());
         out.extend_from_slice(&crc32fast::hash(&out).to_le_bytes());
@@ -44,7 +42,7 @@ impl Trailer {
         Self::fields(bytes).ok_or("the trailer is cut off").and_then(|(trailer, crc, magic)| {
             if magic != TRAILER_MAGIC {
                 Err("the file does not end as a checkpoint file does")
-            } else if bytes.get(..32).map(crc32fast::hash) != Some(crc) {
+            } else if bytes.get(..24).map(crc32fast::hash) != Some(crc) {
                 Err("the checksum of the trailer does not match")
             } else {
                 Ok(trailer)
@@ -54,9 +52,9 @@ impl Trailer {
 
     fn fields(bytes: &[u8]) -> Option<(Self, u32, [u8; 8])> {
         let mut fields = Fields(bytes);
-        let (footer_offset, footer_len, file_len) = (fields.u64()?, fields.u64()?, fields.u64()?);
+        let (footer_offset, footer_len) = (fields.u64()?, fields.u64()?);
         let (footer_crc, version) = (fields.u32()?, fields.u32()?);
-        let trailer = Self { footer_offset, footer_len, file_len, footer_crc, version };
+        let trailer = Self { footer_offset, footer_len, footer_crc, version };
         Some((trailer, fields.u32()?, fields.bytes()?))
     }
 }

@@ -132,11 +132,9 @@ impl<'a> CheckpointWriter<'a> {
         for section in &self.sections {
             section.encode(&mut footer);
         }
-        let footer_len = footer.len() as u64;
         let trailer = Trailer {
             footer_offset: self.written,
-            footer_len,
-            file_len: self.written + footer_len + Trailer::ENCODED as u64,
+            footer_len: footer.len() as u64,
             footer_crc: crc32fast::hash(&footer),
             version: VERSION,
         };

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use backend_api::{EncodedKey, ErrorKind, StateKey, StoredKey};
+use backend_api::{ErrorKind, StateKey, StoredKey, StoredText};
 use proptest::prelude::*;
 
 use crate::laws::{byte_strings, check_laws, encoded, encoded_last, texts};
@@ -116,9 +116,9 @@ fn equal_keys_that_were_built_differently_are_one() {
 
 #[test]
 fn short_keys_own_no_heap() {
-    let size = |len: usize| StoredKey::<String>::heap_size(&EncodedKey::store(&"x".repeat(len)));
+    let size = |len: usize| StoredKey::<String>::heap_size(&StoredText::store(&"x".repeat(len)));
     assert_eq!((size(0), size(23), size(24), size(1000)), (0, 0, 24, 1000));
-    let pair: (EncodedKey, EncodedKey) = StoredKey::store(&("x".repeat(50), "y".repeat(7)));
+    let pair: (StoredText, StoredText) = StoredKey::store(&("x".repeat(50), "y".repeat(7)));
     assert_eq!(StoredKey::<(String, String)>::heap_size(&pair), 50);
 }
 

@@ -219,12 +219,12 @@ impl<T: Clone> ChunkedList<T> {
     /// It may be empty, so the caller fills it at once. Clones come before any change.
     fn appendable(&mut self, wanted: usize) -> &mut Chunk<T> {
         self.unshare();
-        let full = self.last.take_if(|last| last.items.len() >= Self::CHUNK_ITEMS);
-        let epoch = full.as_ref().map_or(0, |full| full.epoch);
-        if let Some(full) = full {
+        if let Some(full) = self.last.take_if(|last| last.items.len() >= Self::CHUNK_ITEMS) {
+            let items = Vec::with_capacity(Self::CHUNK_ITEMS / 4);
+            self.last = Some(Arc::new(Chunk { epoch: full.epoch, items }));
             self.full.push(full);
         }
-        let last = self.last.get_or_insert_with(|| Arc::new(Chunk { epoch, items: Vec::new() }));
+        let last = self.last.get_or_insert_with(|| Arc::new(Chunk { epoch: 0, items: Vec::new() }));
         let last = Arc::get_mut(last).expect("unshared above or new");
         if last.items.len() == last.items.capacity() {
             let len = last.items.len();

@@ -141,6 +141,12 @@ fn an_append_after_a_clone_copies_one_chunk() {
     assert_eq!(CLONES.get(), last);
     assert_eq!(list.changed_since(1).0, snapshot.len() - last);
     assert_eq!(list.changed_since(2).0, list.len());
+    // A full chunk is not copied at all.
+    CLONES.set(0);
+    list.extend((list.len() % CHUNK_ITEMS_MAX..CHUNK_ITEMS_MAX).map(|_| Counted), 2);
+    let snapshot = list.clone();
+    list.push(Counted, 3);
+    assert_eq!((CLONES.get(), list.len()), (0, snapshot.len() + 1));
 }
 
 #[test]

@@ -332,6 +332,33 @@ fn a_panic_in_ord_or_clone_changes_nothing() {
     }
 }
 
+/// Every removal of these is tried with a fuse, so that nodes merge and level with neighbours that are shared.
+#[test]
+fn a_panic_in_a_removal_that_merges_nodes_changes_nothing() {
+    use fused::{FUSE, Fused};
+    for (len, fuses) in [(160, 60), (2000, 1)] {
+        let mut map = OrderedMap::new();
+        for number in 0..len {
+            map.insert(Fused(number * 7919 % len), Fused(number), 1);
+        }
+        for number in 0..len {
+            for fuse in 0..fuses {
+                let mut copy = map.clone();
+                FUSE.set(if fuses == 1 { number * 37 % 200 } else { fuse * 3 });
+                let outcome = catch_unwind(AssertUnwindSafe(|| {
+                    assert!(copy.remove(&Fused(number), 2, true).is_some())
+                }));
+                FUSE.set(u64::MAX);
+                let gone = u64::from(outcome.is_ok());
+                assert_eq!(copy.len() as u64, len - number - gone);
+                check(&copy.root, true, true);
+                assert!(copy.keys().map(|key| key.0).eq(number + gone..len), "{number} {fuse}");
+            }
+            map.remove(&Fused(number), 2, true);
+        }
+    }
+}
+
 #[test]
 fn a_panic_in_the_function_of_an_update_changes_nothing() {
     let mut map = OrderedMap::new();

@@ -121,6 +121,84 @@ fn a_file_of_another_version_is_told_from_a_damaged_one() {
     assert_eq!((error.kind(), error.file()), (ErrorKind::Unsupported, Some(PATH)));
 }
 
+#[test]
+fn lengths_that_do_not_add_up_are_noticed_at_their_block() {
+    let (mut bytes, _) = sample(Compression::None);
+    let section = open(&bytes).unwrap().sections_of(0, 9)[0];
+    let last = (section.offset + section.stored_bytes - 1) as usize;
+    bytes[last] += 1;
+    seal_again(&mut bytes);
+    let reader = open(&bytes).unwrap();
+    let mut rows = reader.rows(&section);
+    for _ in 0..2 {
+        let error = rows.next().unwrap_err();
+        assert_eq!((error.kind(), error.offset()), (ErrorKind::Corrupt, Some(section.offset)));
+        assert_eq!(error.message(), "the lengths of the rows do not add up");
+    }
+}
+
+/// The file with another index, whose checksum matches.
+fn with_index(bytes: &[u8], change: impl FnOnce(&mut Vec<Section>)) -> Vec<u8> {
+    let (rest, trailer) = bytes.split_at(bytes.len() - Trailer::ENCODED);
+    let trailer = Trailer::decode(trailer).unwrap();
+    let (rest, index) = rest.split_at(trailer.footer_offset as usize);
+    let mut sections: Vec<_> = index.chunks(Section::ENCODED).filter_map(Section::decode).collect();
+    change(&mut sections);
+    let mut index = Vec::new();
+    sections.iter().for_each(|section| section.encode(&mut index));
+    let footer_crc = crc32fast::hash(&index);
+    let trailer = Trailer { footer_len: index.len() as u64, footer_crc, ..trailer };
+    [rest, &index, &trailer.encode()].concat()
+}
+
+#[test]
+fn an_index_that_contradicts_the_file_is_noticed() {
+    let (bytes, sections) = sample(Compression::None);
+    assert_eq!(read(&with_index(&bytes, |_| ())).unwrap(), sections);
+    type Change = (&'static str, fn(&mut Vec<Section>));
+    let changes: [Change; 10] = [
+        ("a gap", |index| index[1].offset += 1),
+        ("an overlap", |index| index[1].offset -= 1),
+        ("a later start", |index| index[0].offset += 1),
+        ("a start behind the end", |index| index[0].offset = u64::MAX),
+        ("a section without end", |index| index[1].stored_bytes = u64::MAX),
+        ("a shorter end", |index| index[4].stored_bytes -= 1),
+        ("another order", |index| index.swap(0, 1)),
+        ("a section twice", |index| index[3] = Section { group: 0, ..index[3] }),
+        ("an unknown state", |index| index[4].state = 2),
+        ("an unknown key group", |index| index[4].group = 128),
+    ];
+    for (what, change) in changes {
+        let error = open(&with_index(&bytes, change)).expect_err(what);
+        assert_eq!((error.kind(), error.file()), (ErrorKind::Corrupt, Some(PATH)), "{what}");
+    }
+    let changes: [fn(&mut Section); 4] = [
+        |section| section.rows -= 1,
+        |section| section.raw_bytes += 1,
+        |section| section.blocks = 0,
+        |section| section.blocks = 2,
+    ];
+    for change in changes {
+        let reader = open(&with_index(&bytes, |index| change(&mut index[1]))).unwrap();
+        let section = &reader.sections()[1];
+        assert_eq!(reader.verify(section).unwrap_err().kind(), ErrorKind::Corrupt, "{section:?}");
+        assert_eq!(rows(&reader, section).unwrap_err().kind(), ErrorKind::Corrupt, "{section:?}");
+    }
+}
+
+#[test]
+fn a_header_with_bytes_left_over_is_noticed() {
+    let bytes = write(&meta(&["a"]), Compression::None, &[]);
+    let end = bytes.len() - Trailer::ENCODED;
+    let mut header = [&bytes[..end - 4], &[0]].concat();
+    header[12] += 1;
+    header.extend_from_slice(&crc32fast::hash(&header).to_le_bytes());
+    let trailer = Trailer::decode(&bytes[end..]).unwrap();
+    let trailer = Trailer { footer_offset: header.len() as u64, ..trailer };
+    let error = open(&[header, trailer.encode()].concat()).unwrap_err();
+    assert_eq!((error.kind(), error.message()), (ErrorKind::Corrupt, "the header has bytes left over"));
+}
+
 /// Makes all checksums match again, so that what is behind them is reached.
 fn seal_again(bytes: &mut [u8]) {
     let end = bytes.len() - Trailer::ENCODED;
@@ -190,6 +268,7 @@ proptest! {
             };
             if let Err(error) = end {
                 prop_assert_eq!(error.kind(), ErrorKind::Corrupt);
+                prop_assert!(rows.next().is_err());
             }
         }
     }

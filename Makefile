@@ -1,0 +1,25 @@
+# Every target does its own set-up on a fresh Debian machine with Rust, gcc and make.
+.PHONY: demo hello test lint doc bench
+
+CARGO ?= cargo
+
+# Counts a generated access log of a million lines, with checkpoints, and prints the ten busiest paths.
+demo:
+	$(CARGO) run --release --locked --example access_log -- --backend fs --incremental --checkpoint-every 200000 --parallelism 2
+
+# The example of the README.
+hello:
+	$(CARGO) run --release --locked --example hello
+
+test:
+	$(CARGO) test --workspace --locked
+
+lint:
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+
+doc:
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --locked
+
+bench:
+	$(CARGO) bench --locked -p benches
