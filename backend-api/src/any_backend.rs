@@ -123,13 +123,8 @@ macro_rules! any_backend {
             $($(#[$variant_meta])* $variant(<$backend as $crate::StateBackend>::Options),)+
         }
 
-<<<<<<< HEAD
-        // By hand: derived ones would ask the same of the key.
-        impl<K: $crate::StateKey> ::std::clone::Clone for $options<K> {
-=======
         // By hand: derived ones would ask the same of the keys.
         impl<K: $crate::StateKey> Clone for $options<K> {
->>>>>>> bytes
             fn clone(&self) -> Self {
                 match self { $(Self::$variant(options) => Self::$variant(options.clone()),)+ }
             }
@@ -137,15 +132,9 @@ macro_rules! any_backend {
 
         impl<K: $crate::StateKey> ::std::fmt::Debug for $options<K> {
             fn fmt(&self, f: &mut ::std::fmt::Formatter<'_>) -> ::std::fmt::Result {
-<<<<<<< HEAD
-                match self {
-                    $(Self::$variant(options) => f.debug_tuple(stringify!($variant)).field(options).finish(),)+
-                }
-=======
                 match self { $(
                     Self::$variant(options) => f.debug_tuple(::std::stringify!($variant)).field(options).finish(),
                 )+ }
->>>>>>> bytes
             }
         }
 
@@ -178,11 +167,7 @@ macro_rules! any_backend {
             }
         }
 
-<<<<<<< HEAD
-        impl<StateT: $crate::StateValue, StateN: 'static, $($variant: $crate::ListState<StateT, StateN>),+>
-=======
         impl<StateT: $crate::StateValue, StateN: $crate::StateKey, $($variant: $crate::ListState<StateT, StateN>),+>
->>>>>>> bytes
             $crate::ListState<StateT, StateN> for $view<$($variant),+>
         {
             #[inline]

@@ -54,10 +54,12 @@ pub fn run<B: StateBackend<Key = Path>>(
     if args.resume && checkpoint.is_none() {
         return Err(Failure::Usage("there is no complete checkpoint to resume from".to_owned()));
     }
-    let resumed =
-        checkpoint.as_ref().map(|checkpoint| Ok::<_, Failure>((checkpoint.id, Position::of(checkpoint)?)));
-    let resumed = resumed.transpose()?;
-    let mut source = Source::open(&args.input(), resumed.map(|(_, position)| position))?;
+    let resumed = match &checkpoint {
+        Some(checkpoint) => Some((checkpoint.id, Position::of(checkpoint)?)),
+        None => None,
+    };
+    let mut position = resumed.map_or_else(|| Position::start(&args.input()), |(_, position)| position);
+    let source = Source::open(&args.input(), &position)?;
 
     let parallelism = args.parallelism as u16;
     let explicit = args.max_parallelism.map(|max| max as u16);
@@ -85,7 +87,7 @@ pub fn run<B: StateBackend<Key = Path>>(
             threads.push(thread);
         }
         let mut coordinator = Coordinator::new(store, acks);
-        let fed = feed(args, &mut source, Router::new(key_space, inboxes), &mut coordinator);
+        let fed = feed(args, source, &mut position, Router::new(key_space, inboxes), &mut coordinator);
 
         // A subtask that ended early knows why better than whoever noticed it.
         let mut pages = Vec::new();
@@ -94,45 +96,41 @@ pub fn run<B: StateBackend<Key = Path>>(
             pages.extend(found?);
         }
         fed?;
-        let (position, checkpoints) = (source.position, coordinator.stats);
-        Ok(Outcome { pages, position, resumed, max_parallelism, checkpoints, elapsed: start.elapsed() })
+        let (checkpoints, elapsed) = (coordinator.stats, start.elapsed());
+        Ok(Outcome { pages, position, resumed, max_parallelism, checkpoints, elapsed })
     })
 }
 
 /// Sends what the source has, with barriers in between. The subtasks end when it returns.
 fn feed(
     args: &Args,
-    source: &mut Source,
+    mut source: Source,
+    position: &mut Position,
     mut router: Router,
     coordinator: &mut Coordinator,
 ) -> Result<(), Failure> {
     let progress = Progress::new(source.total());
-    // The subtasks have forgotten, if there was a crash.
-    router.minute(source.position.newest);
-    while let Some(line) = source.next()? {
+    // If there was a crash, the subtasks have forgotten.
+    router.minute(position.newest);
+    while let Some(line) = source.next(position)? {
         match log_line::parse(line) {
             Some(visit) => {
                 let minute = visit.time.map_or(0, minute_of);
-                let is_newer = minute > source.position.newest;
-                if is_newer {
+                if minute > position.newest {
+                    position.newest = minute;
                     router.minute(minute);
                 }
-                let sent = router.visit(visit)?;
-                if is_newer {
-                    source.position.newest = minute;
-                }
-                if sent {
+                if router.visit(visit)? {
                     coordinator.poll(&mut router)?;
-                    progress.at(source.done());
+                    progress.at(source.done(position));
                 }
             }
-            None => source.position.malformed += 1,
+            None => position.malformed += 1,
         }
-        let lines = source.position.lines;
-        if args.checkpoint_every > 0 && lines.is_multiple_of(args.checkpoint_every) {
-            coordinator.start(&mut router, source.position)?;
+        if args.checkpoint_every > 0 && position.lines.is_multiple_of(args.checkpoint_every) {
+            coordinator.start(&mut router, *position)?;
         }
-        if args.crash_at == Some(lines) {
+        if args.crash_at == Some(position.lines) {
             crash();
         }
     }

@@ -1,6 +1,5 @@
 //! What the job knows of each path: one state of every kind, and one that is kept apart by the minute.
 
-use state_backends::api::StateValue;
 use state_backends::prelude::*;
 
 use crate::log_line::Visit;
@@ -74,13 +73,7 @@ impl PageStats {
         backend.map(self.visitors, key, &())?.update(visit.address.to_vec(), increment)?;
         backend.aggregating(self.bytes, key, &())?.add(visit.bytes)?;
 
-        let mut statuses = backend.list(self.statuses, key, &())?;
-        let known = statuses.get()?;
-        if known.len() < STATUSES {
-            statuses.add(visit.status)?;
-        } else {
-            statuses.set(known.into_iter().skip(1).chain([visit.status]))?;
-        }
+        remember(&mut backend.list(self.statuses, key, &())?, visit.status)?;
 
         let Some(time) = visit.time else { return Ok(()) };
         backend.value(self.last_seen, key, &())?.update(|seen| *seen = (*seen).max(Some(time)))?;
@@ -101,9 +94,7 @@ impl PageStats {
             .collect::<Result<Vec<_>>>()?;
         for (path, minute) in over {
             let key = backend.key(&path)?;
-            let mut window = backend.reducing(self.per_minute, key, &minute)?;
-            let hits = window.get()?.unwrap_or_default();
-            window.clear()?;
+            let hits = take(&mut backend.reducing(self.per_minute, key, &minute)?)?.unwrap_or_default();
             backend.value(self.windows, key, &())?.update(|windows| {
                 windows.get_or_insert_default().close(hits);
             })?;
@@ -115,30 +106,39 @@ impl PageStats {
     pub fn pages<B: StateBackend<Key = Path>>(&self, backend: &mut B) -> Result<Vec<Page>> {
         let mut pages = Vec::new();
         backend.for_each_key(HITS, &(), |backend, key| {
-            pages.push(Page {
-                path: key.key().clone(),
-                hits: backend.reducing(self.hits, key, &())?.get()?.unwrap_or_default(),
-                visitors: backend
-                    .map(self.visitors, key, &())?
-                    .keys()?
-                    .try_fold(0, |n, key| key.map(|_| n + 1))?,
-                mean_bytes: backend.aggregating(self.bytes, key, &())?.get()?.unwrap_or_default(),
-                statuses: backend.list(self.statuses, key, &())?.get()?,
-                last_seen: value(backend, self.last_seen, key)?,
-                windows: value(backend, self.windows, key)?.unwrap_or_default(),
-            });
+            let hits = backend.reducing(self.hits, key, &())?.get()?.unwrap_or_default();
+            let visitors = count(&mut backend.map(self.visitors, key, &())?)?;
+            let mean_bytes = backend.aggregating(self.bytes, key, &())?.get()?.unwrap_or_default();
+            let statuses = backend.list(self.statuses, key, &())?.get()?;
+            let last_seen = backend.value(self.last_seen, key, &())?.get()?;
+            let windows = backend.value(self.windows, key, &())?.get()?.unwrap_or_default();
+            let path = key.key().clone();
+            pages.push(Page { path, hits, visitors, mean_bytes, statuses, last_seen, windows });
             Ok(())
         })?;
         Ok(pages)
     }
 }
 
-fn value<B: StateBackend, V: StateValue>(
-    backend: &mut B,
-    token: ValueToken<V>,
-    key: KeyContext<'_, B::Key>,
-) -> Result<Option<V>> {
-    backend.value(token, key, &())?.get()
+/// Appends `status`, and forgets the oldest if there are too many.
+fn remember<N>(statuses: &mut impl ListState<u16, N>, status: u16) -> Result<()> {
+    let known = statuses.get()?;
+    if known.len() < STATUSES {
+        return statuses.add(status);
+    }
+    statuses.set(known.into_iter().skip(1).chain([status]))
+}
+
+/// Gets what is accumulated, and clears it.
+fn take<N>(window: &mut impl ReducingState<u64, N>) -> Result<Option<u64>> {
+    let hits = window.get()?;
+    window.clear()?;
+    Ok(hits)
+}
+
+/// The number of entries.
+fn count(map: &mut impl MapState<Address, u64>) -> Result<u64> {
+    map.keys()?.try_fold(0, |count, key| key.map(|_| count + 1))
 }
 
 fn sum(a: &u64, b: &u64) -> u64 {

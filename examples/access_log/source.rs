@@ -32,6 +32,11 @@ pub struct Position {
 }
 
 impl Position {
+    /// The beginning of `input`.
+    pub fn start(input: &Input) -> Self {
+        Self { generated: generated(input), ..Self::default() }
+    }
+
     /// Puts the position into a checkpoint.
     pub fn store(&self, checkpoint: &mut Checkpoint) -> Result<(), Failure> {
         let mut bytes = Vec::new();
@@ -56,18 +61,12 @@ pub struct Source {
     /// How much there is, in the unit of [`done`](Self::done), if that is known.
     total: Option<u64>,
     line: Vec<u8>,
-    /// Behind the line that was read last.
-    pub position: Position,
 }
 
 impl Source {
-    /// Opens `input` at `start`, or at its beginning.
-    pub fn open(input: &Input, start: Option<Position>) -> Result<Self, Failure> {
-        let generated = match *input {
-            Input::Generated { lines, seed } => Some((lines, seed)),
-            Input::File(_) | Input::Stdin => None,
-        };
-        let position = start.unwrap_or(Position { generated, ..Position::default() });
+    /// Opens `input` at `position`.
+    pub fn open(input: &Input, position: &Position) -> Result<Self, Failure> {
+        let generated = generated(input);
         if position.generated != generated {
             let tell = |made: Option<(u64, u64)>| match made {
                 Some((lines, seed)) => format!("{lines} lines generated from seed {seed}"),
@@ -88,12 +87,11 @@ impl Source {
                 (Some(Box::new(BufReader::with_capacity(1 << 16, file))), total, name)
             }
         };
-        Ok(Self { reader, name, total, line: Vec::new(), position })
+        Ok(Self { reader, name, total, line: Vec::new() })
     }
 
-    /// Reads the next line; the position is behind it then.
-    pub fn next(&mut self) -> Result<Option<&[u8]>, Failure> {
-        let position = &mut self.position;
+    /// Reads the line at `position`, which is behind it then.
+    pub fn next(&mut self, position: &mut Position) -> Result<Option<&[u8]>, Failure> {
         match (&mut self.reader, position.generated) {
             (Some(reader), _) => {
                 let taken =
@@ -119,8 +117,15 @@ impl Source {
     }
 
     /// How much of the total is read.
-    pub fn done(&self) -> u64 {
-        if self.reader.is_some() { self.position.offset } else { self.position.lines }
+    pub fn done(&self, position: &Position) -> u64 {
+        if self.reader.is_some() { position.offset } else { position.lines }
+    }
+}
+
+fn generated(input: &Input) -> Option<(u64, u64)> {
+    match *input {
+        Input::Generated { lines, seed } => Some((lines, seed)),
+        Input::File(_) | Input::Stdin => None,
     }
 }
 
