@@ -115,7 +115,8 @@ impl RestoredState {
         self.chains.get(&group).map_or(&[], Vec::as_slice)
     }
 
-    /// Whether the state can be registered as `registered` says, which [`StateDescriptor::meta`](crate::StateDescriptor::meta) gives.
+    /// Whether the state can be registered as `registered` says, which is a descriptor's
+    /// [`meta`](crate::StateDescriptor::meta).
     ///
     /// # Errors
     /// [`IncompatibleKind`](ErrorKind::IncompatibleKind) for another kind; [`Migration`](ErrorKind::Migration) for
@@ -141,7 +142,8 @@ impl RestoredState {
         Ok(())
     }
 
-    /// Copies all sections to another checkpoint file, undecoded; `metas()[i]` is number `first + i` of the states there.
+    /// Copies all sections to another checkpoint file, undecoded; there, `metas()[i]` is the state of number
+    /// `first + i`.
     ///
     /// # Errors
     /// [`Cancelled`](ErrorKind::Cancelled), and those of [`CheckpointReader::copy_section`].
@@ -314,6 +316,3 @@ fn check_file(reader: &CheckpointReader, handle: &KeyedStateHandle, checkpoint_i
     let message = "the file contradicts the handle that names it: another format, checkpoint, key type, mapping or max parallelism";
     Err(Error::new(ErrorKind::Corrupt, message).in_file(reader.path(), None))
 }
-
-#[cfg(test)]
-mod tests;

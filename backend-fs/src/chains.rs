@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 
+use backend_api::format::StateMeta;
 use backend_api::restore::RestorePlan;
 use backend_api::{KeyedStateHandle, StateData, StateFile};
 
@@ -52,9 +53,18 @@ pub(crate) struct Chains {
     chains: HashMap<(String, u16), Chain>,
     /// In the order in which they apply.
     files: Vec<StateFile>,
+    /// What the states are, those without entries too.
+    states: Vec<StateMeta>,
+    /// Name of a file that says so: it is needed even if it has nothing else to say.
+    description: Option<String>,
 }
 
 impl Chains {
+    /// No chains, of these states.
+    pub(crate) fn of(states: &[StateMeta]) -> Self {
+        Self { states: states.to_vec(), ..Self::default() }
+    }
+
     /// The chains that a backend was restored from; `None` if it cannot go on using the files.
     pub(crate) fn restored(handles: &[KeyedStateHandle], plan: &RestorePlan) -> Option<Self> {
         let mut files: Vec<StateFile> = Vec::new();
@@ -85,7 +95,7 @@ impl Chains {
                 chains.insert((state.name().to_owned(), group), chain);
             }
         }
-        let mut restored = Self { chains, files };
+        let mut restored = Self { chains, files, ..Self::default() };
         restored.drop_unused();
         Some(restored)
     }
@@ -109,12 +119,16 @@ impl Chains {
         let name = new.name.clone();
         self.files = base.map_or(&[][..], |base| &base.files).to_vec();
         self.files.push(new);
+        let has_news = self.chains.values().any(|chain| chain.files.contains(&name));
+        let described = base.filter(|base| !has_news && base.states == self.states);
+        self.description = described.and_then(|base| base.description.clone()).or_else(|| Some(name.clone()));
         self.drop_unused();
         self.files.last().is_some_and(|last| last.name == name)
     }
 
     fn drop_unused(&mut self) {
-        let used: BTreeSet<&String> = self.chains.values().flat_map(|chain| &chain.files).collect();
+        let used = self.chains.values().flat_map(|chain| &chain.files).chain(&self.description);
+        let used: BTreeSet<&String> = used.collect();
         self.files.retain(|file| used.contains(&file.name));
     }
 }

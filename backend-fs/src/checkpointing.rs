@@ -22,6 +22,7 @@ use crate::chains::{Chain, Chains};
 pub struct InFiles {
     target: CheckpointTarget,
     incremental: bool,
+    claims_restored: bool,
     memory_budget: Option<u64>,
     /// Of the last confirmed checkpoint, or of the one that was restored.
     confirmed: Option<Arc<Chains>>,
@@ -36,6 +37,7 @@ impl Checkpointing for InFiles {
         Ok(Self {
             target: options.target.clone(),
             incremental: options.incremental,
+            claims_restored: options.claims_restored,
             memory_budget: options.memory_budget,
             confirmed: None,
             written: Arc::default(),
@@ -55,7 +57,7 @@ impl Checkpointing for InFiles {
     }
 
     fn restored(&mut self, handles: &[KeyedStateHandle], plan: &RestorePlan) {
-        if self.incremental && !handles.is_empty() {
+        if self.incremental && self.claims_restored && !handles.is_empty() {
             self.confirmed = Chains::restored(handles, plan).map(Arc::new);
         }
     }
@@ -101,7 +103,7 @@ fn write_changes(
     progress: &Progress,
 ) -> Result<(KeyedStateHandle, Chains)> {
     let meta = heap.meta().clone();
-    let mut chains = Chains::default();
+    let mut chains = Chains::of(&meta.states);
     let file = target.write(&meta, true, cancel, |writer| {
         let name = CheckpointTarget::file_name(&meta);
         write_groups(&mut heap, base, &mut chains, &name, writer, cancel, progress)

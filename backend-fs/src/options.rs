@@ -11,6 +11,7 @@ use crate::LocalStorage;
 pub struct FsOptions {
     pub(crate) target: CheckpointTarget,
     pub(crate) incremental: bool,
+    pub(crate) claims_restored: bool,
     pub(crate) memory_budget: Option<u64>,
 }
 
@@ -19,7 +20,7 @@ impl FsOptions {
     /// inline in the checkpoint's metadata.
     pub fn new(storage: Arc<dyn Storage>, job: JobFolder) -> Self {
         let target = CheckpointTarget::files(storage, job);
-        Self { target, incremental: false, memory_budget: None }
+        Self { target, incremental: false, claims_restored: false, memory_budget: None }
     }
 
     /// [`new`](Self::new) with a folder of this machine, which is made if it is not there.
@@ -33,6 +34,15 @@ impl FsOptions {
     /// Whether a checkpoint writes only what changed since the last confirmed one (no by default).
     pub fn incremental(mut self, incremental: bool) -> Self {
         self.incremental = incremental;
+        self
+    }
+
+    /// Whether the checkpoint that a backend is restored from is the job's own from then on (Flink's restore mode
+    /// CLAIM). If so, the first increment builds on its files, which must stay as long as a checkpoint names them; a
+    /// [`CheckpointStore`](backend_api::CheckpointStore) sees to that. If not (the default, NO_CLAIM), the first
+    /// checkpoint is full, and what was restored from may be deleted at any time.
+    pub fn claim_restored(mut self, claim: bool) -> Self {
+        self.claims_restored = claim;
         self
     }
 

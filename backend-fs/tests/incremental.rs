@@ -64,13 +64,15 @@ fn op() -> impl Strategy<Value = Op> {
     ]
 }
 
+type Tokens = (ValueToken<u64, u8>, ListToken<String>, MapToken<i16, u32>);
+
 struct Worker {
     backend: FsBackend<u32>,
-    tokens: Option<(ValueToken<u64, u8>, ListToken<String>, MapToken<i16, u32>)>,
+    tokens: Option<Tokens>,
 }
 
 impl Worker {
-    fn tokens(&mut self) -> (ValueToken<u64, u8>, ListToken<String>, MapToken<i16, u32>) {
+    fn tokens(&mut self) -> Tokens {
         let backend = &mut self.backend;
         *self.tokens.get_or_insert_with(|| {
             let value = ValueDescriptor::<u64>::new("value").namespaced::<u8>();
@@ -94,10 +96,11 @@ struct Job {
 }
 
 impl Job {
-    fn new(inline_max: usize) -> Self {
+    fn new(inline_max: usize, claim: bool) -> Self {
         let storage: Arc<dyn Storage> = Arc::new(MemoryStorage::default());
         let job = JobFolder::new("job").unwrap();
-        let options = FsOptions::new(Arc::clone(&storage), job.clone()).incremental(true);
+        let options =
+            FsOptions::new(Arc::clone(&storage), job.clone()).incremental(true).claim_restored(claim);
         let options = options.inline_max(inline_max).unwrap();
         let store =
             CheckpointStore::open(CheckpointStoreOptions::in_storage(job, Arc::clone(&storage))).unwrap();
@@ -309,8 +312,9 @@ proptest! {
     fn any_history_restores_to_the_model(
         ops in prop::collection::vec(op(), 1..400),
         inline_max in prop_oneof![Just(0), Just(20_480)],
+        claim in any::<bool>(),
     ) {
-        let mut job = Job::new(inline_max);
+        let mut job = Job::new(inline_max, claim);
         for op in ops {
             job.run(op);
         }

@@ -111,8 +111,8 @@ impl WriteBatch {
         self.bytes.len() + self.ops.len() * size_of::<Op>()
     }
 
-    /// Adds an operation that puts what `encode` appends under `key` and `suffix`, and gives the length of both together
-    /// with it. After an error it is as if nothing had been asked.
+    /// Adds an operation that puts what `encode` appends under `key` and `suffix`, and gives the length of all three
+    /// together. After an error it is as if nothing had been asked.
     pub(super) fn put_encoded(
         &mut self,
         key: &[u8],

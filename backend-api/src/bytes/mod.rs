@@ -38,9 +38,9 @@
 //! | | namespace, likewise |
 //! | | of a map: the map key, likewise; of a list: the element's sequence number, 8 bytes big endian |
 //!
-//! and its value the codec's bytes. The encodings are self-delimiting, so the entries of one list or map are exactly those
-//! with its prefix. Sequence numbers come from one counter of the backend: elements of a list ascend, with gaps, and
-//! appending one reads nothing.
+//! and its value the codec's bytes. The encodings are self-delimiting, so the entries of one list or map are exactly
+//! those with its prefix. Sequence numbers come from one counter of the backend: elements of a list ascend, with
+//! gaps, and appending one reads nothing.
 
 mod access;
 mod backend;

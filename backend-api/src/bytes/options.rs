@@ -27,8 +27,9 @@ impl ByteOptions {
         Self { open_store: Arc::new(open_store), target, entry_bytes_max: DEFAULT_ENTRY_BYTES_MAX }
     }
 
-    /// Sets the most bytes that the key and the value of one entry may have together: 1 to 2,147,483,647 (the default). An
-    /// entry is a value, an accumulator, one element of a list, or one entry of a map.
+    /// Sets the most bytes that the key (laid out as the [module](super) tells) and the value of one entry may have
+    /// together: 1 to 2,147,483,647 (the default). An entry is a value, an accumulator, one element of a list, or one
+    /// entry of a map.
     ///
     /// # Errors
     /// [`InvalidArgument`](ErrorKind::InvalidArgument) beyond that.

@@ -122,3 +122,42 @@ impl KeysRow<'_> {
 fn corrupt(message: &'static str) -> Error {
     Error::new(ErrorKind::Corrupt, message)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn kind(state: StateKind, section: SectionKind, row: &[u8]) -> Result<(), ErrorKind> {
+        Row::<u8, ()>::decode(state, section, row).map(|_| ()).map_err(|error| error.kind())
+    }
+
+    #[test]
+    fn rows_that_are_none_are_refused() {
+        let all =
+            [StateKind::Value, StateKind::List, StateKind::Map, StateKind::Reducing, StateKind::Aggregating];
+        for state in all {
+            assert_eq!(kind(state, SectionKind::Full, &[]), Err(ErrorKind::Corrupt));
+            assert_eq!(kind(state, SectionKind::Delta, &[3, 7]), Err(ErrorKind::Corrupt));
+            assert_eq!(kind(state, SectionKind::Delta, &[1, 7]), Ok(()));
+            assert_eq!(kind(state, SectionKind::Delta, &[1, 7, 0]), Err(ErrorKind::Corrupt));
+            let removes_entries = kind(state, SectionKind::Delta, &[2, 7, 1]);
+            assert_eq!(removes_entries.is_ok(), state == StateKind::Map);
+        }
+        assert_eq!(kind(StateKind::List, SectionKind::Full, &[7]), Err(ErrorKind::Corrupt));
+    }
+
+    #[test]
+    fn elements_entries_and_keys_end_where_the_row_does() {
+        let mut list = ListRow { first: 0, elements: &[1, 10, 0, 2, 20] };
+        assert_eq!(list.next_element().unwrap(), Some(&[10][..]));
+        assert_eq!(list.next_element().unwrap(), Some(&[][..]));
+        assert_eq!(list.next_element().unwrap_err().kind(), ErrorKind::Corrupt);
+        let mut map = MapRow(&[5, 1, 50, 6]);
+        assert_eq!(map.next_entry::<u8>().unwrap(), Some((5, &[50][..])));
+        assert_eq!(map.next_entry::<u8>().unwrap_err().kind(), ErrorKind::Corrupt);
+        let mut keys = KeysRow(&[0, 5, 0]);
+        assert_eq!(keys.next_key::<u16>().unwrap(), Some(5));
+        assert_eq!(keys.next_key::<u16>().unwrap_err().kind(), ErrorKind::Corrupt);
+        assert_eq!(KeysRow(&[]).next_key::<u16>().unwrap(), None);
+    }
+}

@@ -10,7 +10,8 @@ pub trait AggregatingState<A: Aggregate, N> {
     /// The result of what was added; `None` where nothing was.
     fn get(&mut self) -> Result<Option<A::Output>>;
 
-    /// Merges in the accumulators of the namespaces `sources`, in the given order, and empties them. A source that
+    /// Merges in the accumulators of the namespaces `sources` and empties them: `merge(target, fold(sources))`, the
+    /// sources merged with each other in the given order. A source that
     /// is this namespace itself, or named twice, counts once.
     fn merge_from(&mut self, sources: &[N]) -> Result<()>;
 

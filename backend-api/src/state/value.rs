@@ -34,12 +34,16 @@ pub trait ValueState<V: StateValue> {
 
     /// [`try_update`](Self::try_update) with a function that cannot fail.
     ///
-    /// ```ignore
-    /// let count = backend.value(hits, key, &())?.update(|n| {
+    /// ```
+    /// # use backend_api::{Result, ValueState};
+    /// # fn count(mut hits: impl ValueState<u64>) -> Result<u64> {
+    /// let count = hits.update(|n| {
     ///     let n = n.get_or_insert(0);
     ///     *n += 1;
     ///     *n
     /// })?;
+    /// # Ok(count)
+    /// # }
     /// ```
     fn update<R>(&mut self, f: impl FnOnce(&mut Option<V>) -> R) -> Result<R> {
         self.try_update(|value| Ok(f(value)))

@@ -182,3 +182,22 @@ fn a_registration_that_fails_at_any_call_can_be_tried_again() {
         }
     }
 }
+
+#[test]
+fn rows_that_could_not_be_removed_are_not_seen_by_the_next_state() {
+    let mut source = open(&in_memory(), &[]);
+    // More than is written at once.
+    list(&mut source, 0).unwrap().add_all(0..100_000).unwrap();
+    let handle = snapshot(&mut source, 1);
+    let (backend, calls_left) = failing(&[handle]);
+    let mut backend = backend.unwrap();
+    calls_left.store(1, Ordering::SeqCst);
+    assert_eq!(list(&mut backend, 0).err().map(|error| error.kind()), Some(ErrorKind::Io));
+    // As long as they cannot be removed, there is no other state.
+    let descriptor = || ListDescriptor::<u64>::new("other").namespaced::<u64>();
+    assert_eq!(backend.register(descriptor()).unwrap_err().kind(), ErrorKind::Io);
+    calls_left.store(u64::MAX, Ordering::SeqCst);
+    backend.register(descriptor()).unwrap();
+    assert_eq!(backend.keys("other", &0_u64).unwrap().count(), 0);
+    assert_eq!(list(&mut backend, 0).unwrap().get().unwrap(), Vec::from_iter(0..100_000));
+}

@@ -122,7 +122,9 @@ fn what_fails_or_panics_changes_nothing() {
         backend.map(map, k, &()).unwrap().iter().unwrap().map(|e| owned(e.unwrap())).collect();
     assert_eq!(entries, [(1, 1)]);
     // And what comes next is not mixed with what failed.
-    backend.list(list, k, &()).unwrap().add(3).unwrap();
+    let mut view = backend.list(list, k, &()).unwrap();
+    view.add_all([2, 13]).unwrap_err();
+    view.add(3).unwrap();
     assert_eq!(backend.list(list, k, &()).unwrap().get().unwrap(), [1, 3]);
 }
 

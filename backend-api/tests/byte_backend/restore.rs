@@ -1,15 +1,16 @@
 //! Restores: other parallelism, states that nobody registers, increments of other backends, and what is refused.
 
+use std::slice::from_ref;
 use std::sync::Arc;
 
 use backend_api::format::{CheckpointWriter, FileMeta, SectionKind};
+use backend_api::restore::{RestorePlan, RestoredSection};
 use backend_api::row::{self, RowOp, encode_sized, encode_varint};
 use backend_api::storage::StorageWriter;
 use backend_api::{
-    ByteBackend, Cancel, CheckpointTarget, Error, ErrorKind, JobFolder, KeySpace, KeyedStateHandle,
-    ListDescriptor, ListState, MapDescriptor, MapState, MemoryStorage, ReducingDescriptor, ReducingState,
-    Result, StateBackend, StateData, StateDescriptor, StateKey, Storage, Subtask, ValueDescriptor,
-    ValueState,
+    ByteBackend, Cancel, CheckpointTarget, Error, ErrorKind, KeySpace, KeyedStateHandle, ListDescriptor,
+    ListState, MapDescriptor, MapState, MemoryStorage, ReducingDescriptor, ReducingState, Result,
+    StateBackend, StateData, StateDescriptor, StateKey, Storage, Subtask, ValueDescriptor, ValueState,
 };
 
 use crate::support::{
@@ -110,11 +111,12 @@ fn a_state_that_nobody_registers_is_carried_on() {
     snapshot(&mut backend, 5);
 }
 
-/// A subtask's checkpoint as another backend would write it: for each file its sections of state "s", each with a
-/// kind and rows by (key, rest of the row).
-fn chain<D: StateDescriptor>(descriptor: &D, files: &[Vec<(SectionKind, Vec<Vec<u8>>)>]) -> KeyedStateHandle {
-    let storage = Arc::new(MemoryStorage::default());
-    let target = CheckpointTarget::files(storage, JobFolder::new("job").unwrap());
+/// The sections of a file: kind and rows.
+type File = Vec<(SectionKind, Vec<Vec<u8>>)>;
+
+/// A subtask's checkpoint as another backend would write it: the sections of state "s" in each file.
+fn chain<D: StateDescriptor>(descriptor: &D, files: &[File]) -> KeyedStateHandle {
+    let target = CheckpointTarget::memory(1 << 20).unwrap();
     let mut handle = KeyedStateHandle {
         format: row::FORMAT.to_owned(),
         checkpoint_id: files.len() as u64,
@@ -176,7 +178,7 @@ fn elements(first: u64, elements: impl IntoIterator<Item = u8>) -> Vec<u8> {
     out
 }
 
-fn list_of(files: &[Vec<(SectionKind, Vec<Vec<u8>>)>]) -> Result<Vec<u8>> {
+fn list_of(files: &[File]) -> Result<Vec<u8>> {
     let handle = chain(&ListDescriptor::<u8>::new("s"), files);
     let mut backend = open(&in_memory(), &[handle]);
     let list = backend.register(ListDescriptor::<u8>::new("s"))?;
@@ -204,14 +206,16 @@ fn increments_of_a_list_cut_and_append() {
     assert!(list_of(&[vec![full()], cut.clone(), vec![(Full, vec![])]]).unwrap().is_empty());
     // A group that was empty has no section in a full checkpoint.
     assert_eq!(list_of(&[vec![], vec![(Delta, vec![put(0, 1..3)])]]).unwrap(), [1, 2]);
-    let gap = list_of(&[vec![full()], vec![(Delta, vec![put(9, 0..1)])]]).unwrap_err();
-    assert_eq!((gap.kind(), gap.state()), (ErrorKind::Corrupt, Some("s")));
+    for gap in [vec![put(9, 0..1)], vec![remove(), put(8, 0..1)]] {
+        let gap = list_of(&[vec![full()], vec![(Delta, gap)]]).unwrap_err();
+        assert_eq!((gap.kind(), gap.state()), (ErrorKind::Corrupt, Some("s")));
+    }
 }
 
 #[test]
 fn increments_of_values_and_maps_put_and_remove() {
     use SectionKind::{Delta, Full};
-    let value = |files: &[Vec<(SectionKind, Vec<Vec<u8>>)>]| {
+    let value = |files: &[File]| {
         let mut backend = open(&in_memory(), &[chain(&ValueDescriptor::<u8>::new("s"), files)]);
         let value = backend.register(ValueDescriptor::<u8>::new("s")).unwrap();
         backend.value(value, context(&key("a")), &()).unwrap().get().unwrap()
@@ -221,7 +225,7 @@ fn increments_of_values_and_maps_put_and_remove() {
     assert_eq!(value(&[full(), vec![(Delta, vec![row(Some(RowOp::Put), &[2])])]]), Some(2));
     assert_eq!(value(&[full(), vec![(Delta, vec![row(Some(RowOp::Remove), &[])])]]), None);
 
-    let map = |files: &[Vec<(SectionKind, Vec<Vec<u8>>)>]| {
+    let map = |files: &[File]| {
         let mut backend = open(&in_memory(), &[chain(&MapDescriptor::<u8, u8>::new("s"), files)]);
         let map = backend.register(MapDescriptor::<u8, u8>::new("s")).unwrap();
         let a = key("a");
@@ -266,8 +270,11 @@ fn a_registration_that_does_not_fit_leaves_the_state_for_a_further_try() {
 
 #[test]
 fn rows_that_do_not_decode_are_refused_and_nothing_of_them_stays() {
-    // The second row ends within an element.
-    let rows = vec![row(None, &elements(0, 0..3)), row(None, &[3, 200, 1])];
+    // More elements than are written at once, and then a row that ends within one.
+    let first = elements(0, std::iter::repeat_n(7, 100_000));
+    let mut second = elements(100_000, 0..1);
+    second.extend([200, 1]);
+    let rows = vec![row(None, &first), row(None, &second)];
     let handle = chain(&ListDescriptor::<u8>::new("s"), &[vec![(SectionKind::Full, rows)]]);
     let mut backend = open(&in_memory(), &[handle]);
     for _ in 0..2 {
@@ -279,6 +286,18 @@ fn rows_that_do_not_decode_are_refused_and_nothing_of_them_stays() {
     // The next state gets the number that the failed one had.
     backend.register(ListDescriptor::<u8>::new("other")).unwrap();
     assert_eq!(backend.keys("other", &()).unwrap().count(), 0);
+}
+
+#[test]
+fn an_element_that_does_not_decode_ends_the_iteration() {
+    let rows = vec![row(None, &elements(0, 0..3))];
+    let handle = chain(&ListDescriptor::<u16>::new("s"), &[vec![(SectionKind::Full, rows)]]);
+    let mut backend = open(&in_memory(), &[handle]);
+    let list = backend.register(ListDescriptor::<u16>::new("s")).unwrap();
+    let a = key("a");
+    let mut view = backend.list(list, context(&a), &()).unwrap();
+    let kinds: Vec<_> = view.iter().unwrap().map(|e| e.unwrap_err().kind()).collect();
+    assert_eq!(kinds, [ErrorKind::Corrupt]);
 }
 
 fn refused(handles: &[KeyedStateHandle], subtask: Subtask<String>) -> Error {
@@ -294,13 +313,13 @@ fn handles_that_do_not_fit_are_refused() {
     let twice = refused(&[handle.clone(), handle.clone()], subtask(1, 0));
     assert_eq!(twice.kind(), ErrorKind::IllegalState);
     let other = Subtask::single("op", KeySpace::<String>::new(64).unwrap()).unwrap();
-    let other = refused(&[handle.clone()], other);
+    let other = refused(from_ref(&handle), other);
     assert_eq!(other.kind(), ErrorKind::IllegalState);
     assert!(other.message().contains("10") && other.message().contains("64"), "{other}");
     let flink = Subtask::single("op", KeySpace::<String>::flink(GROUPS).unwrap()).unwrap();
-    assert_eq!(refused(&[handle.clone()], flink).kind(), ErrorKind::IllegalState);
+    assert_eq!(refused(from_ref(&handle), flink).kind(), ErrorKind::IllegalState);
     let other = Subtask::single("op", KeySpace::<u64>::new(GROUPS).unwrap()).unwrap();
-    let other = ByteBackend::open(&in_memory(), other, &[handle.clone()]).err().unwrap();
+    let other = ByteBackend::open(&in_memory(), other, from_ref(&handle)).err().unwrap();
     assert_eq!(other.kind(), ErrorKind::Migration);
     let other = KeyedStateHandle { format: "rocksdb/1".to_owned(), ..handle.clone() };
     assert_eq!(refused(&[other], subtask(1, 0)).kind(), ErrorKind::Unsupported);
@@ -316,19 +335,33 @@ fn handles_that_do_not_fit_are_refused() {
 
 #[test]
 fn states_with_different_codecs_are_kept_and_fit_no_registration() {
-    let mut first = open(&in_memory(), &[]);
-    let codec = ValueDescriptor::<u64>::with_codec("count", Arc::new(NoThirteen));
-    first.register(codec).unwrap();
-    let low = snapshot(&mut first, 1).cut(subtask(2, 0).range()).unwrap();
-    let mut second = open(&in_memory(), &[]);
-    second.register(ValueDescriptor::<u64>::new("count")).unwrap();
-    let high = snapshot(&mut second, 1).cut(subtask(2, 1).range()).unwrap();
-    let mut both = open(&in_memory(), &[low, high]);
+    let plain = || ValueDescriptor::<u64>::new("count");
+    let other = || ValueDescriptor::<u64>::with_codec("count", Arc::new(NoThirteen));
+    let write = |descriptor, parallelism, index| {
+        let mut backend = ByteBackend::open(&in_memory(), subtask(parallelism, index), &[]).unwrap();
+        let count = backend.register(descriptor).unwrap();
+        for key in keys() {
+            if let Ok(mut view) = backend.value(count, context(&key), &()) {
+                view.set(u64::from(index)).unwrap();
+            }
+        }
+        snapshot(&mut backend, 1)
+    };
+    let mut both = open(&in_memory(), &[write(other(), 2, 0), write(plain(), 2, 1)]);
     for _ in 0..2 {
-        let error = both.register(ValueDescriptor::<u64>::new("count")).unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Migration);
+        assert_eq!(both.register(plain()).unwrap_err().kind(), ErrorKind::Migration);
+        assert_eq!(both.register(other()).unwrap_err().kind(), ErrorKind::Migration);
         // So it is after being carried on, too.
         both = open(&in_memory(), &[snapshot(&mut both, 2)]);
+    }
+    // Each key group still has the codec that it was written with.
+    let plan = RestorePlan::open(&[snapshot(&mut both, 2)], None, &subtask(1, 0)).unwrap();
+    let state = plan.state("count").unwrap();
+    assert_eq!(state.groups().count(), usize::from(GROUPS));
+    for group in state.groups() {
+        let codecs = |section: &RestoredSection| section.meta().unwrap().codecs.clone();
+        let written = if subtask(2, 0).range().contains(group) { other().meta() } else { plain().meta() };
+        assert_eq!(state.chain(group).iter().map(codecs).collect::<Vec<_>>(), [written.codecs]);
     }
 }
 
@@ -366,15 +399,15 @@ fn only_the_needed_part_is_read_and_missing_files_are_named() {
         StateData::File { path, .. } => path.clone(),
         StateData::Inline(_) => panic!("inline"),
     };
-    let no_storage = ByteBackend::open(&in_memory(), subtask(1, 0), &[handle.clone()]).err().unwrap();
+    let no_storage = ByteBackend::open(&in_memory(), subtask(1, 0), from_ref(&handle)).err().unwrap();
     assert_eq!((no_storage.kind(), no_storage.file()), (ErrorKind::InvalidArgument, Some(path.as_str())));
     let mut writer: Box<dyn StorageWriter> = storage.create(&path, &Cancel::new()).unwrap();
     writer.write(b"short").unwrap();
     writer.finish().unwrap();
-    let short = ByteBackend::open(&options, subtask(1, 0), &[handle.clone()]).err().unwrap();
+    let short = ByteBackend::open(&options, subtask(1, 0), from_ref(&handle)).err().unwrap();
     assert_eq!((short.kind(), short.file()), (ErrorKind::Corrupt, Some(path.as_str())));
     storage.delete(&path).unwrap();
-    let missing = ByteBackend::open(&options, subtask(1, 0), &[handle.clone()]).err().unwrap();
+    let missing = ByteBackend::open(&options, subtask(1, 0), from_ref(&handle)).err().unwrap();
     assert_eq!((missing.kind(), missing.file()), (ErrorKind::NotFound, Some(path.as_str())));
     // A part without these key groups does not look for the file.
     let elsewhere = handle.cut(subtask(2, 0).range()).unwrap();

@@ -81,7 +81,7 @@ fn long_lists_and_maps_come_back_whole() {
     let lengths = [1, 127, 128, 129, 256, 257, 1000];
     let keys: Vec<String> = (0..100).map(|n| format!("k{n}")).collect();
     let length = |at: usize| lengths[at % lengths.len()];
-    let text = |at: usize, n: usize| "x".repeat(if at % 5 == 0 { 1500 } else { n % 7 });
+    let text = |at: usize, n: usize| "x".repeat(if at.is_multiple_of(5) { 1500 } else { n % 7 });
     for (at, key) in keys.iter().enumerate() {
         let elements = || (0..length(at)).map(|n| text(at, n));
         backend.list(list, context(key), &()).unwrap().add_all(elements()).unwrap();

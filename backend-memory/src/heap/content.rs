@@ -4,7 +4,7 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 
 use backend_api::row::{RowChange, RowOp, encode_sized, encode_varint};
-use backend_api::{Codec, Error, ErrorKind, Result, StateKey, StateKind, StateValue};
+use backend_api::{Codec, Error, ErrorKind, Result, StateKey, StateValue};
 
 use super::rows::Rows;
 use crate::chunked_list::ChunkedList;
@@ -32,12 +32,6 @@ pub(super) trait Content: Send + Sync + 'static {
     /// Whether a cell of this kind may own memory.
     const MEASURED: bool;
 
-    /// The kind of state.
-    fn kind(&self) -> StateKind;
-
-    /// Identities of the codecs, as the checkpoint's metadata has them.
-    fn codecs(&self) -> Vec<String>;
-
     /// How large a cell is; asked only if [`MEASURED`](Self::MEASURED).
     fn measure(&self, cell: &Self::Cell) -> Measure;
 
@@ -50,7 +44,6 @@ pub(super) trait Content: Send + Sync + 'static {
 
 /// One value: value, reducing and aggregating state.
 pub(super) struct Single<V> {
-    pub(super) kind: StateKind,
     pub(super) codec: Arc<dyn Codec<V>>,
 }
 
@@ -58,14 +51,6 @@ impl<V: StateValue> Content for Single<V> {
     type Cell = V;
     type Placement = UserValue;
     const MEASURED: bool = std::mem::needs_drop::<V>();
-
-    fn kind(&self) -> StateKind {
-        self.kind
-    }
-
-    fn codecs(&self) -> Vec<String> {
-        vec![self.codec.id()]
-    }
 
     fn measure(&self, cell: &V) -> Measure {
         Measure { bytes: self.codec.heap_size(cell) as u64, entries: 0 }
@@ -79,7 +64,7 @@ impl<V: StateValue> Content for Single<V> {
         *cell = match change {
             RowChange::Value(bytes) => Some(self.codec.decode(bytes)?),
             RowChange::Remove => None,
-            _ => return Err(unfit(self.kind)),
+            _ => return Err(unfit()),
         };
         Ok(())
     }
@@ -120,14 +105,6 @@ impl<T: StateValue> Content for Elements<T> {
     type Placement = Container;
     const MEASURED: bool = true;
 
-    fn kind(&self) -> StateKind {
-        StateKind::List
-    }
-
-    fn codecs(&self) -> Vec<String> {
-        vec![self.codec.id()]
-    }
-
     fn measure(&self, cell: &ListCell<T>) -> Measure {
         Measure { bytes: cell.list.heap_size() as u64 + cell.owned, entries: 0 }
     }
@@ -164,7 +141,7 @@ impl<T: StateValue> Content for Elements<T> {
                 cell.owned = cell.owned - cut + added;
             }
             RowChange::Remove => *cell = None,
-            _ => return Err(unfit(StateKind::List)),
+            _ => return Err(unfit()),
         }
         Ok(())
     }
@@ -235,14 +212,6 @@ impl<MK: StateKey, MV: StateValue> Content for Entries<MK, MV> {
     type Placement = Container;
     const MEASURED: bool = true;
 
-    fn kind(&self) -> StateKind {
-        StateKind::Map
-    }
-
-    fn codecs(&self) -> Vec<String> {
-        vec![MK::schema(), self.codec.id()]
-    }
-
     fn measure(&self, cell: &MapCell<MK, MV>) -> Measure {
         Measure { bytes: cell.map.heap_size() as u64 + cell.owned, entries: cell.map.len() as u64 }
     }
@@ -285,13 +254,13 @@ impl<MK: StateKey, MV: StateValue> Content for Entries<MK, MV> {
                 }
             }
             RowChange::Remove => *cell = None,
-            _ => return Err(unfit(StateKind::Map)),
+            _ => return Err(unfit()),
         }
         Ok(())
     }
 }
 
 #[cold]
-fn unfit(kind: StateKind) -> Error {
-    Error::new(ErrorKind::Corrupt, format!("a row that is none of {kind} state"))
+fn unfit() -> Error {
+    Error::new(ErrorKind::Corrupt, "a row is none of this kind of state")
 }

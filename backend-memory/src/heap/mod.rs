@@ -21,13 +21,13 @@ use std::fmt::Debug;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-use backend_api::format::FileMeta;
+use backend_api::format::{FileMeta, StateMeta};
 use backend_api::restore::{RestorePlan, RestoredState};
 use backend_api::row::{FORMAT, RowChange};
 use backend_api::{
     Aggregate, AggregatingDescriptor, AggregatingToken, BackendId, Cancel, Error, ErrorKind, KeyContext,
     KeyedStateHandle, Keys, ListDescriptor, ListToken, MapDescriptor, MapToken, Progress, ReducingDescriptor,
-    ReducingToken, Result, SnapshotRequest, SnapshotTask, StateBackend, StateInfo, StateKey, StateKind,
+    ReducingToken, Result, SnapshotRequest, SnapshotTask, StateBackend, StateDescriptor, StateInfo, StateKey,
     StateToken, StateValue, Storage, Subtask, ValueDescriptor, ValueState, ValueToken,
 };
 
@@ -133,48 +133,45 @@ impl<K: StateKey, C: Checkpointing> HeapBackend<K, C> {
         Ok((state, Seat::new(key, group, namespace)))
     }
 
+    /// Registers what `meta` says, and answers its index.
     fn register<N: StateKey, T: Content, X: Send + 'static>(
         &mut self,
-        name: &str,
+        meta: StateMeta,
         content: T,
         extra: X,
     ) -> Result<u32> {
         self.check_open()?;
+        let name = meta.name.clone();
         if name.is_empty() {
-            return Err(Error::new(ErrorKind::InvalidArgument, "a state has no name"));
+            return Err(Error::new(ErrorKind::InvalidArgument, "the name of a state is empty"));
         }
-        let mut state = HeapState::<K, N, T, X>::new(name, content, extra, self.keeping.clone());
-        let meta = state.meta();
-        if let Some(&index) = self.names.get(name) {
-            let known = self.states[index].meta();
-            let same_types = {
-                let known: &dyn Any = &*self.states[index];
-                known.is::<HeapState<K, N, T, X>>()
-            };
-            let (kind, message) = if known.kind != meta.kind {
-                (
-                    ErrorKind::IncompatibleKind,
-                    format!("registered as {} state before, now as {}", known.kind, meta.kind),
-                )
-            } else if !same_types || known.codecs != meta.codecs {
-                (ErrorKind::IllegalState, "registered with other types or codecs before".to_owned())
+        if let Some(&index) = self.names.get(&name) {
+            let known = &*self.states[index];
+            let (types, old) = (known as &dyn Any, known.meta());
+            let (kind, message) = if old.kind != meta.kind {
+                let message = format!("registered as {} state, now as {}", old.kind, meta.kind);
+                (ErrorKind::IncompatibleKind, message)
+            } else if !types.is::<HeapState<K, N, T, X>>() || old.codecs != meta.codecs {
+                let message = "the name is registered with other types, or another codec";
+                (ErrorKind::IllegalState, message.to_owned())
             } else {
                 return Ok(index as u32);
             };
-            return Err(Error::new(kind, message).in_state(name));
+            return Err(Error::new(kind, message).in_state(&name));
         }
         let restored = self.restored.iter().position(|restored| restored.name() == name);
+        let mut state = HeapState::<K, N, T, X>::new(meta, content, extra, self.keeping.clone());
         if let Some(at) = restored {
             let restored = &self.restored[at];
-            restored.check_registration(&meta)?;
-            if let Some(meta) = restored.metas().first() {
+            restored.check_registration(state.meta())?;
+            if let Some(written) = restored.metas().first() {
                 // With the seed that they were read with, rows come in the order in which the table keeps them.
-                state.reseed(meta.table_seed);
+                state.reseed(written.table_seed);
             }
             state.restore(restored)?;
             self.restored.remove(at);
         }
-        self.names.insert(name.to_owned(), self.states.len());
+        self.names.insert(name, self.states.len());
         self.states.push(Box::new(state));
         Ok((self.states.len() - 1) as u32)
     }
@@ -206,7 +203,7 @@ impl<K: StateKey, C: Checkpointing> HeapBackend<K, C> {
 
     fn meta(&self, checkpoint_id: u64) -> FileMeta {
         let subtask = &self.subtask;
-        let registered = self.states.iter().map(|state| state.meta());
+        let registered = self.states.iter().map(|state| state.meta().clone());
         let restored = self.restored.iter().flat_map(|state| state.metas().iter().cloned());
         FileMeta {
             backend: FORMAT.to_owned(),
@@ -306,9 +303,9 @@ impl<K: StateKey, C: Checkpointing> StateBackend for HeapBackend<K, C> {
         &mut self,
         descriptor: ValueDescriptor<V, N>,
     ) -> Result<ValueToken<V, N>> {
-        let content = Single { kind: StateKind::Value, codec: Arc::clone(descriptor.codec()) };
+        let content = Single { codec: Arc::clone(descriptor.codec()) };
         let extra = Fallback(descriptor.default_ref().cloned());
-        let index = self.register::<N, _, _>(descriptor.name(), content, extra)?;
+        let index = self.register::<N, _, _>(descriptor.meta(), content, extra)?;
         Ok(ValueToken::new(self.id, index))
     }
 
@@ -317,7 +314,7 @@ impl<K: StateKey, C: Checkpointing> StateBackend for HeapBackend<K, C> {
         descriptor: ListDescriptor<T, N>,
     ) -> Result<ListToken<T, N>> {
         let content = Elements { codec: Arc::clone(descriptor.codec()) };
-        let index = self.register::<N, _, _>(descriptor.name(), content, ())?;
+        let index = self.register::<N, _, _>(descriptor.meta(), content, ())?;
         Ok(ListToken::new(self.id, index))
     }
 
@@ -326,7 +323,7 @@ impl<K: StateKey, C: Checkpointing> StateBackend for HeapBackend<K, C> {
         descriptor: MapDescriptor<MK, MV, N>,
     ) -> Result<MapToken<MK, MV, N>> {
         let content = Entries::<MK, MV> { codec: Arc::clone(descriptor.codec()), keys: PhantomData };
-        let index = self.register::<N, _, _>(descriptor.name(), content, ())?;
+        let index = self.register::<N, _, _>(descriptor.meta(), content, ())?;
         Ok(MapToken::new(self.id, index))
     }
 
@@ -334,9 +331,9 @@ impl<K: StateKey, C: Checkpointing> StateBackend for HeapBackend<K, C> {
         &mut self,
         descriptor: ReducingDescriptor<T, N>,
     ) -> Result<ReducingToken<T, N>> {
-        let content = Single { kind: StateKind::Reducing, codec: Arc::clone(descriptor.codec()) };
+        let content = Single { codec: Arc::clone(descriptor.codec()) };
         let extra = Reduce(Arc::clone(descriptor.reduce()));
-        let index = self.register::<N, _, _>(descriptor.name(), content, extra)?;
+        let index = self.register::<N, _, _>(descriptor.meta(), content, extra)?;
         Ok(ReducingToken::new(self.id, index))
     }
 
@@ -344,9 +341,9 @@ impl<K: StateKey, C: Checkpointing> StateBackend for HeapBackend<K, C> {
         &mut self,
         descriptor: AggregatingDescriptor<A, N>,
     ) -> Result<AggregatingToken<A, N>> {
-        let content = Single { kind: StateKind::Aggregating, codec: Arc::clone(descriptor.codec()) };
+        let content = Single { codec: Arc::clone(descriptor.codec()) };
         let extra = Function(Arc::clone(descriptor.aggregate()));
-        let index = self.register::<N, _, _>(descriptor.name(), content, extra)?;
+        let index = self.register::<N, _, _>(descriptor.meta(), content, extra)?;
         Ok(AggregatingToken::new(self.id, index))
     }
 

@@ -17,7 +17,7 @@ use crate::table::Table;
 /// A state whose types only the views know.
 pub(super) trait AnyState<K: StateKey>: Any + Send {
     /// What a checkpoint says of it.
-    fn meta(&self) -> StateMeta;
+    fn meta(&self) -> &StateMeta;
 
     /// What it holds.
     fn info(&self) -> StateInfo;
@@ -40,7 +40,7 @@ pub(super) trait AnyState<K: StateKey>: Any + Send {
 
 /// A state with a table of [`Content`], and what else its kind needs to know: a default, a function.
 pub(super) struct HeapState<K: StateKey, N: StateKey, C: Content, X> {
-    name: Arc<str>,
+    meta: StateMeta,
     content: Arc<C>,
     pub(super) extra: X,
     /// The first of the backend's key groups.
@@ -69,9 +69,9 @@ pub(super) struct Keeping {
 }
 
 impl<K: StateKey, N: StateKey, C: Content, X: Send + 'static> HeapState<K, N, C, X> {
-    pub(super) fn new(name: &str, content: C, extra: X, keeping: Keeping) -> Self {
+    pub(super) fn new(meta: StateMeta, content: C, extra: X, keeping: Keeping) -> Self {
         let mut state = Self {
-            name: name.into(),
+            meta: StateMeta { table_seed: keeping.seed, ..meta },
             content: Arc::new(content),
             extra,
             first: keeping.range.start(),
@@ -89,6 +89,7 @@ impl<K: StateKey, N: StateKey, C: Content, X: Send + 'static> HeapState<K, N, C,
 
     /// Gives the empty state's table another seed.
     pub(super) fn reseed(&mut self, seed: u64) {
+        self.meta.table_seed = seed;
         self.table = Table::new(self.table.groups(), seed);
         self.table.track_removals(self.tracks_removals);
     }
@@ -166,7 +167,7 @@ impl<K: StateKey, N: StateKey, C: Content, X: Send + 'static> HeapState<K, N, C,
         let growth = if self.budget.is_limited() { self.growth(place) } else { 0 };
         let (added, removed) = (Cell::new(0), Cell::new(0));
         let mut sizes = (Measure::default(), Measure::default());
-        let (content, extra, budget, name) = (&*self.content, &self.extra, &self.budget, &*self.name);
+        let (content, extra, budget, name) = (&*self.content, &self.extra, &self.budget, &*self.meta.name);
         let result = self.table.try_update(
             place.group,
             place.hash,
@@ -235,7 +236,7 @@ impl<K: StateKey, N: StateKey, C: Content, X: Send + 'static> HeapState<K, N, C,
     #[inline]
     pub(super) fn afford(&self, place: Place<'_, K, N>, more: u64) -> Result<()> {
         if self.budget.is_limited() {
-            check(&self.budget, &self.name, self.growth(place), more)?;
+            check(&self.budget, &self.meta.name, self.growth(place), more)?;
         }
         Ok(())
     }
@@ -303,21 +304,15 @@ where
 }
 
 impl<K: StateKey, N: StateKey, C: Content, X: Send + 'static> AnyState<K> for HeapState<K, N, C, X> {
-    fn meta(&self) -> StateMeta {
-        StateMeta {
-            name: self.name.to_string(),
-            kind: self.content.kind(),
-            namespace_schema: N::schema(),
-            codecs: self.content.codecs(),
-            table_seed: self.table.seed(),
-        }
+    fn meta(&self) -> &StateMeta {
+        &self.meta
     }
 
     fn info(&self) -> StateInfo {
-        let kind = self.content.kind();
+        let kind = self.meta.kind;
         let entries = if kind == StateKind::Map { self.held.entries } else { self.table.len() as u64 };
         StateInfo {
-            name: self.name.to_string(),
+            name: self.meta.name.clone(),
             kind,
             entries: Some(entries),
             bytes: self.bytes(),
@@ -340,7 +335,7 @@ impl<K: StateKey, N: StateKey, C: Content, X: Send + 'static> AnyState<K> for He
     }
 
     fn freeze(&mut self) -> Result<(u32, Box<dyn FrozenState>)> {
-        let snapshot = self.table.snapshot().map_err(|error| error.in_state(&self.name))?;
+        let snapshot = self.table.snapshot().map_err(|error| error.in_state(&self.meta.name))?;
         let epoch = snapshot.epoch();
         let (content, first) = (Arc::clone(&self.content), self.first);
         let frozen = Frozen { snapshot, content, base: self.confirmed, first };

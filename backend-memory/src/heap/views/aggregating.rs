@@ -36,21 +36,23 @@ impl<K: StateKey, N: StateKey, A: Aggregate> AggregatingState<A, N> for HeapAggr
 
     fn merge_from(&mut self, sources: &[N]) -> Result<()> {
         let sources = self.seat.sources(sources);
-        let mut values = sources.iter().filter_map(|source| self.state.get(*source)).peekable();
-        if values.peek().is_none() {
-            return Ok(());
-        }
         let function = &self.state.extra.0;
-        let mut merged = self.state.get(self.seat.place).cloned();
-        for value in values {
-            match &mut merged {
-                Some(merged) => function.merge(merged, value).map_err(failed)?,
-                None => merged = Some(value.clone()),
+        let mut folded: Option<A::Accumulator> = None;
+        for value in sources.iter().filter_map(|source| self.state.get(*source)) {
+            match &mut folded {
+                Some(folded) => function.merge(folded, value).map_err(failed)?,
+                None => folded = Some(value.clone()),
             }
         }
-        if let Some(merged) = merged {
-            self.state.set(self.seat.place, merged)?;
-        }
+        let Some(folded) = folded else { return Ok(()) };
+        let merged = match self.state.get(self.seat.place).cloned() {
+            Some(mut target) => {
+                function.merge(&mut target, &folded).map_err(failed)?;
+                target
+            }
+            None => folded,
+        };
+        self.state.set(self.seat.place, merged)?;
         sources.into_iter().for_each(|source| self.state.remove(source));
         Ok(())
     }

@@ -1,0 +1,471 @@
+//! Incremental checkpoints and the files that they share: behaviours L161 to L182.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use backend_api::{
+    Checkpoint, CheckpointStore, ErrorKind, KeyedStateHandle, SharedStateRegistry, StateBackend, StateData,
+    ValueDescriptor, ValueState, ValueToken,
+};
+
+use crate::access::{Access, kind};
+use crate::kinds::{Content, Kinds, content_of};
+use crate::storage::{FailingStorage, Faults};
+use crate::{Factory, Setup, World, checkpoint_of};
+
+/// The cases of this group.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! incremental_cases {
+    ($expand:ident! $($args:tt)*) => {
+        $crate::$expand! { $($args)* incremental
+            l161_the_first_checkpoint_and_a_full_one_need_no_other
+            l162_a_checkpoint_of_few_changes_is_small_and_refers_to_files
+            l163_an_unconfirmed_checkpoint_is_not_built_on
+            l164_an_aborted_checkpoint_is_not_built_on_and_loses_nothing
+            l165_a_late_or_unknown_confirmation_changes_nothing
+            l166_files_live_as_long_as_a_checkpoint_needs_them
+            l167_an_unregistered_handle_discards_its_own_files
+            l170_overlapping_checkpoints_build_on_the_confirmed_one
+            l171_what_is_removed_does_not_come_back
+            l174_a_recovered_store_deletes_each_file_once
+            l176_a_chain_restores_at_another_parallelism
+            l177_a_restored_checkpoint_lives_until_nothing_needs_it
+            l178_a_full_checkpoint_after_a_restore_lets_the_restored_one_go
+            l179_a_failed_upload_leaves_nothing_and_loses_nothing
+            l180_a_hundred_checkpoints_leave_the_files_of_the_last
+            l182_sizes_tell_what_was_written_and_what_is_needed
+        }
+    };
+}
+
+/// A world of incremental checkpoints in files.
+fn world<F: Factory>() -> Option<World<F>> {
+    World::in_files(Setup { incremental: Some(true), ..Setup::default() })
+}
+
+fn value() -> ValueDescriptor<i64> {
+    ValueDescriptor::new("value")
+}
+
+/// Writes `number` to each of `keys`.
+fn write<B: StateBackend<Key = i32>>(
+    backend: &mut B,
+    token: ValueToken<i64>,
+    keys: impl IntoIterator<Item = i32>,
+    number: i64,
+) {
+    for key in keys {
+        backend.at(token, &key).set(number).unwrap();
+    }
+}
+
+/// Asserts that the handle restores `number` at each of `keys`.
+fn assert_restores<F: Factory>(
+    world: &World<F>,
+    handle: &KeyedStateHandle,
+    keys: impl IntoIterator<Item = i32>,
+    number: i64,
+) {
+    let mut backend = world.restore::<i32>(handle);
+    let token = backend.register(value()).unwrap();
+    for key in keys {
+        assert_eq!(backend.at(token, &key).get().unwrap(), Some(number), "key {key}");
+    }
+}
+
+/// The checkpoints that wrote the files of a handle.
+fn writers(handle: &KeyedStateHandle) -> BTreeSet<u64> {
+    handle.files.iter().map(|file| file.created_by).collect()
+}
+
+/// The files of a handle.
+fn paths(handle: &KeyedStateHandle) -> BTreeSet<String> {
+    let path = |data: &StateData| match data {
+        StateData::File { path, .. } => Some(path.clone()),
+        StateData::Inline(_) => None,
+    };
+    handle.files.iter().filter_map(|file| path(&file.data)).collect()
+}
+
+/// The files of the storage, without metadata.
+fn stored<F: Factory>(world: &World<F>) -> BTreeSet<String> {
+    let paths = world.files().into_iter().map(|entry| entry.path);
+    paths.filter(|path| !path.ends_with("/_metadata")).collect()
+}
+
+/// L161: the first checkpoint, and one that is asked for as full, refer to no earlier one; the one after a full one
+/// may.
+pub fn l161_the_first_checkpoint_and_a_full_one_need_no_other<F: Factory>() {
+    let Some(world) = world::<F>() else { return };
+    let mut backend = world.open::<i32>();
+    let token = backend.register(value()).unwrap();
+    write(&mut backend, token, 0..1000, 1);
+    let first = world.checkpoint(&mut backend);
+    assert_eq!(writers(&first), BTreeSet::from([first.checkpoint_id]));
+    write(&mut backend, token, 0..3, 2);
+    let full = backend.snapshot(world.request().full()).unwrap().run().unwrap().unwrap();
+    assert_eq!(writers(&full), BTreeSet::from([full.checkpoint_id]));
+    assert_restores(&world, &full, 0..3, 2);
+    assert_restores(&world, &full, 3..1000, 1);
+}
+
+/// L162: a checkpoint of few changes writes less than all, and refers to the files of the confirmed one as they are.
+pub fn l162_a_checkpoint_of_few_changes_is_small_and_refers_to_files<F: Factory>() {
+    let Some(world) = world::<F>() else { return };
+    let mut backend = world.open::<i32>();
+    let token = backend.register(value()).unwrap();
+    write(&mut backend, token, 0..5000, 1);
+    let first = world.checkpoint(&mut backend);
+    write(&mut backend, token, 0..10, 2);
+    let second = world.checkpoint(&mut backend);
+    assert!(second.delta_size() * 10 < second.full_size(), "{second:?}");
+    assert!(second.files.iter().any(|file| first.files.contains(file)), "{second:?}");
+    assert_restores(&world, &second, 0..10, 2);
+    assert_restores(&world, &second, 10..5000, 1);
+}
+
+/// L163: a checkpoint that was taken and not confirmed is not built on; the next one has all its changes.
+pub fn l163_an_unconfirmed_checkpoint_is_not_built_on<F: Factory>() {
+    let Some(world) = world::<F>() else { return };
+    let mut backend = world.open::<i32>();
+    let token = backend.register(value()).unwrap();
+    write(&mut backend, token, 0..100, 1);
+    let first = world.snapshot(&mut backend);
+    write(&mut backend, token, 0..10, 2);
+    let second = world.snapshot(&mut backend);
+    assert!(!writers(&second).contains(&first.checkpoint_id));
+    first.discard(&*world.storage().unwrap()).unwrap();
+    assert_restores(&world, &second, 0..10, 2);
+    assert_restores(&world, &second, 10..100, 1);
+}
+
+/// L164: after an aborted checkpoint the next one builds on the confirmed one before, has the changes of the aborted
+/// one too, and uses none of its files.
+pub fn l164_an_aborted_checkpoint_is_not_built_on_and_loses_nothing<F: Factory>() {
+    let Some(world) = world::<F>() else { return };
+    let mut backend = world.open::<i32>();
+    let token = backend.register(value()).unwrap();
+    write(&mut backend, token, 0..1000, 1);
+    let first = world.checkpoint(&mut backend);
+    write(&mut backend, token, 0..20, 2);
+    backend.at(token, &999).clear().unwrap();
+    let second = world.snapshot(&mut backend);
+    backend.notify_aborted(second.checkpoint_id).unwrap();
+    write(&mut backend, token, 0..10, 3);
+    let third = world.checkpoint(&mut backend);
+    assert_eq!(writers(&third), BTreeSet::from([first.checkpoint_id, third.checkpoint_id]));
+    second.discard(&*world.storage().unwrap()).unwrap();
+    assert_restores(&world, &first, 0..1000, 1);
+    assert_restores(&world, &third, 0..10, 3);
+    assert_restores(&world, &third, 10..20, 2);
+    assert_restores(&world, &third, 20..999, 1);
+    let mut restored = world.restore::<i32>(&third);
+    restored.register(value()).unwrap();
+    assert_eq!(restored.entries("value"), 999);
+}
+
+/// L165: confirming a checkpoint that is older than the confirmed one, or that nobody took, or aborting one of
+/// those, does not change what the next one builds on.
+pub fn l165_a_late_or_unknown_confirmation_changes_nothing<F: Factory>() {
+    let Some(world) = world::<F>() else { return };
+    let mut backend = world.open::<i32>();
+    let token = backend.register(value()).unwrap();
+    write(&mut backend, token, 0..1000, 1);
+    let first = world.snapshot(&mut backend);
+    write(&mut backend, token, 0..10, 2);
+    let second = world.snapshot(&mut backend);
+    backend.notify_complete(second.checkpoint_id).unwrap();
+    backend.notify_complete(first.checkpoint_id).unwrap();
+    backend.notify_complete(900).unwrap();
+    backend.notify_aborted(first.checkpoint_id).unwrap();
+    backend.notify_aborted(901).unwrap();
+    first.discard(&*world.storage().unwrap()).unwrap();
+    write(&mut backend, token, 0..5, 3);
+    let third = world.checkpoint(&mut backend);
+    assert_eq!(writers(&third), BTreeSet::from([second.checkpoint_id, third.checkpoint_id]));
+    assert_restores(&world, &third, 0..5, 3);
+    assert_restores(&world, &third, 5..10, 2);
+    assert_restores(&world, &third, 10..1000, 1);
+}
+
+/// L166: of checkpoints that share files each can go without harm to the others, and with the last one no file is
+/// left.
+pub fn l166_files_live_as_long_as_a_checkpoint_needs_them<F: Factory>() {
+    let Some(world) = world::<F>() else { return };
+    let storage = world.storage().unwrap();
+    let mut registry = SharedStateRegistry::new();
+    let mut backend = world.open::<i32>();
+    let token = backend.register(value()).unwrap();
+    let mut handles = Vec::new();
+    for number in 1..=3 {
+        write(&mut backend, token, 0..(4 - number) * 100, i64::from(number));
+        let handle = world.checkpoint(&mut backend);
+        registry.register(&handle).unwrap();
+        handles.push(handle);
+    }
+    let mut gone = |handle: &KeyedStateHandle| {
+        for path in registry.release(handle.checkpoint_id) {
+            storage.delete(&path).unwrap();
+        }
+        storage.delete_folder(&world.job().checkpoint(handle.checkpoint_id)).unwrap();
+    };
+    gone(&handles[0]);
+    for handle in &handles[1..] {
+        assert_restores(&world, handle, 200..300, 1);
+    }
+    gone(&handles[2]);
+    assert_restores(&world, &handles[1], 0..200, 2);
+    gone(&handles[1]);
+    assert_eq!(stored(&world), BTreeSet::new());
+}
+
+/// L167: a handle that no checkpoint took over discards all files that it wrote, shared ones too, and none of others.
+pub fn l167_an_unregistered_handle_discards_its_own_files<F: Factory>() {
+    let Some(world) = world::<F>() else { return };
+    let storage = world.storage().unwrap();
+    let mut backend = world.open::<i32>();
+    let token = backend.register(value()).unwrap();
+    write(&mut backend, token, 0..100, 1);
+    let first = world.checkpoint(&mut backend);
+    let before = stored(&world);
+    write(&mut backend, token, 0..10, 2);
+    let second = world.snapshot(&mut backend);
+    assert!(stored(&world).len() > before.len());
+    second.discard(&*storage).unwrap();
+    second.discard(&*storage).unwrap();
+    assert_eq!(stored(&world), before);
+    first.discard(&*storage).unwrap();
+    assert_eq!(stored(&world), BTreeSet::new());
+}
+
+/// L170: several checkpoints under way at once all build on the one that was confirmed before them, and each can be
+/// confirmed or aborted without the others.
+pub fn l170_overlapping_checkpoints_build_on_the_confirmed_one<F: Factory>() {
+    let Some(world) = world::<F>() else { return };
+    let mut backend = world.open::<i32>();
+    let kinds = Kinds::register(&mut backend).unwrap();
+    let mut content = Content::default();
+    kinds.change(&mut backend, &mut content, 0);
+    let base = world.checkpoint(&mut backend);
+    let mut taken = Vec::new();
+    for round in 1..4 {
+        kinds.change(&mut backend, &mut content, round);
+        taken.push((backend.snapshot(world.request()).unwrap(), content.clone()));
+    }
+    let mut handles = Vec::new();
+    for (task, content) in taken {
+        let handle = task.run().unwrap().unwrap();
+        let allowed = BTreeSet::from([base.checkpoint_id, handle.checkpoint_id]);
+        assert!(writers(&handle).is_subset(&allowed), "{handle:?}");
+        handles.push((handle, content));
+    }
+    backend.notify_aborted(handles[2].0.checkpoint_id).unwrap();
+    backend.notify_complete(handles[0].0.checkpoint_id).unwrap();
+    backend.notify_aborted(handles[1].0.checkpoint_id).unwrap();
+    kinds.change(&mut backend, &mut content, 4);
+    handles.push((world.checkpoint(&mut backend), content));
+    for (handle, content) in handles {
+        assert_eq!(content_of(&mut world.restore(&handle)), content);
+    }
+}
+
+/// L171: what was removed between two checkpoints is not found in the later one, nor in any after it; what was
+/// removed and written again is.
+pub fn l171_what_is_removed_does_not_come_back<F: Factory>() {
+    let Some(world) = world::<F>() else { return };
+    let mut backend = world.open::<i32>();
+    let token = backend.register(value()).unwrap();
+    write(&mut backend, token, 0..30, 1);
+    world.checkpoint(&mut backend);
+    for key in 0..20 {
+        backend.at(token, &key).clear().unwrap();
+    }
+    world.checkpoint(&mut backend);
+    write(&mut backend, token, 0..10, 2);
+    let third = world.checkpoint(&mut backend);
+    for key in 25..30 {
+        backend.at(token, &key).clear().unwrap();
+        backend.at(token, &key).set(3).unwrap();
+        backend.at(token, &key).clear().unwrap();
+    }
+    let fourth = world.checkpoint(&mut backend);
+    for (handle, keys) in [(third, (0..10).chain(20..30)), (fourth, (0..10).chain(20..25))] {
+        let mut backend = world.restore::<i32>(&handle);
+        backend.register(value()).unwrap();
+        assert_eq!(backend.sorted_keys("value"), keys.collect::<Vec<_>>());
+    }
+}
+
+/// L174: a store that was opened again over the retained checkpoints deletes each file once, when its last user goes.
+pub fn l174_a_recovered_store_deletes_each_file_once<F: Factory>() {
+    let Some(world) = world::<F>() else { return };
+    let mut store = world.store(3);
+    let mut backend = world.open::<i32>();
+    let token = backend.register(value()).unwrap();
+    for number in 1..=3 {
+        write(&mut backend, token, 0..(4 - number) * 100, i64::from(number));
+        world.complete(&mut store, &mut backend);
+    }
+    drop((store, backend));
+    let before = world.files();
+    let mut store = world.store(3);
+    assert_eq!(world.files(), before);
+    let latest = store.latest().unwrap().handles().next().unwrap().clone();
+    let mut backend = world.restore::<i32>(&latest);
+    let token = backend.register(value()).unwrap();
+    for number in 4..=6 {
+        assert_restores(&world, &latest, 200..300, 1);
+        write(&mut backend, token, 0..300, number);
+        world.complete(&mut store, &mut backend);
+    }
+    let live: BTreeSet<String> = store.checkpoints().flat_map(Checkpoint::handles).flat_map(paths).collect();
+    assert_eq!(stored(&world), live);
+    assert!(store.orphans(&[]).unwrap().is_empty());
+}
+
+/// L176: a chain of increments restores as a whole into every part of another parallelism.
+pub fn l176_a_chain_restores_at_another_parallelism<F: Factory>() {
+    let Some(world) = world::<F>() else { return };
+    let mut backend = world.open::<i32>();
+    let kinds = Kinds::register(&mut backend).unwrap();
+    let mut content = Content::default();
+    let mut handle = None;
+    for round in 0..6 {
+        kinds.change(&mut backend, &mut content, round);
+        handle = Some(world.checkpoint(&mut backend));
+    }
+    let checkpoint = checkpoint_of(handle);
+    let mut found = Content::default();
+    for index in 0..3 {
+        let subtask = crate::part::<i32>(10, 3, index);
+        let handles = checkpoint.handles_for(crate::OPERATOR, subtask.range());
+        found.join(content_of(&mut world.try_open(subtask, &handles).unwrap()));
+    }
+    assert_eq!(found, content);
+}
+
+/// L177: a checkpoint that was restored goes with the oldest as any other, once enough new ones are complete, and no
+/// earlier.
+pub fn l177_a_restored_checkpoint_lives_until_nothing_needs_it<F: Factory>() {
+    let Some(world) = world::<F>() else { return };
+    let mut store = world.store(2);
+    let mut backend = world.open::<i32>();
+    let token = backend.register(value()).unwrap();
+    write(&mut backend, token, 0..100, 1);
+    let old = world.complete(&mut store, &mut backend);
+    drop((store, backend));
+    let mut store = world.store(2);
+    let mut backend = world.restore::<i32>(&old);
+    let token = backend.register(value()).unwrap();
+    write(&mut backend, token, 0..10, 2);
+    world.complete(&mut store, &mut backend);
+    assert!(paths(&old).is_subset(&stored(&world)));
+    assert_restores(&world, &old, 0..100, 1);
+    write(&mut backend, token, 0..10, 3);
+    let last = world.complete(&mut store, &mut backend);
+    if paths(&last).is_disjoint(&paths(&old)) {
+        assert!(paths(&old).is_disjoint(&stored(&world)));
+    }
+    assert_restores(&world, &last, 10..100, 1);
+}
+
+/// L178: after a restore a checkpoint that is asked for as full refers to no file of the restored one, which may be
+/// gone; the next one builds on it. One that is not may build on the restored one, and then has all its files.
+pub fn l178_a_full_checkpoint_after_a_restore_lets_the_restored_one_go<F: Factory>() {
+    for full in [true, false] {
+        let Some(world) = world::<F>() else { return };
+        let mut backend = world.open::<i32>();
+        let token = backend.register(value()).unwrap();
+        write(&mut backend, token, 0..100, 1);
+        let old = world.checkpoint(&mut backend);
+        let mut backend = world.restore::<i32>(&old);
+        let token = backend.register(value()).unwrap();
+        write(&mut backend, token, 0..10, 2);
+        let request = if full { world.request().full() } else { world.request() };
+        let first = backend.snapshot(request).unwrap().run().unwrap().unwrap();
+        backend.notify_complete(first.checkpoint_id).unwrap();
+        if full {
+            assert_eq!(writers(&first), BTreeSet::from([first.checkpoint_id]));
+            old.discard(&*world.storage().unwrap()).unwrap();
+        }
+        assert_restores(&world, &first, 0..10, 2);
+        assert_restores(&world, &first, 10..100, 1);
+        write(&mut backend, token, 0..5, 3);
+        let second = world.checkpoint(&mut backend);
+        assert_restores(&world, &second, 0..5, 3);
+        assert_restores(&world, &second, 10..100, 1);
+    }
+}
+
+/// L179: an upload that fails leaves none of its files; the next checkpoint has all its changes, on the same base.
+pub fn l179_a_failed_upload_leaves_nothing_and_loses_nothing<F: Factory>() {
+    let setup = Setup { incremental: Some(true), ..Setup::default() };
+    let Some((world, storage)) = World::<F>::over(setup, FailingStorage::new) else { return };
+    let mut backend = world.open::<i32>();
+    let token = backend.register(value()).unwrap();
+    write(&mut backend, token, 0..1000, 1);
+    let first = world.checkpoint(&mut backend);
+    let before = world.files();
+    for nth in 1.. {
+        let number = nth as i64 + 1;
+        write(&mut backend, token, [nth as i32], number);
+        storage.fail(nth, Faults::Once);
+        let written = world.try_snapshot(&mut backend);
+        if storage.heal() == 0 {
+            assert!(nth > 1, "the storage was not asked for anything");
+            let handle = written.unwrap().unwrap();
+            assert_eq!(writers(&handle), BTreeSet::from([first.checkpoint_id, handle.checkpoint_id]));
+            for earlier in 1..=nth {
+                assert_restores(&world, &handle, [earlier as i32], earlier as i64 + 1);
+            }
+            return;
+        }
+        assert_eq!(kind(written), ErrorKind::Io);
+        assert_eq!(world.files(), before, "call {nth}");
+    }
+}
+
+/// L180: a hundred checkpoints of overwrites, of which one is kept, leave the files of the last one alone, and that
+/// one is not long.
+pub fn l180_a_hundred_checkpoints_leave_the_files_of_the_last<F: Factory>() {
+    let Some(world) = world::<F>() else { return };
+    let mut store: CheckpointStore = world.store(1);
+    let mut backend = world.open::<i32>();
+    let token = backend.register(value()).unwrap();
+    write(&mut backend, token, 0..1000, 0);
+    let mut last = world.complete(&mut store, &mut backend);
+    let full = last.full_size();
+    for number in 1..=100 {
+        write(&mut backend, token, 0..100, number);
+        last = world.complete(&mut store, &mut backend);
+        assert_eq!(stored(&world), paths(&last), "checkpoint {number}");
+    }
+    assert!(last.full_size() < full * 4, "{} bytes for a state of {full}", last.full_size());
+    assert_restores(&world, &last, 0..100, 100);
+    assert_restores(&world, &last, 100..1000, 0);
+}
+
+/// L182: a handle tells how many bytes its checkpoint wrote and how many a restore needs, and both are those of the
+/// files.
+pub fn l182_sizes_tell_what_was_written_and_what_is_needed<F: Factory>() {
+    let Some(world) = world::<F>() else { return };
+    let storage: Arc<dyn backend_api::Storage> = world.storage().unwrap();
+    let mut backend = world.open::<i32>();
+    let token = backend.register(value()).unwrap();
+    write(&mut backend, token, 0..1000, 1);
+    let first = world.checkpoint(&mut backend);
+    assert_eq!(first.delta_size(), first.full_size());
+    write(&mut backend, token, 0..10, 2);
+    let second = world.checkpoint(&mut backend);
+    let lengths = |wanted: &dyn Fn(&str) -> bool| -> u64 {
+        let entries = storage.list("").unwrap().into_iter();
+        entries.filter(|entry| wanted(&entry.path)).map(|entry| entry.len).sum()
+    };
+    let needed = paths(&second);
+    assert_eq!(second.full_size(), lengths(&|path| needed.contains(path)));
+    let first_ones = paths(&first);
+    let new = |path: &str| needed.contains(path) && !first_ones.contains(path);
+    assert_eq!(second.delta_size(), lengths(&new));
+    assert_eq!(second.inline_size(), 0);
+}

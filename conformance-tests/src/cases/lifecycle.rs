@@ -1,0 +1,269 @@
+//! Tokens, closing and cancelling: behaviours P228 to P238.
+
+use std::thread;
+
+use backend_api::{
+    AggregatingDescriptor, ErrorKind, ListDescriptor, MapDescriptor, ReducingDescriptor, StateBackend,
+    ValueDescriptor, ValueState,
+};
+
+use crate::access::{Access, Opens, kind};
+use crate::functions::Sum;
+use crate::kinds::{Content, Kinds, content_of};
+use crate::storage::{FailingStorage, GatedStorage};
+use crate::{Factory, Setup, World, part, single};
+
+/// The cases of this group.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! lifecycle_cases {
+    ($expand:ident! $($args:tt)*) => {
+        $crate::$expand! { $($args)* lifecycle
+            p228_a_token_of_another_backend_is_refused
+            p229_closing_ends_a_blocked_snapshot
+            p230_cancelling_ends_a_blocked_snapshot_and_the_backend_goes_on
+            p231_a_task_cancelled_before_it_ran_does_nothing
+            p232_a_closed_backend_answers_that_it_is
+            p233_closing_empties_the_working_folder_and_leaves_checkpoints
+            p234_closing_twice_and_after_a_failed_restore_is_no_error
+            p235_dropping_is_closing
+            p236_a_cancelled_snapshot_leaves_no_file
+            p237_backends_of_one_operator_do_not_share_files
+            p238_a_backend_and_its_tokens_move_between_threads
+        }
+    };
+}
+
+fn value() -> ValueDescriptor<i64> {
+    ValueDescriptor::new("value")
+}
+
+/// P228: a token of another backend is refused, for every kind of state, also if that backend has a state of the
+/// same name and type; and so is a token from before a restore.
+pub fn p228_a_token_of_another_backend_is_refused<F: Factory>() {
+    fn refused<B: StateBackend<Key = i32>, T: Opens<B, Namespace = ()>>(backend: &mut B, token: T) {
+        let key = backend.key(&1).unwrap();
+        assert_eq!(token.open(backend, key, &()).err().unwrap().kind(), ErrorKind::ForeignToken);
+    }
+    let world = World::<F>::new();
+    let (mut ours, mut theirs) = (world.open::<i32>(), world.open::<i32>());
+    let list = || ListDescriptor::<i64>::new("list");
+    let map = || MapDescriptor::<i32, i64>::new("map");
+    let sum = || ReducingDescriptor::new("sum", |a: &i64, b| a + b);
+    let aggregate = || AggregatingDescriptor::new("aggregate", Sum::default());
+    ours.register(value()).unwrap();
+    ours.register(list()).unwrap();
+    ours.register(map()).unwrap();
+    ours.register(sum()).unwrap();
+    ours.register(aggregate()).unwrap();
+    let token = theirs.register(value()).unwrap();
+    refused(&mut ours, token);
+    refused(&mut ours, theirs.register(list()).unwrap());
+    refused(&mut ours, theirs.register(map()).unwrap());
+    refused(&mut ours, theirs.register(sum()).unwrap());
+    refused(&mut ours, theirs.register(aggregate()).unwrap());
+    theirs.at(token, &1).set(1).unwrap();
+    let mut theirs = world.reopen(theirs);
+    refused(&mut theirs, token);
+    // A hint takes anything.
+    let key = theirs.key(&1).unwrap();
+    theirs.prefetch(token, key, &());
+}
+
+/// P229: closing a backend ends a snapshot that is blocked in its storage, as cancelled and without a file.
+pub fn p229_closing_ends_a_blocked_snapshot<F: Factory>() {
+    let Some((world, storage)) = World::<F>::over(Setup::default(), GatedStorage::new) else { return };
+    let mut backend = world.open::<i32>();
+    let token = backend.register(value()).unwrap();
+    backend.at(token, &1).set(1).unwrap();
+    storage.hold_next();
+    let task = backend.snapshot(world.request()).unwrap();
+    let running = thread::spawn(|| task.run());
+    storage.wait_until_held();
+    backend.close().unwrap();
+    assert_eq!(kind(running.join().unwrap()), ErrorKind::Cancelled);
+    assert!(world.files().is_empty());
+}
+
+/// P230: cancelling a snapshot that is blocked in its storage ends it; the backend goes on, and the next checkpoint
+/// is whole.
+pub fn p230_cancelling_ends_a_blocked_snapshot_and_the_backend_goes_on<F: Factory>() {
+    let Some((world, storage)) = World::<F>::over(Setup::default(), GatedStorage::new) else { return };
+    let mut backend = world.open::<i32>();
+    let kinds = Kinds::register(&mut backend).unwrap();
+    let mut content = Content::default();
+    for round in 0..3 {
+        kinds.change(&mut backend, &mut content, round);
+        let before = world.files();
+        storage.hold_next();
+        let task = backend.snapshot(world.request()).unwrap();
+        let (id, cancel) = (task.checkpoint_id(), task.cancel_token());
+        let running = thread::spawn(|| task.run());
+        storage.wait_until_held();
+        cancel.cancel();
+        assert_eq!(kind(running.join().unwrap()), ErrorKind::Cancelled);
+        assert_eq!(world.files(), before);
+        backend.notify_aborted(id).unwrap();
+        let handle = world.checkpoint(&mut backend);
+        assert_eq!(content_of(&mut world.restore(&handle)), content, "round {round}");
+    }
+}
+
+/// P231: a task that is cancelled before it ran is cancelled when it is run: it does not touch the storage, and the
+/// next checkpoint has all that it would have had.
+pub fn p231_a_task_cancelled_before_it_ran_does_nothing<F: Factory>() {
+    let Some((world, storage)) = World::<F>::over(Setup::default(), FailingStorage::new) else { return };
+    let mut backend = world.open::<i32>();
+    let token = backend.register(value()).unwrap();
+    backend.at(token, &1).set(1).unwrap();
+    let task = backend.snapshot(world.request()).unwrap();
+    backend.at(token, &1).set(2).unwrap();
+    task.cancel_token().cancel();
+    let calls = storage.calls();
+    assert_eq!(kind(task.run()), ErrorKind::Cancelled);
+    assert_eq!(storage.calls(), calls);
+    let mut backend = world.reopen(backend);
+    let token = backend.register(value()).unwrap();
+    assert_eq!(backend.at(token, &1).get().unwrap(), Some(2));
+}
+
+/// P232: every access to a closed backend is the closed error.
+pub fn p232_a_closed_backend_answers_that_it_is<F: Factory>() {
+    let mut backend = World::<F>::new().open::<i32>();
+    let sum = || ReducingDescriptor::new("sum", |a: &i64, b| a + b);
+    let aggregate = || AggregatingDescriptor::new("aggregate", Sum::default());
+    let value_token = backend.register(value()).unwrap();
+    let list_token = backend.register(ListDescriptor::<i64>::new("list")).unwrap();
+    let map_token = backend.register(MapDescriptor::<i32, i64>::new("map")).unwrap();
+    let sum_token = backend.register(sum()).unwrap();
+    let aggregate_token = backend.register(aggregate()).unwrap();
+    backend.at(value_token, &1).set(1).unwrap();
+    let key = backend.key(&1).unwrap();
+    backend.close().unwrap();
+    let answers = [
+        backend.value(value_token, key, &()).err().unwrap().kind(),
+        backend.list(list_token, key, &()).err().unwrap().kind(),
+        backend.map(map_token, key, &()).err().unwrap().kind(),
+        backend.reducing(sum_token, key, &()).err().unwrap().kind(),
+        backend.aggregating(aggregate_token, key, &()).err().unwrap().kind(),
+        kind(backend.register(value())),
+        kind(backend.register(ValueDescriptor::<i64>::new("new"))),
+        kind(backend.register(ListDescriptor::<i64>::new("list"))),
+        kind(backend.register(MapDescriptor::<i32, i64>::new("map"))),
+        kind(backend.register(sum())),
+        kind(backend.register(aggregate())),
+        kind(backend.keys("value", &())),
+        kind(backend.keys_and_namespaces::<()>("value")),
+        kind(backend.for_each_key("value", &(), |_, _| Ok(()))),
+        kind(backend.get_batch(value_token, &[key], &(), |_, _| {})),
+        kind(backend.update_batch(value_token, &[key], &(), |_, _| {})),
+        kind(backend.snapshot(backend_api::SnapshotRequest::new(9))),
+        kind(backend.notify_complete(1)),
+        kind(backend.notify_aborted(1)),
+    ];
+    assert_eq!(answers, [ErrorKind::Closed; 19]);
+    backend.prefetch(value_token, key, &());
+    backend.states();
+}
+
+/// P233: closing removes all working files of the backend; checkpoints are not touched and restore.
+pub fn p233_closing_empties_the_working_folder_and_leaves_checkpoints<F: Factory>() {
+    let world = World::<F>::new();
+    let mut backend = world.open::<i32>();
+    let kinds = Kinds::register(&mut backend).unwrap();
+    let mut content = Content::default();
+    kinds.change(&mut backend, &mut content, 0);
+    let handle = world.checkpoint(&mut backend);
+    let files = world.files();
+    backend.close().unwrap();
+    assert!(world.working_files().is_empty());
+    assert_eq!(world.files(), files);
+    assert_eq!(content_of(&mut world.restore(&handle)), content);
+}
+
+/// P234: closing twice is no error, nor is closing a backend that was used for nothing, or a second one after a
+/// restore failed.
+pub fn p234_closing_twice_and_after_a_failed_restore_is_no_error<F: Factory>() {
+    let world = World::<F>::new();
+    let mut backend = world.open::<i32>();
+    backend.register(value()).unwrap();
+    let handle = world.checkpoint(&mut backend);
+    backend.close().unwrap();
+    backend.close().unwrap();
+    world.try_open::<String>(single(10), std::slice::from_ref(&handle)).err().unwrap();
+    let mut backend = world.restore::<i32>(&handle);
+    backend.close().unwrap();
+    drop(backend);
+    assert!(world.working_files().is_empty());
+}
+
+/// P235: dropping a backend is closing it: what it has under way is cancelled, working files go, checkpoints stay.
+pub fn p235_dropping_is_closing<F: Factory>() {
+    let world = World::<F>::new();
+    let mut backend = world.open::<i32>();
+    let token = backend.register(value()).unwrap();
+    backend.at(token, &1).set(1).unwrap();
+    let handle = world.checkpoint(&mut backend);
+    backend.at(token, &1).set(2).unwrap();
+    let files = world.files();
+    let task = backend.snapshot(world.request()).unwrap();
+    drop(backend);
+    assert_eq!(kind(task.run()), ErrorKind::Cancelled);
+    assert!(world.working_files().is_empty());
+    assert_eq!(world.files(), files);
+    let mut backend = world.restore::<i32>(&handle);
+    let token = backend.register(value()).unwrap();
+    assert_eq!(backend.at(token, &1).get().unwrap(), Some(1));
+}
+
+/// P236: a snapshot that was cancelled, before it ran or by closing its backend, leaves no file.
+pub fn p236_a_cancelled_snapshot_leaves_no_file<F: Factory>() {
+    let Some(world) = World::<F>::in_files(Setup::default()) else { return };
+    let mut backend = world.open::<i32>();
+    let token = backend.register(value()).unwrap();
+    backend.at(token, &1).set(1).unwrap();
+    let cancelled = backend.snapshot(world.request()).unwrap();
+    cancelled.cancel_token().cancel();
+    let closed = backend.snapshot(world.request()).unwrap();
+    backend.close().unwrap();
+    assert_eq!(kind(cancelled.run()), ErrorKind::Cancelled);
+    assert_eq!(kind(closed.run()), ErrorKind::Cancelled);
+    assert!(world.files().is_empty());
+}
+
+/// P237: two backends of one operator run beside each other: neither sees the other's state, closing one leaves the
+/// other, and both have files of their own in one checkpoint.
+pub fn p237_backends_of_one_operator_do_not_share_files<F: Factory>() {
+    let world = World::<F>::new();
+    let request = world.request();
+    let (mut backends, mut contents, mut handles) = (Vec::new(), Vec::new(), Vec::new());
+    for index in 0..2 {
+        let mut backend = world.try_open::<i32>(part(10, 2, index), &[]).unwrap();
+        let mut content = Content::default();
+        Kinds::register(&mut backend).unwrap().change(&mut backend, &mut content, i32::from(index));
+        backends.push(backend);
+        contents.push(content);
+    }
+    for backend in &mut backends {
+        handles.push(backend.snapshot(request).unwrap().run().unwrap().unwrap());
+    }
+    backends.remove(0).close().unwrap();
+    assert_eq!(content_of(&mut backends[0]), contents[1]);
+    for (index, (handle, content)) in (0..).zip(handles.into_iter().zip(contents)) {
+        let mut backend = world.try_open::<i32>(part(10, 2, index), &[handle]).unwrap();
+        assert_eq!(content_of(&mut backend), content);
+    }
+}
+
+/// P238: a backend may be moved to another thread, and its tokens are good there.
+pub fn p238_a_backend_and_its_tokens_move_between_threads<F: Factory>() {
+    let mut backend = World::<F>::new().open::<i32>();
+    let token = backend.register(value()).unwrap();
+    backend.at(token, &1).set(1).unwrap();
+    let moved = thread::spawn(move || {
+        backend.at(token, &1).update(|number| *number = number.map(|number| number + 1)).unwrap();
+        backend
+    });
+    let mut backend = moved.join().unwrap();
+    assert_eq!(backend.at(token, &1).get().unwrap(), Some(2));
+}

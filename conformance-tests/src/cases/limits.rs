@@ -1,0 +1,239 @@
+//! Limits and layout: behaviours O213 to O227.
+
+use backend_api::{
+    ErrorKind, KeyedStateHandle, ListDescriptor, ListState, StateBackend, StateData, ValueDescriptor,
+    ValueState,
+};
+
+use crate::access::{Access, kind};
+use crate::kinds::{Content, Kinds, content_of};
+use crate::{Factory, Setup, World, part, single};
+
+/// The cases of this group.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! limits_cases {
+    ($expand:ident! $($args:tt)*) => {
+        $crate::$expand! { $($args)* limits
+            o213_state_beyond_the_limit_fails_the_snapshot_alone
+            o214_state_of_exactly_the_limit_is_allowed
+            o215_a_limit_of_nothing_is_refused
+            o216_all_states_share_the_limit
+            o218_state_up_to_the_inline_limit_makes_no_file
+            o219_the_inline_limit_has_bounds
+            o220_no_state_makes_no_file
+            o224_each_handle_discards_its_own_files
+            o225_a_hundred_thousand_keys_come_back
+            o226_checkpoint_files_lie_in_the_folders_of_their_use
+            o227_there_are_32767_states_at_most
+        }
+    };
+}
+
+fn value() -> ValueDescriptor<String> {
+    ValueDescriptor::new("value")
+}
+
+/// A backend of `world` with one value of `length` bytes.
+fn with_text<F: Factory>(world: &World<F>, length: usize) -> F::Backend<i32> {
+    let mut backend = world.open::<i32>();
+    let token = backend.register(value()).unwrap();
+    backend.at(token, &1).set("x".repeat(length)).unwrap();
+    backend
+}
+
+fn limited(bytes: u64) -> Setup {
+    Setup { max_state_bytes: Some(bytes), ..Setup::default() }
+}
+
+fn inline(bytes: usize) -> Setup {
+    Setup { inline_max: Some(bytes), ..Setup::default() }
+}
+
+/// The length of the checkpoint file of `with_text(length)` where there is no limit.
+fn length_of<F: Factory>(length: usize) -> u64 {
+    let world = World::<F>::new();
+    world.snapshot(&mut with_text(&world, length)).full_size()
+}
+
+/// O213: state beyond the limit fails the snapshot with the size and the limit; there is no handle, and the backend
+/// goes on.
+pub fn o213_state_beyond_the_limit_fails_the_snapshot_alone<F: Factory>() {
+    let Some(world) = World::<F>::with(limited(10)) else { return };
+    let mut backend = with_text(&world, 100);
+    let error = world.try_snapshot(&mut backend).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Size);
+    let size = length_of::<F>(100);
+    let numbers = error.message().split(|c: char| !c.is_ascii_digit()).filter(|word| !word.is_empty());
+    assert_eq!(numbers.collect::<Vec<_>>(), [size.to_string(), "10".to_owned()], "{error}");
+    let token = backend.register(value()).unwrap();
+    assert_eq!(backend.at(token, &1).get().unwrap().unwrap().len(), 100);
+    backend.at(token, &2).set("more".to_owned()).unwrap();
+    assert_eq!(backend.entries("value"), 2);
+}
+
+/// O214: state of exactly the limit is written and restored, one byte more is not; without a limit of one's own
+/// there is still one or none, but small state passes.
+pub fn o214_state_of_exactly_the_limit_is_allowed<F: Factory>() {
+    let size = length_of::<F>(100);
+    for (limit, allowed) in [(size, true), (size + 1, true), (size - 1, false)] {
+        let Some(world) = World::<F>::with(limited(limit)) else { return };
+        let mut backend = with_text(&world, 100);
+        if allowed {
+            let handle = world.checkpoint(&mut backend);
+            let mut backend = world.restore::<i32>(&handle);
+            let token = backend.register(value()).unwrap();
+            assert_eq!(backend.at(token, &1).get().unwrap().unwrap().len(), 100);
+        } else {
+            assert_eq!(kind(world.try_snapshot(&mut backend)), ErrorKind::Size);
+            let token = backend.register(value()).unwrap();
+            backend.at(token, &1).set(String::new()).unwrap();
+            world.checkpoint(&mut backend);
+        }
+    }
+}
+
+/// O215: a limit of 0 bytes is an invalid argument.
+pub fn o215_a_limit_of_nothing_is_refused<F: Factory>() {
+    let Some(world) = World::<F>::with(limited(0)) else { return };
+    assert_eq!(kind(world.try_open::<i32>(single(10), &[])), ErrorKind::InvalidArgument);
+}
+
+/// O216: the limit is for all states of the backend together.
+pub fn o216_all_states_share_the_limit<F: Factory>() {
+    let Some(world) = World::<F>::with(limited(length_of::<F>(1000) + 500)) else { return };
+    let mut backend = with_text(&world, 1000);
+    world.checkpoint(&mut backend);
+    let list = backend.register(ListDescriptor::<String>::new("list")).unwrap();
+    backend.at(list, &1).add("x".repeat(1000)).unwrap();
+    assert_eq!(kind(world.try_snapshot(&mut backend)), ErrorKind::Size);
+    backend.at(list, &1).clear().unwrap();
+    world.checkpoint(&mut backend);
+}
+
+/// O218: state of up to as many bytes as may be inline is in the handle and makes no file; with one byte more it is
+/// exactly one file.
+pub fn o218_state_up_to_the_inline_limit_makes_no_file<F: Factory>() {
+    let size = length_of::<F>(100) as usize;
+    for (limit, files) in [(size, 0), (size + 1, 0), (size - 1, 1)] {
+        let Some(world) = World::<F>::with(inline(limit)) else { return };
+        let mut backend = with_text(&world, 100);
+        let handle = world.checkpoint(&mut backend);
+        assert_eq!(world.files().len(), files, "a limit of {limit} for {size} bytes");
+        assert_eq!(handle.inline_size(), if files == 0 { size as u64 } else { 0 });
+        let mut backend = world.reopen(backend);
+        let token = backend.register(value()).unwrap();
+        assert_eq!(backend.at(token, &1).get().unwrap().unwrap().len(), 100);
+    }
+}
+
+/// O219: an inline limit above 1 MiB is an invalid argument; 1 MiB and 0 are allowed, and with 0 all state makes a
+/// file.
+pub fn o219_the_inline_limit_has_bounds<F: Factory>() {
+    let Some(world) = World::<F>::with(inline(1_048_577)) else { return };
+    assert_eq!(kind(world.try_open::<i32>(single(10), &[])), ErrorKind::InvalidArgument);
+    for (limit, files) in [(1_048_576, 0), (0, 1)] {
+        let Some(world) = World::<F>::with(inline(limit)) else { return };
+        world.checkpoint(&mut with_text(&world, 0));
+        assert_eq!(world.files().len(), files);
+    }
+}
+
+/// O220: a backend without states makes no file, whatever may be inline.
+pub fn o220_no_state_makes_no_file<F: Factory>() {
+    let Some(world) = World::<F>::in_files(Setup::default()) else { return };
+    assert!(world.try_snapshot(&mut world.open::<i32>()).unwrap().is_none());
+    assert!(world.files().is_empty());
+}
+
+/// O224: of the handles of one checkpoint each discards its own files; the last one leaves an empty folder, and
+/// discarding again is no error.
+pub fn o224_each_handle_discards_its_own_files<F: Factory>() {
+    let Some(world) = World::<F>::in_files(Setup::default()) else { return };
+    let storage = world.storage().unwrap();
+    let request = world.request();
+    let mut handles = Vec::new();
+    let mut contents = Vec::new();
+    for index in 0..2 {
+        let mut backend = world.try_open::<i32>(part(10, 2, index), &[]).unwrap();
+        let mut content = Content::default();
+        Kinds::register(&mut backend).unwrap().change(&mut backend, &mut content, 0);
+        handles.push(backend.snapshot(request).unwrap().run().unwrap().unwrap());
+        contents.push(content);
+    }
+    handles[0].discard(&*storage).unwrap();
+    let mut backend = world.try_open::<i32>(part(10, 2, 1), &handles[1..]).unwrap();
+    assert_eq!(content_of(&mut backend), contents[1]);
+    for _ in 0..2 {
+        handles[1].discard(&*storage).unwrap();
+        assert!(world.files().is_empty());
+    }
+}
+
+/// O225: a hundred thousand keys come back, each with its value.
+pub fn o225_a_hundred_thousand_keys_come_back<F: Factory>() {
+    let world = World::<F>::new();
+    let numbers = || ValueDescriptor::<i64>::new("numbers");
+    let mut backend = world.open::<i64>();
+    let token = backend.register(numbers()).unwrap();
+    for key in 0..100_000 {
+        backend.at(token, &key).set(key * 3).unwrap();
+    }
+    let mut backend = world.reopen(backend);
+    let token = backend.register(numbers()).unwrap();
+    for key in 0..100_000 {
+        assert_eq!(backend.at(token, &key).get().unwrap(), Some(key * 3));
+    }
+    assert!(backend.sorted_keys("numbers").into_iter().eq(0..100_000));
+}
+
+/// O226: a file that belongs to one checkpoint lies in that checkpoint's folder, and one that later ones may use in
+/// the shared folder; deleting the checkpoint's folder leaves the shared files.
+pub fn o226_checkpoint_files_lie_in_the_folders_of_their_use<F: Factory>() {
+    let Some(world) = World::<F>::in_files(Setup::default()) else { return };
+    let (storage, job) = (world.storage().unwrap(), world.job());
+    let lies_right = |handle: &KeyedStateHandle| {
+        for file in &handle.files {
+            let StateData::File { path, .. } = &file.data else { panic!("{file:?} is not a file") };
+            let folder = if file.shared { job.shared() } else { job.checkpoint(file.created_by) };
+            assert!(path.starts_with(&format!("{folder}/")), "{path}");
+        }
+    };
+    let mut backend = with_text(&world, 100);
+    let handle = world.checkpoint(&mut backend);
+    lies_right(&handle);
+    let token = backend.register(value()).unwrap();
+    backend.at(token, &2).set("more".to_owned()).unwrap();
+    let next = world.checkpoint(&mut backend);
+    lies_right(&next);
+    storage.delete_folder(&job.checkpoint(handle.checkpoint_id)).unwrap();
+    let mut restored = world.restore::<i32>(&next);
+    restored.register(value()).unwrap();
+    assert_eq!(restored.entries("value"), 2);
+}
+
+/// O227: 32,767 states can be snapshotted and restored; one more is the size error, and no handle.
+pub fn o227_there_are_32767_states_at_most<F: Factory>() {
+    let world = World::<F>::new();
+    let state = |i: u32| ValueDescriptor::<u32>::new(format!("{i}"));
+    let mut backend = world.try_open::<i32>(single(1), &[]).unwrap();
+    for i in 0..32_767 {
+        let token = backend.register(state(i)).unwrap();
+        if i % 1000 == 0 {
+            backend.at(token, &1).set(i).unwrap();
+        }
+    }
+    let handle = world.checkpoint(&mut backend);
+    let error = match backend.register(state(32_767)) {
+        Err(error) => error,
+        Ok(_) => world.try_snapshot(&mut backend).unwrap_err(),
+    };
+    assert_eq!(error.kind(), ErrorKind::Size);
+    drop(backend);
+    let mut backend = world.restore::<i32>(&handle);
+    assert_eq!(backend.states().len(), 32_767);
+    for i in (0..32_767).step_by(1000) {
+        let token = backend.register(state(i)).unwrap();
+        assert_eq!(backend.at(token, &1).get().unwrap(), Some(i));
+    }
+}

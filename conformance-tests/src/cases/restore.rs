@@ -1,0 +1,455 @@
+//! Restore and rescaling: behaviours K145 to K160, and what of group N concerns registering after a restore.
+
+use std::collections::BTreeMap;
+
+use backend_api::{
+    AggregatingDescriptor, Checkpoint, ErrorKind, KeyGroupRange, KeySpace, ListDescriptor, MapDescriptor,
+    ReducingDescriptor, StateBackend, Subtask, ValueDescriptor, ValueState,
+};
+
+use crate::access::{Access, kind};
+use crate::functions::{Mean, Sum, TestCodec};
+use crate::kinds::{Content, Kinds, content_of};
+use crate::storage::FailingStorage;
+use crate::{Factory, OPERATOR, Setup, World, checkpoint_of, part, single};
+
+/// The cases of this group.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! restore_cases {
+    ($expand:ident! $($args:tt)*) => {
+        $crate::$expand! { $($args)* restore
+            k145_a_rescaled_operator_finds_every_key_once
+            k146_states_that_only_some_subtasks_have_are_found
+            k147_a_cut_handle_gives_its_groups_alone
+            k148_an_uncut_handle_gives_no_group_of_others
+            k149_one_handle_restores_as_often_as_one_likes
+            k150_two_handles_of_one_group_are_refused
+            k151_another_number_of_key_groups_is_refused
+            k153_another_type_or_mapping_of_keys_is_refused
+            k154_a_restored_backend_needs_the_checkpoint_no_more
+            k155_compression_need_not_be_the_same
+            k156_handles_of_one_state_must_agree_on_its_codec
+            k157_a_failed_restore_leaves_nothing
+            k158_each_generation_restores_from_the_one_before
+            k159_groups_without_entries_cost_nothing
+            k160_rescaling_works_around_128_groups
+            n200_another_codec_is_refused_and_the_data_kept
+            n203_another_type_of_namespaces_is_refused
+            n205_another_kind_is_refused_and_the_data_kept
+            n206_other_types_under_a_registered_name_are_refused
+        }
+    };
+}
+
+fn value() -> ValueDescriptor<i64> {
+    ValueDescriptor::new("value")
+}
+
+/// Runs an operator of `parallelism` subtasks from `checkpoint` on, with one more round of changes. Gives its next
+/// checkpoint, what it found, and what it then had.
+fn run<F: Factory>(
+    world: &World<F>,
+    groups: u16,
+    parallelism: u16,
+    checkpoint: Option<&Checkpoint>,
+    round: i32,
+) -> (Checkpoint, Content, Content) {
+    let (mut found, mut left, mut handles) = (Content::default(), Content::default(), Vec::new());
+    for index in 0..parallelism {
+        let subtask = part::<i32>(groups, parallelism, index);
+        let parents = checkpoint.map(|checkpoint| checkpoint.handles_for(OPERATOR, subtask.range()));
+        let mut backend = world.try_open(subtask, &parents.unwrap_or_default()).unwrap();
+        let kinds = Kinds::register(&mut backend).unwrap();
+        let mut content = kinds.read(&mut backend);
+        found.join(content.clone());
+        kinds.change(&mut backend, &mut content, round);
+        left.join(content);
+        handles.push(world.checkpoint(&mut backend));
+    }
+    (checkpoint_of(handles), found, left)
+}
+
+/// Rescales an operator from one number of subtasks to the next.
+fn rescale<F: Factory>(groups: u16, parallelisms: &[u16]) {
+    let world = World::<F>::new();
+    let (mut checkpoint, mut expected) = (None, Content::default());
+    for (round, parallelism) in (0..).zip(parallelisms) {
+        let (next, found, left) = run(&world, groups, *parallelism, checkpoint.as_ref(), round);
+        assert_eq!(found, expected, "{parallelism} of {parallelisms:?}");
+        (checkpoint, expected) = (Some(next), left);
+    }
+    assert_ne!(expected, Content::default());
+}
+
+/// K145: after every change of parallelism each key is found in exactly one subtask, with all its state.
+pub fn k145_a_rescaled_operator_finds_every_key_once<F: Factory>() {
+    rescale::<F>(128, &[4, 2, 2, 4, 1]);
+    rescale::<F>(128, &[15, 77, 15]);
+    rescale::<F>(10, &[1, 2, 3, 2, 1]);
+}
+
+/// K146: states that each are registered by some subtasks alone are all found after a change of parallelism.
+pub fn k146_states_that_only_some_subtasks_have_are_found<F: Factory>() {
+    let world = World::<F>::new();
+    let name = |group: u16| format!("group-{group}");
+    let space = KeySpace::<i32>::new(128).unwrap();
+    let keys: BTreeMap<u16, i32> = (0..2000).map(|key| (space.key(&key).unwrap().group(), key)).collect();
+    let mut checkpoint: Option<Checkpoint> = None;
+    for parallelism in [15, 77, 15] {
+        let mut handles = Vec::new();
+        for index in 0..parallelism {
+            let subtask = part::<i32>(128, parallelism, index);
+            let range = subtask.range();
+            let parents = checkpoint.as_ref().map(|checkpoint| checkpoint.handles_for(OPERATOR, range));
+            let mut backend = world.try_open(subtask, &parents.unwrap_or_default()).unwrap();
+            for group in range {
+                let Some(key) = keys.get(&group) else { continue };
+                let token = backend.register(ValueDescriptor::<i32>::new(name(group))).unwrap();
+                let expected = checkpoint.is_some().then_some(*key);
+                assert_eq!(backend.at(token, key).get().unwrap(), expected, "group {group}");
+                backend.at(token, key).set(*key).unwrap();
+            }
+            if let Some(handle) = world.try_snapshot(&mut backend).unwrap() {
+                handles.push(handle);
+            }
+        }
+        checkpoint = Some(checkpoint_of(handles));
+    }
+}
+
+/// K147: a handle that was cut to some groups restores those and no others; cut to groups that it has not, it is
+/// none.
+pub fn k147_a_cut_handle_gives_its_groups_alone<F: Factory>() {
+    let world = World::<F>::new();
+    let mut backend = world.open::<i32>();
+    let token = backend.register(value()).unwrap();
+    for key in 0..100 {
+        backend.at(token, &key).set(i64::from(key)).unwrap();
+    }
+    let handle = world.checkpoint(&mut backend);
+    let cut = handle.cut(KeyGroupRange::new(3, 5).unwrap()).unwrap();
+    assert_eq!((cut.range, &cut.files), (KeyGroupRange::new(3, 5).unwrap(), &handle.files));
+    assert!(cut.cut(KeyGroupRange::new(6, 9).unwrap()).is_none());
+    let mut backend = world.restore::<i32>(&cut);
+    backend.register(value()).unwrap();
+    let within = |key: &i32| (3..=5).contains(&single(10).key(key).unwrap().group());
+    assert_eq!(backend.sorted_keys("value"), (0..100).filter(within).collect::<Vec<_>>());
+}
+
+/// K148: of a handle with more groups than the subtask's, the others are not taken: no key of them is listed, nor
+/// does one come back at the next change of parallelism.
+pub fn k148_an_uncut_handle_gives_no_group_of_others<F: Factory>() {
+    let world = World::<F>::new();
+    let mut backend = world.open::<i32>();
+    let token = backend.register(value()).unwrap();
+    for key in 0..100 {
+        backend.at(token, &key).set(i64::from(key)).unwrap();
+    }
+    let handle = world.checkpoint(&mut backend);
+    let half = part::<i32>(10, 2, 1);
+    let own: Vec<i32> = (0..100).filter(|key| half.key(key).is_ok()).collect();
+    let mut backend = world.try_open(half, std::slice::from_ref(&handle)).unwrap();
+    backend.register(value()).unwrap();
+    assert_eq!(backend.sorted_keys("value"), own);
+    let handle = world.checkpoint(&mut backend);
+    let mut backend = world.restore::<i32>(&handle);
+    backend.register(value()).unwrap();
+    assert_eq!(backend.sorted_keys("value"), own);
+}
+
+/// K149: two backends restored from one handle each have all of it, and what one changes the other does not see.
+pub fn k149_one_handle_restores_as_often_as_one_likes<F: Factory>() {
+    let world = World::<F>::new();
+    let mut backend = world.open::<i32>();
+    let kinds = Kinds::register(&mut backend).unwrap();
+    let mut content = Content::default();
+    kinds.change(&mut backend, &mut content, 0);
+    let handle = world.checkpoint(&mut backend);
+    let mut first = world.restore::<i32>(&handle);
+    let kinds = Kinds::register(&mut first).unwrap();
+    kinds.change(&mut first, &mut content.clone(), 2);
+    world.checkpoint(&mut first);
+    let mut second = world.restore::<i32>(&handle);
+    assert_eq!(content_of(&mut second), content);
+    drop(first);
+    assert_eq!(content_of(&mut world.restore(&handle)), content);
+}
+
+/// K150: two handles that both have a key group are refused, and so is the group's one handle given twice.
+pub fn k150_two_handles_of_one_group_are_refused<F: Factory>() {
+    let world = World::<F>::new();
+    let mut backend = world.open::<i32>();
+    backend.register(value()).unwrap();
+    let handle = world.checkpoint(&mut backend);
+    let part = handle.cut(KeyGroupRange::new(9, 9).unwrap()).unwrap();
+    for handles in [[handle.clone(), handle.clone()], [handle.clone(), part.clone()], [part, handle]] {
+        assert_eq!(kind(world.try_open::<i32>(single(10), &handles)), ErrorKind::IllegalState);
+    }
+}
+
+/// K151: a snapshot of another number of key groups is refused, and the error names both.
+pub fn k151_another_number_of_key_groups_is_refused<F: Factory>() {
+    let world = World::<F>::new();
+    let mut backend = world.try_open::<i32>(single(128), &[]).unwrap();
+    backend.register(value()).unwrap();
+    let handle = world.checkpoint(&mut backend);
+    let error = world.try_open::<i32>(single(64), &[handle]).err().unwrap();
+    assert_eq!(error.kind(), ErrorKind::IllegalState);
+    assert!(error.to_string().contains("64") && error.to_string().contains("128"), "{error}");
+}
+
+/// K153: a snapshot with keys of another type, or mapped to groups by another rule, is refused as a whole, and is
+/// good for the right ones afterwards.
+pub fn k153_another_type_or_mapping_of_keys_is_refused<F: Factory>() {
+    let world = World::<F>::new();
+    let mut backend = world.open::<i32>();
+    let token = backend.register(value()).unwrap();
+    backend.at(token, &1).set(1).unwrap();
+    let handle = world.checkpoint(&mut backend);
+    let handles = std::slice::from_ref(&handle);
+    assert_eq!(kind(world.try_open::<i64>(single(10), handles)), ErrorKind::Migration);
+    assert_eq!(kind(world.try_open::<String>(single(10), handles)), ErrorKind::Migration);
+    let flink = Subtask::single(OPERATOR, KeySpace::<i32>::flink(10).unwrap()).unwrap();
+    assert_eq!(kind(world.try_open(flink, handles)), ErrorKind::IllegalState);
+    let mut backend = world.restore::<i32>(&handle);
+    let token = backend.register(value()).unwrap();
+    assert_eq!(backend.at(token, &1).get().unwrap(), Some(1));
+}
+
+/// K154: once a backend is restored, all files of its checkpoint may go: reads work, and so do the next checkpoints
+/// from a full one on.
+pub fn k154_a_restored_backend_needs_the_checkpoint_no_more<F: Factory>() {
+    let world = World::<F>::new();
+    let mut backend = world.open::<i32>();
+    let kinds = Kinds::register(&mut backend).unwrap();
+    let mut content = Content::default();
+    for round in 0..3 {
+        kinds.change(&mut backend, &mut content, round);
+        world.checkpoint(&mut backend);
+    }
+    let handle = world.checkpoint(&mut backend);
+    drop(backend);
+    let mut backend = world.restore::<i32>(&handle);
+    if let Some(storage) = world.storage() {
+        storage.delete_folder("").unwrap();
+    }
+    // Of states that nobody has registered yet.
+    let full = backend.snapshot(world.request().full()).unwrap().run().unwrap().unwrap();
+    backend.notify_complete(full.checkpoint_id).unwrap();
+    let kinds = Kinds::register(&mut backend).unwrap();
+    assert_eq!(kinds.read(&mut backend), content);
+    assert_eq!(content_of(&mut world.restore(&full)), content);
+    kinds.change(&mut backend, &mut content, 3);
+    let next = world.checkpoint(&mut backend);
+    assert_eq!(content_of(&mut world.restore(&next)), content);
+}
+
+/// K155: what was written compressed is read by a backend that does not compress, and the reverse.
+pub fn k155_compression_need_not_be_the_same<F: Factory>() {
+    for first in [true, false] {
+        let setup = |compression| Setup { compression: Some(compression), ..Setup::default() };
+        let Some(mut world) = World::<F>::in_files(setup(first)) else { return };
+        let mut backend = world.open::<i32>();
+        let kinds = Kinds::register(&mut backend).unwrap();
+        let mut content = Content::default();
+        kinds.change(&mut backend, &mut content, 0);
+        let handle = world.checkpoint(&mut backend);
+        world.set_up(setup(!first));
+        let backend = world.restore::<i32>(&handle);
+        assert_eq!(content_of(&mut world.reopen(backend)), content);
+    }
+}
+
+/// K156: two handles may hold a state of the same name if its codec is the same in both; if it is not, the restore
+/// or the registration is refused.
+pub fn k156_handles_of_one_state_must_agree_on_its_codec<F: Factory>() {
+    for (codecs, agree) in [(["a", "a"], true), (["a", "b"], false)] {
+        let world = World::<F>::new();
+        let descriptor = |codec| ValueDescriptor::with_codec("value", TestCodec::<i64>::new(codec));
+        let mut handles = Vec::new();
+        for (index, codec) in (0..).zip(codecs) {
+            let mut backend = world.try_open(part::<i32>(10, 2, index), &[]).unwrap();
+            let token = backend.register(descriptor(codec)).unwrap();
+            for key in (0..20).filter(|key| part(10, 2, index).key(key).is_ok()) {
+                backend.at(token, &key).set(i64::from(key)).unwrap();
+            }
+            handles.push(world.checkpoint(&mut backend));
+        }
+        let restored = world.try_open::<i32>(single(10), &handles);
+        let registered = restored.and_then(|mut backend| {
+            let token = backend.register(descriptor("a"))?;
+            Ok((backend, token))
+        });
+        if !agree {
+            assert_eq!(kind(registered), ErrorKind::Migration);
+            continue;
+        }
+        let (mut backend, token) = registered.unwrap();
+        for key in 0..20 {
+            assert_eq!(backend.at(token, &key).get().unwrap(), Some(i64::from(key)));
+        }
+    }
+}
+
+/// K157: a restore that fails half way leaves no working files and no trace in the storage; a second try with a good
+/// handle works.
+pub fn k157_a_failed_restore_leaves_nothing<F: Factory>() {
+    let world = World::<F>::new();
+    let mut handles = Vec::new();
+    let mut content = Content::default();
+    for index in 0..2 {
+        let mut backend = world.try_open(part::<i32>(10, 2, index), &[]).unwrap();
+        let kinds = Kinds::register(&mut backend).unwrap();
+        let mut own = Content::default();
+        kinds.change(&mut backend, &mut own, 0);
+        content.join(own);
+        handles.push(world.checkpoint(&mut backend));
+    }
+    let good = world.bytes(&handles[1].files[0]);
+    let mut damaged = good.clone();
+    damaged[good.len() / 2] ^= 1;
+    let mut broken = handles.clone();
+    broken[1].files[0] = world.put_bytes(&handles[1].files[0], damaged);
+    let files = world.files();
+    let working = world.working_files();
+    assert_eq!(kind(world.try_open::<i32>(single(10), &broken)), ErrorKind::Corrupt);
+    assert_eq!((world.files(), world.working_files()), (files, working));
+    handles[1].files[0] = world.put_bytes(&handles[1].files[0], good);
+    let mut backend = world.try_open::<i32>(single(10), &handles).unwrap();
+    assert_eq!(content_of(&mut backend), content);
+}
+
+/// K158: the snapshot of a restored backend restores, over many generations, with changes and without.
+pub fn k158_each_generation_restores_from_the_one_before<F: Factory>() {
+    let world = World::<F>::new();
+    let mut backend = world.open::<i32>();
+    let mut content = Content::default();
+    for round in 0..8 {
+        let kinds = Kinds::register(&mut backend).unwrap();
+        assert_eq!(kinds.read(&mut backend), content, "round {round}");
+        if round % 3 != 2 {
+            kinds.change(&mut backend, &mut content, round);
+        }
+        backend = world.reopen(backend);
+    }
+}
+
+/// K159: key groups without entries are not read: restoring 32,768 groups of which few have something asks little of
+/// the storage.
+pub fn k159_groups_without_entries_cost_nothing<F: Factory>() {
+    let Some((world, storage)) = World::<F>::over(Setup::default(), FailingStorage::new) else { return };
+    let mut backend = world.try_open::<i32>(single(32_768), &[]).unwrap();
+    let token = backend.register(value()).unwrap();
+    for key in 0..3 {
+        backend.at(token, &key).set(1).unwrap();
+    }
+    let handle = world.checkpoint(&mut backend);
+    storage.heal();
+    let mut backend = world.restore::<i32>(&handle);
+    backend.register(value()).unwrap();
+    assert!(storage.calls() < 100, "{} calls for 3 entries", storage.calls());
+    assert_eq!(backend.sorted_keys("value"), [0, 1, 2]);
+}
+
+/// K160: with 127, 128, 129 and 257 key groups snapshots and changes of parallelism work alike.
+pub fn k160_rescaling_works_around_128_groups<F: Factory>() {
+    for groups in [127, 128, 129, 257] {
+        rescale::<F>(groups, &[1, 3, 2]);
+    }
+}
+
+/// N200: a codec of another identity is refused for every kind of state, by every backend, and the data is there for
+/// a further try with the right one.
+pub fn n200_another_codec_is_refused_and_the_data_kept<F: Factory>() {
+    let world = World::<F>::new();
+    let mut backend = world.open::<i32>();
+    let kinds = Kinds::register(&mut backend).unwrap();
+    let mut content = Content::default();
+    kinds.change(&mut backend, &mut content, 0);
+    let mut backend = world.reopen(backend);
+    let numbers = || TestCodec::<i64>::new("another");
+    let words = || TestCodec::<String>::new("another");
+    let refused = [
+        kind(backend.register(ValueDescriptor::with_codec("value", numbers()))),
+        kind(backend.register(ValueDescriptor::<String>::new("value"))),
+        kind(backend.register(ListDescriptor::with_codec("list", words()))),
+        kind(backend.register(ListDescriptor::<i64>::new("list"))),
+        kind(backend.register(MapDescriptor::<i32, String>::with_codec("map", words()))),
+        kind(backend.register(MapDescriptor::<i64, String>::new("map"))),
+        kind(backend.register(MapDescriptor::<i32, i64>::new("map"))),
+        kind(backend.register(ReducingDescriptor::with_codec("sum", |a, _| Ok(*a), numbers()))),
+        kind(backend.register(ReducingDescriptor::new("sum", |a: &String, _| a.clone()))),
+        kind(backend.register(AggregatingDescriptor::new("tally", Sum::default()))),
+    ];
+    assert_eq!(refused, [ErrorKind::Migration; 10]);
+    assert_eq!(content_of(&mut world.reopen(backend)), content);
+}
+
+/// N203: a state whose namespaces are of another type is refused, and the data is there for a further try.
+pub fn n203_another_type_of_namespaces_is_refused<F: Factory>() {
+    let world = World::<F>::new();
+    let mut backend = world.open::<i32>();
+    let windows = || value().namespaced::<i64>();
+    let token = backend.register(windows()).unwrap();
+    backend.within(token, &1, &7).set(1).unwrap();
+    let mut backend = world.reopen(backend);
+    assert_eq!(kind(backend.register(value())), ErrorKind::Migration);
+    assert_eq!(kind(backend.register(value().namespaced::<String>())), ErrorKind::Migration);
+    let token = backend.register(windows()).unwrap();
+    assert_eq!(backend.within(token, &1, &7).get().unwrap(), Some(1));
+}
+
+/// N205: a state that was restored as one kind is refused as every other kind, before its types are looked at.
+pub fn n205_another_kind_is_refused_and_the_data_kept<F: Factory>() {
+    let world = World::<F>::new();
+    let mut backend = world.open::<i32>();
+    let kinds = Kinds::register(&mut backend).unwrap();
+    let mut content = Content::default();
+    kinds.change(&mut backend, &mut content, 0);
+    let mut backend = world.reopen(backend);
+    for name in Kinds::NAMES {
+        let mut refused = Vec::new();
+        if name != "value" {
+            refused.push(kind(backend.register(ValueDescriptor::<String>::new(name))));
+        }
+        if name != "list" {
+            refused.push(kind(backend.register(ListDescriptor::<i64>::new(name))));
+        }
+        if name != "map" {
+            refused.push(kind(backend.register(MapDescriptor::<i64, i64>::new(name))));
+        }
+        if name != "sum" {
+            refused.push(kind(backend.register(ReducingDescriptor::new(name, |a: &i64, b| a + b))));
+        }
+        if name != "tally" {
+            refused.push(kind(backend.register(AggregatingDescriptor::new(name, Mean))));
+        }
+        assert_eq!(refused, [ErrorKind::IncompatibleKind; 4], "{name}");
+    }
+    assert_eq!(content_of(&mut backend), content);
+}
+
+/// N206: registering a registered name with another type, kind or namespace is refused at once, and so is an empty
+/// name; the first registration stays good.
+pub fn n206_other_types_under_a_registered_name_are_refused<F: Factory>() {
+    let mut backend = World::<F>::new().open::<i32>();
+    let token = backend.register(value()).unwrap();
+    backend.at(token, &1).set(1).unwrap();
+    let refused = [
+        kind(backend.register(ValueDescriptor::<String>::new("value"))),
+        kind(backend.register(ValueDescriptor::<u64>::new("value"))),
+        kind(backend.register(value().namespaced::<i64>())),
+    ];
+    assert_eq!(refused, [ErrorKind::IllegalState; 3]);
+    let refused = [
+        kind(backend.register(ListDescriptor::<i64>::new("value"))),
+        kind(backend.register(MapDescriptor::<i64, i64>::new("value"))),
+        kind(backend.register(ReducingDescriptor::new("value", |a: &i64, b| a + b))),
+        kind(backend.register(AggregatingDescriptor::new("value", Sum::default()))),
+    ];
+    assert_eq!(refused, [ErrorKind::IncompatibleKind; 4]);
+    assert_eq!(kind(backend.register(ValueDescriptor::<i64>::new(""))), ErrorKind::InvalidArgument);
+    assert_eq!(backend.at(token, &1).get().unwrap(), Some(1));
+    assert_eq!(backend.states().len(), 1);
+}

@@ -1,0 +1,321 @@
+//! Value state: behaviours A1 to A16.
+
+use backend_api::{Error, ErrorKind, StateBackend, ValueDescriptor, ValueState};
+
+use crate::access::{Access, kind, panics};
+use crate::functions::TestCodec;
+use crate::{Factory, World};
+
+/// The cases of this group.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! values_cases {
+    ($expand:ident! $($args:tt)*) => {
+        $crate::$expand! { $($args)* values
+            a01_an_unwritten_key_is_absent
+            a02_the_default_is_read_and_not_stored
+            a03_a_written_key_hides_the_default_of_that_key_alone
+            a04_the_default_is_copied_and_not_shared
+            a05_clear_gives_the_default_and_drops_the_entry
+            a06_updating_to_nothing_clears_and_encodes_nothing
+            a07_clear_of_an_absent_value_changes_nothing
+            a08_the_last_write_wins_and_is_one_entry
+            a09_a_stored_default_is_an_entry
+            a10_a_failed_update_changes_nothing
+            a11_states_of_other_names_are_apart
+            a12_another_key_leaves_a_value_alone
+            a13_registering_again_reaches_the_same_state
+            a14_empty_is_not_absent
+            a15_extreme_and_large_values_come_back
+            a16_a_value_without_encoding_fails_once
+        }
+    };
+}
+
+fn number() -> ValueDescriptor<i64> {
+    ValueDescriptor::new("number")
+}
+
+fn answer() -> ValueDescriptor<i64> {
+    number().default_value(42)
+}
+
+/// A1: a key that was never written reads as `None`, and reading makes no entry.
+pub fn a01_an_unwritten_key_is_absent<F: Factory>() {
+    let mut backend = World::<F>::new().open::<i32>();
+    let number = backend.register(number()).unwrap();
+    assert_eq!(backend.at(number, &1).get().unwrap(), None);
+    assert!(backend.at(number, &1).with(|value| value.is_none()).unwrap());
+    assert_eq!(backend.entries("number"), 0);
+    assert!(backend.sorted_keys("number").is_empty());
+}
+
+/// A2: where nothing was written, the descriptor's default is read, and no entry is made.
+pub fn a02_the_default_is_read_and_not_stored<F: Factory>() {
+    let world = World::<F>::new();
+    let mut backend = world.open::<i32>();
+    let number = backend.register(answer()).unwrap();
+    assert_eq!(backend.at(number, &1).get().unwrap(), Some(42));
+    assert_eq!(backend.at(number, &2).with(|value| value.copied()).unwrap(), Some(42));
+    assert_eq!(backend.entries("number"), 0);
+    assert!(backend.sorted_keys("number").is_empty());
+    // It is the program's, not the snapshot's.
+    let mut backend = world.reopen(backend);
+    let number = backend.register(answer().default_value(43)).unwrap();
+    assert_eq!(backend.at(number, &1).get().unwrap(), Some(43));
+}
+
+/// A3: a write to one key leaves the default of the others.
+pub fn a03_a_written_key_hides_the_default_of_that_key_alone<F: Factory>() {
+    let mut backend = World::<F>::new().open::<i32>();
+    let number = backend.register(answer()).unwrap();
+    backend.at(number, &1).set(1).unwrap();
+    assert_eq!(backend.at(number, &1).get().unwrap(), Some(1));
+    assert_eq!(backend.at(number, &2).get().unwrap(), Some(42));
+    assert_eq!(backend.entries("number"), 1);
+}
+
+/// A4: what an update makes of the default is that key's own; the default stays what it was.
+pub fn a04_the_default_is_copied_and_not_shared<F: Factory>() {
+    let mut backend = World::<F>::new().open::<i32>();
+    let words = ValueDescriptor::<Vec<String>>::new("words").default_value(vec!["a".to_owned()]);
+    let words = backend.register(words).unwrap();
+    backend.at(words, &1).update(|value| value.as_mut().unwrap().push("b".to_owned())).unwrap();
+    backend.at(words, &2).get().unwrap().unwrap().push("c".to_owned());
+    assert_eq!(backend.at(words, &1).get().unwrap().unwrap(), ["a", "b"]);
+    assert_eq!(backend.at(words, &2).get().unwrap().unwrap(), ["a"]);
+    assert_eq!(backend.sorted_keys("words"), [1]);
+}
+
+/// A5: after `clear` the default is read again, and there is one entry less.
+pub fn a05_clear_gives_the_default_and_drops_the_entry<F: Factory>() {
+    let mut backend = World::<F>::new().open::<i32>();
+    let with_default = backend.register(answer()).unwrap();
+    let without = backend.register(ValueDescriptor::<i64>::new("without")).unwrap();
+    for key in 0..2 {
+        backend.at(with_default, &key).set(7).unwrap();
+        backend.at(without, &key).set(7).unwrap();
+    }
+    backend.at(with_default, &1).clear().unwrap();
+    backend.at(without, &1).clear().unwrap();
+    assert_eq!(backend.at(with_default, &1).get().unwrap(), Some(42));
+    assert_eq!(backend.at(without, &1).get().unwrap(), None);
+    assert_eq!((backend.entries("number"), backend.entries("without")), (1, 1));
+    assert_eq!(backend.sorted_keys("without"), [0]);
+}
+
+/// A6: an update that leaves nothing is a `clear`; the codec never hears of it, not in the next snapshot either.
+pub fn a06_updating_to_nothing_clears_and_encodes_nothing<F: Factory>() {
+    let world = World::<F>::new();
+    let mut backend = world.open::<i32>();
+    let codec = TestCodec::<i64>::new("counting");
+    let counted = backend.register(ValueDescriptor::with_codec("counted", codec.clone())).unwrap();
+    backend.at(counted, &1).set(1).unwrap();
+    let encoded = codec.encoded();
+    backend.at(counted, &1).update(|value| *value = None).unwrap();
+    backend.at(counted, &2).update(|value| *value = None).unwrap();
+    assert_eq!(backend.at(counted, &1).get().unwrap(), None);
+    assert_eq!(backend.entries("counted"), 0);
+    world.checkpoint(&mut backend);
+    assert_eq!(codec.encoded(), encoded);
+}
+
+/// A7: clearing what is not there is no error and makes no entry.
+pub fn a07_clear_of_an_absent_value_changes_nothing<F: Factory>() {
+    let mut backend = World::<F>::new().open::<i32>();
+    let number = backend.register(number()).unwrap();
+    backend.at(number, &1).clear().unwrap();
+    backend.at(number, &1).clear().unwrap();
+    assert_eq!(backend.at(number, &1).get().unwrap(), None);
+    assert_eq!(backend.entries("number"), 0);
+}
+
+/// A8: two writes to one key are one entry, and the last one is read.
+pub fn a08_the_last_write_wins_and_is_one_entry<F: Factory>() {
+    let world = World::<F>::new();
+    let mut backend = world.open::<i32>();
+    let token = backend.register(number()).unwrap();
+    backend.at(token, &1).set(1).unwrap();
+    backend.at(token, &1).set(2).unwrap();
+    let seen = backend.at(token, &1).update(|value| value.replace(3)).unwrap();
+    assert_eq!((seen, backend.at(token, &1).get().unwrap()), (Some(2), Some(3)));
+    assert_eq!(backend.entries("number"), 1);
+    let mut backend = world.reopen(backend);
+    let token = backend.register(number()).unwrap();
+    assert_eq!(backend.at(token, &1).get().unwrap(), Some(3));
+}
+
+/// A9: a value that equals the default is stored like any other, whichever way it is written.
+pub fn a09_a_stored_default_is_an_entry<F: Factory>() {
+    let world = World::<F>::new();
+    let mut backend = world.open::<i32>();
+    let token = backend.register(answer()).unwrap();
+    backend.at(token, &1).set(42).unwrap();
+    backend.at(token, &2).update(|value| assert_eq!(*value, Some(42))).unwrap();
+    assert_eq!(backend.sorted_keys("number"), [1, 2]);
+    let mut backend = world.reopen(backend);
+    let token = backend.register(answer().default_value(0)).unwrap();
+    assert_eq!(backend.at(token, &1).get().unwrap(), Some(42));
+    assert_eq!(backend.at(token, &2).get().unwrap(), Some(42));
+}
+
+/// A10: an update whose function fails or panics leaves the value, or the absence of one, as it was.
+pub fn a10_a_failed_update_changes_nothing<F: Factory>() {
+    let mut backend = World::<F>::new().open::<i32>();
+    let words = backend.register(ValueDescriptor::<Vec<String>>::new("words")).unwrap();
+    let before = Some(vec!["a".to_owned()]);
+    backend.at(words, &1).set(vec!["a".to_owned()]).unwrap();
+    let spoil = |value: &mut Option<Vec<String>>| value.get_or_insert_default().push("b".to_owned());
+    for (key, before) in [(1, before), (2, None)] {
+        let failed = backend.at(words, &key).try_update(|value| {
+            spoil(value);
+            Err::<(), _>(Error::new(ErrorKind::Function, "no"))
+        });
+        assert_eq!(kind(failed), ErrorKind::Function);
+        assert_eq!(backend.at(words, &key).get().unwrap(), before);
+        let failed = backend.at(words, &key).try_update(|value| {
+            *value = None;
+            Err::<(), _>(Error::new(ErrorKind::Function, "no"))
+        });
+        assert_eq!(kind(failed), ErrorKind::Function);
+        panics(|| {
+            backend.at(words, &key).update(|value| {
+                spoil(value);
+                panic!("the user's function panics")
+            })
+        });
+        assert_eq!(backend.at(words, &key).get().unwrap(), before);
+    }
+    panics(|| backend.at(words, &1).with(|_| panic!("the user's function panics")));
+    assert_eq!(backend.sorted_keys("words"), [1]);
+}
+
+/// A11: states of one backend do not see each other, of whatever type they are.
+pub fn a11_states_of_other_names_are_apart<F: Factory>() {
+    let world = World::<F>::new();
+    let mut backend = world.open::<i32>();
+    let a = backend.register(ValueDescriptor::<String>::new("a")).unwrap();
+    let b = backend.register(ValueDescriptor::<i32>::new("b")).unwrap();
+    backend.at(a, &1).set("text".to_owned()).unwrap();
+    assert_eq!(backend.at(b, &1).get().unwrap(), None);
+    backend.at(b, &1).set(5).unwrap();
+    let mut backend = world.reopen(backend);
+    // In the other order, which must not matter.
+    let b = backend.register(ValueDescriptor::<i32>::new("b")).unwrap();
+    let a = backend.register(ValueDescriptor::<String>::new("a")).unwrap();
+    assert_eq!(backend.at(a, &1).get().unwrap().unwrap(), "text");
+    assert_eq!(backend.at(b, &1).get().unwrap(), Some(5));
+}
+
+/// A12: going to another key and back changes nothing.
+pub fn a12_another_key_leaves_a_value_alone<F: Factory>() {
+    let mut backend = World::<F>::new().open::<i32>();
+    let number = backend.register(number()).unwrap();
+    backend.at(number, &1).set(10).unwrap();
+    backend.at(number, &2).set(20).unwrap();
+    backend.at(number, &2).clear().unwrap();
+    assert_eq!(backend.at(number, &1).get().unwrap(), Some(10));
+}
+
+/// A13: registering a name again gives access to the same data; both tokens are good.
+pub fn a13_registering_again_reaches_the_same_state<F: Factory>() {
+    let mut backend = World::<F>::new().open::<i32>();
+    let first = backend.register(number()).unwrap();
+    backend.at(first, &1).set(1).unwrap();
+    let second = backend.register(number()).unwrap();
+    assert_eq!(backend.at(second, &1).get().unwrap(), Some(1));
+    backend.at(second, &1).set(2).unwrap();
+    assert_eq!(backend.at(first, &1).get().unwrap(), Some(2));
+    assert_eq!(backend.states().len(), 1);
+}
+
+/// A14: an empty string and an empty byte vector are present, after a restore too.
+pub fn a14_empty_is_not_absent<F: Factory>() {
+    let world = World::<F>::new();
+    let mut backend = world.open::<String>();
+    let text = || ValueDescriptor::<String>::new("text");
+    let bytes = || ValueDescriptor::<Vec<u8>>::new("bytes");
+    let unit = || ValueDescriptor::<()>::new("unit");
+    let (empty, other) = (String::new(), "other".to_owned());
+    let (t, b, u) = (
+        backend.register(text()).unwrap(),
+        backend.register(bytes()).unwrap(),
+        backend.register(unit()).unwrap(),
+    );
+    // The key is empty too.
+    backend.at(t, &empty).set(String::new()).unwrap();
+    backend.at(b, &empty).set(Vec::new()).unwrap();
+    backend.at(u, &empty).set(()).unwrap();
+    let mut backend = world.reopen(backend);
+    let (t, b, u) = (
+        backend.register(text()).unwrap(),
+        backend.register(bytes()).unwrap(),
+        backend.register(unit()).unwrap(),
+    );
+    assert_eq!(backend.at(t, &empty).get().unwrap(), Some(String::new()));
+    assert_eq!(backend.at(b, &empty).get().unwrap(), Some(Vec::new()));
+    assert_eq!(backend.at(u, &empty).get().unwrap(), Some(()));
+    assert_eq!(backend.at(t, &other).get().unwrap(), None);
+    assert_eq!(backend.at(u, &other).get().unwrap(), None);
+}
+
+/// A15: the ends of a type's range, NaN with its bits, and a value of 1 MiB come back as they were.
+pub fn a15_extreme_and_large_values_come_back<F: Factory>() {
+    let world = World::<F>::new();
+    let mut backend = world.open::<i32>();
+    let float = || ValueDescriptor::<f64>::new("float");
+    let large = || ValueDescriptor::<String>::new("large");
+    let (n, f, l) = (
+        backend.register(number()).unwrap(),
+        backend.register(float()).unwrap(),
+        backend.register(large()).unwrap(),
+    );
+    let nan = f64::from_bits(0x7ff8_0000_dead_beef);
+    let text: String = (0..1 << 20).map(|i: u32| char::from(b'a' + (i % 23) as u8)).collect();
+    for (key, value) in [(i32::MIN, i64::MIN), (0, 0), (i32::MAX, i64::MAX)] {
+        backend.at(n, &key).set(value).unwrap();
+    }
+    backend.at(f, &1).set(nan).unwrap();
+    backend.at(f, &2).set(-0.0).unwrap();
+    backend.at(l, &1).set(text.clone()).unwrap();
+    let mut backend = world.reopen(backend);
+    let (n, f, l) = (
+        backend.register(number()).unwrap(),
+        backend.register(float()).unwrap(),
+        backend.register(large()).unwrap(),
+    );
+    for (key, value) in [(i32::MIN, i64::MIN), (0, 0), (i32::MAX, i64::MAX)] {
+        assert_eq!(backend.at(n, &key).get().unwrap(), Some(value));
+    }
+    assert_eq!(backend.at(f, &1).get().unwrap().unwrap().to_bits(), nan.to_bits());
+    assert_eq!(backend.at(f, &2).get().unwrap().unwrap().to_bits(), (-0.0_f64).to_bits());
+    assert!(backend.at(l, &1).with(|value| value == Some(&text)).unwrap());
+}
+
+/// A16: a value that cannot be encoded fails exactly once: when it is written, or in the snapshot, of which there
+/// is no handle then. Other keys keep their values, and once it is gone the next snapshot is whole.
+pub fn a16_a_value_without_encoding_fails_once<F: Factory>() {
+    let world = World::<F>::new();
+    let mut backend = world.open::<i32>();
+    let descriptor =
+        || ValueDescriptor::with_codec("picky", TestCodec::<i64>::refusing("picky", |value| *value == 13));
+    let picky = backend.register(descriptor()).unwrap();
+    backend.at(picky, &1).set(1).unwrap();
+    backend.at(picky, &2).set(2).unwrap();
+    let written = backend.at(picky, &2).set(13);
+    let snapshot = world.try_snapshot(&mut backend);
+    match written {
+        Ok(()) => assert_eq!(kind(snapshot), ErrorKind::Codec),
+        Err(error) => {
+            assert_eq!(error.kind(), ErrorKind::Codec);
+            assert!(snapshot.is_ok());
+            assert_eq!(backend.at(picky, &2).get().unwrap(), Some(2));
+        }
+    }
+    assert_eq!(backend.at(picky, &1).get().unwrap(), Some(1));
+    backend.at(picky, &2).set(3).unwrap();
+    let mut backend = world.reopen(backend);
+    let picky = backend.register(descriptor()).unwrap();
+    assert_eq!(backend.at(picky, &1).get().unwrap(), Some(1));
+    assert_eq!(backend.at(picky, &2).get().unwrap(), Some(3));
+}

@@ -1,0 +1,94 @@
+//! What the author of a backend writes to have it checked.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use backend_api::{JobFolder, Result, StateBackend, StateKey, Storage};
+
+/// Makes backends of one kind. Each value is a world of its own: a temporary folder, or memory; it is the guard of
+/// that world too, and outlives all backends of it.
+///
+/// ```
+/// # use std::sync::Arc;
+/// # use backend_api::{JobFolder, Result, StateBackend, StateKey, Storage};
+/// use conformance_tests::{Capabilities, Factory, Setup};
+///
+/// # fn example<Mine: StateBackend<Key = u64>>() {}
+/// // struct MyFactory { folder: tempfile::TempDir }
+/// // impl Factory for MyFactory { type Backend<K: StateKey> = MyBackend<K>; .. }
+/// // conformance_tests::suite!(my_backend, MyFactory);
+/// ```
+pub trait Factory: Sized + 'static {
+    /// The backend, for any type of keys.
+    type Backend<K: StateKey>: StateBackend<Key = K>;
+
+    /// A fresh world.
+    fn new() -> Self;
+
+    /// The options of a backend of this world, set up as `setup` asks; what it leaves open is the author's choice.
+    ///
+    /// # Errors
+    /// What the backend itself says of a setting that is out of range, unless it says so in
+    /// [`open`](StateBackend::open).
+    fn options<K: StateKey>(&self, setup: &Setup) -> Result<<Self::Backend<K> as StateBackend>::Options>;
+
+    /// The storage into which checkpoints go when [`Setup::storage`] names none; `None` if they go into the handle.
+    fn storage(&self) -> Option<Arc<dyn Storage>>;
+
+    /// The folder of the job within the storage.
+    fn job(&self) -> JobFolder;
+
+    /// Which settings the backend has.
+    fn capabilities(&self) -> Capabilities;
+
+    /// The folder in which backends of this world keep working files, if they do.
+    fn working_folder(&self) -> Option<PathBuf> {
+        None
+    }
+}
+
+/// What a case asks of a backend's options. `None` leaves the setting as the factory has it.
+#[derive(Clone, Debug, Default)]
+pub struct Setup {
+    /// The storage for checkpoints: one that blocks or fails, say.
+    pub storage: Option<Arc<dyn Storage>>,
+    /// The most bytes of a checkpoint file that go into the handle.
+    pub inline_max: Option<usize>,
+    /// The most bytes that the state of one checkpoint may have, of a backend that keeps it in memory.
+    pub max_state_bytes: Option<u64>,
+    /// Whether checkpoint files are compressed.
+    pub compression: Option<bool>,
+    /// Whether a checkpoint builds on the one confirmed last.
+    pub incremental: Option<bool>,
+}
+
+/// Which settings of [`Setup`] a backend has: each field is named as the one that it heeds.
+///
+/// A case that asks for a setting the backend does not have is skipped, and says so on standard error.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Capabilities {
+    /// Heeds [`Setup::storage`].
+    pub storage: bool,
+    /// Heeds [`Setup::inline_max`].
+    pub inline_max: bool,
+    /// Heeds [`Setup::max_state_bytes`].
+    pub max_state_bytes: bool,
+    /// Heeds [`Setup::compression`].
+    pub compression: bool,
+    /// Heeds [`Setup::incremental`].
+    pub incremental: bool,
+}
+
+impl Capabilities {
+    /// The name of the first setting that `setup` asks for and the backend does not have.
+    pub fn lacking(&self, setup: &Setup) -> Option<&'static str> {
+        let asked = [
+            ("storage", setup.storage.is_some(), self.storage),
+            ("inline_max", setup.inline_max.is_some(), self.inline_max),
+            ("max_state_bytes", setup.max_state_bytes.is_some(), self.max_state_bytes),
+            ("compression", setup.compression.is_some(), self.compression),
+            ("incremental", setup.incremental.is_some(), self.incremental),
+        ];
+        asked.into_iter().find(|(_, asked, had)| *asked && !had).map(|(name, ..)| name)
+    }
+}

@@ -1,0 +1,62 @@
+//! From the lists of cases to tests.
+
+/// Makes a module `$module` with one `#[test]` for every case, run on the backends of `$factory`, in a module for
+/// each group.
+#[macro_export]
+macro_rules! suite {
+    ($module:ident, $factory:ty) => {
+        mod $module {
+            #[allow(unused_imports, reason = "the factory may be named by a whole path")]
+            use super::*;
+            $crate::for_each_group! { tests! $factory; }
+        }
+    };
+}
+
+/// Hands the cases of every group to the macro `$expand`.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! for_each_group {
+    ($expand:ident! $($args:tt)*) => {
+        $crate::values_cases! { $expand! $($args)* }
+        $crate::lists_cases! { $expand! $($args)* }
+        $crate::maps_cases! { $expand! $($args)* }
+        $crate::reducing_cases! { $expand! $($args)* }
+        $crate::aggregating_cases! { $expand! $($args)* }
+        $crate::namespaces_cases! { $expand! $($args)* }
+        $crate::key_context_cases! { $expand! $($args)* }
+        $crate::isolation_cases! { $expand! $($args)* }
+        $crate::restore_cases! { $expand! $($args)* }
+        $crate::incremental_cases! { $expand! $($args)* }
+        $crate::limits_cases! { $expand! $($args)* }
+        $crate::lifecycle_cases! { $expand! $($args)* }
+        $crate::faults_cases! { $expand! $($args)* }
+    };
+}
+
+/// The tests of one group.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! tests {
+    ($factory:ty; $group:ident $($case:ident)+) => {
+        mod $group {
+            #[allow(unused_imports, reason = "the factory may be named by a whole path")]
+            use super::*;
+            $(
+                #[test]
+                fn $case() {
+                    $crate::cases::$group::$case::<$factory>();
+                }
+            )+
+        }
+    };
+}
+
+/// A group's name with the names of its cases, for a vector.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! names {
+    ($groups:ident; $group:ident $($case:ident)+) => {
+        $groups.push((stringify!($group), vec![$(stringify!($case)),+]));
+    };
+}
