@@ -1,5 +1,7 @@
 //! What the job knows of each path: one state of every kind, and one that is kept apart by the minute.
 
+use std::net::Ipv4Addr;
+
 use state_backends::prelude::*;
 
 use crate::log_line::Visit;
@@ -8,8 +10,9 @@ use crate::window::{Minute, Windows, is_closed, minute_of};
 /// The key: a path, byte for byte, since nothing makes clients send UTF-8.
 pub type Path = Vec<u8>;
 
-/// A client's address as the log has it, for the same reason.
-type Address = Vec<u8>;
+/// A client's address: the number if it is one of IPv4 and written as such, which needs no allocation and sorts fast;
+/// any other text as it is.
+type Address = (Option<u32>, Vec<u8>);
 
 /// Statuses that are remembered of each path.
 const STATUSES: usize = 5;
@@ -70,7 +73,7 @@ impl PageStats {
         let key = backend.key(&self.path)?;
 
         backend.reducing(self.hits, key, &())?.add(1)?;
-        backend.map(self.visitors, key, &())?.update(visit.address.to_vec(), increment)?;
+        backend.map(self.visitors, key, &())?.update(address(visit.address), increment)?;
         backend.aggregating(self.bytes, key, &())?.add(visit.bytes)?;
 
         remember(&mut backend.list(self.statuses, key, &())?, visit.status)?;
@@ -117,6 +120,13 @@ impl PageStats {
             Ok(())
         })?;
         Ok(pages)
+    }
+}
+
+fn address(text: &[u8]) -> Address {
+    match str::from_utf8(text).map(str::parse::<Ipv4Addr>) {
+        Ok(Ok(number)) => (Some(number.into()), Vec::new()),
+        _ => (None, text.to_vec()),
     }
 }
 
