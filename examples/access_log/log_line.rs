@@ -82,6 +82,3 @@ fn has_white_space(word: &[u8]) -> bool {
     let separator = |c: char| matches!(c, '\x1c'..='\x1f');
     word.utf8_chunks().any(|chunk| chunk.valid().contains(|c: char| c.is_whitespace() || separator(c)))
 }
-
-#[cfg(test)]
-mod tests;

@@ -1,9 +1,11 @@
 //! Runs the example `access_log` as people do: as a program.
 
 use std::ffi::OsStr;
+use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::LazyLock;
 
 /// What came of a run that has ended.
 pub struct Run {
@@ -30,11 +32,19 @@ impl std::fmt::Display for Run {
 
 /// The program. Cargo builds it with the tests, unless it is told to build one test alone.
 pub fn program() -> Command {
-    let test = std::env::current_exe().unwrap();
-    let profile = test.ancestors().nth(2).unwrap();
-    let program = profile.join("examples/access_log").with_extension(std::env::consts::EXE_EXTENSION);
-    assert!(program.exists(), "cargo build --example access_log makes {}", program.display());
-    Command::new(program)
+    static PROGRAM: LazyLock<PathBuf> = LazyLock::new(|| {
+        let test = std::env::current_exe().unwrap();
+        let program = test.ancestors().nth(2).unwrap().join("examples/access_log");
+        // Cargo's own list of what it was made of: a program that is out of date would be tested in vain.
+        let sources = fs::read_to_string(program.with_extension("d")).unwrap_or_default();
+        let program = program.with_extension(std::env::consts::EXE_EXTENSION);
+        let changed = |path: &Path| fs::metadata(path).and_then(|metadata| metadata.modified()).ok();
+        let made = changed(&program);
+        let is_new = sources.split_whitespace().skip(1).all(|source| changed(Path::new(source)) <= made);
+        assert!(made.is_some() && is_new, "run `cargo build --example access_log` first");
+        program
+    });
+    Command::new(&*PROGRAM)
 }
 
 /// Runs the program to its end.
@@ -59,7 +69,7 @@ pub fn run_with<A: AsRef<OsStr>>(args: impl IntoIterator<Item = A>, input: &[u8]
 
 /// The ids of the completed checkpoints in a folder, ascending.
 pub fn completed(checkpoints: &Path) -> Vec<u64> {
-    let Ok(folders) = std::fs::read_dir(checkpoints.join("access-log")) else { return Vec::new() };
+    let Ok(folders) = fs::read_dir(checkpoints.join("access-log")) else { return Vec::new() };
     let id = |folder: PathBuf| {
         let id = folder.file_name()?.to_str()?.strip_prefix("chk-")?.parse().ok()?;
         folder.join("_metadata").exists().then_some(id)

@@ -1,4 +1,19 @@
-use super::*;
+//! The example `access_log`: its line format, and the tests within its modules.
+
+#![allow(dead_code, reason = "the modules are those of a program, not all of which is run here")]
+
+#[path = "../examples/access_log/batch.rs"]
+mod batch;
+#[path = "../examples/access_log/lines.rs"]
+mod lines;
+#[path = "../examples/access_log/log_line.rs"]
+mod log_line;
+#[path = "../examples/access_log/log_time.rs"]
+mod log_time;
+#[path = "../examples/access_log/window.rs"]
+mod window;
+
+use log_line::{Visit, parse};
 
 const LINE: &str =
     r#"83.149.9.216 - - [17/May/2015:10:05:03 +0000] "GET /a?b=c HTTP/1.1" 200 203023 "http://r/" "Agent""#;
