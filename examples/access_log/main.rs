@@ -1,0 +1,92 @@
+//! Counts hits, visitors and bytes for each path of an access log: a small stream job with state, checkpoints,
+//! recovery after a crash, and rescaling. `--help` tells the options.
+
+#![expect(clippy::print_stderr, reason = "a program talks to people")]
+
+mod args;
+mod batch;
+mod coordinator;
+mod failure;
+mod generate;
+mod job;
+mod lines;
+mod log_line;
+mod log_time;
+mod output;
+mod page_stats;
+mod progress;
+mod report;
+mod router;
+mod source;
+mod subtask;
+mod window;
+
+use std::cmp::Reverse;
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use state_backends::api::Storage;
+use state_backends::prelude::*;
+
+use crate::args::{Args, Backend, Parsed};
+use crate::failure::Failure;
+use crate::output::Output;
+use crate::page_stats::Path;
+
+/// Where the fs backend keeps checkpoints if nobody says where.
+const DEFAULT_FOLDER: &str = "access-log-checkpoints";
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(text) => {
+            // Whoever reads may have had enough.
+            let _ = io::stdout().write_all(text.as_bytes());
+            ExitCode::SUCCESS
+        }
+        Err(failure) => {
+            eprintln!("access_log: {failure}");
+            ExitCode::from(failure.status())
+        }
+    }
+}
+
+/// Does what the command line asks; answers what is to be shown.
+fn run() -> Result<String, Failure> {
+    let args = match Args::parse_from(std::env::args_os())? {
+        Parsed::Run(args) => args,
+        Parsed::Text(text) => return Ok(text),
+    };
+    let output = args.output.clone().map(Output::create).transpose()?;
+    let storage = storage(&args)?;
+    let options = match &storage {
+        Some(storage) if args.backend == Backend::Fs => {
+            AnyOptions::Fs(FsOptions::new(Arc::clone(storage), job::folder()?).incremental(args.incremental))
+        }
+        _ => AnyOptions::Memory(MemoryOptions::default()),
+    };
+    let mut outcome = job::run::<AnyBackend<Path>>(&args, &options, storage)?;
+    outcome.pages.sort_by(|a, b| (Reverse(a.hits), &a.path).cmp(&(Reverse(b.hits), &b.path)));
+    if let Some(output) = output {
+        output.write(&outcome.pages)?;
+    }
+    report::report(&args, &outcome).map_err(|error| Failure::Job(error.to_string()))
+}
+
+/// Where checkpoints go, unless they live and die with the process.
+fn storage(args: &Args) -> Result<Option<Arc<dyn Storage>>, Failure> {
+    let folder = match (&args.checkpoint_dir, args.backend) {
+        (Some(folder), _) => folder.clone(),
+        (None, Backend::Fs) if args.checkpoint_every > 0 => {
+            let folder = std::env::temp_dir().join(DEFAULT_FOLDER);
+            eprintln!("access_log: checkpoints are kept in {}", folder.display());
+            folder
+        }
+        (None, Backend::Fs) => PathBuf::from("."),
+        (None, _) => return Ok(None),
+    };
+    let storage =
+        LocalStorage::open(&folder).map_err(|error| Failure::usage(folder.display(), error.message()))?;
+    Ok(Some(Arc::new(storage)))
+}

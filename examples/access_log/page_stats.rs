@@ -1,0 +1,188 @@
+//! What the job knows of each path: one state of every kind, and one that is kept apart by the minute.
+
+use std::net::Ipv4Addr;
+
+use state_backends::prelude::*;
+
+use crate::log_line::Visit;
+use crate::window::{Minute, Windows, is_closed, minute_of};
+
+/// The key: a path, byte for byte, since nothing makes clients send UTF-8.
+pub type Path = Vec<u8>;
+
+/// A client's address: the number if it is one of IPv4 and written as such, which needs no allocation and sorts fast;
+/// any other text as it is.
+type Address = (Option<u32>, Vec<u8>);
+
+/// Statuses that are remembered of each path.
+const STATUSES: usize = 5;
+
+const HITS: &str = "hits";
+const PER_MINUTE: &str = "hits-per-minute";
+
+/// What is known of one path.
+#[derive(Clone, Debug)]
+pub struct Page {
+    pub path: Path,
+    pub hits: u64,
+    /// Addresses, each once.
+    pub visitors: u64,
+    pub mean_bytes: f64,
+    /// The last ones, the newest at the end.
+    pub statuses: Vec<u16>,
+    /// Seconds since 1970.
+    pub last_seen: Option<u64>,
+    pub windows: Windows,
+}
+
+/// The states of one subtask.
+pub struct PageStats {
+    hits: ReducingToken<u64>,
+    visitors: MapToken<Address, u64>,
+    bytes: AggregatingToken<Mean>,
+    statuses: ListToken<u16>,
+    last_seen: ValueToken<u64>,
+    per_minute: ReducingToken<u64, Minute>,
+    windows: ValueToken<Windows>,
+    /// The latest minute that the source told.
+    newest: Minute,
+    /// The key of the record at hand, so that not every record has to allocate one.
+    path: Path,
+}
+
+impl PageStats {
+    /// Registers the states; those of a restored backend are continued.
+    pub fn register<B: StateBackend<Key = Path>>(backend: &mut B) -> Result<Self> {
+        Ok(Self {
+            hits: backend.register(ReducingDescriptor::new(HITS, sum))?,
+            visitors: backend.register(MapDescriptor::new("visitors"))?,
+            bytes: backend.register(AggregatingDescriptor::new("bytes", Mean))?,
+            statuses: backend.register(ListDescriptor::new("statuses"))?,
+            last_seen: backend.register(ValueDescriptor::new("last-seen"))?,
+            per_minute: backend.register(ReducingDescriptor::new(PER_MINUTE, sum).namespaced())?,
+            windows: backend.register(ValueDescriptor::new("windows"))?,
+            newest: 0,
+            path: Path::new(),
+        })
+    }
+
+    /// Counts a line.
+    pub fn visit<B: StateBackend<Key = Path>>(&mut self, backend: &mut B, visit: &Visit<'_>) -> Result<()> {
+        self.path.clear();
+        self.path.extend_from_slice(visit.path);
+        let key = backend.key(&self.path)?;
+
+        backend.reducing(self.hits, key, &())?.add(1)?;
+        backend.map(self.visitors, key, &())?.update(address(visit.address), increment)?;
+        backend.aggregating(self.bytes, key, &())?.add(visit.bytes)?;
+
+        remember(&mut backend.list(self.statuses, key, &())?, visit.status)?;
+
+        let Some(time) = visit.time else { return Ok(()) };
+        backend.value(self.last_seen, key, &())?.update(|seen| *seen = (*seen).max(Some(time)))?;
+        let minute = minute_of(time);
+        if is_closed(minute, self.newest) {
+            backend.value(self.windows, key, &())?.update(|windows| windows.get_or_insert_default().late += 1)
+        } else {
+            backend.reducing(self.per_minute, key, &minute)?.add(1)
+        }
+    }
+
+    /// The log has come to `newest`: closes the windows that are over.
+    pub fn advance<B: StateBackend<Key = Path>>(&mut self, backend: &mut B, newest: Minute) -> Result<()> {
+        self.newest = newest;
+        let over = backend
+            .keys_and_namespaces::<Minute>(PER_MINUTE)?
+            .filter(|window| window.as_ref().map_or(true, |(_, minute)| is_closed(*minute, newest)))
+            .collect::<Result<Vec<_>>>()?;
+        for (path, minute) in over {
+            let key = backend.key(&path)?;
+            let hits = take(&mut backend.reducing(self.per_minute, key, &minute)?)?.unwrap_or_default();
+            backend.value(self.windows, key, &())?.update(|windows| {
+                windows.get_or_insert_default().close(hits);
+            })?;
+        }
+        Ok(())
+    }
+
+    /// All that is known, of every path of this subtask.
+    pub fn pages<B: StateBackend<Key = Path>>(&self, backend: &mut B) -> Result<Vec<Page>> {
+        let mut pages = Vec::new();
+        backend.for_each_key(HITS, &(), |backend, key| {
+            let hits = backend.reducing(self.hits, key, &())?.get()?.unwrap_or_default();
+            let visitors = count(&mut backend.map(self.visitors, key, &())?)?;
+            let mean_bytes = backend.aggregating(self.bytes, key, &())?.get()?.unwrap_or_default();
+            let statuses = backend.list(self.statuses, key, &())?.get()?;
+            let last_seen = backend.value(self.last_seen, key, &())?.get()?;
+            let windows = backend.value(self.windows, key, &())?.get()?.unwrap_or_default();
+            let path = key.key().clone();
+            pages.push(Page { path, hits, visitors, mean_bytes, statuses, last_seen, windows });
+            Ok(())
+        })?;
+        Ok(pages)
+    }
+}
+
+fn address(text: &[u8]) -> Address {
+    match str::from_utf8(text).map(str::parse::<Ipv4Addr>) {
+        Ok(Ok(number)) => (Some(number.into()), Vec::new()),
+        _ => (None, text.to_vec()),
+    }
+}
+
+/// Appends `status`, and forgets the oldest if there are too many.
+fn remember<N>(statuses: &mut impl ListState<u16, N>, status: u16) -> Result<()> {
+    let known = statuses.get()?;
+    if known.len() < STATUSES {
+        return statuses.add(status);
+    }
+    statuses.set(known.into_iter().skip(1).chain([status]))
+}
+
+/// Gets what is accumulated, and clears it.
+fn take<N>(window: &mut impl ReducingState<u64, N>) -> Result<Option<u64>> {
+    let hits = window.get()?;
+    window.clear()?;
+    Ok(hits)
+}
+
+/// The number of entries.
+fn count(map: &mut impl MapState<Address, u64>) -> Result<u64> {
+    map.keys()?.try_fold(0, |count, key| key.map(|_| count + 1))
+}
+
+fn sum(a: &u64, b: &u64) -> u64 {
+    a + b
+}
+
+fn increment(count: &mut Option<u64>) {
+    *count.get_or_insert(0) += 1;
+}
+
+/// The mean of sizes; the sum has room for as many of the largest as can be counted.
+struct Mean;
+
+impl Aggregate for Mean {
+    type Input = u64;
+    type Accumulator = (u128, u64);
+    type Output = f64;
+
+    fn create(&self) -> (u128, u64) {
+        (0, 0)
+    }
+
+    fn add(&self, (sum, count): &mut (u128, u64), bytes: u64) -> Result<(), BoxError> {
+        *sum += u128::from(bytes);
+        *count += 1;
+        Ok(())
+    }
+
+    fn result(&self, (sum, count): &(u128, u64)) -> f64 {
+        *sum as f64 / *count as f64
+    }
+
+    fn merge(&self, into: &mut (u128, u64), other: &(u128, u64)) -> Result<(), BoxError> {
+        *into = (into.0 + other.0, into.1 + other.1);
+        Ok(())
+    }
+}

@@ -1,0 +1,108 @@
+//! What is told at the end.
+
+use std::fmt::{self, Write as _};
+use std::time::Duration;
+
+use crate::args::{Args, Backend};
+use crate::coordinator::CheckpointStats;
+use crate::job::Outcome;
+use crate::log_time;
+use crate::page_stats::Page;
+use crate::window::Windows;
+
+/// Columns of the screen that a path may take.
+const PATH_WIDTH: usize = 48;
+
+/// The table of the first pages, and the summary of the run.
+pub fn report(args: &Args, outcome: &Outcome) -> Result<String, fmt::Error> {
+    let mut out = String::new();
+    table(&mut out, outcome.pages.iter().take(args.top))?;
+    summary(&mut out, args, outcome)?;
+    checkpoints(&mut out, &outcome.checkpoints)?;
+    Ok(out)
+}
+
+fn table<'p>(out: &mut String, pages: impl Iterator<Item = &'p Page>) -> fmt::Result {
+    writeln!(
+        out,
+        "{:>9} {:>9} {:>11} {:>8}  {:<19}  {:<20}  path",
+        "hits", "visitors", "mean bytes", "peak/min", "last statuses", "last seen (UTC)"
+    )?;
+    for page in pages {
+        let Page { hits, visitors, mean_bytes, windows, .. } = page;
+        let statuses: Vec<_> = page.statuses.iter().map(u16::to_string).collect();
+        let mut seen = Vec::new();
+        page.last_seen.inspect(|time| log_time::format(*time, &mut seen));
+        seen.truncate("17/May/2015:10:05:03".len());
+        writeln!(
+            out,
+            "{hits:>9} {visitors:>9} {mean_bytes:>11.1} {:>8}  {:<19}  {:<20}  {}",
+            windows.peak,
+            statuses.join(" "),
+            String::from_utf8_lossy(&seen),
+            on_screen(&page.path)
+        )?;
+    }
+    Ok(())
+}
+
+fn summary(out: &mut String, args: &Args, outcome: &Outcome) -> fmt::Result {
+    let Outcome { pages, position, resumed, elapsed, .. } = outcome;
+    if let Some((id, position)) = resumed {
+        writeln!(out, "resumed from checkpoint {id}, after line {}", position.lines)?;
+    }
+    let lines = position.lines - resumed.map_or(0, |(_, position)| position.lines);
+    let seconds = elapsed.as_secs_f64();
+    writeln!(out, "{lines} lines in {seconds:.2} s: {:.0} lines/s", lines as f64 / seconds.max(1e-9))?;
+    let (records, malformed) = (position.lines - position.malformed, position.malformed);
+    writeln!(out, "{records} records of {} paths, {malformed} malformed lines skipped", pages.len())?;
+    let windows = pages.iter().fold(Windows::default(), |sum, page| sum.and(page.windows));
+    let Windows { closed, hits, peak, late } = windows;
+    writeln!(out, "windows: {closed} with {hits} hits, {peak} in the busiest, {late} hits too late")?;
+    let backend = match args.backend {
+        Backend::Memory => "memory",
+        Backend::Fs => "fs",
+        Backend::Rocksdb => "rocksdb",
+    };
+    let (parallelism, groups) = (args.parallelism, outcome.max_parallelism);
+    writeln!(out, "{backend} backend, {parallelism} subtasks, {groups} key groups")
+}
+
+fn checkpoints(out: &mut String, stats: &CheckpointStats) -> fmt::Result {
+    let CheckpointStats { completed, failed, first_failure, sync, total, delta_bytes, full_bytes } = stats;
+    writeln!(out, "checkpoints: {completed} completed, {failed} failed")?;
+    if let Some(failure) = first_failure {
+        writeln!(out, "  first failure: {failure}")?;
+    }
+    if *completed > 0 {
+        writeln!(out, "  standing still: {}", max_and_mean(sync))?;
+        writeln!(out, "  until complete: {}", max_and_mean(total))?;
+        let mean = delta_bytes / completed;
+        writeln!(
+            out,
+            "  bytes: {mean} written by each in the mean, {full_bytes} in the last one as a whole"
+        )?;
+    }
+    Ok(())
+}
+
+fn max_and_mean(times: &[Duration]) -> String {
+    let max = times.iter().max().copied().unwrap_or_default();
+    let mean = times.iter().sum::<Duration>().as_secs_f64() / times.len().max(1) as f64;
+    format!("max {:.2} ms, mean {:.2} ms", max.as_secs_f64() * 1e3, mean * 1e3)
+}
+
+/// A path that does the terminal no harm and fits on a line.
+fn on_screen(path: &[u8]) -> String {
+    let mut text: String = String::from_utf8_lossy(path)
+        .chars()
+        .map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c })
+        .take(PATH_WIDTH + 1)
+        .collect();
+    if text.chars().count() > PATH_WIDTH {
+        text.pop();
+        text.pop();
+        text.push_str("..");
+    }
+    text
+}

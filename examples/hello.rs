@@ -1,0 +1,30 @@
+//! Counts words, takes a checkpoint, and goes on with two subtasks where there was one.
+
+use state_backends::prelude::*;
+
+fn main() -> Result<()> {
+    // 128 key groups: the unit in which state moves when the job is rescaled.
+    let words = KeySpace::<String>::new(128)?;
+    let options = MemoryOptions::default();
+
+    let mut backend = MemoryBackend::open(&options, Subtask::single("count", words.clone())?, &[])?;
+    let counts = backend.register(ReducingDescriptor::new("counts", |a: &u64, b| a + b))?;
+    for word in "to be or not to be".split(' ').map(str::to_owned) {
+        let key = backend.key(&word)?;
+        backend.reducing(counts, key, &())?.add(1)?;
+    }
+
+    // A checkpoint: a moment's freeze, then a task that any thread may run.
+    let task = backend.snapshot(SnapshotRequest::new(1))?;
+    let state = task.run()?;
+
+    // The second of two subtasks starts with its half of the key groups, and whatever lies in them.
+    let be = "be".to_owned();
+    let index = words.subtask(2, &be)?;
+    let mut backend =
+        MemoryBackend::open(&options, Subtask::new("count", words, 2, index)?, state.as_slice())?;
+    let counts = backend.register(ReducingDescriptor::new("counts", |a: &u64, b| a + b))?;
+    let key = backend.key(&be)?;
+    assert_eq!(backend.reducing(counts, key, &())?.get()?, Some(2));
+    Ok(())
+}

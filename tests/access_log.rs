@@ -1,0 +1,277 @@
+//! The example `access_log` on a real log: the right answer, whatever the backend, the parallelism and the crashes.
+
+mod support;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use support::{Random, Run, completed, run, run_with};
+
+const LOG: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/access.log");
+const EXPECTED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/access.expected.tsv");
+
+/// One way to run the job.
+#[derive(Clone, Copy, Debug)]
+struct Setup {
+    backend: &'static [&'static str],
+    parallelism: u64,
+}
+
+const BACKENDS: [&[&str]; 3] =
+    [&["--backend", "memory"], &["--backend", "fs"], &["--backend", "fs", "--incremental"]];
+
+/// A folder for checkpoints and results.
+struct Folder(tempfile::TempDir);
+
+impl Folder {
+    fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    fn output(&self) -> PathBuf {
+        self.0.path().join("result.tsv")
+    }
+
+    fn checkpoints(&self) -> PathBuf {
+        self.0.path().join("checkpoints")
+    }
+
+    /// Runs the job on the real log with this folder.
+    fn run(&self, setup: Setup, more: &[&str]) -> Run {
+        let parallelism = setup.parallelism.to_string();
+        let (output, checkpoints) = (self.output(), self.checkpoints());
+        let own = [
+            "--parallelism",
+            &parallelism,
+            "--output",
+            text(&output),
+            "--checkpoint-dir",
+            text(&checkpoints),
+        ];
+        run([LOG].iter().chain(&own).chain(setup.backend).chain(more))
+    }
+
+    /// The result is that of the independent program, and nothing is left beside it.
+    fn check_result(&self, what: &str) {
+        let (found, expected) = (fs::read(self.output()).unwrap(), fs::read(EXPECTED).unwrap());
+        assert!(found == expected, "another result: {what}");
+        assert!(!self.0.path().join("result.tsv.partial").exists());
+    }
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+#[test]
+fn a_real_log_on_every_backend() {
+    for backend in BACKENDS {
+        for parallelism in [1, 2, 5] {
+            let (folder, setup) = (Folder::new(), Setup { backend, parallelism });
+            let run = folder.run(setup, &["--checkpoint-every", "2500"]);
+            assert_eq!(run.status, Some(0), "{run}");
+            folder.check_result(&format!("{setup:?}"));
+            assert_eq!(run.line("9999 records"), "9999 records of 1498 paths, 1 malformed lines skipped");
+            assert_eq!(run.line("checkpoints:"), "checkpoints: 4 completed, 0 failed");
+            assert_eq!(run.stderr, "");
+        }
+    }
+}
+
+#[test]
+fn killed_and_resumed_at_another_parallelism() {
+    let whole = Folder::new().run(Setup { backend: BACKENDS[0], parallelism: 3 }, &[]);
+    let mut random = Random(1);
+    for backend in BACKENDS {
+        for _ in 0..6 {
+            let folder = Folder::new();
+            let mut history = Vec::new();
+            let mut resume = false;
+            // From 2,000 on, a checkpoint is complete for certain: the second one waits for the first.
+            let mut line = 2000 + random.below(1500);
+            let last = loop {
+                let setup = Setup { backend, parallelism: 1 + random.below(5) };
+                let crash_at = line.to_string();
+                let mut more = vec!["--checkpoint-every", "1000", "--crash-at", &crash_at];
+                more.extend(resume.then_some("--resume"));
+                let run = folder.run(setup, &more);
+                history.push((setup, line));
+                if run.status.is_some() {
+                    break run;
+                }
+                assert!(!folder.output().exists(), "a killed run has made a result: {history:?}");
+                resume = true;
+                line += random.below(4000);
+            };
+            assert_eq!(last.status, Some(0), "{history:?}: {last}");
+            folder.check_result(&format!("{history:?}"));
+            // No window is counted twice or forgotten.
+            for begin in ["9999 records", "windows:"] {
+                assert_eq!(last.line(begin), whole.line(begin), "{history:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn what_is_restored_was_not_read_again() {
+    let (folder, setup) = (Folder::new(), Setup { backend: BACKENDS[1], parallelism: 2 });
+    let crashed = folder.run(setup, &["--checkpoint-every", "1000", "--crash-at", "5999"]);
+    assert_eq!(crashed.status, None);
+    let ids = completed(&folder.checkpoints());
+    let resumed = folder.run(Setup { parallelism: 4, ..setup }, &["--resume", "--checkpoint-every", "0"]);
+    // The fifth one was under way.
+    let id = *ids.last().unwrap();
+    assert!((4..=5).contains(&id), "{ids:?}");
+    assert_eq!(resumed.line("resumed"), format!("resumed from checkpoint {id}, after line {id}000"));
+    assert!(resumed.stdout.contains(&format!("\n{} lines in ", 10_000 - id * 1000)), "{resumed}");
+    folder.check_result("resumed");
+}
+
+#[test]
+fn so_many_checkpoints_are_kept() {
+    let (folder, setup) = (Folder::new(), Setup { backend: BACKENDS[2], parallelism: 2 });
+    folder.run(setup, &["--checkpoint-every", "1000", "--retained", "3"]);
+    assert_eq!(completed(&folder.checkpoints()), [8, 9, 10]);
+    // Starting anew, nothing of it is left.
+    folder.run(setup, &["--checkpoint-every", "4000", "--retained", "3"]);
+    assert_eq!(completed(&folder.checkpoints()), [1, 2]);
+}
+
+#[test]
+fn a_checkpoint_that_fails_costs_nothing_but_itself() {
+    let folder = tempfile::tempdir().unwrap();
+    let (log, output) = (folder.path().join("log"), folder.path().join("result"));
+    let path = |n| format!("/{n:0>1000}");
+    let line = |n| {
+        format!("::1 - - [17/May/2015:10:05:03 +0000] \"GET {} HTTP/1.1\" 200 {n} \"-\" \"-\"\n", path(n))
+    };
+    fs::write(&log, (0..8000).map(line).collect::<String>()).unwrap();
+    // Paths are in several states, so soon there are more than the 5 MiB of the memory backend.
+    let args = [text(&log), "--parallelism", "1", "--checkpoint-every", "500", "--output", text(&output)];
+    let run = run(args);
+    assert_eq!(run.status, Some(0), "{run}");
+    let counts: Vec<u64> = run.line("checkpoints:").split(' ').filter_map(|word| word.parse().ok()).collect();
+    assert!(counts[0] >= 1 && counts[1] >= 1 && counts[0] + counts[1] == 16, "{run}");
+    assert!(run.line("  first failure:").contains("size: "), "{run}");
+    let expected: String = (0..8000).map(|n| format!("{}\t1\t1\t{n}.0\n", path(n))).collect();
+    assert_eq!(fs::read_to_string(output).unwrap(), expected);
+}
+
+#[test]
+fn paths_are_bytes_and_lines_end_in_three_ways() {
+    let line = |path: &[u8], bytes: &str| {
+        let rest = format!(" HTTP/1.1\" 200 {bytes} \"-\" \"-\"");
+        [b"h - - [17/May/2015:10:05:03 +0000] \"GET ", path, rest.as_bytes()].concat()
+    };
+    let log = [
+        line(b"/\xff\xfe", "1").as_slice(),
+        b"\r\n",
+        &line(b"/\xff\xfe", "2"),
+        b"\r",
+        &line("/caf\u{e9}".as_bytes(), "-"),
+        b"\n\n",
+        &line(b"/end", "18446744073709551615"),
+    ]
+    .concat();
+    let folder = Folder::new();
+    let run = run_with(["-", "--output", text(&folder.output())], &log);
+    assert_eq!(run.status, Some(0), "{run}");
+    assert_eq!(run.line("4 records"), "4 records of 3 paths, 1 malformed lines skipped");
+    let expected = b"/\xff\xfe\t2\t1\t1.5\n/caf\xc3\xa9\t1\t1\t0.0\n/end\t1\t1\t18446744073709551616.0\n";
+    let mut lines: Vec<_> = expected.split_inclusive(|byte| *byte == b'\n').collect();
+    lines[1..].sort();
+    assert_eq!(fs::read(folder.output()).unwrap(), lines.concat());
+}
+
+#[test]
+fn an_empty_log_has_an_empty_result() {
+    let folder = Folder::new();
+    let run = run(["--generate", "0", "--output", text(&folder.output())]);
+    assert_eq!(run.status, Some(0), "{run}");
+    assert_eq!(fs::read(folder.output()).unwrap(), b"");
+}
+
+/// One line on standard error, status 2, nothing else.
+#[track_caller]
+fn refused(run: Run, reason: &str) {
+    assert_eq!(run.status, Some(2), "{run}");
+    assert_eq!(run.stdout, "", "{run}");
+    assert_eq!(run.stderr.lines().count(), 1, "{run}");
+    assert!(run.stderr.starts_with("access_log: ") && run.stderr.contains(reason), "{reason:?}: {run}");
+}
+
+#[test]
+fn what_cannot_be_done_is_refused_in_one_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let here = text(folder.path());
+    let gone = format!("{here}/gone");
+    let cases: [(&[&str], &str); 20] = [
+        (&[&gone], "gone: No such file"),
+        (&[here], "is a directory"),
+        (&["--parallelism", "0"], "--parallelism 0 is not within 1 to 32768"),
+        (&["--parallelism", "5", "--max-parallelism", "4"], "--parallelism 5 is not within 1 to 4"),
+        (&["--parallelism", "100000"], "--parallelism 100000 is not within 1 to 32768"),
+        (&["--max-parallelism", "0"], "--max-parallelism 0 is not within 1 to 32768"),
+        (&["--max-parallelism", "32769"], "--max-parallelism 32769 is not within 1 to 32768"),
+        (&["--parallelism", "two"], "invalid value 'two'"),
+        (&["--top", "0"], "--top 0 is not within"),
+        (&["--retained", "0"], "--retained 0 is not within"),
+        (&["--crash-at", "0"], "--crash-at 0 is not within"),
+        (&["--backend", "rocksdb"], "this build has no RocksDB backend"),
+        (&["--backend", "tape"], "invalid value 'tape'"),
+        (&["--incremental"], "--incremental needs --backend fs"),
+        (&["--resume"], "--resume needs --checkpoint-dir"),
+        (&["--resume", "--checkpoint-dir", here], "there is no complete checkpoint"),
+        (&["-", "--resume", "--checkpoint-dir", here], "cannot read standard input again"),
+        (&[LOG, "--generate", "5"], "cannot be used with"),
+        (&[LOG, "--output", "/gone/result"], "/gone/result: No such file"),
+        (&[LOG, "--checkpoint-dir", LOG], "access.log"),
+    ];
+    for (args, reason) in cases {
+        refused(run(args), reason);
+    }
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn what_does_not_fit_the_checkpoint_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let (log, checkpoints) = (folder.path().join("log"), folder.path().join("checkpoints"));
+    fs::copy(LOG, &log).unwrap();
+    let resumed = |args: &[&str]| {
+        let always = ["--resume", "--checkpoint-dir", text(&checkpoints)];
+        run(args.iter().chain(&always))
+    };
+    let made = run([text(&log), "--checkpoint-dir", text(&checkpoints), "--checkpoint-every", "5000"]);
+    assert_eq!(made.status, Some(0), "{made}");
+    refused(resumed(&[text(&log), "--max-parallelism", "64"]), "max parallelism is set to 64");
+    refused(resumed(&[text(&log), "--parallelism", "129"]), "parallelism 129 is above");
+    refused(resumed(&["--generate", "10000"]), "a log, not 10000 lines generated");
+    fs::write(&log, &fs::read(LOG).unwrap()[..100_000]).unwrap();
+    refused(resumed(&[text(&log)]), "the log has 100000 bytes, the checkpoint is at 2370789");
+
+    let generated = ["--generate", "3000", "--seed", "7"];
+    let made =
+        run(generated.iter().chain(&["--checkpoint-dir", text(&checkpoints), "--checkpoint-every", "1000"]));
+    assert_eq!(made.status, Some(0), "{made}");
+    refused(resumed(&["--generate", "3000", "--seed", "8"]), "generated from seed 7, not");
+    refused(resumed(&["--generate", "3001", "--seed", "7"]), "3000 lines generated from seed 7, not 3001");
+    refused(resumed(&[LOG]), "seed 7, not a log");
+    assert_eq!(resumed(&generated).status, Some(0));
+}
+
+#[test]
+fn a_damaged_checkpoint_is_no_start() {
+    let (folder, setup) = (Folder::new(), Setup { backend: BACKENDS[0], parallelism: 2 });
+    folder.run(setup, &["--checkpoint-every", "5000"]);
+    let metadata = folder.checkpoints().join("access-log/chk-2/_metadata");
+    let mut bytes = fs::read(&metadata).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(&metadata, bytes).unwrap();
+    let run = folder.run(setup, &["--resume"]);
+    assert_eq!(run.status, Some(1), "{run}");
+    assert_eq!(run.stderr.lines().count(), 1, "{run}");
+    assert!(run.stderr.contains("corrupt") && run.stderr.contains("chk-2/_metadata"), "{run}");
+}
