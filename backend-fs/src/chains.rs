@@ -114,16 +114,23 @@ impl Chains {
         &self.files
     }
 
-    /// Adds a file behind those of `base`, and lets go of all that no chain uses. Answers whether the new one is used.
-    pub(crate) fn set_files(&mut self, base: Option<&Self>, new: StateFile) -> bool {
-        let name = new.name.clone();
+    /// Whether there is anything that the file of that name, written on top of `base`, is needed for: changes, or what
+    /// the states are.
+    pub(crate) fn wants(&self, base: Option<&Self>, name: &str) -> bool {
+        let has_news = self.chains.values().any(|chain| chain.files.iter().any(|file| file == name));
+        let described = base.is_some_and(|base| base.description.is_some() && base.states == self.states);
+        has_news || !described
+    }
+
+    /// Takes over the files of `base`, puts `new` behind them, and lets go of all that no chain uses.
+    pub(crate) fn set_files(&mut self, base: Option<&Self>, new: Option<StateFile>) {
+        self.description = match &new {
+            Some(file) => Some(file.name.clone()),
+            None => base.and_then(|base| base.description.clone()),
+        };
         self.files = base.map_or(&[][..], |base| &base.files).to_vec();
-        self.files.push(new);
-        let has_news = self.chains.values().any(|chain| chain.files.contains(&name));
-        let described = base.filter(|base| !has_news && base.states == self.states);
-        self.description = described.and_then(|base| base.description.clone()).or_else(|| Some(name.clone()));
+        self.files.extend(new);
         self.drop_unused();
-        self.files.last().is_some_and(|last| last.name == name)
     }
 
     fn drop_unused(&mut self) {

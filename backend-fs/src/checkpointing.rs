@@ -5,9 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use backend_api::format::CheckpointWriter;
 use backend_api::restore::RestorePlan;
-use backend_api::{
-    Cancel, CheckpointTarget, KeyedStateHandle, Progress, Result, SnapshotRequest, StateData, Storage,
-};
+use backend_api::{Cancel, CheckpointTarget, KeyedStateHandle, Progress, Result, SnapshotRequest, Storage};
 use backend_memory::heap::{Checkpointing, Extent, FrozenHeap, WriteHeap};
 
 use crate::FsOptions;
@@ -104,17 +102,12 @@ fn write_changes(
 ) -> Result<(KeyedStateHandle, Chains)> {
     let meta = heap.meta().clone();
     let mut chains = Chains::of(&meta.states);
+    let name = CheckpointTarget::file_name(&meta);
     let file = target.write(&meta, true, cancel, |writer| {
-        let name = CheckpointTarget::file_name(&meta);
-        write_groups(&mut heap, base, &mut chains, &name, writer, cancel, progress)
+        write_groups(&mut heap, base, &mut chains, &name, writer, cancel, progress)?;
+        Ok(chains.wants(base, &name))
     })?;
-    let data = file.data.clone();
-    if !chains.set_files(base, file) {
-        // Nothing changed: what was made for the changes is not needed.
-        if let (StateData::File { path, .. }, Some(storage)) = (&data, target.storage()) {
-            storage.delete(path)?;
-        }
-    }
+    chains.set_files(base, file);
     Ok((heap.handle(chains.files().to_vec()), chains))
 }
 

@@ -48,7 +48,7 @@ impl Frozen {
                 state.copy_to(writer, first as u16, cancel, progress)?;
                 first += state.metas().len();
             }
-            Ok(())
+            Ok(true)
         })?;
         Ok(KeyedStateHandle {
             format: row::FORMAT.to_owned(),
@@ -58,7 +58,7 @@ impl Frozen {
             max_parallelism: self.max_parallelism,
             key_group_mapping: self.meta.key_group_mapping,
             key_schema: self.meta.key_schema,
-            files: vec![file],
+            files: file.into_iter().collect(),
         })
     }
 

@@ -75,8 +75,8 @@ impl CheckpointTarget {
         format!("{}-{}-{}", meta.operator, meta.subtask, meta.checkpoint_id)
     }
 
-    /// Writes the file of a subtask's checkpoint: `fill` writes its sections. A `shared` one may be used by later
-    /// checkpoints too. Nothing is left behind unless this succeeds.
+    /// Writes the file of a subtask's checkpoint: `fill` writes its sections, and answers whether the file is wanted.
+    /// A `shared` one may be used by later checkpoints too. Nothing is left behind unless this succeeds.
     ///
     /// # Errors
     /// Those of `fill`; [`Size`](ErrorKind::Size) beyond the limit, naming both sizes; [`Io`](ErrorKind::Io);
@@ -86,14 +86,16 @@ impl CheckpointTarget {
         meta: &FileMeta,
         shared: bool,
         cancel: &Cancel,
-        fill: impl FnOnce(&mut CheckpointWriter<'_>) -> Result<()>,
-    ) -> Result<StateFile> {
+        fill: impl FnOnce(&mut CheckpointWriter<'_>) -> Result<bool>,
+    ) -> Result<Option<StateFile>> {
         let name = Self::file_name(meta);
         let data = match &self.0 {
             Target::Memory { max_bytes } => {
                 let mut buffer = BoundedBuffer::new(*max_bytes);
                 let mut writer = CheckpointWriter::new(&mut buffer, meta, Compression::None)?;
-                fill(&mut writer)?;
+                if !fill(&mut writer)? {
+                    return Ok(None);
+                }
                 writer.finish()?;
                 StateData::Inline(buffer.finish()?)
             }
@@ -102,7 +104,9 @@ impl CheckpointTarget {
                 let path = format!("{folder}/{name}");
                 let mut sink = SpillingSink::new(Arc::clone(storage), path, *inline_max, cancel.clone())?;
                 let mut writer = CheckpointWriter::new(&mut sink, meta, *compression)?;
-                fill(&mut writer)?;
+                if !fill(&mut writer)? {
+                    return Ok(None);
+                }
                 writer.finish()?;
                 match sink.finish()? {
                     Stored::File { path, length } => StateData::File { path, length },
@@ -113,11 +117,13 @@ impl CheckpointTarget {
         };
         let file = StateFile { name, created_by: meta.checkpoint_id, shared, data };
         if let Err(error) = cancel.check() {
-            if let (StateData::File { path, .. }, Some(storage)) = (&file.data, self.storage()) {
-                storage.delete(path)?;
+            if let (StateData::File { path, .. }, Some(storage)) = (&file.data, self.storage())
+                && let Err(error) = storage.delete(path)
+            {
+                tracing::warn!(%error, path, "the file of a cancelled snapshot could not be deleted");
             }
             return Err(error);
         }
-        Ok(file)
+        Ok(Some(file))
     }
 }

@@ -150,9 +150,9 @@ fn chain<D: StateDescriptor>(descriptor: &D, files: &[File]) -> KeyedStateHandle
                     })?;
                 }
             }
-            Ok(())
+            Ok(true)
         };
-        handle.files.push(target.write(&meta, true, &Cancel::new(), fill).unwrap());
+        handle.files.extend(target.write(&meta, true, &Cancel::new(), fill).unwrap());
     }
     handle
 }

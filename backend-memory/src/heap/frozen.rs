@@ -50,9 +50,9 @@ impl FrozenHeap {
                         progress.add(rows, writer.flush()? - before);
                     }
                 }
-                Ok(())
+                Ok(true)
             })?;
-            Ok(Some(self.handle(vec![file])))
+            Ok(Some(self.handle(file.into_iter().collect())))
         })
     }
 

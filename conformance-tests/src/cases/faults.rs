@@ -41,7 +41,7 @@ fn restored<F: Factory>(world: &World<F>, handle: &KeyedStateHandle) -> Result<C
 
 /// Lets the checkpoints of one backend fail at the first call of the storage, the second, and so on, until one does
 /// not; `failed` is called after each that did.
-fn fail_checkpoints<F: Factory>(faults: Faults, failed: impl Fn(&World<F>, usize)) {
+fn fail_checkpoints<F: Factory>(faults: Faults, failed: impl Fn(&World<F>, usize, &str)) {
     let Some((world, storage)) = World::<F>::over(Setup::default(), FailingStorage::new) else { return };
     let (mut backend, kinds, mut content) = filled(&world);
     for nth in 1.. {
@@ -54,8 +54,9 @@ fn fail_checkpoints<F: Factory>(faults: Faults, failed: impl Fn(&World<F>, usize
             assert_eq!(restored(&world, &written.unwrap().unwrap()).unwrap(), content);
             return;
         }
-        assert_eq!(kind(written), ErrorKind::Io, "call {nth}");
-        failed(&world, before.len());
+        let error = written.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Io, "{error}");
+        failed(&world, before.len(), &error.to_string());
         backend.notify_aborted(request.checkpoint_id()).unwrap();
         // The backend goes on, and the next checkpoint is whole.
         kinds.change(&mut backend, &mut content, nth as i32);
@@ -67,13 +68,15 @@ fn fail_checkpoints<F: Factory>(faults: Faults, failed: impl Fn(&World<F>, usize
 /// X1: whichever call of the storage fails, the checkpoint is the I/O error and leaves no file; the backend goes on,
 /// and the next checkpoint is whole.
 pub fn x01_a_checkpoint_that_fails_at_any_call_leaves_no_file<F: Factory>() {
-    fail_checkpoints::<F>(Faults::Once, |world, before| assert_eq!(world.files().len(), before));
+    fail_checkpoints::<F>(Faults::Once, |world, before, fault| {
+        assert_eq!(world.files().len(), before, "{fault}")
+    });
 }
 
 /// X2: if the storage stays broken from some call on, there is no handle, and once it is well again the next
 /// checkpoint is whole.
 pub fn x02_a_storage_that_stays_broken_gives_no_handle<F: Factory>() {
-    fail_checkpoints::<F>(Faults::FromThenOn, |_, _| {});
+    fail_checkpoints::<F>(Faults::FromThenOn, |_, _, _| {});
 }
 
 /// X3: whichever call of the storage fails, the restore is the I/O error and changes no file, and a second try
@@ -104,8 +107,11 @@ pub fn x03_a_restore_that_fails_at_any_call_changes_nothing<F: Factory>() {
 /// Restores a small checkpoint of each of which the bytes are damaged in the ways that `damages` gives, in the
 /// handle or in a file.
 fn damage_every_file<F: Factory>(damages: impl Fn(&[u8]) -> Vec<(String, Vec<u8>)>) {
-    let in_handle = World::<F>::new();
-    for world in [Some(in_handle), World::<F>::in_files(Setup::default())].into_iter().flatten() {
+    let mut worlds = vec![World::<F>::new()];
+    if worlds[0].storage().is_some() {
+        worlds.extend(World::in_files(Setup::default()));
+    }
+    for world in worlds {
         let mut backend = world.open::<i32>();
         let kinds = Kinds::register(&mut backend).unwrap();
         let mut content = Content::default();

@@ -1,0 +1,239 @@
+//! A backend that is right but for one chosen fault.
+
+use std::sync::Arc;
+
+use backend_api::{
+    Aggregate, AggregatingDescriptor, AggregatingToken, Error, JobFolder, KeyContext, KeyedStateHandle, Keys,
+    ListDescriptor, ListToken, MapDescriptor, MapToken, ReducingDescriptor, ReducingToken, Result,
+    SnapshotRequest, SnapshotTask, StateBackend, StateInfo, StateKey, StateValue, Storage, Subtask,
+    ValueDescriptor, ValueState, ValueToken,
+};
+use conformance_tests::{Capabilities, Factory, Setup};
+
+/// What is wrong with a backend.
+pub type Fault = u8;
+
+/// Nothing.
+pub const NONE: Fault = 0;
+/// Listings of keys do not look at the namespace.
+pub const KEYS_OF_ALL_NAMESPACES: Fault = 1;
+/// Clearing a value does nothing.
+pub const FORGOTTEN_CLEAR: Fault = 2;
+/// An update keeps what its function made of the value before it failed.
+pub const HALF_AN_UPDATE: Fault = 3;
+/// Of several handles the last one is not restored.
+pub const FORGOTTEN_HANDLE: Fault = 4;
+/// A checkpoint counts as confirmed when it is taken.
+pub const HASTY_CONFIRMATION: Fault = 5;
+/// Closing does nothing.
+pub const NEVER_CLOSED: Fault = 6;
+/// A request for a full checkpoint is taken for any.
+pub const NEVER_FULL: Fault = 7;
+/// Closing lets snapshots run on.
+pub const UNSTOPPABLE_SNAPSHOT: Fault = 8;
+
+/// `B` with a fault.
+pub struct Faulty<B, const FAULT: Fault>(B);
+
+/// A value state of it.
+pub struct FaultyValue<S, const FAULT: Fault>(S);
+
+impl<V: StateValue, S: ValueState<V>, const FAULT: Fault> ValueState<V> for FaultyValue<S, FAULT> {
+    fn with<R>(&mut self, f: impl FnOnce(Option<&V>) -> R) -> Result<R> {
+        self.0.with(f)
+    }
+
+    fn set(&mut self, value: V) -> Result<()> {
+        self.0.set(value)
+    }
+
+    fn try_update<R, E: From<Error>>(
+        &mut self,
+        f: impl FnOnce(&mut Option<V>) -> Result<R, E>,
+    ) -> Result<R, E> {
+        if FAULT == HALF_AN_UPDATE { self.0.update(f)? } else { self.0.try_update(f) }
+    }
+
+    fn clear(&mut self) -> Result<()> {
+        if FAULT == FORGOTTEN_CLEAR { Ok(()) } else { self.0.clear() }
+    }
+}
+
+impl<B: StateBackend, const FAULT: Fault> StateBackend for Faulty<B, FAULT> {
+    type Key = B::Key;
+    type Options = B::Options;
+    type Value<'a, V: StateValue, N: StateKey> = FaultyValue<B::Value<'a, V, N>, FAULT>;
+    type List<'a, T: StateValue, N: StateKey> = B::List<'a, T, N>;
+    type Map<'a, MK: StateKey, MV: StateValue, N: StateKey> = B::Map<'a, MK, MV, N>;
+    type Reducing<'a, T: StateValue, N: StateKey> = B::Reducing<'a, T, N>;
+    type Aggregating<'a, A: Aggregate, N: StateKey> = B::Aggregating<'a, A, N>;
+
+    fn open(
+        options: &Self::Options,
+        subtask: Subtask<Self::Key>,
+        restore: &[KeyedStateHandle],
+    ) -> Result<Self> {
+        let forgotten = usize::from(FAULT == FORGOTTEN_HANDLE && restore.len() > 1);
+        B::open(options, subtask, &restore[..restore.len() - forgotten]).map(Self)
+    }
+
+    fn subtask(&self) -> &Subtask<Self::Key> {
+        self.0.subtask()
+    }
+
+    fn register_value<V: StateValue, N: StateKey>(
+        &mut self,
+        descriptor: ValueDescriptor<V, N>,
+    ) -> Result<ValueToken<V, N>> {
+        self.0.register_value(descriptor)
+    }
+
+    fn register_list<T: StateValue, N: StateKey>(
+        &mut self,
+        descriptor: ListDescriptor<T, N>,
+    ) -> Result<ListToken<T, N>> {
+        self.0.register_list(descriptor)
+    }
+
+    fn register_map<MK: StateKey, MV: StateValue, N: StateKey>(
+        &mut self,
+        descriptor: MapDescriptor<MK, MV, N>,
+    ) -> Result<MapToken<MK, MV, N>> {
+        self.0.register_map(descriptor)
+    }
+
+    fn register_reducing<T: StateValue, N: StateKey>(
+        &mut self,
+        descriptor: ReducingDescriptor<T, N>,
+    ) -> Result<ReducingToken<T, N>> {
+        self.0.register_reducing(descriptor)
+    }
+
+    fn register_aggregating<A: Aggregate, N: StateKey>(
+        &mut self,
+        descriptor: AggregatingDescriptor<A, N>,
+    ) -> Result<AggregatingToken<A, N>> {
+        self.0.register_aggregating(descriptor)
+    }
+
+    fn value<'a, V: StateValue, N: StateKey>(
+        &'a mut self,
+        token: ValueToken<V, N>,
+        key: KeyContext<'a, Self::Key>,
+        namespace: &'a N,
+    ) -> Result<Self::Value<'a, V, N>> {
+        self.0.value(token, key, namespace).map(FaultyValue)
+    }
+
+    fn list<'a, T: StateValue, N: StateKey>(
+        &'a mut self,
+        token: ListToken<T, N>,
+        key: KeyContext<'a, Self::Key>,
+        namespace: &'a N,
+    ) -> Result<Self::List<'a, T, N>> {
+        self.0.list(token, key, namespace)
+    }
+
+    fn map<'a, MK: StateKey, MV: StateValue, N: StateKey>(
+        &'a mut self,
+        token: MapToken<MK, MV, N>,
+        key: KeyContext<'a, Self::Key>,
+        namespace: &'a N,
+    ) -> Result<Self::Map<'a, MK, MV, N>> {
+        self.0.map(token, key, namespace)
+    }
+
+    fn reducing<'a, T: StateValue, N: StateKey>(
+        &'a mut self,
+        token: ReducingToken<T, N>,
+        key: KeyContext<'a, Self::Key>,
+        namespace: &'a N,
+    ) -> Result<Self::Reducing<'a, T, N>> {
+        self.0.reducing(token, key, namespace)
+    }
+
+    fn aggregating<'a, A: Aggregate, N: StateKey>(
+        &'a mut self,
+        token: AggregatingToken<A, N>,
+        key: KeyContext<'a, Self::Key>,
+        namespace: &'a N,
+    ) -> Result<Self::Aggregating<'a, A, N>> {
+        self.0.aggregating(token, key, namespace)
+    }
+
+    fn keys<N: StateKey>(&mut self, state: &str, namespace: &N) -> Result<Keys<'_, Self::Key>> {
+        if FAULT != KEYS_OF_ALL_NAMESPACES {
+            return self.0.keys(state, namespace);
+        }
+        let pairs = self.0.keys_and_namespaces::<N>(state)?.collect::<Result<Vec<_>>>()?;
+        let mut keys: Vec<_> = pairs.into_iter().map(|(key, _)| key).collect();
+        keys.sort();
+        keys.dedup();
+        Ok(Box::new(keys.into_iter().map(Ok)))
+    }
+
+    fn keys_and_namespaces<N: StateKey>(&mut self, state: &str) -> Result<Keys<'_, (Self::Key, N)>> {
+        self.0.keys_and_namespaces(state)
+    }
+
+    fn states(&self) -> Vec<StateInfo> {
+        self.0.states()
+    }
+
+    fn snapshot(&mut self, request: SnapshotRequest) -> Result<SnapshotTask> {
+        let id = request.checkpoint_id();
+        let request = if FAULT == NEVER_FULL { SnapshotRequest::new(id) } else { request };
+        let task = self.0.snapshot(request)?;
+        match FAULT {
+            HASTY_CONFIRMATION => {
+                let handle = task.run()?;
+                self.0.notify_complete(id)?;
+                Ok(SnapshotTask::new(id, Default::default(), |_, _| Ok(handle)))
+            }
+            UNSTOPPABLE_SNAPSHOT => {
+                let handle = task.run()?;
+                Ok(SnapshotTask::new(id, Default::default(), |_, _| Ok(handle)))
+            }
+            _ => Ok(task),
+        }
+    }
+
+    fn notify_complete(&mut self, checkpoint_id: u64) -> Result<()> {
+        self.0.notify_complete(checkpoint_id)
+    }
+
+    fn notify_aborted(&mut self, checkpoint_id: u64) -> Result<()> {
+        self.0.notify_aborted(checkpoint_id)
+    }
+
+    fn close(&mut self) -> Result<()> {
+        if FAULT == NEVER_CLOSED { Ok(()) } else { self.0.close() }
+    }
+}
+
+/// The backends of `F` with a fault.
+pub struct WithFault<F, const FAULT: Fault>(F);
+
+impl<F: Factory, const FAULT: Fault> Factory for WithFault<F, FAULT> {
+    type Backend<K: StateKey> = Faulty<F::Backend<K>, FAULT>;
+
+    fn new() -> Self {
+        Self(F::new())
+    }
+
+    fn options<K: StateKey>(&self, setup: &Setup) -> Result<<F::Backend<K> as StateBackend>::Options> {
+        self.0.options::<K>(setup)
+    }
+
+    fn storage(&self) -> Option<Arc<dyn Storage>> {
+        self.0.storage()
+    }
+
+    fn job(&self) -> JobFolder {
+        self.0.job()
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        self.0.capabilities()
+    }
+}

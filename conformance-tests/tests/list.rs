@@ -1,0 +1,88 @@
+//! The lists of cases are whole: what is listed is what there is, and every case is in `BEHAVIOURS.md`.
+
+/// The source of each group.
+const SOURCES: [(&str, &str); 13] = [
+    ("values", include_str!("../src/cases/values.rs")),
+    ("lists", include_str!("../src/cases/lists.rs")),
+    ("maps", include_str!("../src/cases/maps.rs")),
+    ("reducing", include_str!("../src/cases/reducing.rs")),
+    ("aggregating", include_str!("../src/cases/aggregating.rs")),
+    ("namespaces", include_str!("../src/cases/namespaces.rs")),
+    ("key_context", include_str!("../src/cases/key_context.rs")),
+    ("isolation", include_str!("../src/cases/isolation.rs")),
+    ("restore", include_str!("../src/cases/restore.rs")),
+    ("incremental", include_str!("../src/cases/incremental.rs")),
+    ("limits", include_str!("../src/cases/limits.rs")),
+    ("lifecycle", include_str!("../src/cases/lifecycle.rs")),
+    ("faults", include_str!("../src/cases/faults.rs")),
+];
+
+const MODULES: &str = include_str!("../src/cases/mod.rs");
+const BEHAVIOURS: &str = include_str!("../BEHAVIOURS.md");
+
+fn listed() -> Vec<(&'static str, Vec<&'static str>)> {
+    let mut groups = Vec::new();
+    conformance_tests::for_each_group! { names! groups; }
+    groups
+}
+
+/// The functions of a source, each with the first line of its documentation.
+fn functions(source: &str) -> Vec<(&str, &str)> {
+    let mut documentation = "";
+    let mut functions = Vec::new();
+    for (line, before) in source.lines().skip(1).zip(source.lines()) {
+        if line.starts_with("/// ") && !before.starts_with("/// ") {
+            documentation = line;
+        }
+        if let Some(name) = line.strip_prefix("pub fn ").and_then(|rest| rest.split(['<', '(']).next()) {
+            functions.push((name, documentation));
+        }
+    }
+    functions
+}
+
+#[test]
+fn every_group_is_listed() {
+    let groups: Vec<_> = listed().into_iter().map(|(group, _)| group).collect();
+    assert_eq!(groups, SOURCES.map(|(group, _)| group));
+    let modules = MODULES.lines().filter_map(|line| line.strip_prefix("pub mod ")?.strip_suffix(';'));
+    let mut sorted = groups;
+    sorted.sort_unstable();
+    assert_eq!(modules.collect::<Vec<_>>(), sorted);
+}
+
+#[test]
+fn every_case_is_listed_once_and_in_order() {
+    for ((group, cases), (_, source)) in listed().into_iter().zip(SOURCES) {
+        let names: Vec<_> = functions(source).into_iter().map(|(name, _)| name).collect();
+        assert!(!names.is_empty(), "{group}");
+        assert_eq!(cases, names, "{group}");
+    }
+}
+
+#[test]
+fn the_name_of_a_case_begins_with_its_number() {
+    for (name, documentation) in SOURCES.into_iter().flat_map(|(_, source)| functions(source)) {
+        let (number, _) = name.split_once('_').expect("a number before the name");
+        let group = number[..1].to_uppercase();
+        let digits = number[1..].trim_start_matches('0').trim_end_matches(char::is_alphabetic);
+        assert!(documentation.starts_with(&format!("/// {group}{digits}: ")), "{name}: {documentation}");
+    }
+}
+
+#[test]
+fn every_case_is_in_the_list_of_behaviours() {
+    let mentioned: Vec<_> = BEHAVIOURS.split('`').collect();
+    let cases: Vec<_> = listed().into_iter().flat_map(|(_, cases)| cases).collect();
+    for case in &cases {
+        assert!(mentioned.contains(case), "{case} is not in BEHAVIOURS.md");
+    }
+    let is_case = |word: &&&str| {
+        let number = word.split('_').next().unwrap_or_default();
+        let digits = number.get(1..).unwrap_or_default();
+        word.contains('_') && digits.starts_with(|c: char| c.is_ascii_digit())
+    };
+    for word in mentioned.iter().filter(is_case) {
+        assert!(cases.contains(word), "BEHAVIOURS.md names {word}, which is no case");
+    }
+}
