@@ -1,5 +1,7 @@
 //! Runs the example `access_log` as people do: as a program.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 use std::ffi::OsStr;
 use std::fs;
 use std::io::Write;
