@@ -62,7 +62,9 @@ fn run() -> Result<String, Failure> {
     let storage = storage(&args)?;
     let options = match &storage {
         Some(storage) if args.backend == Backend::Fs => {
-            AnyOptions::Fs(FsOptions::new(Arc::clone(storage), job::folder()?).incremental(args.incremental))
+            // What is resumed from is in the job's own store, so increments may go on from it.
+            let options = FsOptions::new(Arc::clone(storage), job::folder()?);
+            AnyOptions::Fs(options.incremental(args.incremental).claim_restored(true))
         }
         _ => AnyOptions::Memory(MemoryOptions::default()),
     };
