@@ -13,7 +13,7 @@ use clap::Parser;
 /// Measures the state backends against their targets.
 #[derive(Parser)]
 struct Options {
-    /// Only the parts whose names contain this.
+    /// Only the parts whose names contain this: table-u64, table-string, snapshot, checkpoint, incremental, facade.
     #[arg(default_value = "")]
     filter: String,
     /// Entries of the large tables.
@@ -58,6 +58,19 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         if wanted("table-string") {
             figures::table("24-byte strings", url_key, scale, &mut publish)?;
         }
+    }
+    let folder = options.folder.as_path();
+    if wanted("snapshot") {
+        figures::snapshot(options.entries, folder, &mut publish)?;
+    }
+    if wanted("checkpoint") {
+        figures::checkpoint(options.entries, folder, &mut publish)?;
+    }
+    if wanted("incremental") {
+        figures::incremental(options.entries, folder, &mut publish)?;
+    }
+    if wanted("facade") {
+        figures::facade(options.entries / 10, options.rounds, &mut publish)?;
     }
     match failed {
         Some(error) => Err(error.into()),
