@@ -85,7 +85,7 @@ impl<K: StateKey> KeySpace<K> {
     ///
     /// [`ErrorKind::Codec`] if the key cannot be encoded ([`StateKey::check`]), and
     /// [`ErrorKind::IllegalState`] if a mapping of one's own answers with a group that does not exist.
-    #[inline]
+    #[inline(always)]
     pub fn key<'k>(&self, key: &'k K) -> Result<KeyContext<'k, K>> {
         key.check()?;
         let hash = key.stable_hash();

@@ -96,7 +96,7 @@ impl<K: StateKey> Subtask<K> {
     ///
     /// # Errors
     /// [`KeyOutOfRange`](ErrorKind::KeyOutOfRange) if the group is another subtask's.
-    #[inline]
+    #[inline(always)]
     pub fn key<'k>(&self, key: &'k K) -> Result<KeyContext<'k, K>> {
         let context = self.key_space.key(key)?;
         self.check(&context)?;
@@ -108,7 +108,7 @@ impl<K: StateKey> Subtask<K> {
     /// # Errors
     /// [`KeyOutOfRange`](ErrorKind::KeyOutOfRange) if the group is another subtask's, and
     /// [`IllegalState`](ErrorKind::IllegalState) if the context was made for another max parallelism.
-    #[inline]
+    #[inline(always)]
     pub fn check(&self, key: &KeyContext<'_, K>) -> Result<usize> {
         if key.max_parallelism() != self.key_space.max_parallelism() || !self.range.contains(key.group()) {
             return Err(self.refuse(key));

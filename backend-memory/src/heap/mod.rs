@@ -6,6 +6,7 @@
 mod budget;
 mod content;
 mod frozen;
+mod registered;
 mod row_key;
 mod rows;
 mod state;
@@ -15,7 +16,6 @@ pub use frozen::FrozenHeap;
 pub use rows::{Extent, FrozenState};
 pub use views::{HeapAggregating, HeapList, HeapMap, HeapReducing, HeapValue};
 
-use std::any::Any;
 use std::collections::{BTreeSet, HashMap};
 use std::fmt::Debug;
 use std::marker::PhantomData;
@@ -34,6 +34,7 @@ use backend_api::{
 use budget::Budget;
 use content::{Content, Elements, Entries, Single};
 use frozen::FrozenRestored;
+use registered::Registered;
 use row_key::place_hash;
 use state::{AnyState, HeapState, Keeping};
 use views::{
@@ -84,7 +85,7 @@ pub struct HeapBackend<K: StateKey, C: Checkpointing> {
     checkpointing: C,
     keeping: Keeping,
     /// Indexed by tokens. Empty once the backend is closed.
-    states: Vec<Box<dyn AnyState<K>>>,
+    states: Vec<Registered<K>>,
     names: HashMap<String, usize>,
     /// What the snapshot had and the program has not registered.
     restored: Vec<Arc<RestoredState>>,
@@ -109,13 +110,11 @@ impl<K: StateKey, C: Checkpointing> HeapBackend<K, C> {
     /// The state of a token.
     #[inline]
     fn state<S: AnyState<K>>(
-        states: &mut [Box<dyn AnyState<K>>],
+        states: &mut [Registered<K>],
         id: BackendId,
         token: impl StateToken,
     ) -> Option<&mut S> {
-        let state = states.get_mut(token.index()).filter(|_| token.backend() == id)?;
-        let state: &mut dyn Any = &mut **state;
-        state.downcast_mut()
+        states.get_mut(token.index()).filter(|_| token.backend() == id)?.downcast_mut()
     }
 
     /// State and place of an access.
@@ -146,12 +145,12 @@ impl<K: StateKey, C: Checkpointing> HeapBackend<K, C> {
             return Err(Error::new(ErrorKind::InvalidArgument, "the name of a state is empty"));
         }
         if let Some(&index) = self.names.get(&name) {
-            let known = &*self.states[index];
-            let (types, old) = (known as &dyn Any, known.meta());
+            let known = &self.states[index];
+            let old = known.meta();
             let (kind, message) = if old.kind != meta.kind {
                 let message = format!("registered as {} state, now as {}", old.kind, meta.kind);
                 (ErrorKind::IncompatibleKind, message)
-            } else if !types.is::<HeapState<K, N, T, X>>() || old.codecs != meta.codecs {
+            } else if !known.is::<HeapState<K, N, T, X>>() || old.codecs != meta.codecs {
                 let message = "the name is registered with other types, or another codec";
                 (ErrorKind::IllegalState, message.to_owned())
             } else {
@@ -172,7 +171,7 @@ impl<K: StateKey, C: Checkpointing> HeapBackend<K, C> {
             self.restored.remove(at);
         }
         self.names.insert(name, self.states.len());
-        self.states.push(Box::new(state));
+        self.states.push(Registered::new(state));
         Ok((self.states.len() - 1) as u32)
     }
 

@@ -15,7 +15,7 @@ use super::rows::{Frozen, FrozenState};
 use crate::table::Table;
 
 /// A state whose types only the views know.
-pub(super) trait AnyState<K: StateKey>: Any + Send {
+pub(super) trait AnyState<K>: Any + Send {
     /// What a checkpoint says of it.
     fn meta(&self) -> &StateMeta;
 
@@ -242,8 +242,16 @@ impl<K: StateKey, N: StateKey, C: Content, X: Send + 'static> HeapState<K, N, C,
     }
 
     /// Bytes that a new entry at a place costs beside its value.
-    #[inline(never)]
+    #[inline]
     fn growth(&self, place: Place<'_, K, N>) -> usize {
+        // By its parts, which stay in registers: most backends have no limit and never come here.
+        self.growth_at(place.key, place.namespace, place.group, place.hash)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn growth_at(&self, key: &K, namespace: &N, group: usize, hash: u64) -> usize {
+        let place = Place { key, namespace, group, hash };
         match self.get(place) {
             Some(_) => 0,
             None => self.table.growth(place.group) + place.store().heap_size(),

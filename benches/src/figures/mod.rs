@@ -1,0 +1,14 @@
+//! The measurements of the `report` program.
+
+mod checkpoint;
+mod facade;
+mod snapshot;
+mod table;
+
+pub use checkpoint::{checkpoint, incremental};
+pub use facade::facade;
+pub use snapshot::snapshot;
+pub use table::{TableScale, table};
+
+/// Where figures go, as they are measured.
+pub type Figures<'a> = dyn FnMut(crate::report::Figure) + 'a;

@@ -1,0 +1,88 @@
+//! Measuring on a machine that others use too.
+
+use std::time::{Duration, Instant};
+
+use rustix::time::{ClockId, clock_gettime};
+
+/// What some work took.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Took {
+    /// By the clock on the wall.
+    pub wall: Duration,
+    /// Of the processor, for this thread alone.
+    pub cpu: Duration,
+}
+
+/// CPU time of this thread so far.
+fn thread_cpu() -> Duration {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
+}
+
+/// Does `work` and measures it.
+pub fn timed<R>(work: impl FnOnce() -> R) -> (R, Took) {
+    let (start, cpu) = (Instant::now(), thread_cpu());
+    let result = work();
+    let took = Took { wall: start.elapsed(), cpu: thread_cpu() - cpu };
+    (result, took)
+}
+
+impl Took {
+    /// CPU nanoseconds for each of `n`.
+    pub fn cpu_ns_per(self, n: u64) -> f64 {
+        self.cpu.as_nanos() as f64 / n as f64
+    }
+
+    /// Wall nanoseconds for each of `n`.
+    pub fn wall_ns_per(self, n: u64) -> f64 {
+        self.wall.as_nanos() as f64 / n as f64
+    }
+}
+
+/// The median; of an even number of samples the upper of the two in the middle.
+pub fn median(samples: impl IntoIterator<Item = f64>) -> f64 {
+    let mut samples: Vec<f64> = samples.into_iter().collect();
+    samples.sort_by(f64::total_cmp);
+    samples.get(samples.len() / 2).copied().unwrap_or(f64::NAN)
+}
+
+/// The least sample.
+pub fn least(samples: impl IntoIterator<Item = f64>) -> f64 {
+    samples.into_iter().fold(f64::NAN, f64::min)
+}
+
+/// Bytes of this process that are in memory.
+///
+/// # Errors
+/// Where the system does not tell.
+pub fn resident_bytes() -> std::io::Result<u64> {
+    let status = std::fs::read_to_string("/proc/self/statm")?;
+    let pages = status.split_whitespace().nth(1).and_then(|pages| pages.parse::<u64>().ok());
+    let pages = pages.ok_or_else(|| std::io::Error::other("statm has no resident size"))?;
+    Ok(pages * rustix::param::page_size() as u64)
+}
+
+/// Runnable processes on average over the last minute, of the whole machine; `None` where the system does not tell.
+pub fn load_average() -> Option<f64> {
+    std::fs::read_to_string("/proc/loadavg").ok()?.split_whitespace().next()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_median_is_in_the_middle_and_the_least_below() {
+        assert_eq!(median([5.0, 1.0, 3.0]), 3.0);
+        assert_eq!(least([5.0, 1.0, 3.0]), 1.0);
+        assert!(median([]).is_nan());
+    }
+
+    #[test]
+    fn resident_memory_grows_by_what_is_touched() {
+        let before = resident_bytes().unwrap();
+        let touched = vec![1_u8; 64 << 20];
+        assert!(resident_bytes().unwrap() >= before + (60 << 20));
+        drop(touched);
+    }
+}

@@ -1,0 +1,88 @@
+//! What the heap table is compared with: tables that cannot be frozen, restored or divided.
+
+use hashbrown::{HashMap, HashTable};
+use state_backends::api::{KeyContext, StateKey};
+
+/// One flat table for each key group, over the key's stable hash, which decides the group too.
+#[derive(Debug)]
+pub struct GroupedTables<K> {
+    groups: Vec<HashTable<(K, u64)>>,
+}
+
+impl<K: StateKey> GroupedTables<K> {
+    /// Without entries.
+    pub fn new(groups: u16) -> Self {
+        Self { groups: (0..groups).map(|_| HashTable::new()).collect() }
+    }
+
+    /// The count of a key.
+    #[inline]
+    pub fn get(&self, key: KeyContext<'_, K>) -> Option<u64> {
+        let found = self.groups[usize::from(key.group())].find(key.hash(), |(known, _)| known == key.key());
+        found.map(|(_, count)| *count)
+    }
+
+    /// Adds one to the count of a key.
+    #[inline]
+    pub fn add_one(&mut self, key: KeyContext<'_, K>) {
+        let group = &mut self.groups[usize::from(key.group())];
+        match group.find_mut(key.hash(), |(known, _)| known == key.key()) {
+            Some((_, count)) => *count += 1,
+            None => {
+                group.insert_unique(key.hash(), (key.key().clone(), 1), |(key, _)| key.stable_hash());
+            }
+        }
+    }
+
+    /// Removes a key.
+    #[inline]
+    pub fn remove(&mut self, key: KeyContext<'_, K>) {
+        let group = &mut self.groups[usize::from(key.group())];
+        if let Ok(entry) = group.find_entry(key.hash(), |(known, _)| known == key.key()) {
+            entry.remove();
+        }
+    }
+
+    /// Number of entries, and all counts together.
+    pub fn totals(&self) -> (u64, u64) {
+        let counts = self.groups.iter().flatten().map(|(_, count)| count);
+        counts.fold((0, 0), |(entries, sum), count| (entries + 1, sum + count))
+    }
+}
+
+/// One flat map for everything, with the hasher that comes with it.
+#[derive(Debug)]
+pub struct PlainMap<K>(HashMap<K, u64>);
+
+impl<K: StateKey + std::hash::Hash> PlainMap<K> {
+    /// Without entries.
+    pub fn new() -> Self {
+        Self(HashMap::new())
+    }
+
+    /// Adds one to the count of a key.
+    #[inline]
+    pub fn add_one(&mut self, key: &K) {
+        match self.0.get_mut(key) {
+            Some(count) => *count += 1,
+            None => drop(self.0.insert(key.clone(), 1)),
+        }
+    }
+
+    /// Removes a key.
+    #[inline]
+    pub fn remove(&mut self, key: &K) {
+        self.0.remove(key);
+    }
+
+    /// Number of entries, and all counts together.
+    pub fn totals(&self) -> (u64, u64) {
+        (self.0.len() as u64, self.0.values().sum())
+    }
+}
+
+impl<K: StateKey + std::hash::Hash> Default for PlainMap<K> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
