@@ -121,7 +121,7 @@
 //! | a coordinator | [`CheckpointStore`], [`SharedStateRegistry`], [`TaskState`] |
 //! | a backend of one's own | [`ByteStore`], from which [`ByteBackend`] makes a backend; [`any_backend!`] to choose at run time |
 //! | a storage of one's own | [`Storage`] |
-//! | what is in a file | [`format`], [`row`], and `docs/formats.md` |
+//! | what is in a file | [`mod@format`], [`row`], and `docs/formats.md` |
 //! | what can go wrong | [`ErrorKind`] |
 
 mod any_backend;
