@@ -71,7 +71,8 @@ pub trait StateBackend: Send + Sized + 'static {
     /// Opens the backend of `subtask`, with the state that `restore` holds for its key groups (none: empty).
     ///
     /// The handles may come from any number of subtasks of any parallelism; each key group is taken from the one
-    /// that has it in its range, and nothing else is read. Once this returns, the backend needs the files no more.
+    /// that has it in its range, and nothing else is read. Once this returns, the backend needs the files no more, unless
+    /// its options say that it may claim them: then its next increments build on them.
     ///
     /// # Errors
     /// [`Corrupt`](crate::ErrorKind::Corrupt), [`NotFound`](crate::ErrorKind::NotFound) or

@@ -1,5 +1,7 @@
 //! The store of completed checkpoints: what is complete, what is kept, what is deleted, also where the storage fails.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 

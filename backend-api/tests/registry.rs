@@ -1,5 +1,7 @@
 //! The registry of shared files: who uses what, and what is dead.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use backend_api::{ErrorKind, KeyGroupRange, KeyedStateHandle, SharedStateRegistry, StateData, StateFile};
 
 /// A shared file of checkpoint `created_by`.

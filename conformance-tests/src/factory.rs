@@ -60,6 +60,8 @@ pub struct Setup {
     pub compression: Option<bool>,
     /// Whether a checkpoint builds on the one confirmed last.
     pub incremental: Option<bool>,
+    /// Whether the first incremental checkpoint builds on the restored one. Factories leave that off.
+    pub claim_restored: Option<bool>,
 }
 
 /// Which settings of [`Setup`] a backend has: each field is named as the one that it heeds.
@@ -77,6 +79,8 @@ pub struct Capabilities {
     pub compression: bool,
     /// Heeds [`Setup::incremental`].
     pub incremental: bool,
+    /// Heeds [`Setup::claim_restored`].
+    pub claim_restored: bool,
 }
 
 impl Capabilities {
@@ -88,6 +92,7 @@ impl Capabilities {
             ("max_state_bytes", setup.max_state_bytes.is_some(), self.max_state_bytes),
             ("compression", setup.compression.is_some(), self.compression),
             ("incremental", setup.incremental.is_some(), self.incremental),
+            ("claim_restored", setup.claim_restored.is_some(), self.claim_restored),
         ];
         asked.into_iter().find(|(_, asked, had)| *asked && !had).map(|(name, ..)| name)
     }

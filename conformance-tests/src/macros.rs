@@ -52,11 +52,11 @@ macro_rules! tests {
     };
 }
 
-/// A group's name with the names of its cases, for a vector.
+/// Adds a group's name with the names of its cases to a vector.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! names {
     ($groups:ident; $group:ident $($case:ident)+) => {
-        $groups.push((stringify!($group), vec![$(stringify!($case)),+]));
+        $groups.extend([(stringify!($group), vec![$(stringify!($case)),+])]);
     };
 }

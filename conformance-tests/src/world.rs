@@ -160,14 +160,12 @@ impl<F: Factory> World<F> {
         handle
     }
 
-    /// Takes a checkpoint, drops the backend, opens a new one from the handle, and discards that, unless its files are
-    /// shared: then the new backend's checkpoints may build on them.
+    /// Takes a checkpoint, drops the backend, opens a new one from the handle, and discards that.
     pub fn reopen<K: StateKey>(&self, mut backend: F::Backend<K>) -> F::Backend<K> {
         let handle = self.checkpoint(&mut backend);
         drop(backend);
         let backend = self.restore(&handle);
-        let shared = handle.files.iter().any(|file| file.shared);
-        if let Some(storage) = self.storage().filter(|_| !shared) {
+        if let Some(storage) = self.storage() {
             handle.discard(&*storage).unwrap();
         }
         backend

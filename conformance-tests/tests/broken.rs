@@ -35,7 +35,7 @@ caught! {
     a_hasty_confirmation_of_an_aborted_one:
         HASTY_CONFIRMATION by incremental::l164_an_aborted_checkpoint_is_not_built_on_and_loses_nothing;
     a_backend_that_is_never_closed: NEVER_CLOSED by lifecycle::p232_a_closed_backend_answers_that_it_is;
-    a_checkpoint_that_is_never_full: NEVER_FULL by incremental::l178_a_full_checkpoint_after_a_restore_lets_the_restored_one_go;
+    a_checkpoint_that_is_never_full: NEVER_FULL by incremental::l161_the_first_checkpoint_and_a_full_one_need_no_other;
     a_snapshot_that_cannot_be_stopped: UNSTOPPABLE_SNAPSHOT by lifecycle::p236_a_cancelled_snapshot_leaves_no_file;
     a_snapshot_that_does_not_wait_to_be_run:
         UNSTOPPABLE_SNAPSHOT by isolation::j142_a_task_that_is_dropped_leaves_nothing;

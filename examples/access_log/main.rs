@@ -61,7 +61,9 @@ fn run() -> Result<String, Failure> {
     let storage = args.checkpoint_dir.as_ref().or(temporary.as_ref()).map(storage).transpose()?;
     let options = match &storage {
         Some(storage) if args.backend == Backend::Fs => {
-            AnyOptions::Fs(FsOptions::new(Arc::clone(storage), job::folder()?).incremental(args.incremental))
+            // What is resumed from is in the job's own store, so increments may go on from it.
+            let options = FsOptions::new(Arc::clone(storage), job::folder()?);
+            AnyOptions::Fs(options.incremental(args.incremental).claim_restored(true))
         }
         _ => AnyOptions::Memory(MemoryOptions::default()),
     };

@@ -120,10 +120,7 @@ impl CheckpointStore {
             return Err(Error::new(ErrorKind::IllegalState, message));
         }
         if let Err(error) = self.check(&checkpoint).and_then(|()| self.write(&checkpoint)) {
-            // Without its metadata it cannot be taken for whole; with it, its files must stay.
-            if self.delete_metadata(checkpoint.id) {
-                self.discard(checkpoint.id, &checkpoint.tasks);
-            }
+            self.discard(checkpoint.id, &checkpoint.tasks);
             return Err(error);
         }
         tracing::info!(full = checkpoint.full_size(), delta = checkpoint.delta_size(), "checkpoint complete");

@@ -30,8 +30,8 @@ macro_rules! incremental_cases {
             l171_what_is_removed_does_not_come_back
             l174_a_recovered_store_deletes_each_file_once
             l176_a_chain_restores_at_another_parallelism
-            l177_a_restored_checkpoint_lives_until_nothing_needs_it
-            l178_a_full_checkpoint_after_a_restore_lets_the_restored_one_go
+            l177_a_claimed_checkpoint_lives_until_nothing_needs_it
+            l178_an_unclaimed_checkpoint_is_not_built_on
             l179_a_failed_upload_leaves_nothing_and_loses_nothing
             l180_a_hundred_checkpoints_leave_the_files_of_the_last
             l182_sizes_tell_what_was_written_and_what_is_needed
@@ -345,57 +345,54 @@ pub fn l176_a_chain_restores_at_another_parallelism<F: Factory>() {
     assert_eq!(found, content);
 }
 
-/// L177: a checkpoint that was restored goes with the oldest as any other, once enough new ones are complete, and no
-/// earlier.
-pub fn l177_a_restored_checkpoint_lives_until_nothing_needs_it<F: Factory>() {
-    let Some(world) = world::<F>() else { return };
-    let mut store = world.store(2);
+/// L177: a claimed checkpoint that was restored is built on; its files stay as long as a checkpoint names them, also
+/// when it is not kept itself any more, and go after that.
+pub fn l177_a_claimed_checkpoint_lives_until_nothing_needs_it<F: Factory>() {
+    let setup = Setup { incremental: Some(true), claim_restored: Some(true), ..Setup::default() };
+    let Some(world) = World::<F>::in_files(setup) else { return };
+    let mut store = world.store(1);
     let mut backend = world.open::<i32>();
     let token = backend.register(value()).unwrap();
-    write(&mut backend, token, 0..100, 1);
+    write(&mut backend, token, 0..1000, 1);
     let old = world.complete(&mut store, &mut backend);
     drop((store, backend));
-    let mut store = world.store(2);
+    let mut store = world.store(1);
     let mut backend = world.restore::<i32>(&old);
     let token = backend.register(value()).unwrap();
     write(&mut backend, token, 0..10, 2);
-    world.complete(&mut store, &mut backend);
-    assert!(paths(&old).is_subset(&stored(&world)));
-    assert_restores(&world, &old, 0..100, 1);
-    write(&mut backend, token, 0..10, 3);
-    let last = world.complete(&mut store, &mut backend);
-    if paths(&last).is_disjoint(&paths(&old)) {
-        assert!(paths(&old).is_disjoint(&stored(&world)));
-    }
-    assert_restores(&world, &last, 10..100, 1);
+    let first = world.complete(&mut store, &mut backend);
+    assert_eq!(writers(&first), BTreeSet::from([old.checkpoint_id, first.checkpoint_id]));
+    assert_eq!(stored(&world), paths(&first));
+    assert_restores(&world, &first, 0..10, 2);
+    assert_restores(&world, &first, 10..1000, 1);
+    let last = backend.snapshot(world.request().full()).unwrap().run().unwrap().unwrap();
+    store.complete(checkpoint_of([last.clone()])).unwrap();
+    assert!(paths(&old).is_disjoint(&stored(&world)));
+    assert_restores(&world, &last, 0..10, 2);
+    assert_restores(&world, &last, 10..1000, 1);
 }
 
-/// L178: after a restore a checkpoint that is asked for as full refers to no file of the restored one, which may be
-/// gone; the next one builds on it. One that is not may build on the restored one, and then has all its files.
-pub fn l178_a_full_checkpoint_after_a_restore_lets_the_restored_one_go<F: Factory>() {
-    for full in [true, false] {
-        let Some(world) = world::<F>() else { return };
-        let mut backend = world.open::<i32>();
-        let token = backend.register(value()).unwrap();
-        write(&mut backend, token, 0..100, 1);
-        let old = world.checkpoint(&mut backend);
-        let mut backend = world.restore::<i32>(&old);
-        let token = backend.register(value()).unwrap();
-        write(&mut backend, token, 0..10, 2);
-        let request = if full { world.request().full() } else { world.request() };
-        let first = backend.snapshot(request).unwrap().run().unwrap().unwrap();
-        backend.notify_complete(first.checkpoint_id).unwrap();
-        if full {
-            assert_eq!(writers(&first), BTreeSet::from([first.checkpoint_id]));
-            old.discard(&*world.storage().unwrap()).unwrap();
-        }
-        assert_restores(&world, &first, 0..10, 2);
-        assert_restores(&world, &first, 10..100, 1);
-        write(&mut backend, token, 0..5, 3);
-        let second = world.checkpoint(&mut backend);
-        assert_restores(&world, &second, 0..5, 3);
-        assert_restores(&world, &second, 10..100, 1);
-    }
+/// L178: a checkpoint that was restored and not claimed is not built on, so it may go at once; the ones after the
+/// first build on that.
+pub fn l178_an_unclaimed_checkpoint_is_not_built_on<F: Factory>() {
+    let Some(world) = world::<F>() else { return };
+    let mut backend = world.open::<i32>();
+    let token = backend.register(value()).unwrap();
+    write(&mut backend, token, 0..1000, 1);
+    let old = world.checkpoint(&mut backend);
+    let mut backend = world.restore::<i32>(&old);
+    old.discard(&*world.storage().unwrap()).unwrap();
+    let token = backend.register(value()).unwrap();
+    write(&mut backend, token, 0..10, 2);
+    let first = world.checkpoint(&mut backend);
+    assert_eq!(writers(&first), BTreeSet::from([first.checkpoint_id]));
+    assert_restores(&world, &first, 0..10, 2);
+    assert_restores(&world, &first, 10..1000, 1);
+    write(&mut backend, token, 0..5, 3);
+    let second = world.checkpoint(&mut backend);
+    assert_eq!(writers(&second), BTreeSet::from([first.checkpoint_id, second.checkpoint_id]));
+    assert_restores(&world, &second, 0..5, 3);
+    assert_restores(&world, &second, 10..1000, 1);
 }
 
 /// L179: an upload that fails leaves none of its files; the next checkpoint has all its changes, on the same base.

@@ -27,6 +27,7 @@ impl<const INCREMENTAL: bool> Factory for Fs<INCREMENTAL> {
         let storage = setup.storage.clone().unwrap_or_else(|| Arc::clone(&self.storage));
         let mut options = FsOptions::new(storage, self.job());
         options = options.incremental(setup.incremental.unwrap_or(INCREMENTAL));
+        options = options.claim_restored(setup.claim_restored.unwrap_or(false));
         if let Some(bytes) = setup.inline_max {
             options = options.inline_max(bytes)?;
         }
@@ -50,6 +51,7 @@ impl<const INCREMENTAL: bool> Factory for Fs<INCREMENTAL> {
             inline_max: true,
             compression: true,
             incremental: true,
+            claim_restored: true,
             ..Capabilities::default()
         }
     }
