@@ -18,7 +18,7 @@ fn main() -> Result<()> {
     let task = backend.snapshot(SnapshotRequest::new(1))?;
     let state = task.run()?;
 
-    // The second of two subtasks starts with its half of the key groups, and whatever lies in them.
+    // Of two subtasks, the one that owns "be" starts with its half of the key groups and what lies in them.
     let be = "be".to_owned();
     let index = words.subtask(2, &be)?;
     let mut backend =

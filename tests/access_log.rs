@@ -1,5 +1,7 @@
 //! The example `access_log` on a real log: the right answer, whatever the backend, the parallelism and the crashes.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 mod support;
 
 use std::fs;
@@ -72,6 +74,10 @@ fn a_real_log_on_every_backend() {
             assert_eq!(run.status, Some(0), "{run}");
             folder.check_result(&format!("{setup:?}"));
             assert_eq!(run.line("9999 records"), "9999 records of 1498 paths, 1 malformed lines skipped");
+            assert!(
+                run.line("windows:").ends_with(" with 9999 hits, 19 in the busiest, 0 hits too late"),
+                "{run}"
+            );
             assert_eq!(run.line("checkpoints:"), "checkpoints: 4 completed, 0 failed");
             assert_eq!(run.stderr, "");
         }
@@ -265,7 +271,7 @@ fn what_does_not_fit_the_checkpoint_is_refused() {
 fn a_damaged_checkpoint_is_no_start() {
     let (folder, setup) = (Folder::new(), Setup { backend: BACKENDS[0], parallelism: 2 });
     folder.run(setup, &["--checkpoint-every", "5000"]);
-    let metadata = folder.checkpoints().join("access-log/chk-2/_metadata");
+    let metadata = folder.checkpoints().join("access-log-job/chk-2/_metadata");
     let mut bytes = fs::read(&metadata).unwrap();
     let middle = bytes.len() / 2;
     bytes[middle] ^= 1;

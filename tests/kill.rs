@@ -1,5 +1,7 @@
 //! Killed from outside at any moment, again and again: what comes out in the end is what an undisturbed run gives.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 mod support;
 
 use std::fs;
@@ -13,7 +15,6 @@ const JOB: [&str; 6] = ["--generate", "2000000", "--backend", "fs", "--checkpoin
 const KILLS: usize = 24;
 
 /// Waits until the child has completed so many checkpoints more, or has ended; answers whether it runs.
-#[expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 fn checkpoints_later(child: &mut Child, checkpoints: &Path, more: u64) -> bool {
     let newest = || completed(checkpoints).last().copied().unwrap_or(0);
     let start = newest();

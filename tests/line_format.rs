@@ -1,5 +1,6 @@
 //! The example `access_log`: its line format, and the tests within its modules.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 #![allow(dead_code, reason = "the modules are those of a program, not all of which is run here")]
 
 #[path = "../examples/access_log/batch.rs"]

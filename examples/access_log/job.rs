@@ -38,9 +38,9 @@ pub struct Outcome {
     pub elapsed: Duration,
 }
 
-/// The folder of the job within the storage of its checkpoints.
+/// The folder of the job within the storage of its checkpoints. Nobody else may keep anything there.
 pub fn folder() -> Result<JobFolder> {
-    JobFolder::new("access-log")
+    JobFolder::new("access-log-job")
 }
 
 /// Reads the log, from its beginning or where the last checkpoint was taken, to its end.

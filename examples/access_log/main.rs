@@ -22,9 +22,10 @@ mod subtask;
 mod window;
 
 use std::cmp::Reverse;
+use std::fs;
 use std::io::{self, Write};
 use std::path::PathBuf;
-use std::process::ExitCode;
+use std::process::{self, ExitCode};
 use std::sync::Arc;
 
 use state_backends::api::Storage;
@@ -34,9 +35,6 @@ use crate::args::{Args, Backend, Parsed};
 use crate::failure::Failure;
 use crate::output::Output;
 use crate::page_stats::Path;
-
-/// Where the fs backend keeps checkpoints if nobody says where.
-const DEFAULT_FOLDER: &str = "access-log-checkpoints";
 
 fn main() -> ExitCode {
     match run() {
@@ -59,7 +57,8 @@ fn run() -> Result<String, Failure> {
         Parsed::Text(text) => return Ok(text),
     };
     let output = args.output.clone().map(Output::create).transpose()?;
-    let storage = storage(&args)?;
+    let temporary = temporary_folder(&args);
+    let storage = args.checkpoint_dir.as_ref().or(temporary.as_ref()).map(storage).transpose()?;
     let options = match &storage {
         Some(storage) if args.backend == Backend::Fs => {
             // What is resumed from is in the job's own store, so increments may go on from it.
@@ -73,22 +72,25 @@ fn run() -> Result<String, Failure> {
     if let Some(output) = output {
         output.write(&outcome.pages)?;
     }
+    if let Some(folder) = temporary {
+        fs::remove_dir_all(&folder)
+            .map_err(|error| Failure::Job(format!("{}: {error}", folder.display())))?;
+    }
     report::report(&args, &outcome).map_err(|error| Failure::Job(error.to_string()))
 }
 
-/// Where checkpoints go, unless they live and die with the process.
-fn storage(args: &Args) -> Result<Option<Arc<dyn Storage>>, Failure> {
-    let folder = match (&args.checkpoint_dir, args.backend) {
-        (Some(folder), _) => folder.clone(),
-        (None, Backend::Fs) if args.checkpoint_every > 0 => {
-            let folder = std::env::temp_dir().join(DEFAULT_FOLDER);
-            eprintln!("access_log: checkpoints are kept in {}", folder.display());
-            folder
-        }
-        (None, Backend::Fs) => PathBuf::from("."),
-        (None, _) => return Ok(None),
-    };
+/// Where the fs backend keeps checkpoints if nobody says where. What is left of it after a crash can be resumed from.
+fn temporary_folder(args: &Args) -> Option<PathBuf> {
+    if args.backend != Backend::Fs || args.checkpoint_dir.is_some() {
+        return None;
+    }
+    let folder = std::env::temp_dir().join(format!("access-log-{}", process::id()));
+    eprintln!("access_log: checkpoints are kept in {} until the job is done", folder.display());
+    Some(folder)
+}
+
+fn storage(folder: &PathBuf) -> Result<Arc<dyn Storage>, Failure> {
     let storage =
-        LocalStorage::open(&folder).map_err(|error| Failure::usage(folder.display(), error.message()))?;
-    Ok(Some(Arc::new(storage)))
+        LocalStorage::open(folder).map_err(|error| Failure::usage(folder.display(), error.message()))?;
+    Ok(Arc::new(storage))
 }

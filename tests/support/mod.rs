@@ -1,7 +1,5 @@
 //! Runs the example `access_log` as people do: as a program.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
-
 use std::ffi::OsStr;
 use std::fs;
 use std::io::Write;
@@ -71,7 +69,7 @@ pub fn run_with<A: AsRef<OsStr>>(args: impl IntoIterator<Item = A>, input: &[u8]
 
 /// The ids of the completed checkpoints in a folder, ascending.
 pub fn completed(checkpoints: &Path) -> Vec<u64> {
-    let Ok(folders) = fs::read_dir(checkpoints.join("access-log")) else { return Vec::new() };
+    let Ok(folders) = fs::read_dir(checkpoints.join("access-log-job")) else { return Vec::new() };
     let id = |folder: PathBuf| {
         let id = folder.file_name()?.to_str()?.strip_prefix("chk-")?.parse().ok()?;
         folder.join("_metadata").exists().then_some(id)
