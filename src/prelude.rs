@@ -5,7 +5,7 @@ pub use backend_api::{
     CheckpointStore, CheckpointStoreOptions, Error, ErrorKind, JobFolder, KeyContext, KeyGroupRange,
     KeySpace, KeyedStateHandle, ListDescriptor, ListState, ListToken, MapDescriptor, MapState, MapToken,
     ReducingDescriptor, ReducingState, ReducingToken, Result, SnapshotRequest, SnapshotTask, StateBackend,
-    StateKey, Subtask, TaskState, ValueDescriptor, ValueState, ValueToken,
+    StateKey, Storage, Subtask, TaskState, ValueDescriptor, ValueState, ValueToken, resolve_max_parallelism,
 };
 pub use backend_fs::{FsBackend, FsOptions, LocalStorage};
 pub use backend_memory::{MemoryBackend, MemoryOptions};

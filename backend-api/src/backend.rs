@@ -43,6 +43,12 @@ pub type Keys<'a, K> = Box<dyn Iterator<Item = Result<K>> + 'a>;
 ///   one that was merely taken.
 /// * State that was restored and never registered is part of every later snapshot, unchanged.
 ///
+/// # Views
+///
+/// A view borrows the backend, and in code that is generic over the backend the compiler takes it to do so until the
+/// end of its scope. So use a view in the statement that makes it, as in `backend.value(hits, key, &())?.get()?`, and
+/// give each access a `let` of its own; where one view is used several times, put a block around it.
+///
 /// # Errors
 ///
 /// Every method answers [`Closed`](crate::ErrorKind::Closed) after [`close`](Self::close). The kinds that more than

@@ -10,7 +10,7 @@ use backend_api::{KeyedStateHandle, StateData, StateFile};
 const CHANGES_PER_BASE: u64 = 2;
 
 /// Changes of less than this many bytes are not worth a rewrite.
-const CHANGES_MIN: u64 = 4096;
+const CHANGES_MIN: u64 = 256;
 
 /// A group is written in full again after this many files at the least, and twice as many at the most: the groups
 /// differ, so that the rewrites are spread over checkpoints.

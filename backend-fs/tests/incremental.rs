@@ -25,6 +25,20 @@ struct Model {
     maps: BTreeMap<u32, BTreeMap<i16, u32>>,
 }
 
+impl Model {
+    fn set_entry(&mut self, k: u32, mk: i16, v: Option<u32>) -> Option<u32> {
+        let map = self.maps.entry(k).or_default();
+        let old = match v {
+            Some(v) => map.insert(mk, v),
+            None => map.remove(&mk),
+        };
+        if map.is_empty() {
+            self.maps.remove(&k);
+        }
+        old
+    }
+}
+
 #[derive(Clone, Debug)]
 enum Op {
     Set(u32, u8, u64),
@@ -34,6 +48,7 @@ enum Op {
     ClearList(u32),
     Put(u32, i16, u32),
     RemoveEntry(u32, i16),
+    UpdateEntry(u32, i16, Option<u32>),
     ClearMap(u32),
     /// Takes a checkpoint and completes it.
     Checkpoint,
@@ -56,6 +71,7 @@ fn op() -> impl Strategy<Value = Op> {
         2 => key.clone().prop_map(Op::ClearList),
         8 => (key.clone(), -20..20_i16, any::<u32>()).prop_map(|(k, mk, v)| Op::Put(k, mk, v)),
         6 => (key.clone(), -20..20_i16).prop_map(|(k, mk)| Op::RemoveEntry(k, mk)),
+        6 => (key.clone(), -20..20_i16, any::<Option<u32>>()).prop_map(|(k, mk, v)| Op::UpdateEntry(k, mk, v)),
         2 => key.prop_map(Op::ClearMap),
         6 => Just(Op::Checkpoint),
         2 => any::<bool>().prop_map(Op::Abort),
@@ -211,17 +227,19 @@ impl Job {
                 self.list(k, |mut list| list.clear().unwrap());
             }
             Op::Put(k, mk, v) => {
-                self.live.maps.entry(k).or_default().insert(mk, v);
+                self.live.set_entry(k, mk, Some(v));
                 self.map(k, |mut map| map.put(mk, v).unwrap());
             }
             Op::RemoveEntry(k, mk) => {
-                if let Some(map) = self.live.maps.get_mut(&k) {
-                    map.remove(&mk);
-                    if map.is_empty() {
-                        self.live.maps.remove(&k);
-                    }
-                }
+                self.live.set_entry(k, mk, None);
                 self.map(k, |mut map| map.remove(&mk).unwrap());
+            }
+            Op::UpdateEntry(k, mk, v) => {
+                let old = self.live.set_entry(k, mk, v);
+                self.map(k, |mut map| {
+                    let seen = map.update(mk, |value| std::mem::replace(value, v)).unwrap();
+                    assert_eq!(seen, old);
+                });
             }
             Op::ClearMap(k) => {
                 self.live.maps.remove(&k);

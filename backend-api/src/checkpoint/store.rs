@@ -66,8 +66,8 @@ pub struct CheckpointStore {
 
 impl CheckpointStore {
     /// Opens the store: finds the completed checkpoints in the storage, and removes what a crash left behind, which
-    /// is every checkpoint without metadata and every shared file that no completed checkpoint uses. The job's
-    /// folder must have no other user.
+    /// is every checkpoint without metadata and every shared file that no completed checkpoint uses. Nobody else may
+    /// write to the `chk-*` folders and to `shared` of the job's folder.
     ///
     /// # Errors
     /// [`InvalidArgument`](ErrorKind::InvalidArgument) for limits or a number of retained checkpoints of 0;
@@ -148,7 +148,7 @@ impl CheckpointStore {
         self.delete_dead();
     }
 
-    /// The files below the job's folder that no kept checkpoint needs, nor any in `pending` (ids of checkpoints
+    /// The files in the job's `chk-*` and `shared` folders that no kept checkpoint needs, nor any in `pending` (ids of checkpoints
     /// under way): what a crash or a failed deletion left behind.
     ///
     /// # Errors
@@ -158,12 +158,13 @@ impl CheckpointStore {
         let job = &self.options.job;
         let live: BTreeSet<u64> =
             self.completed.iter().map(|checkpoint| checkpoint.id).chain(pending.iter().copied()).collect();
-        let task_owned = format!("{}/", job.task_owned());
+        let shared = format!("{}/", job.shared());
         let files = storage.list(job.path())?.into_iter().map(|entry| entry.path);
+        // Only where this store writes: whatever else lies in the folder is somebody else's.
         Ok(files
             .filter(|path| match job.checkpoint_of(path) {
                 Some(id) => !live.contains(&id),
-                None => !path.starts_with(&task_owned) && !self.registry.is_used(path),
+                None => path.starts_with(&shared) && !self.registry.is_used(path),
             })
             .collect())
     }

@@ -115,6 +115,11 @@ impl<K: StateKey, N: StateKey, C: Content, X: Send + 'static> HeapState<K, N, C,
         Ok(())
     }
 
+    /// Whether there is a budget to check.
+    pub(super) fn is_limited(&self) -> bool {
+        self.budget.is_limited()
+    }
+
     pub(super) fn content(&self) -> &C {
         &self.content
     }

@@ -78,13 +78,37 @@ impl<K: StateKey, N: StateKey, MK: StateKey, MV: StateValue> MapState<MK, MV> fo
         key: MK,
         f: impl FnOnce(&mut Option<MV>) -> Result<R, E>,
     ) -> Result<R, E> {
-        let mut value = self.get(&key)?;
-        let result = f(&mut value)?;
-        match value {
-            Some(value) => self.put(key, value)?,
-            None => self.remove(&key)?,
+        key.check()?;
+        if self.state.is_limited() || self.state.get(self.seat.place).is_none() {
+            // What is put must be paid for, or the map be made, after `f` has said that there is something to put.
+            let mut value = self.get(&key)?;
+            let result = f(&mut value)?;
+            match value {
+                Some(value) => self.put(key, value)?,
+                None => self.remove(&key)?,
+            }
+            return Ok(result);
         }
-        Ok(result)
+        let (log, confirmed) = self.state.removals();
+        let (result, is_empty) =
+            self.state.modify(self.seat.place, MapCell::new, |content, cell, epoch| {
+                let (mut before, mut after) = (0, 0);
+                let result = cell.map.update(key, epoch, log, |value| {
+                    before = content.owned(value.as_ref());
+                    let result = f(value)?;
+                    after = content.owned(value.as_ref());
+                    Ok(result)
+                });
+                if result.is_ok() {
+                    cell.owned = cell.owned + after - before;
+                }
+                cell.map.forget_removals(confirmed);
+                (result, cell.map.is_empty())
+            })?;
+        if is_empty {
+            self.clear()?;
+        }
+        result
     }
 
     fn range(
