@@ -74,19 +74,19 @@ impl KeyedStateHandle {
 
     /// Bytes that a restore needs: all files, whoever wrote them.
     pub fn full_size(&self) -> u64 {
-        self.files.iter().map(|file| file.data.length()).sum()
+        total(self.files.iter())
     }
 
     /// Bytes that this checkpoint wrote itself.
     pub fn delta_size(&self) -> u64 {
         let own = |file: &&StateFile| file.created_by == self.checkpoint_id;
-        self.files.iter().filter(own).map(|file| file.data.length()).sum()
+        total(self.files.iter().filter(own))
     }
 
     /// Bytes of state that the handle itself carries.
     pub fn inline_size(&self) -> u64 {
         let inline = |file: &&StateFile| matches!(file.data, StateData::Inline(_));
-        self.files.iter().filter(inline).map(|file| file.data.length()).sum()
+        total(self.files.iter().filter(inline))
     }
 
     /// Deletes the files that this checkpoint wrote, shared ones too: for a handle that never became part of a
@@ -103,6 +103,11 @@ impl KeyedStateHandle {
         }
         result
     }
+}
+
+/// Bytes of all files; lengths out of a file may add up to anything.
+fn total<'f>(files: impl Iterator<Item = &'f StateFile>) -> u64 {
+    files.fold(0, |sum: u64, file| sum.saturating_add(file.data.length()))
 }
 
 impl StateFile {

@@ -119,12 +119,12 @@ fn checkpoint(id: u64, files: Vec<StateFile>) -> Checkpoint {
 /// The checkpoint `id` as a backend writes it: a private file and a shared one of its own, and the shared ones of
 /// `uses`.
 fn written(storage: &Faulty, id: u64, uses: &[u64]) -> Checkpoint {
-    let mut files = vec![in_file("private", id, false), in_file(&format!("s{id}"), id, true)];
+    let mut files = vec![in_file("private", id, false), in_file(&format!("s-{id}"), id, true)];
     for file in &files {
         let StateData::File { path, .. } = &file.data else { unreachable!() };
         storage.put(path, b"x");
     }
-    files.extend(uses.iter().map(|used| in_file(&format!("s{used}"), *used, true)));
+    files.extend(uses.iter().map(|used| in_file(&format!("s-{used}"), *used, true)));
     checkpoint(id, files)
 }
 
@@ -163,10 +163,10 @@ fn the_newest_are_kept_and_of_the_others_nothing_is_left() {
         "job/chk-4/private",
         "job/chk-5/_metadata",
         "job/chk-5/private",
-        "job/shared/s2",
-        "job/shared/s3",
-        "job/shared/s4",
-        "job/shared/s5",
+        "job/shared/s-2",
+        "job/shared/s-3",
+        "job/shared/s-4",
+        "job/shared/s-5",
     ];
     assert_eq!(storage.paths(), expected);
 }
@@ -178,7 +178,7 @@ fn metadata_goes_before_the_files_that_it_names() {
     store.complete(written(&storage, 1, &[])).unwrap();
     store.complete(written(&storage, 2, &[])).unwrap();
     let deleted = storage.deleted.lock().unwrap().clone();
-    assert_eq!(deleted, ["job/chk-1/_metadata", "job/shared/s1"]);
+    assert_eq!(deleted, ["job/chk-1/_metadata", "job/shared/s-1"]);
 }
 
 #[test]
@@ -222,7 +222,7 @@ fn a_checkpoint_that_cannot_be_made_complete_leaves_nothing_and_keeps_the_older_
         // The shared file of the first one is still known, and the next checkpoint may use it.
         store.complete(written(&storage, 3, &[1])).unwrap();
         assert_eq!(ids(&store), [3]);
-        assert!(storage.paths().contains(&"job/shared/s1".to_owned()));
+        assert!(storage.paths().contains(&"job/shared/s-1".to_owned()));
     }
 }
 
@@ -236,28 +236,34 @@ fn a_metadata_file_that_cannot_be_taken_back_keeps_its_files() {
     assert_eq!(store.complete(second).unwrap_err().kind(), ErrorKind::Io);
     // Whether the metadata is there is not known, so what it would name must be.
     assert!(storage.paths().contains(&"job/chk-2/private".to_owned()));
-    assert!(storage.paths().contains(&"job/shared/s2".to_owned()));
+    assert!(storage.paths().contains(&"job/shared/s-2".to_owned()));
     storage.fail(&[]);
     drop(store);
     let store = open(&storage, 1);
     assert_eq!(ids(&store), [1]);
-    assert_eq!(storage.paths(), ["job/chk-1/_metadata", "job/chk-1/private", "job/shared/s1"]);
+    assert_eq!(storage.paths(), ["job/chk-1/_metadata", "job/chk-1/private", "job/shared/s-1"]);
 }
 
 #[test]
 fn what_cannot_be_deleted_is_tried_again_at_the_next_completion() {
-    for fault in ["delete job/chk-1/_metadata", "delete_folder job/chk-1", "delete job/shared/s1"] {
+    for fault in ["delete job/chk-1/_metadata", "delete_folder job/chk-1", "delete job/shared/s-1"] {
         let storage = Arc::new(Faulty::default());
         let mut store = open(&storage, 1);
         store.complete(written(&storage, 1, &[])).unwrap();
         storage.fail(&[fault]);
         store.complete(written(&storage, 2, &[])).unwrap();
         assert_eq!(ids(&store), [2], "{fault}");
-        assert!(storage.paths().contains(&"job/shared/s1".to_owned()), "{fault}");
+        // Without its metadata nothing names the shared file, whatever else of the checkpoint is left.
+        let shared_is_there = storage.paths().contains(&"job/shared/s-1".to_owned());
+        assert_eq!(shared_is_there, !fault.starts_with("delete_folder"), "{fault}");
         assert!(!store.orphans(&[]).unwrap().is_empty());
         storage.fail(&[]);
         store.complete(written(&storage, 3, &[])).unwrap();
-        assert_eq!(storage.paths(), ["job/chk-3/_metadata", "job/chk-3/private", "job/shared/s3"], "{fault}");
+        assert_eq!(
+            storage.paths(),
+            ["job/chk-3/_metadata", "job/chk-3/private", "job/shared/s-3"],
+            "{fault}"
+        );
     }
 }
 
@@ -272,8 +278,8 @@ fn a_restart_removes_what_a_crash_left_behind() {
     let _ = written(&storage, 3, &[1]);
     storage.put("job/taskowned/log", b"x");
     let orphans = store.orphans(&[]).unwrap();
-    assert_eq!(orphans, ["job/chk-3/private", "job/shared/s3"]);
-    assert_eq!(store.orphans(&[3]).unwrap(), ["job/shared/s3"]);
+    assert_eq!(orphans, ["job/chk-3/private", "job/shared/s-3"]);
+    assert!(store.orphans(&[3]).unwrap().is_empty());
     drop(store);
     let store = open(&storage, 2);
     assert_eq!(ids(&store), [1, 2]);
@@ -292,7 +298,7 @@ fn a_restart_keeps_fewer_if_fewer_are_asked_for() {
     drop(store);
     let store = open(&storage, 1);
     assert_eq!(ids(&store), [3]);
-    assert_eq!(storage.paths(), ["job/chk-3/_metadata", "job/chk-3/private", "job/shared/s3"]);
+    assert_eq!(storage.paths(), ["job/chk-3/_metadata", "job/chk-3/private", "job/shared/s-3"]);
 }
 
 #[test]
@@ -391,4 +397,59 @@ fn discarding_a_failed_checkpoint_deletes_its_own_files_alone() {
     store.discard(2, &failed.tasks);
     store.discard(99, &[]);
     assert_eq!((ids(&store), storage.paths()), (vec![1], before));
+}
+
+#[test]
+fn no_id_is_used_twice_so_what_failed_is_never_a_part_of_what_did_not() {
+    for fault in ["delete_folder job/chk-2", "delete job/shared/s-2"] {
+        let storage = Arc::new(Faulty::default());
+        let mut store = open(&storage, 1);
+        store.complete(written(&storage, 1, &[])).unwrap();
+        // A crash before the metadata, and then a deletion that fails for now.
+        let _ = written(&storage, 2, &[1]);
+        drop(store);
+        storage.fail(&[fault]);
+        let mut store = open(&storage, 1);
+        storage.fail(&[]);
+        assert_eq!(store.next_id(), 3, "{fault}");
+        // Not even if the engine counts for itself.
+        store.complete(written(&storage, 2, &[])).unwrap();
+        assert_eq!(ids(&store), [2], "{fault}");
+        assert_eq!(
+            storage.paths(),
+            ["job/chk-2/_metadata", "job/chk-2/private", "job/shared/s-2"],
+            "{fault}"
+        );
+    }
+}
+
+#[test]
+fn a_completed_checkpoint_cannot_be_discarded() {
+    let storage = Arc::new(Faulty::default());
+    let mut store = open(&storage, 1);
+    let checkpoint = written(&storage, 1, &[]);
+    store.complete(checkpoint.clone()).unwrap();
+    store.discard(1, &checkpoint.tasks);
+    assert_eq!(storage.paths(), ["job/chk-1/_metadata", "job/chk-1/private", "job/shared/s-1"]);
+    assert_eq!(ids(&store), [1]);
+}
+
+#[test]
+fn an_old_checkpoint_whose_deletion_was_taken_back_in_part_is_not_taken_for_whole() {
+    let storage = Arc::new(Faulty::default());
+    let mut store = open(&storage, 2);
+    store.complete(written(&storage, 1, &[])).unwrap();
+    store.complete(written(&storage, 2, &[])).unwrap();
+    drop(store);
+    storage.delete("job/shared/s-1").unwrap();
+    let store = open(&storage, 2);
+    assert_eq!(ids(&store), [2]);
+    assert_eq!(storage.paths(), ["job/chk-2/_metadata", "job/chk-2/private", "job/shared/s-2"]);
+    drop(store);
+    // Of the newest it is found, and nothing is deleted.
+    storage.delete("job/shared/s-2").unwrap();
+    let before = storage.paths();
+    let error = CheckpointStore::open(options(&storage).retained(2)).unwrap_err();
+    assert_eq!((error.kind(), error.file()), (ErrorKind::Corrupt, Some("job/shared/s-2")));
+    assert_eq!(storage.paths(), before);
 }

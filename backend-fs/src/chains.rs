@@ -66,18 +66,15 @@ impl Chains {
     }
 
     /// The chains that a backend was restored from; `None` if it cannot go on using the files.
+    ///
+    /// Those of several handles it cannot: a file of one may hold what another has replaced since, in a file that the
+    /// first knows nothing of. Nor if a state is there with several codecs.
     pub(crate) fn restored(handles: &[KeyedStateHandle], plan: &RestorePlan) -> Option<Self> {
-        let mut files: Vec<StateFile> = Vec::new();
-        for file in handles.iter().flat_map(|handle| &handle.files) {
-            if !file.shared {
-                return None;
-            }
-            if !files.iter().any(|known| known.name == file.name) {
-                files.push(file.clone());
-            }
+        let [handle] = handles else { return None };
+        let files = handle.files.clone();
+        if files.iter().any(|file| !file.shared) || plan.states().any(|state| state.metas().len() > 1) {
+            return None;
         }
-        // Those of different subtasks do not touch each other, and those of one are in this order.
-        files.sort_by_key(|file| file.created_by);
         let by_path: HashMap<&str, &str> = files.iter().map(|file| (path(file), &*file.name)).collect();
         let mut chains = HashMap::new();
         for state in plan.states() {

@@ -38,9 +38,11 @@ impl FsOptions {
     }
 
     /// Whether the checkpoint that a backend is restored from is the job's own from then on (Flink's restore mode
-    /// CLAIM). If so, the first increment builds on its files, which must stay as long as a checkpoint names them; a
-    /// [`CheckpointStore`](backend_api::CheckpointStore) sees to that. If not (the default, NO_CLAIM), the first
-    /// checkpoint is full, and what was restored from may be deleted at any time.
+    /// CLAIM). If so, and if it is restored from one handle, its first increment builds on the files of that, which must
+    /// stay as long as a checkpoint names them: the checkpoint must come from the
+    /// [`CheckpointStore`](backend_api::CheckpointStore) that the next ones go to, which sees to that. If not (the
+    /// default, NO_CLAIM), or after several handles were joined, the first checkpoint is full, and what was restored
+    /// from may be deleted at any time.
     pub fn claim_restored(mut self, claim: bool) -> Self {
         self.claims_restored = claim;
         self

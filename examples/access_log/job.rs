@@ -49,17 +49,22 @@ pub fn run<B: StateBackend<Key = Path>>(
     options: &B::Options,
     storage: Option<Arc<dyn Storage>>,
 ) -> Result<Outcome, Failure> {
+    // A log that cannot be read must not cost the checkpoints of an earlier run.
+    let open_at = |position: Position| Ok::<_, Failure>((Source::open(&args.input(), &position)?, position));
+    let fresh = if args.resume { None } else { Some(open_at(Position::start(&args.input()))?) };
     let store = open_store(args, storage)?;
     let checkpoint = store.latest().cloned();
-    if args.resume && checkpoint.is_none() {
-        return Err(Failure::Usage("there is no complete checkpoint to resume from".to_owned()));
-    }
     let resumed = match &checkpoint {
         Some(checkpoint) => Some((checkpoint.id, Position::of(checkpoint)?)),
         None => None,
     };
-    let mut position = resumed.map_or_else(|| Position::start(&args.input()), |(_, position)| position);
-    let source = Source::open(&args.input(), &position)?;
+    let (source, mut position) = match (fresh, resumed) {
+        (Some(fresh), _) => fresh,
+        (None, Some((_, position))) => open_at(position)?,
+        (None, None) => {
+            return Err(Failure::Usage("there is no complete checkpoint to resume from".to_owned()));
+        }
+    };
 
     let parallelism = args.parallelism as u16;
     let explicit = args.max_parallelism.map(|max| max as u16);

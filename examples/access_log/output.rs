@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::failure::Failure;
 use crate::page_stats::Page;
@@ -41,7 +41,9 @@ impl Output {
             out.flush()?;
             drop(out);
             self.file.sync_all()?;
-            fs::rename(&self.partial, &self.path)
+            fs::rename(&self.partial, &self.path)?;
+            let folder = self.path.parent().filter(|folder| !folder.as_os_str().is_empty());
+            File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
         };
         write().map_err(|error: io::Error| Failure::Job(format!("{}: {error}", self.path.display())))
     }

@@ -91,17 +91,17 @@ impl Checkpoint {
 
     /// Bytes that a restore needs.
     pub fn full_size(&self) -> u64 {
-        self.handles().map(KeyedStateHandle::full_size).sum()
+        self.handles().fold(0, |sum: u64, handle| sum.saturating_add(handle.full_size()))
     }
 
     /// Bytes that this checkpoint wrote itself.
     pub fn delta_size(&self) -> u64 {
-        self.handles().map(KeyedStateHandle::delta_size).sum()
+        self.handles().fold(0, |sum: u64, handle| sum.saturating_add(handle.delta_size()))
     }
 
     /// Bytes of state within the metadata.
     pub fn inline_size(&self) -> u64 {
-        self.handles().map(KeyedStateHandle::inline_size).sum()
+        self.handles().fold(0, |sum: u64, handle| sum.saturating_add(handle.inline_size()))
     }
 
     /// The bytes of a `_metadata` file.

@@ -1,4 +1,4 @@
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use super::{Checkpoint, JobFolder, SharedStateRegistry};
@@ -62,6 +62,9 @@ pub struct CheckpointStore {
     /// Subsumed checkpoints whose files could not be deleted yet; tried again at the next completion.
     undeleted: Vec<u64>,
     undeleted_files: Vec<String>,
+    /// The highest id that was ever seen in the storage or given to this store: no id is used twice, so that what
+    /// belongs to a failed checkpoint is never taken for a part of another.
+    highest_id: u64,
 }
 
 impl CheckpointStore {
@@ -84,6 +87,7 @@ impl CheckpointStore {
             registry: SharedStateRegistry::new(),
             undeleted: Vec::new(),
             undeleted_files: Vec::new(),
+            highest_id: 0,
         };
         store.recover()?;
         Ok(store)
@@ -99,9 +103,9 @@ impl CheckpointStore {
         self.completed.iter()
     }
 
-    /// The id that the next checkpoint may have at the least.
+    /// The id that the next checkpoint should have: above all that the storage has seen, failed ones too.
     pub fn next_id(&self) -> u64 {
-        self.latest().map_or(1, |checkpoint| checkpoint.id + 1)
+        self.highest_id.saturating_add(1)
     }
 
     /// Makes `checkpoint` complete, durably, and only then lets go of the oldest ones beyond the number to keep. Old
@@ -113,12 +117,12 @@ impl CheckpointStore {
     /// not complete then, its files are deleted, and the ones before it stay as they were.
     pub fn complete(&mut self, checkpoint: Checkpoint) -> Result<()> {
         let _span = tracing::info_span!("complete", checkpoint_id = checkpoint.id).entered();
-        if checkpoint.id < self.next_id() {
+        if let Some(latest) = self.latest().filter(|latest| checkpoint.id <= latest.id) {
             // Not its files either: they may be those of the completed checkpoint with that id.
-            let latest = self.next_id() - 1;
-            let message = format!("checkpoint {} is not above {latest}, the latest", checkpoint.id);
+            let message = format!("checkpoint {} is not above {}, the latest", checkpoint.id, latest.id);
             return Err(Error::new(ErrorKind::IllegalState, message));
         }
+        self.highest_id = self.highest_id.max(checkpoint.id);
         if let Err(error) = self.check(&checkpoint).and_then(|()| self.write(&checkpoint)) {
             self.discard(checkpoint.id, &checkpoint.tasks);
             return Err(error);
@@ -130,8 +134,13 @@ impl CheckpointStore {
     }
 
     /// Deletes what the tasks wrote for a checkpoint that will never be complete. What cannot be deleted is tried
-    /// again later.
+    /// again later. A checkpoint that is complete stays.
     pub fn discard(&mut self, checkpoint_id: u64, acknowledged: &[TaskState]) {
+        if self.is_complete(checkpoint_id) {
+            tracing::warn!(checkpoint_id, "a completed checkpoint is not to be discarded");
+            return;
+        }
+        self.highest_id = self.highest_id.max(checkpoint_id);
         let dead = self.registry.release(checkpoint_id);
         let own = acknowledged.iter().filter_map(|task| task.keyed.as_ref()).flat_map(|handle| {
             handle.files.iter().filter(|file| file.created_by == checkpoint_id).filter_map(|file| match &file
@@ -164,35 +173,46 @@ impl CheckpointStore {
         Ok(files
             .filter(|path| match job.checkpoint_of(path) {
                 Some(id) => !live.contains(&id),
-                None => path.starts_with(&shared) && !self.registry.is_used(path),
+                None => {
+                    let of_pending = writer_of(path).is_some_and(|id| pending.contains(&id));
+                    path.starts_with(&shared) && !of_pending && !self.registry.is_used(path)
+                }
             })
             .collect())
+    }
+
+    fn is_complete(&self, checkpoint_id: u64) -> bool {
+        self.completed.iter().any(|checkpoint| checkpoint.id == checkpoint_id)
     }
 
     fn recover(&mut self) -> Result<()> {
         let Some(storage) = self.options.storage.clone() else { return Ok(()) };
         let job = self.options.job.clone();
-        let entries = storage.list(job.path())?;
-        let ids: BTreeSet<u64> = entries.iter().filter_map(|entry| job.checkpoint_of(&entry.path)).collect();
-        let mut incomplete = Vec::new();
-        for id in ids {
+        storage.sweep(job.path())?;
+        let files: BTreeMap<String, u64> =
+            storage.list(job.path())?.into_iter().map(|entry| (entry.path, entry.len)).collect();
+        let ids: BTreeSet<u64> = files.keys().filter_map(|path| job.checkpoint_of(path)).collect();
+        let writers = files.keys().filter_map(|path| writer_of(path));
+        self.highest_id = ids.iter().copied().chain(writers).max().unwrap_or(0);
+        // The newest first: an older one that names missing files is one whose deletion a crash took back in part.
+        for id in ids.into_iter().rev() {
             let path = job.metadata(id);
-            if !entries.iter().any(|entry| entry.path == path) {
-                incomplete.push(id);
+            if !files.contains_key(&path) {
+                self.undeleted.push(id);
                 continue;
             }
-            let file = storage.open(&path)?;
-            let length =
-                usize::try_from(file.len()).map_err(|_| Error::new(ErrorKind::Size, "metadata too large"))?;
-            let checkpoint = Checkpoint::decode(&file.read(0, length)?, &path)?;
-            if checkpoint.id != id {
-                let message = format!("the metadata is that of checkpoint {}", checkpoint.id);
-                return Err(Error::new(ErrorKind::Corrupt, message).in_file(&path, None));
+            let checkpoint = read(&*storage, &path, id)?;
+            if let Some(missing) = missing_file(&checkpoint, &files) {
+                if self.completed.is_empty() {
+                    let message = format!("checkpoint {id} names a file that is not there as it was written");
+                    return Err(Error::new(ErrorKind::Corrupt, message).in_file(missing, None));
+                }
+                self.undeleted.push(id);
+                continue;
             }
             checkpoint.handles().try_for_each(|handle| self.registry.register_restored(handle))?;
-            self.completed.push_back(checkpoint);
+            self.completed.push_front(checkpoint);
         }
-        self.undeleted.extend(incomplete);
         self.undeleted_files = self.orphans(&[])?;
         self.subsume();
         Ok(())
@@ -203,7 +223,11 @@ impl CheckpointStore {
             task.check_message_size(self.options.max_message_bytes)?;
         }
         // The oldest one goes only after the new one is stored, so for a moment there is one more.
-        let total = self.completed.iter().chain([checkpoint]).map(Checkpoint::inline_size).sum::<u64>();
+        let total = self
+            .completed
+            .iter()
+            .chain([checkpoint])
+            .fold(0, |sum: u64, one| sum.saturating_add(one.inline_size()));
         let limit = self.options.max_total_bytes;
         if total > limit {
             let message = format!(
@@ -245,14 +269,22 @@ impl CheckpointStore {
             }
         };
         let mut kept = std::mem::take(&mut self.undeleted);
+        let mut named = false;
         kept.retain(|&id| {
+            if self.is_complete(id) {
+                return false;
+            }
             let folder = self.options.job.checkpoint(id);
-            !(self.delete_metadata(id) && tried(&folder, storage.delete_folder(&folder)))
+            let gone = self.delete_metadata(id);
+            named |= !gone;
+            !(gone && tried(&folder, storage.delete_folder(&folder)))
         });
         self.undeleted = kept;
         // A shared file may only go once no metadata names it any more.
-        if self.undeleted.is_empty() {
-            self.undeleted_files.retain(|path| !tried(path, storage.delete(path)));
+        if !named {
+            let mut kept = std::mem::take(&mut self.undeleted_files);
+            kept.retain(|path| !self.registry.is_used(path) && !tried(path, storage.delete(path)));
+            self.undeleted_files = kept;
         }
     }
 
@@ -266,4 +298,29 @@ impl CheckpointStore {
             }
         }
     }
+}
+
+/// The checkpoint that wrote a file, which the file's name ends with.
+fn writer_of(path: &str) -> Option<u64> {
+    path.rsplit('-').next()?.parse().ok()
+}
+
+fn read(storage: &dyn Storage, path: &str, id: u64) -> Result<Checkpoint> {
+    let file = storage.open(path)?;
+    let length = usize::try_from(file.len())
+        .map_err(|_| Error::new(ErrorKind::Size, "the metadata is larger than memory").in_file(path, None))?;
+    let checkpoint = Checkpoint::decode(&file.read(0, length)?, path)?;
+    if checkpoint.id == id {
+        return Ok(checkpoint);
+    }
+    let message = format!("the metadata is that of checkpoint {}", checkpoint.id);
+    Err(Error::new(ErrorKind::Corrupt, message).in_file(path, None))
+}
+
+/// A file that the checkpoint names and that is not among `files` with that length.
+fn missing_file<'c>(checkpoint: &'c Checkpoint, files: &BTreeMap<String, u64>) -> Option<&'c str> {
+    checkpoint.handles().flat_map(|handle| &handle.files).find_map(|file| match &file.data {
+        StateData::File { path, length } if files.get(path) != Some(length) => Some(&**path),
+        _ => None,
+    })
 }
