@@ -48,8 +48,9 @@ impl<B: StateBackend> Counts<B> {
             for key in batch {
                 contexts.push(self.backend.key(key)?);
             }
-            self.backend
-                .update_batch(self.token, &contexts, &(), |_, count| *count = Some(count.map_or(1, |n| n + 1)))?;
+            self.backend.update_batch(self.token, &contexts, &(), |_, count| {
+                *count = Some(count.map_or(1, |n| n + 1))
+            })?;
         }
         Ok(())
     }

@@ -167,9 +167,8 @@ mod tests {
     /// FNV-1a of the little-endian bytes, as the other implementations print it.
     fn fnv(numbers: impl IntoIterator<Item = i64>) -> u64 {
         let bytes = numbers.into_iter().flat_map(i64::to_le_bytes);
-        bytes.fold(0xCBF2_9CE4_8422_2325, |hash, byte| {
-            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01B3)
-        })
+        bytes
+            .fold(0xCBF2_9CE4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01B3))
     }
 
     fn drawn(draws: impl Iterator<Item = u64>) -> u64 {

@@ -36,7 +36,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     if let Some(csv) = &mut csv {
         writeln!(csv, "{CSV_HEAD}")?;
     }
-    writeln!(stdout(), "Load average at the start: {:.2}\n\n{MARKDOWN_HEAD}", load_average().unwrap_or(f64::NAN))?;
+    writeln!(
+        stdout(),
+        "Load average at the start: {:.2}\n\n{MARKDOWN_HEAD}",
+        load_average().unwrap_or(f64::NAN)
+    )?;
     let mut failed = None;
     let mut publish = |figure: Figure| {
         let mut write = || {
@@ -74,6 +78,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
     match failed {
         Some(error) => Err(error.into()),
-        None => Ok(writeln!(stdout(), "\nLoad average at the end: {:.2}", load_average().unwrap_or(f64::NAN))?),
+        None => {
+            Ok(writeln!(stdout(), "\nLoad average at the end: {:.2}", load_average().unwrap_or(f64::NAN))?)
+        }
     }
 }

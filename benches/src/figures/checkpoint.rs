@@ -171,7 +171,8 @@ pub fn checkpoint(entries: usize, folder: &Path, figures: &mut Figures<'_>) -> R
         Figure::new(name, 100.0 * rate(times) / bound, "%", detail).target(Target::AtLeast(70.0))
     };
     let parts = |parts: &[(&str, &[Duration])]| {
-        let parts: Vec<String> = parts.iter().map(|(name, times)| format!("{name} {:.0}", rate(times))).collect();
+        let parts: Vec<String> =
+            parts.iter().map(|(name, times)| format!("{name} {:.0}", rate(times))).collect();
         parts.join(", ")
     };
     let detail = parts(&[("crc", crc), ("encode", encode), ("write and sync", write), ("thread CPU", &cpu)]);

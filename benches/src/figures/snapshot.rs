@@ -105,7 +105,8 @@ pub fn snapshot(entries: usize, folder: &Path, figures: &mut Figures<'_>) -> Res
         expected = added - unseen;
     }
     sync.sort_unstable();
-    let detail = format!("median of {SNAPSHOTS}, the longest {:.3} ms", sync[sync.len() - 1].as_secs_f64() * 1e3);
+    let detail =
+        format!("median of {SNAPSHOTS}, the longest {:.3} ms", sync[sync.len() - 1].as_secs_f64() * 1e3);
     let name = format!("synchronous part of a snapshot, {} M entries", entries / 1_000_000);
     let median = sync[sync.len() / 2].as_secs_f64() * 1e3;
     figures(Figure::new(name, median, "ms", detail).target(Target::AtMost(1.0)));

@@ -131,7 +131,10 @@ impl Contest {
 
     fn ratio(&self, ours: usize, peer: usize) -> f64 {
         median(
-            self.took[ours].iter().zip(&self.took[peer]).map(|(a, b)| a.cpu.as_secs_f64() / b.cpu.as_secs_f64()),
+            self.took[ours]
+                .iter()
+                .zip(&self.took[peer])
+                .map(|(a, b)| a.cpu.as_secs_f64() / b.cpu.as_secs_f64()),
         )
     }
 
@@ -206,11 +209,19 @@ pub fn table<K: StateKey + Hash>(
             to.round(round, &mut variants, |variant| variant.add_one_each(black_box(&events)))?;
             expected += ops as u64;
         }
-        contest.publish(&format!("{}, {distribution}", name("read-modify-write")), Target::AtMost(1.25), figures);
+        contest.publish(
+            &format!("{}, {distribution}", name("read-modify-write")),
+            Target::AtMost(1.25),
+            figures,
+        );
     }
     for variant in &mut variants {
         assert_eq!(variant.entries(), entries as u64, "a table lost or made up entries");
-        assert_eq!(variant.sum(&mut (0..entries as u64).map(key))?, expected, "a table lost or made up counts");
+        assert_eq!(
+            variant.sum(&mut (0..entries as u64).map(key))?,
+            expected,
+            "a table lost or made up counts"
+        );
     }
 
     let mut removals = Contest::new(ops);
