@@ -10,6 +10,7 @@
 pub mod counts;
 pub mod figures;
 pub mod measure;
+pub mod ops;
 pub mod peers;
 pub mod report;
 pub mod workload;

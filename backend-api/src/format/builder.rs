@@ -23,6 +23,7 @@ pub(super) struct BlockBuilder {
 }
 
 impl BlockBuilder {
+    #[inline]
     pub fn rows(&self) -> u32 {
         self.rows
     }
@@ -33,20 +34,25 @@ impl BlockBuilder {
     }
 
     /// Whether the block is to be sealed before it takes another row.
+    #[inline]
     pub fn is_full(&self) -> bool {
         self.rows == BLOCK_ROWS || self.end >= BlockHeader::ENCODED + BLOCK_BYTES
     }
 
     /// Whether an encoder has taken bytes of earlier rows away. The block is lost then.
+    #[inline]
     pub fn is_damaged(&self) -> bool {
         self.buffer.len() < self.end
     }
 
     /// Has a row appended, and gives its length. After an error it is as if nothing had been asked.
+    #[inline]
     pub fn encode(&mut self, encode: impl FnOnce(&mut Vec<u8>) -> Result<()>) -> Result<usize> {
         self.end = self.end.max(BlockHeader::ENCODED);
-        // Also takes back what an encoder that failed or panicked has left.
-        self.buffer.resize(self.end, 0);
+        if self.buffer.len() != self.end {
+            // Also takes back what an encoder that failed or panicked has left.
+            self.buffer.resize(self.end, 0);
+        }
         encode(&mut self.buffer)?;
         let len = self.buffer.len().saturating_sub(self.end);
         if len > MAX_ROW_BYTES {
@@ -57,21 +63,28 @@ impl BlockBuilder {
     }
 
     /// Whether the encoded row of `len` bytes belongs to the block.
+    #[inline]
     pub fn fits(&self, len: usize) -> bool {
         self.rows == 0 || self.end + len <= BlockHeader::ENCODED + BLOCK_BYTES
     }
 
     /// Makes the encoded row of `len` bytes one of the block's.
+    #[inline]
     pub fn commit(&mut self, len: usize) {
         let row = len as u32;
         if self.rows == 0 {
             self.width = row;
         } else if row != self.width || !self.lengths.is_empty() {
-            self.lengths.resize(self.rows as usize, self.width);
-            self.lengths.push(row);
+            self.note_length(row);
         }
         self.end += len;
         self.rows += 1;
+    }
+
+    /// Notes the length of a row where not all are of one width.
+    fn note_length(&mut self, row: u32) {
+        self.lengths.resize(self.rows as usize, self.width);
+        self.lengths.push(row);
     }
 
     /// Puts the encoded row aside, for the next block.

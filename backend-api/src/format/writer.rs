@@ -199,14 +199,18 @@ impl<'a> CheckpointWriter<'a> {
         self.sink.write(bytes).inspect_err(|_| self.failed = true)
     }
 
+    #[inline]
     fn check(&self) -> Result<()> {
+        if self.block.is_damaged() || self.failed { Err(self.refuse()) } else { Ok(()) }
+    }
+
+    #[cold]
+    fn refuse(&self) -> Error {
         if self.block.is_damaged() {
-            return Err(Error::new(
-                ErrorKind::IllegalState,
-                "the encoder of a row took bytes of other rows away",
-            ));
+            Error::new(ErrorKind::IllegalState, "the encoder of a row took bytes of other rows away")
+        } else {
+            Error::new(ErrorKind::Io, "an earlier write failed")
         }
-        if self.failed { Err(Error::new(ErrorKind::Io, "an earlier write failed")) } else { Ok(()) }
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use backend_api::row::{RowChange, RowOp, encode_sized, encode_varint};
 use backend_api::{Codec, Error, ErrorKind, Result, StateKey, StateValue};
 
-use super::rows::Rows;
+use super::rows::EntryRows;
 use crate::chunked_list::ChunkedList;
 use crate::ordered_map::{Delta, OrderedMap};
 use crate::table::{Container, Handle, Placement, TableValue, UserValue};
@@ -36,7 +36,12 @@ pub(super) trait Content: Send + Sync + 'static {
     fn measure(&self, cell: &Self::Cell) -> Measure;
 
     /// Writes the rows of a cell: all, or what changed after epoch `base`.
-    fn write(&self, cell: &Self::Cell, base: Option<u32>, rows: &mut Rows<'_, '_>) -> Result<()>;
+    fn write<K: StateKey, N: StateKey>(
+        &self,
+        cell: &Self::Cell,
+        base: Option<u32>,
+        rows: &mut EntryRows<'_, '_, '_, K, N>,
+    ) -> Result<()>;
 
     /// Does to the cell what a row of a checkpoint says. `epoch` is the time of that.
     fn change(&self, cell: &mut Option<Self::Cell>, change: RowChange<'_>, epoch: u32) -> Result<()>;
@@ -56,7 +61,13 @@ impl<V: StateValue> Content for Single<V> {
         Measure { bytes: self.codec.heap_size(cell) as u64, entries: 0 }
     }
 
-    fn write(&self, cell: &V, _: Option<u32>, rows: &mut Rows<'_, '_>) -> Result<()> {
+    #[inline]
+    fn write<K: StateKey, N: StateKey>(
+        &self,
+        cell: &V,
+        _: Option<u32>,
+        rows: &mut EntryRows<'_, '_, '_, K, N>,
+    ) -> Result<()> {
         rows.row(RowOp::Put, |out| self.codec.encode(cell, out))
     }
 
@@ -109,7 +120,12 @@ impl<T: StateValue> Content for Elements<T> {
         Measure { bytes: cell.list.heap_size() as u64 + cell.owned, entries: 0 }
     }
 
-    fn write(&self, cell: &ListCell<T>, base: Option<u32>, rows: &mut Rows<'_, '_>) -> Result<()> {
+    fn write<K: StateKey, N: StateKey>(
+        &self,
+        cell: &ListCell<T>,
+        base: Option<u32>,
+        rows: &mut EntryRows<'_, '_, '_, K, N>,
+    ) -> Result<()> {
         let first = base.map_or(0, |base| cell.list.changed_since(base).0);
         for (start, _, elements) in cell.list.chunks().skip_while(|(start, ..)| *start < first) {
             rows.row(RowOp::Put, |out| {
@@ -189,10 +205,10 @@ impl<MK: StateKey, MV: StateValue> Entries<MK, MV> {
         cell.owned = cell.owned + added - self.owned(old.as_ref());
     }
 
-    fn write_puts<'m>(
+    fn write_puts<'m, K: StateKey, N: StateKey>(
         &self,
         entries: impl Iterator<Item = (&'m MK, &'m MV)>,
-        rows: &mut Rows<'_, '_>,
+        rows: &mut EntryRows<'_, '_, '_, K, N>,
     ) -> Result<()> {
         let mut entries = entries.peekable();
         while entries.peek().is_some() {
@@ -216,7 +232,12 @@ impl<MK: StateKey, MV: StateValue> Content for Entries<MK, MV> {
         Measure { bytes: cell.map.heap_size() as u64 + cell.owned, entries: cell.map.len() as u64 }
     }
 
-    fn write(&self, cell: &MapCell<MK, MV>, base: Option<u32>, rows: &mut Rows<'_, '_>) -> Result<()> {
+    fn write<K: StateKey, N: StateKey>(
+        &self,
+        cell: &MapCell<MK, MV>,
+        base: Option<u32>,
+        rows: &mut EntryRows<'_, '_, '_, K, N>,
+    ) -> Result<()> {
         let Some(base) = base else { return self.write_puts(cell.map.iter(), rows) };
         match cell.map.delta_since(base) {
             Delta::Full => {

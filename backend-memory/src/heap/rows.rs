@@ -11,22 +11,21 @@ use super::row_key::RowKey;
 use crate::table::TableSnapshot;
 
 /// The rows of one state and key group on their way into a file. A section is begun with its first row.
-pub(super) struct Rows<'r, 'w> {
+struct Rows<'r, 'w> {
     writer: &'r mut CheckpointWriter<'w>,
     state: u16,
     group: u16,
     kind: SectionKind,
     begun: bool,
     written: u64,
-    /// Key and namespace of the entry being written.
-    place: Vec<u8>,
 }
 
 impl<'r, 'w> Rows<'r, 'w> {
     fn new(writer: &'r mut CheckpointWriter<'w>, state: u16, group: u16, kind: SectionKind) -> Self {
-        Self { writer, state, group, kind, begun: false, written: 0, place: Vec::new() }
+        Self { writer, state, group, kind, begun: false, written: 0 }
     }
 
+    #[inline]
     fn begin(&mut self) -> Result<()> {
         if !self.begun {
             self.writer.begin_section(self.state, self.group, self.kind)?;
@@ -35,26 +34,32 @@ impl<'r, 'w> Rows<'r, 'w> {
         Ok(())
     }
 
-    /// Turns to the entry of `key`.
     #[inline]
-    fn turn_to<K: StateKey, N: StateKey>(&mut self, key: &RowKey<K, N>) -> Result<()> {
-        self.place.clear();
-        key.encode(&mut self.place)
+    fn of<'e, K: StateKey, N: StateKey>(&'e mut self, key: &'e RowKey<K, N>) -> EntryRows<'e, 'r, 'w, K, N> {
+        EntryRows { rows: self, key }
     }
+}
 
-    /// Writes a row of that entry; `rest` appends what follows key and namespace.
+/// The rows of one entry.
+pub(super) struct EntryRows<'e, 'r, 'w, K: StateKey, N: StateKey> {
+    rows: &'e mut Rows<'r, 'w>,
+    key: &'e RowKey<K, N>,
+}
+
+impl<K: StateKey, N: StateKey> EntryRows<'_, '_, '_, K, N> {
+    /// Writes a row; `rest` appends what follows key and namespace.
     #[inline]
     pub(super) fn row(&mut self, op: RowOp, rest: impl FnOnce(&mut Vec<u8>) -> Result<()>) -> Result<()> {
-        self.begin()?;
-        let (kind, place) = (self.kind, &self.place);
-        self.writer.row(|out| {
+        self.rows.begin()?;
+        let (kind, key) = (self.rows.kind, self.key);
+        self.rows.writer.row(|out| {
             if kind == SectionKind::Delta {
                 op.encode(out);
             }
-            out.extend_from_slice(place);
+            key.encode(out)?;
             rest(out)
         })?;
-        self.written += 1;
+        self.rows.written += 1;
         Ok(())
     }
 }
@@ -143,14 +148,10 @@ impl<K: StateKey, N: StateKey, C: Content> FrozenState for Frozen<K, N, C> {
         }
         if let Some(removed) = base.and_then(|base| self.snapshot.removed_since(group, base)) {
             for key in removed {
-                rows.turn_to(key)?;
-                rows.row(RowOp::Remove, |_| Ok(()))?;
+                rows.of(key).row(RowOp::Remove, |_| Ok(()))?;
             }
         }
-        self.snapshot.scan(group, base, |key, cell, _| {
-            rows.turn_to(key)?;
-            content.write(cell, base, &mut rows)
-        })?;
+        self.snapshot.scan(group, base, |key, cell, _| content.write(cell, base, &mut rows.of(key)))?;
         Ok(rows.written)
     }
 }

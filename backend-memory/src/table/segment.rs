@@ -406,14 +406,18 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> Segment<S, V, P> {
     ///
     /// As the type says, for reading.
     unsafe fn occupancy(self) -> [u64; 4] {
-        let mut bits = [0; 4];
+        let mut occupied = [0; 4];
         // SAFETY: indices of slots.
         unsafe {
-            for index in 0..usize::from(self.header().slots) {
-                bits[index >> 6 & 3] |= u64::from(self.slot(index).tag() != 0) << (index & 63);
+            let slots = usize::from(self.header().slots);
+            for (word, bits) in occupied.iter_mut().enumerate().take(slots.div_ceil(64)) {
+                for bit in 0..slots.min(64) {
+                    // The top bit of a tag tells.
+                    *bits |= u64::from(self.slot(word * 64 + bit).tag() >> TAG_BITS) << bit;
+                }
             }
         }
-        bits
+        occupied
     }
 
     /// The occupied slots.

@@ -1,0 +1,48 @@
+#!/usr/bin/env bash
+# Compiles and runs the Flink peer; see README.md.
+#   run.sh bench OPTIONS...         FlinkStateBench
+#   run.sh workload [SEED [KEYS]]   check sums of the generated inputs
+# Environment: FLINK_DIR (where get-flink.sh put lib/; default: a folder of its own in the
+# user's cache), BUILD_DIR, JAVA_OPTS (default: -Xms3g -Xmx3g), FLINK_CONF ("key=value;key=value": any Flink option).
+set -euo pipefail
+here="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
+CACHE="${XDG_CACHE_HOME:-$HOME/.cache}/flink-peer"
+FLINK_DIR="${FLINK_DIR:-$CACHE/2.2.1}"
+BUILD_DIR="${BUILD_DIR:-$CACHE/build}"
+JAVA_OPTS="${JAVA_OPTS:--Xms3g -Xmx3g}"
+CP="$FLINK_DIR/lib/*"
+
+build() {
+    compgen -G "$FLINK_DIR/lib/flink-dist-*.jar" >/dev/null || "$here/get-flink.sh" "$FLINK_DIR"
+    mkdir -p "$BUILD_DIR"
+    local stale=0 f
+    for f in "$here"/*.java; do
+        [ "$f" -nt "$BUILD_DIR/.built" ] && stale=1
+    done
+    if [ "$stale" = 1 ]; then
+        javac -nowarn -cp "$CP" -d "$BUILD_DIR" "$here"/*.java 2> >(grep -v '^Note:' >&2)
+        touch "$BUILD_DIR/.built"
+    fi
+}
+
+run() { # CLASS ARGS...
+    # shellcheck disable=SC2086
+    java $JAVA_OPTS -Dlog4j2.configurationFile="$here/log4j2.properties" -cp "$BUILD_DIR:$CP" "$@"
+}
+
+cmd="${1:-}"
+[ $# -gt 0 ] && shift
+case "$cmd" in
+bench)
+    build
+    run FlinkStateBench "$@"
+    ;;
+workload)
+    build
+    JAVA_OPTS="-Xmx1g" run Workload "$@"
+    ;;
+*)
+    sed -n '2,6p' "${BASH_SOURCE[0]}" >&2
+    exit 2
+    ;;
+esac

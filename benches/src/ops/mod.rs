@@ -1,0 +1,263 @@
+//! The operations that the Flink peer measures (`peers/flink/README.md`), driven through [`StateBackend`].
+//!
+//! A state with keys 0 to K-1 is loaded first, in order. A round takes the next M of the shuffled existing or new
+//! keys, going on where the round before stopped. What it did is checked, and what it changed for good is undone,
+//! outside of the timing.
+
+mod fold;
+mod list;
+mod map;
+mod value;
+mod words;
+
+use std::rc::Rc;
+
+use state_backends::prelude::*;
+
+use crate::counts::subtask;
+use crate::measure::Took;
+use crate::workload::{Stream, shuffled, values};
+
+/// Entries of each map.
+pub const MAP_ENTRIES: usize = 10;
+
+/// Elements that one `add_all` adds.
+pub const LIST_ELEMENTS: usize = 100;
+
+macro_rules! operations {
+    ($($(#[$doc:meta])* $op:ident = $name:literal,)*) => {
+        /// An operation.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum Op {
+            $($(#[$doc])* $op,)*
+        }
+
+        impl Op {
+            /// All operations.
+            pub const ALL: &[Self] = &[$(Self::$op),*];
+
+            /// Its name, the same as with the Flink peer.
+            pub fn name(self) -> &'static str {
+                match self {
+                    $(Self::$op => $name,)*
+                }
+            }
+        }
+    };
+}
+
+operations! {
+    /// Sets the value of an existing key.
+    ValueUpdate = "valueUpdate",
+    /// Reads the value of an existing key.
+    ValueGet = "valueGet",
+    /// Sets the value of a new key.
+    ValueAdd = "valueAdd",
+    /// Replaces a list of one element.
+    ListUpdate = "listUpdate",
+    /// Sets a list of one element, of a new key.
+    ListAdd = "listAdd",
+    /// Adds an element to a list of one.
+    ListAppend = "listAppend",
+    /// Opens a list.
+    ListGet = "listGet",
+    /// Adds 100 elements to a list of one.
+    ListAddAll = "listAddAll",
+    /// Replaces an entry of a map of 10.
+    MapUpdate = "mapUpdate",
+    /// Reads an entry.
+    MapGet = "mapGet",
+    /// Asks for an entry that half of the maps have.
+    MapContains = "mapContains",
+    /// Walks over all entries, by which it is counted.
+    MapIterator = "mapIterator",
+    /// Removes an entry.
+    MapRemove = "mapRemove",
+    /// Replaces all entries; one call is one operation.
+    MapPutAll = "mapPutAll",
+    /// Adds to a sum.
+    ReducingAdd = "reducingAdd",
+    /// Adds to a mean.
+    AggregatingAdd = "aggregatingAdd",
+    /// Counts words that are all equally likely.
+    WordcountUniform = "wordcount-uniform",
+    /// Counts words by Zipf's law.
+    WordcountZipf = "wordcount-zipf",
+    /// Notes which words were seen before.
+    Dedup = "dedup",
+}
+
+/// How much there is to do, and the inputs.
+#[derive(Debug)]
+pub struct Load {
+    /// Keys that exist.
+    pub keys: usize,
+    /// Operations of a round, at most as many as there are keys.
+    pub ops: usize,
+    /// Keys of the words.
+    pub app_keys: usize,
+    /// Words of a round.
+    pub events: usize,
+    /// Seed of all inputs.
+    pub seed: u64,
+    existing: Vec<i64>,
+    fresh: Vec<i64>,
+    values: Vec<i64>,
+    map_keys: Vec<i64>,
+}
+
+impl Load {
+    /// The inputs of a seed.
+    pub fn new(keys: usize, ops: usize, app_keys: usize, events: usize, seed: u64) -> Self {
+        Self {
+            keys,
+            ops: ops.min(keys),
+            app_keys,
+            events,
+            seed,
+            existing: shuffled(0, keys, seed, Stream::ExistingKeys),
+            fresh: shuffled(keys as u64, keys, seed, Stream::NewKeys),
+            values: values(keys.max(1_000_000), seed),
+            map_keys: shuffled(0, MAP_ENTRIES, seed, Stream::MapKeys),
+        }
+    }
+
+    /// Positions in the shuffled keys of `n` operations of a round.
+    fn positions(&self, round: usize, n: usize) -> impl Iterator<Item = usize> + use<> {
+        let keys = self.keys;
+        let mut at = round * self.ops % keys;
+        (0..n).map(move |_| {
+            let here = at;
+            at = if at + 1 == keys { 0 } else { at + 1 };
+            here
+        })
+    }
+
+    /// Existing keys of a round, each with the value of its operation.
+    fn existing(&self, round: usize, n: usize) -> impl Iterator<Item = (i64, i64)> {
+        self.positions(round, n).zip(&self.values).map(|(at, value)| (self.existing[at], *value))
+    }
+
+    /// New keys of a round, each with the value of its operation.
+    fn fresh(&self, round: usize) -> impl Iterator<Item = (i64, i64)> {
+        self.positions(round, self.ops).zip(&self.values).map(|(at, value)| (self.fresh[at], *value))
+    }
+
+    /// The value with which key number `i` is loaded.
+    fn loaded(&self, i: usize) -> i64 {
+        self.values[i % self.values.len()]
+    }
+
+    /// Operations of a round where each is a tenth of the work of a key.
+    fn tenth(&self) -> usize {
+        (self.ops / 10).max(1)
+    }
+}
+
+/// A kind of backend, for keys of any type.
+pub trait Family {
+    /// The backend.
+    type Backend<K: StateKey>: StateBackend<Key = K>;
+
+    /// Opens an empty one.
+    ///
+    /// # Errors
+    /// Those of the backend.
+    fn open<K: StateKey>(&self) -> Result<Self::Backend<K>>;
+}
+
+/// The [`MemoryBackend`].
+#[derive(Clone, Copy, Debug)]
+pub struct Memory;
+
+impl Family for Memory {
+    type Backend<K: StateKey> = MemoryBackend<K>;
+
+    fn open<K: StateKey>(&self) -> Result<MemoryBackend<K>> {
+        MemoryBackend::open(&MemoryOptions::default(), subtask()?, &[])
+    }
+}
+
+/// The [`AnyBackend`], with the [`MemoryBackend`] chosen.
+#[derive(Clone, Copy, Debug)]
+pub struct Any;
+
+impl Family for Any {
+    type Backend<K: StateKey> = AnyBackend<K>;
+
+    fn open<K: StateKey>(&self) -> Result<AnyBackend<K>> {
+        AnyBackend::open(&AnyOptions::Memory(MemoryOptions::default()), subtask()?, &[])
+    }
+}
+
+/// What a round did.
+#[derive(Clone, Copy, Debug)]
+pub struct Round {
+    /// Operations, as the peer counts them.
+    pub ops: u64,
+    /// What they took.
+    pub took: Took,
+}
+
+/// A loaded state, and the operations on it.
+pub trait Operations {
+    /// Does round number `round` of an operation, checks it and undoes it.
+    ///
+    /// # Errors
+    /// Those of the backend.
+    ///
+    /// # Panics
+    /// If the backend does not hold what it should.
+    fn round(&mut self, op: Op, round: usize) -> Result<Round>;
+}
+
+/// Opens a backend and loads the state of an operation; rounds of other operations on that kind of state are
+/// welcome too.
+///
+/// # Errors
+/// Those of the backend.
+pub fn load<F: Family + Clone + 'static>(family: &F, op: Op, load: &Rc<Load>) -> Result<Box<dyn Operations>> {
+    use Op::*;
+    Ok(match op {
+        ValueUpdate | ValueGet | ValueAdd => Box::new(value::Values::load(family.open()?, load)?),
+        ListUpdate | ListAdd | ListAppend | ListGet | ListAddAll => {
+            Box::new(list::Lists::load(family.open()?, load)?)
+        }
+        MapUpdate | MapGet | MapContains | MapIterator | MapRemove | MapPutAll => {
+            Box::new(map::Maps::load(family.open()?, load)?)
+        }
+        ReducingAdd => Box::new(fold::Sums::load(family.open()?, load)?),
+        AggregatingAdd => Box::new(fold::Means::load(family.open()?, load)?),
+        WordcountUniform | WordcountZipf => Box::new(words::Counting::load(family.open()?, op, load)?),
+        Dedup => Box::new(words::Deduplication::new(family.clone(), load)),
+    })
+}
+
+/// The entries that a backend tells of its only state.
+fn entries<B: StateBackend>(backend: &B) -> u64 {
+    backend.states().iter().filter_map(|state| state.entries).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_operation_does_what_it_says_on_every_family() {
+        let sizes = Rc::new(Load::new(500, 300, 400, 1000, 42));
+        for op in Op::ALL.iter().copied() {
+            let mut families = [load(&Memory, op, &sizes).unwrap(), load(&Any, op, &sizes).unwrap()];
+            for family in &mut families {
+                for round in 0..4 {
+                    let done = family.round(op, round).unwrap();
+                    let expected = match op {
+                        Op::ListAddAll | Op::MapPutAll => 30,
+                        Op::WordcountUniform | Op::WordcountZipf | Op::Dedup => 1000,
+                        _ => 300,
+                    };
+                    assert_eq!(done.ops, expected, "{}", op.name());
+                }
+            }
+        }
+    }
+}

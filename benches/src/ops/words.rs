@@ -1,0 +1,94 @@
+use std::collections::HashSet;
+use std::rc::Rc;
+
+use state_backends::prelude::*;
+
+use super::{Family, Load, Op, Operations, Round};
+use crate::measure::timed;
+use crate::workload::{Stream, Zipf, uniform, url_key};
+
+/// Counts of words, all of which are there from the start.
+pub(super) struct Counting<B> {
+    backend: B,
+    token: ValueToken<i64>,
+    load: Rc<Load>,
+    draws: Box<dyn Iterator<Item = u64>>,
+    counted: i64,
+}
+
+impl<B: StateBackend<Key = String>> Counting<B> {
+    pub(super) fn load(mut backend: B, op: Op, load: &Rc<Load>) -> Result<Self> {
+        let token = backend.register(ValueDescriptor::new("count"))?;
+        let n = load.app_keys as u64;
+        let draws: Box<dyn Iterator<Item = u64>> = match op {
+            Op::WordcountZipf => Box::new(Zipf::new(n, 0.99, load.seed)),
+            _ => Box::new(uniform(n, load.seed, Stream::Uniform)),
+        };
+        let mut counting = Self { backend, token, load: Rc::clone(load), draws, counted: 0 };
+        for i in 0..n {
+            counting.count(&url_key(i))?;
+        }
+        counting.counted = n as i64;
+        Ok(counting)
+    }
+
+    #[inline]
+    fn count(&mut self, word: &String) -> Result<()> {
+        let key = self.backend.key(word)?;
+        self.backend.value(self.token, key, &())?.update(|count| *count = Some(count.map_or(1, |n| n + 1)))
+    }
+}
+
+impl<B: StateBackend<Key = String>> Operations for Counting<B> {
+    fn round(&mut self, _: Op, _: usize) -> Result<Round> {
+        let events = self.load.events;
+        // A string of its own for each event, as a deserializer would hand over.
+        let words: Vec<String> = self.draws.by_ref().take(events).map(url_key).collect();
+        let (result, took) = timed(|| words.iter().try_for_each(|word| self.count(word)));
+        result?;
+        self.counted += events as i64;
+        let mut total = 0;
+        for i in 0..self.load.app_keys {
+            let word = url_key(i as u64);
+            let key = self.backend.key(&word)?;
+            total += self.backend.value(self.token, key, &())?.get()?.unwrap_or(0);
+        }
+        assert_eq!(total, self.counted, "words were lost or made up");
+        Ok(Round { ops: events as u64, took })
+    }
+}
+
+/// Which words were seen; every round begins with an empty backend and the same words.
+pub(super) struct Deduplication<F> {
+    family: F,
+    load: Rc<Load>,
+}
+
+impl<F: Family> Deduplication<F> {
+    pub(super) fn new(family: F, load: &Rc<Load>) -> Self {
+        Self { family, load: Rc::clone(load) }
+    }
+}
+
+impl<F: Family> Operations for Deduplication<F> {
+    fn round(&mut self, _: Op, _: usize) -> Result<Round> {
+        let (n, events) = (self.load.app_keys as u64, self.load.events);
+        let draws = uniform(n, self.load.seed, Stream::Dedup).take(events);
+        let words: Vec<String> = draws.map(url_key).collect();
+        let mut backend = self.family.open::<String>()?;
+        let token: ValueToken<bool> = backend.register(ValueDescriptor::new("seen"))?;
+        let mut first = 0;
+        let (result, took) = timed(|| {
+            words.iter().try_for_each(|word| {
+                let key = backend.key(word)?;
+                backend.value(token, key, &())?.update(|seen| {
+                    first += usize::from(seen.is_none());
+                    *seen = Some(true);
+                })
+            })
+        });
+        result?;
+        assert_eq!(first, words.iter().collect::<HashSet<_>>().len(), "words were taken for others");
+        Ok(Round { ops: events as u64, took })
+    }
+}
