@@ -195,7 +195,8 @@ pub fn table<K: StateKey + Hash>(
     let mut expected = entries as u64;
     let mut zipf = Zipf::new(entries as u64, 0.99, 42);
     let mut uniform = SplitMix64::new(42, Stream::Uniform);
-    let mut draws: [(&str, Box<dyn FnMut() -> u64>); 2] = [
+    type Draw = Box<dyn FnMut() -> u64>;
+    let mut draws: [(&str, Draw); 2] = [
         ("uniform", Box::new(move || uniform.below(entries as u64))),
         ("zipf 0.99", Box::new(move || zipf.next().unwrap_or(0))),
     ];
