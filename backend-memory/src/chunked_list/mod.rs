@@ -93,7 +93,7 @@ impl<T> ChunkedList<T> {
 
     /// The elements in the order of their insertion.
     pub fn iter(&self) -> Iter<'_, T> {
-        self.iter_from(0)
+        self.chunks_from(0)
     }
 
     /// The chunks in order: number of elements before it, epoch of its last append, elements.
@@ -118,7 +118,7 @@ impl<T> ChunkedList<T> {
                 low = middle + 1;
             }
         }
-        ((low * Self::CHUNK_ITEMS).min(self.len()), self.iter_from(low))
+        ((low * Self::CHUNK_ITEMS).min(self.len()), self.chunks_from(low))
     }
 
     /// Bytes held by the list, shared ones included, without what the elements point to. O(1).
@@ -132,7 +132,12 @@ impl<T> ChunkedList<T> {
         if number == self.full.len() { self.last.as_deref() } else { self.full.get(number) }
     }
 
-    fn iter_from(&self, chunk: usize) -> Iter<'_, T> {
+    /// The items from `index` on; the chunks before it are not looked at.
+    pub fn iter_from(&self, index: usize) -> impl Iterator<Item = &T> {
+        self.chunks_from(index / Self::CHUNK_ITEMS).skip(index % Self::CHUNK_ITEMS)
+    }
+
+    fn chunks_from(&self, chunk: usize) -> Iter<'_, T> {
         let left = self.len().saturating_sub(chunk * Self::CHUNK_ITEMS);
         Iter { list: self, chunk, items: [].iter(), left }
     }

@@ -31,6 +31,8 @@ pub(super) trait Content: Send + Sync + 'static {
     type Placement: Placement<Self::Cell>;
     /// Whether a cell of this kind may own memory.
     const MEASURED: bool;
+    /// Whether a checkpoint has one row for a cell, no more.
+    const ROW_PER_CELL: bool;
 
     /// How large a cell is; asked only if [`MEASURED`](Self::MEASURED).
     fn measure(&self, cell: &Self::Cell) -> Measure;
@@ -56,6 +58,7 @@ impl<V: StateValue> Content for Single<V> {
     type Cell = V;
     type Placement = UserValue;
     const MEASURED: bool = std::mem::needs_drop::<V>();
+    const ROW_PER_CELL: bool = true;
 
     fn measure(&self, cell: &V) -> Measure {
         Measure { bytes: self.codec.heap_size(cell) as u64, entries: 0 }
@@ -115,6 +118,7 @@ impl<T: StateValue> Content for Elements<T> {
     type Cell = ListCell<T>;
     type Placement = Container;
     const MEASURED: bool = true;
+    const ROW_PER_CELL: bool = false;
 
     fn measure(&self, cell: &ListCell<T>) -> Measure {
         Measure { bytes: cell.list.heap_size() as u64 + cell.owned, entries: 0 }
@@ -150,11 +154,14 @@ impl<T: StateValue> Content for Elements<T> {
                 while let Some(bytes) = row.next_element()? {
                     elements.push(self.codec.decode(bytes)?);
                 }
-                let cut: u64 = cell.list.iter().skip(first).map(|element| self.owned(element)).sum();
+                let cut: u64 = cell.list.iter_from(first).map(|element| self.owned(element)).sum();
                 let added: u64 = elements.iter().map(|element| self.owned(element)).sum();
+                if first + elements.len() == 0 {
+                    return Err(unfit());
+                }
                 cell.list.truncate(first);
                 cell.list.extend(elements, epoch);
-                cell.owned = cell.owned - cut + added;
+                cell.owned = (cell.owned + added).saturating_sub(cut);
             }
             RowChange::Remove => *cell = None,
             _ => return Err(unfit()),
@@ -187,22 +194,29 @@ impl<MK, MV> MapCell<MK, MV> {
 unsafe impl<MK: StateKey, MV: StateValue> Handle for MapCell<MK, MV> {}
 
 impl<MK: StateKey, MV: StateValue> Entries<MK, MV> {
-    /// Bytes that a value owns.
+    /// Bytes that a key owns; about as many as its encoding has.
     #[inline]
-    pub(super) fn owned(&self, value: Option<&MV>) -> u64 {
-        if std::mem::needs_drop::<MV>() {
-            value.map_or(0, |value| self.codec.heap_size(value) as u64)
-        } else {
-            0
+    pub(super) fn key_bytes(key: &MK) -> u64 {
+        if std::mem::needs_drop::<MK>() { key.with_encoded(<[u8]>::len) as u64 } else { 0 }
+    }
+
+    /// Bytes that an entry owns whose key owns `key_bytes`; without a value there is no entry.
+    #[inline]
+    pub(super) fn owned(&self, key_bytes: u64, value: Option<&MV>) -> u64 {
+        match value {
+            Some(value) if std::mem::needs_drop::<MV>() => key_bytes + self.codec.heap_size(value) as u64,
+            Some(_) => key_bytes,
+            None => 0,
         }
     }
 
     /// Puts an entry.
     #[inline]
     pub(super) fn put(&self, cell: &mut MapCell<MK, MV>, key: MK, value: MV, epoch: u32) {
-        let added = self.owned(Some(&value));
+        let key_bytes = Self::key_bytes(&key);
+        let added = self.owned(key_bytes, Some(&value));
         let old = cell.map.insert(key, value, epoch);
-        cell.owned = cell.owned + added - self.owned(old.as_ref());
+        cell.owned = (cell.owned + added).saturating_sub(self.owned(key_bytes, old.as_ref()));
     }
 
     fn write_puts<'m, K: StateKey, N: StateKey>(
@@ -227,6 +241,7 @@ impl<MK: StateKey, MV: StateValue> Content for Entries<MK, MV> {
     type Cell = MapCell<MK, MV>;
     type Placement = Container;
     const MEASURED: bool = true;
+    const ROW_PER_CELL: bool = false;
 
     fn measure(&self, cell: &MapCell<MK, MV>) -> Measure {
         Measure { bytes: cell.map.heap_size() as u64 + cell.owned, entries: cell.map.len() as u64 }
@@ -263,12 +278,16 @@ impl<MK: StateKey, MV: StateValue> Content for Entries<MK, MV> {
                 while let Some((key, bytes)) = row.next_entry()? {
                     self.put(cell, key, self.codec.decode(bytes)?, epoch);
                 }
+                if cell.map.is_empty() {
+                    return Err(unfit());
+                }
             }
             RowChange::RemoveEntries(mut row) => {
                 let Some(present) = cell else { return Ok(()) };
                 while let Some(key) = row.next_key()? {
                     let old = present.map.remove(&key, epoch, false);
-                    present.owned -= self.owned(old.as_ref());
+                    let removed = self.owned(Self::key_bytes(&key), old.as_ref());
+                    present.owned = present.owned.saturating_sub(removed);
                 }
                 if present.map.is_empty() {
                     *cell = None;

@@ -92,13 +92,13 @@ pub struct HeapBackend<K: StateKey, C: Checkpointing> {
     /// Checkpoints taken and neither confirmed nor aborted: the epoch of each state then, and what cancels the task.
     taken: Vec<Taken>,
     last_id: Option<u64>,
-    last_complete: Option<u64>,
     closed: bool,
 }
 
 struct Taken {
     id: u64,
-    epochs: Vec<u32>,
+    /// `None` once a newer one is confirmed: nothing builds on this one any more, but its task may still run.
+    epochs: Option<Vec<u32>>,
     cancel: Cancel,
 }
 
@@ -167,7 +167,7 @@ impl<K: StateKey, C: Checkpointing> HeapBackend<K, C> {
                 // With the seed that they were read with, rows come in the order in which the table keeps them.
                 state.reseed(written.table_seed);
             }
-            state.restore(restored)?;
+            state.restore(restored, self.subtask.key_space())?;
             self.restored.remove(at);
         }
         self.names.insert(name, self.states.len());
@@ -288,7 +288,6 @@ impl<K: StateKey, C: Checkpointing> StateBackend for HeapBackend<K, C> {
             restored,
             taken: Vec::new(),
             last_id: restore.iter().map(|handle| handle.checkpoint_id).max(),
-            last_complete: None,
             closed: false,
         })
     }
@@ -475,21 +474,18 @@ impl<K: StateKey, C: Checkpointing> StateBackend for HeapBackend<K, C> {
         let heap = FrozenHeap { meta, range, max_parallelism, states };
         let write = self.checkpointing.write(heap, request);
         self.last_id = Some(id);
-        self.taken.push(Taken { id, epochs, cancel: cancel.clone() });
+        self.taken.push(Taken { id, epochs: Some(epochs), cancel: cancel.clone() });
         Ok(SnapshotTask::new(id, cancel, write))
     }
 
     fn notify_complete(&mut self, checkpoint_id: u64) -> Result<()> {
         self.check_open()?;
         let Some(at) = self.taken.iter().position(|taken| taken.id == checkpoint_id) else { return Ok(()) };
-        let taken = self.taken.swap_remove(at);
-        // An older one may still be confirmed late, but nothing builds on it any more.
-        self.taken.retain(|other| other.id > checkpoint_id);
-        if self.last_complete.is_some_and(|last| last > checkpoint_id) {
-            return Ok(());
+        let Some(epochs) = self.taken.remove(at).epochs else { return Ok(()) };
+        for older in self.taken.iter_mut().filter(|other| other.id < checkpoint_id) {
+            older.epochs = None;
         }
-        self.last_complete = Some(checkpoint_id);
-        for (state, epoch) in self.states.iter_mut().zip(taken.epochs) {
+        for (state, epoch) in self.states.iter_mut().zip(epochs) {
             state.confirm(epoch);
         }
         self.checkpointing.complete(checkpoint_id);

@@ -4,9 +4,9 @@ use std::any::Any;
 use std::cell::Cell;
 use std::sync::Arc;
 
-use backend_api::format::StateMeta;
+use backend_api::format::{Section, StateMeta};
 use backend_api::restore::RestoredState;
-use backend_api::{Error, KeyGroupRange, Keys, Result, StateInfo, StateKey, StateKind};
+use backend_api::{Error, ErrorKind, KeyGroupRange, KeySpace, Keys, Result, StateInfo, StateKey, StateKind};
 
 use super::budget::Budget;
 use super::content::{Content, Measure};
@@ -95,16 +95,24 @@ impl<K: StateKey, N: StateKey, C: Content, X: Send + 'static> HeapState<K, N, C,
     }
 
     /// Fills the empty state with what a snapshot has, and ends the epoch, so that none of it counts as changed.
-    pub(super) fn restore(&mut self, restored: &RestoredState) -> Result<()> {
+    pub(super) fn restore(&mut self, restored: &RestoredState, keys: &KeySpace<K>) -> Result<()> {
         for group in restored.groups() {
             let index = usize::from(group - self.first);
             let chain = restored.chain(group);
-            if let [only] = chain {
-                self.table.reserve(index, usize::try_from(only.section().rows).unwrap_or(0));
+            if let (true, [only]) = (C::ROW_PER_CELL, chain) {
+                // A number of rows is believed as far as there are bytes for them.
+                let Section { rows, raw_bytes, .. } = *only.section();
+                self.table.reserve(index, usize::try_from(rows.min(raw_bytes)).unwrap_or(0));
             }
             for section in chain {
                 section.for_each_row::<K, N>(|row| {
-                    let hash = place_hash(row.key.stable_hash(), &row.namespace);
+                    let key = keys.key(&row.key)?;
+                    if key.group() != group {
+                        let message =
+                            format!("a row of key group {} lies in the section of another", key.group());
+                        return Err(Error::new(ErrorKind::Corrupt, message));
+                    }
+                    let hash = place_hash(key.hash(), &row.namespace);
                     let place = Place { key: &row.key, namespace: &row.namespace, group: index, hash };
                     self.change(place, |content, cell, epoch| content.change(cell, row.change, epoch))
                 })?;
@@ -143,12 +151,32 @@ impl<K: StateKey, N: StateKey, C: Content, X: Send + 'static> HeapState<K, N, C,
     /// Puts a cell.
     #[inline]
     pub(super) fn set(&mut self, place: Place<'_, K, N>, cell: C::Cell) -> Result<()> {
+        self.set_for(place, cell, 0)
+    }
+
+    /// Puts at a place what others were merged into, and removes these.
+    pub(super) fn merge(
+        &mut self,
+        place: Place<'_, K, N>,
+        merged: C::Cell,
+        sources: Vec<Place<'_, K, N>>,
+    ) -> Result<()> {
+        let moved = sources.iter().map(|source| measure(&*self.content, self.get(*source)).bytes);
+        let moved = moved.fold(0, u64::saturating_add);
+        self.set_for(place, merged, moved)?;
+        sources.into_iter().for_each(|source| self.remove(source));
+        Ok(())
+    }
+
+    /// Puts a cell of which `credit` bytes need not be paid for.
+    #[inline]
+    fn set_for(&mut self, place: Place<'_, K, N>, cell: C::Cell, credit: u64) -> Result<()> {
         let (before, after) = if C::MEASURED {
             (measure(&*self.content, self.get(place)), measure(&*self.content, Some(&cell)))
         } else {
             Default::default()
         };
-        self.afford(place, after.bytes.saturating_sub(before.bytes))?;
+        self.afford(place, after.bytes.saturating_sub(before.bytes.saturating_add(credit)))?;
         let key_bytes = Cell::new(0);
         self.table.set(
             place.group,
@@ -265,9 +293,11 @@ impl<K: StateKey, N: StateKey, C: Content, X: Send + 'static> HeapState<K, N, C,
 
     #[inline]
     fn settle(&mut self, before: Measure, after: Measure, keys_added: u64, keys_removed: u64) {
-        self.held.bytes = self.held.bytes + after.bytes - before.bytes;
-        self.held.entries = self.held.entries + after.entries - before.entries;
-        self.key_bytes = self.key_bytes + keys_added - keys_removed;
+        // Saturating: a user's drop that panics half way through a write leaves its bytes counted wrong.
+        let change = |held: u64, added: u64, removed: u64| held.saturating_add(added).saturating_sub(removed);
+        self.held.bytes = change(self.held.bytes, after.bytes, before.bytes);
+        self.held.entries = change(self.held.entries, after.entries, before.entries);
+        self.key_bytes = change(self.key_bytes, keys_added, keys_removed);
         if self.budget.is_limited() {
             let now = self.bytes();
             self.budget.settle(self.settled, now);
@@ -277,6 +307,13 @@ impl<K: StateKey, N: StateKey, C: Content, X: Send + 'static> HeapState<K, N, C,
 
     fn bytes(&self) -> u64 {
         self.table.bytes() as u64 + self.held.bytes + self.key_bytes
+    }
+}
+
+impl<K: StateKey, N: StateKey, C: Content, X> Drop for HeapState<K, N, C, X> {
+    fn drop(&mut self) {
+        // A registration that failed gives back what it had taken.
+        self.budget.settle(self.settled, 0);
     }
 }
 
@@ -384,5 +421,5 @@ fn store<K: StateKey, N: StateKey>(place: Place<'_, K, N>, bytes: &Cell<u64>) ->
 
 #[inline(never)]
 fn check(budget: &Budget, name: &str, growth: usize, more: u64) -> Result<()> {
-    budget.check(growth as u64 + more).map_err(|error| error.in_state(name))
+    budget.check((growth as u64).saturating_add(more)).map_err(|error| error.in_state(name))
 }

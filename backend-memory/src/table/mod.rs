@@ -29,6 +29,7 @@ mod snapshot;
 mod tests;
 mod writer;
 
+use std::sync::atomic::{Ordering, fence};
 use std::sync::{Arc, Weak};
 
 use backend_api::{Error, ErrorKind, Result};
@@ -402,6 +403,8 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> Drop for Table<S, V, P> {
                 bag.push(Garbage::Estate(estate));
             }
             None => {
+                // As where the writer frees: the snapshots' reads come first.
+                fence(Ordering::Acquire);
                 drop(estate);
                 drop(Bag::new(self.slab.clone(), deferred));
             }

@@ -1,6 +1,7 @@
 //! The writer's rarer steps: copying on write, making room, giving up.
 
 use std::mem::needs_drop;
+use std::sync::atomic::{Ordering, fence};
 
 use backend_api::{Error, ErrorKind, Result};
 
@@ -43,8 +44,12 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> Table<S, V, P> {
                     self.deferred.append(garbage);
                 }
             }
-            // SAFETY: without a bag there are no snapshots.
-            None => unsafe { item.free(&self.slab) },
+            None => {
+                // What snapshots have read, they have read before the last of them let go of the bag.
+                fence(Ordering::Acquire);
+                // SAFETY: without a bag there are no snapshots.
+                unsafe { item.free(&self.slab) }
+            }
         }
     }
 

@@ -29,7 +29,7 @@ impl<T: Plain> Plain for Vec<T> {
     fn heap_size(&self) -> usize {
         let elements: usize =
             if std::mem::needs_drop::<T>() { self.iter().map(T::heap_size).sum() } else { 0 };
-        self.capacity() * size_of::<T>() + elements
+        self.len() * size_of::<T>() + elements
     }
 }
 

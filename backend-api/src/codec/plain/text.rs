@@ -25,6 +25,6 @@ impl Plain for String {
 
     #[inline]
     fn heap_size(&self) -> usize {
-        self.capacity()
+        self.len()
     }
 }

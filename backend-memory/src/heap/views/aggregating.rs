@@ -52,9 +52,7 @@ impl<K: StateKey, N: StateKey, A: Aggregate> AggregatingState<A, N> for HeapAggr
             }
             None => folded,
         };
-        self.state.set(self.seat.place, merged)?;
-        sources.into_iter().for_each(|source| self.state.remove(source));
-        Ok(())
+        self.state.merge(self.seat.place, merged, sources)
     }
 
     #[inline]

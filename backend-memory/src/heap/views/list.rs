@@ -81,9 +81,7 @@ impl<K: StateKey, N: StateKey, T: StateValue> ListState<T, N> for HeapList<'_, K
             merged.list.append(cell.list, self.state.epoch());
             merged.owned += cell.owned;
         }
-        self.state.set(self.seat.place, merged)?;
-        sources.into_iter().for_each(|source| self.state.remove(source));
-        Ok(())
+        self.state.merge(self.seat.place, merged, sources)
     }
 
     #[inline]

@@ -17,9 +17,15 @@ pub struct HeapMap<'a, K: StateKey, N: StateKey, MK: StateKey, MV: StateValue> {
 }
 
 impl<K: StateKey, N: StateKey, MK: StateKey, MV: StateValue> HeapMap<'_, K, N, MK, MV> {
-    /// Checks the budget for that many more entries, which own `owned` bytes.
-    fn afford(&self, entries: usize, owned: u64) -> Result<()> {
-        self.state.afford(self.seat.place, (entries * size_of::<(MK, MV)>()) as u64 + owned)
+    /// Checks the budget for an entry that may replace one.
+    #[inline(never)]
+    fn afford(&self, key: &MK, value: &MV) -> Result<()> {
+        let old = self.state.get(self.seat.place).and_then(|cell| cell.map.get(key));
+        let key_bytes = Entries::<MK, MV>::key_bytes(key);
+        let slot = if old.is_none() { size_of::<(MK, MV)>() as u64 } else { 0 };
+        let before = self.state.content().owned(key_bytes, old);
+        let after = self.state.content().owned(key_bytes, Some(value));
+        self.state.afford(self.seat.place, (slot + after).saturating_sub(before))
     }
 }
 
@@ -32,7 +38,9 @@ impl<K: StateKey, N: StateKey, MK: StateKey, MV: StateValue> MapState<MK, MV> fo
     #[inline]
     fn put(&mut self, key: MK, value: MV) -> Result<()> {
         key.check()?;
-        self.afford(1, self.state.content().owned(Some(&value)))?;
+        if self.state.is_limited() {
+            self.afford(&key, &value)?;
+        }
         let (_, confirmed) = self.state.removals();
         self.state.modify(self.seat.place, MapCell::new, |content, cell, epoch| {
             content.put(cell, key, value, epoch);
@@ -46,14 +54,13 @@ impl<K: StateKey, N: StateKey, MK: StateKey, MV: StateValue> MapState<MK, MV> fo
             return Ok(());
         }
         entries.iter().try_for_each(|(key, _)| key.check())?;
-        let owned = entries.iter().map(|(_, value)| self.state.content().owned(Some(value))).sum();
-        self.afford(entries.len(), owned)?;
-        self.state.modify(self.seat.place, MapCell::new, |content, cell, epoch| {
-            // On a clone, which shares its nodes: a key whose comparison panics leaves the map as it was.
-            let mut changed = cell.clone();
-            entries.into_iter().for_each(|(key, value)| content.put(&mut changed, key, value, epoch));
-            *cell = changed;
-        })
+        // On a clone, which shares its nodes: a key whose comparison panics leaves the map as it was.
+        let mut changed = self.state.get(self.seat.place).cloned().unwrap_or_else(MapCell::new);
+        let epoch = self.state.epoch();
+        entries
+            .into_iter()
+            .for_each(|(key, value)| self.state.content().put(&mut changed, key, value, epoch));
+        self.state.set(self.seat.place, changed)
     }
 
     fn remove(&mut self, key: &MK) -> Result<()> {
@@ -68,7 +75,8 @@ impl<K: StateKey, N: StateKey, MK: StateKey, MV: StateValue> MapState<MK, MV> fo
         let (log, confirmed) = self.state.removals();
         self.state.modify(self.seat.place, MapCell::new, |content, cell, epoch| {
             let old = cell.map.remove(key, epoch, log);
-            cell.owned -= content.owned(old.as_ref());
+            let removed = content.owned(Entries::<MK, MV>::key_bytes(key), old.as_ref());
+            cell.owned = cell.owned.saturating_sub(removed);
             cell.map.forget_removals(confirmed);
         })
     }
@@ -92,15 +100,15 @@ impl<K: StateKey, N: StateKey, MK: StateKey, MV: StateValue> MapState<MK, MV> fo
         let (log, confirmed) = self.state.removals();
         let (result, is_empty) =
             self.state.modify(self.seat.place, MapCell::new, |content, cell, epoch| {
-                let (mut before, mut after) = (0, 0);
+                let (mut before, mut after, key_bytes) = (0, 0, Entries::<MK, MV>::key_bytes(&key));
                 let result = cell.map.update(key, epoch, log, |value| {
-                    before = content.owned(value.as_ref());
+                    before = content.owned(key_bytes, value.as_ref());
                     let result = f(value)?;
-                    after = content.owned(value.as_ref());
+                    after = content.owned(key_bytes, value.as_ref());
                     Ok(result)
                 });
                 if result.is_ok() {
-                    cell.owned = cell.owned + after - before;
+                    cell.owned = (cell.owned + after).saturating_sub(before);
                 }
                 cell.map.forget_removals(confirmed);
                 (result, cell.map.is_empty())

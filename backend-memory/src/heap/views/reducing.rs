@@ -57,9 +57,7 @@ impl<K: StateKey, N: StateKey, T: StateValue> ReducingState<T, N> for HeapReduci
         if let Some(target) = self.state.get(self.seat.place) {
             merged = reduce(target, &merged).map_err(failed)?;
         }
-        self.state.set(self.seat.place, merged)?;
-        sources.into_iter().for_each(|source| self.state.remove(source));
-        Ok(())
+        self.state.merge(self.seat.place, merged, sources)
     }
 
     #[inline]
