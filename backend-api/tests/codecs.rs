@@ -155,14 +155,16 @@ fn a_map_with_a_key_twice_is_refused() {
 #[test]
 fn plain_values_know_what_they_own() {
     assert_eq!(Codec::<u64>::heap_size(&PlainCodec, &1), 0);
-    assert_eq!(PlainCodec.heap_size(&String::with_capacity(40)), 40);
-    assert_eq!(PlainCodec.heap_size(&Vec::<u64>::with_capacity(5)), 40);
+    // What a value holds, not what it has room for: a clone must count as much as the original.
+    let mut spacious = String::with_capacity(40);
+    spacious.push_str("seven");
+    assert_eq!(PlainCodec.heap_size(&spacious), 5);
+    assert_eq!(PlainCodec.heap_size(&spacious.clone()), 5);
+    assert_eq!(PlainCodec.heap_size(&vec![0_u64; 5]), 40);
     assert_eq!(PlainCodec.heap_size(&Box::new(7_u32)), 4);
-    let strings = [String::with_capacity(9), String::with_capacity(2)];
+    let strings = ["nine long".to_owned(), "do".to_owned()];
     assert_eq!(PlainCodec.heap_size(&(Some(strings), 1_u8)), 11);
-    let mut list = Vec::with_capacity(3);
-    list.push("ab".to_owned());
-    assert_eq!(PlainCodec.heap_size(&list), 3 * size_of::<String>() + 2);
+    assert_eq!(PlainCodec.heap_size(&vec!["ab".to_owned(), String::new()]), 2 * size_of::<String>() + 2);
     let map = HashMap::from([(1_u8, "abc".to_owned())]);
     assert_eq!(PlainCodec.heap_size(&map), size_of::<(u8, String)>() + 3);
 }
