@@ -156,7 +156,12 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> Table<S, V, P> {
     }
 
     #[inline]
-    fn find(&self, group: usize, tag: u32, eq: impl FnMut(&S) -> bool) -> Option<(usize, Slot<S, V, P>)> {
+    fn find(
+        &self,
+        group: usize,
+        tag: u32,
+        eq: impl FnMut(&S) -> bool,
+    ) -> Result<(usize, Slot<S, V, P>), usize> {
         let (segment, mask) = self.groups[group].segment(tag);
         // SAFETY: the table's segments are written to by the writer only, which `self` borrows.
         unsafe { segment.find(mask, tag, eq) }
@@ -165,7 +170,7 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> Table<S, V, P> {
     /// The value of a key.
     #[inline]
     pub fn get(&self, group: usize, hash: u64, eq: impl FnMut(&S) -> bool) -> Option<&V> {
-        let (_, slot) = self.find(group, self.tag(hash), eq)?;
+        let (_, slot) = self.find(group, self.tag(hash), eq).ok()?;
         // SAFETY: occupied, and not written to as long as `self` is borrowed.
         Some(unsafe { slot.value() })
     }
@@ -218,8 +223,8 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> Table<S, V, P> {
     ) -> Result<()> {
         let tag = self.tag(hash);
         match self.find(group, tag, eq) {
-            Some((index, slot)) => self.replace(group, tag, index, slot, value),
-            None => self.insert(group, tag, key, value)?,
+            Ok((index, slot)) => self.replace(group, tag, index, slot, value),
+            Err(vacancy) => self.insert(group, tag, vacancy, key, value)?,
         }
         Ok(())
     }
@@ -240,13 +245,16 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> Table<S, V, P> {
         f: impl FnOnce(&mut Option<V>) -> Result<R, E>,
     ) -> Result<R, E> {
         let tag = self.tag(hash);
-        let Some((index, slot)) = self.find(group, tag, eq) else {
-            let mut value = None;
-            let result = f(&mut value)?;
-            if let Some(value) = value {
-                self.insert(group, tag, key, value)?;
+        let (index, slot) = match self.find(group, tag, eq) {
+            Ok(found) => found,
+            Err(vacancy) => {
+                let mut value = None;
+                let result = f(&mut value)?;
+                if let Some(value) = value {
+                    self.insert(group, tag, vacancy, key, value)?;
+                }
+                return Ok(result);
             }
-            return Ok(result);
         };
         // SAFETY: occupied, and not written to before the next statement but one.
         let mut value = Some(unsafe { slot.value() }.clone());
@@ -264,7 +272,7 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> Table<S, V, P> {
     /// Removes a key. Returns whether it was there.
     pub fn remove(&mut self, group: usize, hash: u64, eq: impl FnMut(&S) -> bool) -> bool {
         let tag = self.tag(hash);
-        let Some((index, _)) = self.find(group, tag, eq) else { return false };
+        let Ok((index, _)) = self.find(group, tag, eq) else { return false };
         let (value, shared) = self.remove_at(group, tag, index);
         self.discard(value, shared);
         true
@@ -273,7 +281,7 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> Table<S, V, P> {
     /// Removes a key and returns its value: a clone of it if a snapshot may still read it.
     pub fn take(&mut self, group: usize, hash: u64, eq: impl FnMut(&S) -> bool) -> Option<V> {
         let tag = self.tag(hash);
-        let (index, slot) = self.find(group, tag, eq)?;
+        let (index, slot) = self.find(group, tag, eq).ok()?;
         // SAFETY: occupied, and not written to meanwhile.
         let (epoch, value) = unsafe { (slot.epoch(), slot.value()) };
         let copy = self.is_value_needed(epoch, group, tag).then(|| value.clone());
@@ -367,11 +375,14 @@ impl<S: TableKey, V: Handle> Table<S, V, Container> {
         f: impl FnOnce(&mut V) -> R,
     ) -> Result<R> {
         let tag = self.tag(hash);
-        let Some((index, slot)) = self.find(group, tag, eq) else {
-            let mut value = init();
-            let result = f(&mut value);
-            self.insert(group, tag, key, value)?;
-            return Ok(result);
+        let (index, slot) = match self.find(group, tag, eq) {
+            Ok(found) => found,
+            Err(vacancy) => {
+                let mut value = init();
+                let result = f(&mut value);
+                self.insert(group, tag, vacancy, key, value)?;
+                return Ok(result);
+            }
         };
         // SAFETY: occupied, and not written to meanwhile.
         let epoch = unsafe { slot.epoch() };

@@ -142,35 +142,20 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> Segment<S, V, P> {
         (slots < Self::SLOTS).then(|| (slots * 2).max(SLOTS_MIN))
     }
 
-    /// A segment of the caller's own, to be [cleared](Self::clear) or [copied to](Self::copy_to) before use.
+    /// A segment of the caller's own, to be [cleared](Fresh::clear) or [copied to](Self::copy_to) before use.
     pub(super) fn allocate(slab: &Slab, slots: usize) -> Fresh<'_, S, V, P> {
-        let at = if slots == Self::SLOTS {
+        let (at, zeroed) = if slots == Self::SLOTS {
             slab.take()
         } else {
             let layout = Self::layout(slots);
             // SAFETY: a header is not empty.
-            NonNull::new(unsafe { alloc(layout) }).unwrap_or_else(|| handle_alloc_error(layout))
+            (NonNull::new(unsafe { alloc(layout) }).unwrap_or_else(|| handle_alloc_error(layout)), false)
         };
         let header =
             Header { epoch: 0, dirty_since: 0, slots: slots as u16, len: 0, local_depth: 0, dirty: [0; 4] };
         // SAFETY: a block of that size, ours alone.
         unsafe { at.cast().write(header) };
-        Fresh { segment: Self { at, marker: PhantomData }, slab }
-    }
-
-    /// Makes it a segment without entries.
-    ///
-    /// # Safety
-    ///
-    /// As the type says, for writing; what its slots may hold does not count.
-    pub(super) unsafe fn clear(self, local_depth: u32, epoch: u32, dirty_since: u32) {
-        // SAFETY: the whole block; zero is the tag of an empty slot.
-        unsafe {
-            let header = self.header_mut();
-            let slots = header.slots;
-            self.at.add(HEADER_SIZE).write_bytes(0, usize::from(slots) * Slot::<S, V, P>::SIZE);
-            *header = Header { epoch, dirty_since, slots, len: 0, local_depth, dirty: [0; 4] };
-        }
+        Fresh { segment: Self { at, marker: PhantomData }, zeroed, slab }
     }
 
     /// Frees the memory of a segment, not what its slots hold.
@@ -198,7 +183,8 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> Segment<S, V, P> {
         unsafe { Slot::new(self.at.add(HEADER_SIZE + index * Slot::<S, V, P>::SIZE)) }
     }
 
-    /// Index of the slot that holds the entry with `tag` that `eq` accepts.
+    /// The slot that holds the entry with `tag` that `eq` accepts, or else the index of the empty one in which it
+    /// belongs (in the segment of nothing there is none, and the index means nothing).
     ///
     /// # Safety
     ///
@@ -209,7 +195,7 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> Segment<S, V, P> {
         mask: usize,
         tag: u32,
         mut eq: impl FnMut(&S) -> bool,
-    ) -> Option<(usize, Slot<S, V, P>)> {
+    ) -> Result<(usize, Slot<S, V, P>), usize> {
         let mut index = tag as usize & mask;
         loop {
             // SAFETY: masked; the key is read of an occupied slot only.
@@ -217,11 +203,11 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> Segment<S, V, P> {
                 let slot = self.slot(index);
                 let found = slot.tag();
                 if found == tag && eq(slot.key()) {
-                    return Some((index, slot));
+                    return Ok((index, slot));
                 }
                 // A segment is never full.
                 if found == 0 {
-                    return None;
+                    return Err(index);
                 }
             }
             index = (index + 1) & mask;
@@ -234,7 +220,7 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> Segment<S, V, P> {
     ///
     /// As the type says, for reading; not for the segment of nothing.
     #[inline]
-    unsafe fn vacancy(self, tag: u32) -> (usize, Slot<S, V, P>) {
+    pub(super) unsafe fn vacancy(self, tag: u32) -> (usize, Slot<S, V, P>) {
         // SAFETY: masked; a segment is never full.
         unsafe {
             let mask = usize::from(self.header().slots) - 1;
@@ -249,17 +235,17 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> Segment<S, V, P> {
         }
     }
 
-    /// Adds an entry, which is dirty.
+    /// Adds an entry, which is dirty, in the empty slot in which it belongs.
     ///
     /// # Safety
     ///
-    /// As the type says, for writing; the segment is not full.
+    /// As the type says, for writing; [`find`](Self::find) or [`vacancy`](Self::vacancy) gave the index, and the
+    /// segment is not full.
     #[inline]
-    pub(super) unsafe fn insert(self, tag: u32, epoch: u32, key: S, value: V) {
+    pub(super) unsafe fn insert(self, index: usize, tag: u32, epoch: u32, key: S, value: V) {
         // SAFETY: the caller's.
         unsafe {
-            let (index, slot) = self.vacancy(tag);
-            slot.fill(tag, epoch, key, value);
+            self.slot(index).fill(tag, epoch, key, value);
             let header = self.header_mut();
             header.len += 1;
             header.set_dirty(index);
@@ -341,12 +327,8 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> Segment<S, V, P> {
     pub(super) unsafe fn distribute(self, shared: bool, bit: u32, low: Self, high: Self) {
         // SAFETY: all occupied slots; each is put in a vacancy.
         unsafe {
-            for index in 0..usize::from(self.header().slots) {
-                let slot = self.slot(index);
+            self.occupied().for_each(|slot| {
                 let tag = slot.tag();
-                if tag == 0 {
-                    continue;
-                }
                 let to = if tag & bit == 0 { low } else { high };
                 let (place, vacancy) = to.vacancy(tag);
                 slot.transfer(shared, vacancy);
@@ -355,7 +337,7 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> Segment<S, V, P> {
                 if slot.epoch() > header.dirty_since {
                     header.set_dirty(place);
                 }
-            }
+            });
         }
     }
 
@@ -477,29 +459,42 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> Segment<S, V, P> {
     }
 }
 
-/// Indices of the bits that are set.
-fn indices(mut bits: [u64; 4]) -> impl Iterator<Item = usize> {
-    let mut word = 0;
-    std::iter::from_fn(move || {
-        loop {
-            let rest = bits.get_mut(word)?;
-            if *rest != 0 {
-                let index = word * 64 + rest.trailing_zeros() as usize;
-                *rest &= *rest - 1;
-                return Some(index);
-            }
-            word += 1;
-        }
+/// Indices of the bits that are set; fastest when it is walked by `for_each` and the like.
+fn indices(bits: [u64; 4]) -> impl Iterator<Item = usize> {
+    bits.into_iter().enumerate().flat_map(|(word, mut rest)| {
+        std::iter::from_fn(move || {
+            let index = (rest != 0).then(|| word * 64 + rest.trailing_zeros() as usize);
+            rest &= rest.wrapping_sub(1);
+            index
+        })
     })
 }
 
 /// A new segment, freed unless it is kept: a `Clone` may panic while it is filled.
 pub(super) struct Fresh<'a, S: TableKey, V: TableValue, P: Placement<V>> {
     segment: Segment<S, V, P>,
+    /// Whether the slots are all zero.
+    zeroed: bool,
     slab: &'a Slab,
 }
 
 impl<S: TableKey, V: TableValue, P: Placement<V>> Fresh<'_, S, V, P> {
+    /// Makes it a segment without entries.
+    pub(super) fn clear(mut self, local_depth: u32, epoch: u32, dirty_since: u32) -> Self {
+        let Segment { at, .. } = self.segment;
+        // SAFETY: the whole block, which nobody else knows; zero is the tag of an empty slot.
+        unsafe {
+            let header = self.segment.header_mut();
+            let slots = header.slots;
+            // Memory that was never used need not even be touched.
+            if !std::mem::replace(&mut self.zeroed, true) {
+                at.add(HEADER_SIZE).write_bytes(0, usize::from(slots) * Slot::<S, V, P>::SIZE);
+            }
+            *header = Header { epoch, dirty_since, slots, len: 0, local_depth, dirty: [0; 4] };
+        }
+        self
+    }
+
     pub(super) fn segment(&self) -> Segment<S, V, P> {
         self.segment
     }

@@ -1,7 +1,7 @@
 //! Memory for segments of the full size.
 
 use std::{
-    alloc::{Layout, alloc, dealloc, handle_alloc_error},
+    alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error},
     ptr::NonNull,
     sync::{Mutex, MutexGuard, PoisonError},
 };
@@ -32,6 +32,8 @@ struct Chunk {
     at: NonNull<u8>,
     layout: Layout,
     blocks: usize,
+    /// Whether it is of [`map_huge`], not of the allocator.
+    mapped: bool,
 }
 
 // SAFETY: the blocks belong to whoever took them; the slab itself never looks into them.
@@ -48,11 +50,11 @@ impl Slab {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A block, uninitialized.
-    pub(super) fn take(&self) -> NonNull<u8> {
+    /// A block, and whether it is known to be all zero; if not, it is uninitialized.
+    pub(super) fn take(&self) -> (NonNull<u8>, bool) {
         let mut inner = self.lock();
         if let Some(block) = inner.free.pop() {
-            return block;
+            return (block, false);
         }
         if inner.chunks.last().is_none_or(|chunk| inner.carved == chunk.blocks) {
             let blocks = inner.chunks.last().map_or(1, |chunk| chunk.blocks * 2);
@@ -63,7 +65,7 @@ impl Slab {
         inner.carved += 1;
         let chunk = inner.chunks.last().expect("there is one now");
         // SAFETY: `carved` was less than the number of blocks.
-        unsafe { chunk.at.add(at) }
+        (unsafe { chunk.at.add(at) }, true)
     }
 
     /// Gives blocks back that [`take`](Self::take) gave out and nobody uses any more.
@@ -95,7 +97,7 @@ impl Slab {
         }
     }
 
-    /// A chunk of about `blocks` blocks, at most of a huge page.
+    /// A chunk of about `blocks` blocks, at most of a huge page, all zero.
     fn chunk(&self, blocks: usize) -> Chunk {
         let most = (HUGE / self.block.size()).max(1);
         let (size, align, blocks) = if blocks * 2 > most && most > 1 {
@@ -104,21 +106,48 @@ impl Slab {
             (blocks.min(most) * self.block.size(), self.block.align(), blocks.min(most))
         };
         let layout = Layout::from_size_align(size, align).expect("at most 2 MiB, or one block");
+        let at = if align == HUGE { map_huge() } else { None };
         // SAFETY: a block is not empty.
-        let Some(at) = NonNull::new(unsafe { alloc(layout) }) else { handle_alloc_error(layout) };
-        #[cfg(target_os = "linux")]
-        if align == HUGE {
-            // SAFETY: memory of ours; the call is advice and changes no content.
-            unsafe { libc::madvise(at.as_ptr().cast(), size, libc::MADV_HUGEPAGE) };
-        }
-        Chunk { at, layout, blocks }
+        let allocate = || NonNull::new(unsafe { alloc_zeroed(layout) });
+        let mapped = at.is_some();
+        let at = at.or_else(allocate).unwrap_or_else(|| handle_alloc_error(layout));
+        Chunk { at, layout, blocks, mapped }
     }
+}
+
+/// A huge page straight from the system, which has cleared it; `None` if it gives none, or this is not Linux.
+fn map_huge() -> Option<NonNull<u8>> {
+    #[cfg(target_os = "linux")]
+    // SAFETY: fresh memory, twice as much as is needed so that an aligned page is within, and the rest given back.
+    unsafe {
+        let (access, kind) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
+        let mapping = libc::mmap(std::ptr::null_mut(), 2 * HUGE, access, kind, -1, 0);
+        if mapping == libc::MAP_FAILED {
+            return None;
+        }
+        let before = mapping.align_offset(HUGE);
+        let at = mapping.byte_add(before);
+        if before > 0 {
+            libc::munmap(mapping, before);
+        }
+        libc::munmap(at.byte_add(HUGE), HUGE - before);
+        libc::madvise(at, HUGE, libc::MADV_HUGEPAGE);
+        NonNull::new(at.cast())
+    }
+    #[cfg(not(target_os = "linux"))]
+    None
 }
 
 impl Drop for Slab {
     fn drop(&mut self) {
         let inner = self.inner.get_mut().unwrap_or_else(PoisonError::into_inner);
         for chunk in inner.chunks.drain(..) {
+            #[cfg(target_os = "linux")]
+            if chunk.mapped {
+                // SAFETY: mapped by `map_huge`; whoever uses a block keeps the slab alive.
+                unsafe { libc::munmap(chunk.at.as_ptr().cast(), HUGE) };
+                continue;
+            }
             // SAFETY: allocated by `chunk` with this layout; whoever uses a block keeps the slab alive.
             unsafe { dealloc(chunk.at.as_ptr(), chunk.layout) };
         }

@@ -147,17 +147,11 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> TableSnapshot<S, V, P> {
             unsafe {
                 index += 1 << (frozen.depth - segment.header().local_depth);
                 match base {
-                    None => {
-                        for slot in segment.occupied() {
-                            f(slot.key(), slot.value(), slot.epoch())?;
-                        }
-                    }
+                    None => segment.occupied().try_for_each(|slot| f(slot.key(), slot.value(), slot.epoch())),
                     Some(base) => {
-                        for slot in segment.changed(base) {
-                            f(slot.key(), slot.value(), slot.epoch())?;
-                        }
+                        segment.changed(base).try_for_each(|slot| f(slot.key(), slot.value(), slot.epoch()))
                     }
-                }
+                }?;
             }
             self.progress.publish(position(group, (index as u64) << (TAG_BITS - frozen.depth)));
         }

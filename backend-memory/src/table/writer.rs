@@ -148,18 +148,27 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> Table<S, V, P> {
         }
     }
 
-    /// Adds an entry whose key is new.
+    /// Adds an entry whose key is new; `vacancy` is where the search for it ended.
     #[inline]
-    pub(super) fn insert(&mut self, group: usize, tag: u32, key: impl FnOnce() -> S, value: V) -> Result<()> {
+    pub(super) fn insert(
+        &mut self,
+        group: usize,
+        tag: u32,
+        mut vacancy: usize,
+        key: impl FnOnce() -> S,
+        value: V,
+    ) -> Result<()> {
         let (mut segment, _) = self.groups[group].segment(tag);
         // SAFETY: the writer reads its own segments.
         let header = unsafe { segment.header() };
         if header.epoch != self.epoch || header.is_full() {
             segment = self.make_room(group, tag)?;
+            // SAFETY: the writer's segment.
+            vacancy = unsafe { segment.vacancy(tag) }.0;
         }
         let key = key();
         // SAFETY: the writer's segment, with room.
-        unsafe { segment.insert(tag, self.epoch, key, value) };
+        unsafe { segment.insert(vacancy, tag, self.epoch, key, value) };
         self.groups[group].len += 1;
         self.len += 1;
         Ok(())
@@ -217,10 +226,9 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> Table<S, V, P> {
         // SAFETY: the writer reads its own segments.
         let (epoch, old_slots) = unsafe { (old.header().epoch, usize::from(old.header().slots)) };
         let shared = self.is_needed(epoch, group, 0);
-        let new = Segment::allocate(&self.slab, slots);
+        let new = Segment::allocate(&self.slab, slots).clear(0, self.epoch, self.confirmed);
         // SAFETY: the new segment is empty and larger.
         let new = unsafe {
-            new.segment().clear(0, self.epoch, self.confirmed);
             old.distribute(shared, 0, new.segment(), new.segment());
             new.keep()
         };
@@ -246,14 +254,14 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> Table<S, V, P> {
             return Err(Error::new(ErrorKind::Size, "too many keys with one hash"));
         }
         let shared = self.is_needed(epoch, group, tag);
-        let low = Segment::allocate(&self.slab, Segment::<S, V, P>::SLOTS);
-        let high = Segment::allocate(&self.slab, Segment::<S, V, P>::SLOTS);
+        let half = || {
+            let half = Segment::allocate(&self.slab, Segment::<S, V, P>::SLOTS);
+            half.clear(local_depth + 1, self.epoch, self.confirmed)
+        };
+        let (low, high) = (half(), half());
         // SAFETY: the two are empty, and each has room for all.
         let (low, high) = unsafe {
-            let (to_low, to_high) = (low.segment(), high.segment());
-            to_low.clear(local_depth + 1, self.epoch, self.confirmed);
-            to_high.clear(local_depth + 1, self.epoch, self.confirmed);
-            old.distribute(shared, 1 << (TAG_BITS - 1 - local_depth), to_low, to_high);
+            old.distribute(shared, 1 << (TAG_BITS - 1 - local_depth), low.segment(), high.segment());
             (low.keep(), high.keep())
         };
         let entries = &mut self.groups[group];
@@ -306,10 +314,12 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> Table<S, V, P> {
         self.bytes -= entries.directory_size() + Segment::<S, V, P>::FULL.size();
         entries.directory = (0..1 << depth)
             .map(|index| {
-                let segment = if index == 0 { first } else { Segment::allocate(&self.slab, full).keep() };
-                // SAFETY: ours, and empty.
-                unsafe { segment.clear(depth, self.epoch, self.confirmed) };
-                segment
+                if index == 0 {
+                    // SAFETY: ours, and empty.
+                    unsafe { first.header_mut() }.local_depth = depth;
+                    return first;
+                }
+                Segment::allocate(&self.slab, full).clear(depth, self.epoch, self.confirmed).keep()
             })
             .collect();
         entries.depth = depth;
