@@ -39,6 +39,7 @@ const _: () = assert!(size_of::<ChunkedList<u64>>() == 2 * size_of::<usize>());
 const CHUNK_BYTES_MAX: usize = 4096;
 const CHUNK_ITEMS_MAX: usize = 128;
 const CHUNK_ITEMS_MIN: usize = 8;
+const ALLOCATION_MIN: usize = 24;
 
 impl<T> Clone for ChunkedList<T> {
     fn clone(&self) -> Self {
@@ -238,8 +239,10 @@ impl<T: Clone> ChunkedList<T> {
         last
     }
 
+    /// Room for `len` elements: at least as many as the smallest piece of memory that an allocator gives will hold.
     fn capacity_for(len: usize) -> usize {
-        len.next_power_of_two().min(Self::CHUNK_ITEMS)
+        let least = ALLOCATION_MIN / size_of::<T>().max(1);
+        len.next_power_of_two().max(least).min(Self::CHUNK_ITEMS)
     }
 }
 
