@@ -31,7 +31,7 @@ impl<B: StateBackend> Counts<B> {
     ///
     /// # Errors
     /// Those of the backend.
-    #[inline]
+    #[inline(always)]
     pub fn add_one(&mut self, key: &B::Key) -> Result<()> {
         let key = self.backend.key(key)?;
         self.backend.value(self.token, key, &())?.update(|count| *count = Some(count.map_or(1, |n| n + 1)))

@@ -189,18 +189,46 @@ impl<K: StateKey, N: StateKey, C: Content, X: Send + 'static> HeapState<K, N, C,
         Ok(())
     }
 
-    /// Lets `f` change a clone of the cell at a place, given what the kind has extra; what it leaves is put, `None` removes. Nothing is changed if
-    /// `f` fails or panics.
+    /// Lets `f` change a clone of the cell at a place, given what the kind has extra; what it leaves is put, `None`
+    /// removes. Nothing is changed if `f` fails or panics.
     #[inline]
     pub(super) fn try_update<R, E: From<Error>>(
         &mut self,
         place: Place<'_, K, N>,
         f: impl FnOnce(&X, &mut Option<C::Cell>) -> Result<R, E>,
     ) -> Result<R, E> {
-        let growth = if self.budget.is_limited() { self.growth(place) } else { 0 };
+        if self.budget.is_limited() {
+            return self.try_update_within_budget(place, f);
+        }
+        self.try_update_if(place, f, |_| Ok(()))
+    }
+
+    /// Apart, so that an update without a budget has nothing of it in its way.
+    #[cold]
+    #[inline(never)]
+    fn try_update_within_budget<R, E: From<Error>>(
+        &mut self,
+        place: Place<'_, K, N>,
+        f: impl FnOnce(&X, &mut Option<C::Cell>) -> Result<R, E>,
+    ) -> Result<R, E> {
+        let growth = self.growth(place);
+        let (budget, name) = (self.budget.clone(), self.meta.name.clone());
+        let result = self.try_update_if(place, f, |more| check(&budget, &name, growth, more));
+        self.settle_budget();
+        result
+    }
+
+    /// Lets `admit` refuse an update by the bytes that it adds, unless it removes.
+    #[inline(always)]
+    fn try_update_if<R, E: From<Error>>(
+        &mut self,
+        place: Place<'_, K, N>,
+        f: impl FnOnce(&X, &mut Option<C::Cell>) -> Result<R, E>,
+        admit: impl FnOnce(u64) -> Result<()>,
+    ) -> Result<R, E> {
         let (added, removed) = (Cell::new(0), Cell::new(0));
         let mut sizes = (Measure::default(), Measure::default());
-        let (content, extra, budget, name) = (&*self.content, &self.extra, &self.budget, &*self.meta.name);
+        let (content, extra) = (&*self.content, &self.extra);
         let result = self.table.try_update(
             place.group,
             place.hash,
@@ -211,8 +239,8 @@ impl<K: StateKey, N: StateKey, C: Content, X: Send + 'static> HeapState<K, N, C,
                 sizes.0 = measure(content, cell.as_ref());
                 let result = f(extra, cell)?;
                 sizes.1 = measure(content, cell.as_ref());
-                if budget.is_limited() && cell.is_some() {
-                    check(budget, name, growth, sizes.1.bytes.saturating_sub(sizes.0.bytes))?;
+                if cell.is_some() {
+                    admit(sizes.1.bytes.saturating_sub(sizes.0.bytes))?;
                 }
                 if was && cell.is_none() && std::mem::needs_drop::<RowKey<K, N>>() {
                     removed.set(place.store().heap_size() as u64);
@@ -220,7 +248,7 @@ impl<K: StateKey, N: StateKey, C: Content, X: Send + 'static> HeapState<K, N, C,
                 Ok::<R, E>(result)
             },
         )?;
-        self.settle(sizes.0, sizes.1, added.get(), removed.get());
+        self.count(sizes.0, sizes.1, added.get(), removed.get());
         Ok(result)
     }
 
@@ -291,18 +319,32 @@ impl<K: StateKey, N: StateKey, C: Content, X: Send + 'static> HeapState<K, N, C,
         }
     }
 
+    /// Notes what a change did to the sizes.
     #[inline]
     fn settle(&mut self, before: Measure, after: Measure, keys_added: u64, keys_removed: u64) {
+        self.count(before, after, keys_added, keys_removed);
+        if self.budget.is_limited() {
+            self.settle_budget();
+        }
+    }
+
+    #[inline]
+    fn count(&mut self, before: Measure, after: Measure, keys_added: u64, keys_removed: u64) {
         // Saturating: a user's drop that panics half way through a write leaves its bytes counted wrong.
         let change = |held: u64, added: u64, removed: u64| held.saturating_add(added).saturating_sub(removed);
-        self.held.bytes = change(self.held.bytes, after.bytes, before.bytes);
-        self.held.entries = change(self.held.entries, after.entries, before.entries);
-        self.key_bytes = change(self.key_bytes, keys_added, keys_removed);
-        if self.budget.is_limited() {
-            let now = self.bytes();
-            self.budget.settle(self.settled, now);
-            self.settled = now;
+        if C::MEASURED {
+            self.held.bytes = change(self.held.bytes, after.bytes, before.bytes);
+            self.held.entries = change(self.held.entries, after.entries, before.entries);
         }
+        if std::mem::needs_drop::<RowKey<K, N>>() {
+            self.key_bytes = change(self.key_bytes, keys_added, keys_removed);
+        }
+    }
+
+    fn settle_budget(&mut self) {
+        let now = self.bytes();
+        self.budget.settle(self.settled, now);
+        self.settled = now;
     }
 
     fn bytes(&self) -> u64 {
