@@ -200,7 +200,7 @@ impl<K: StateKey, N: StateKey, C: Content, X: Send + 'static> HeapState<K, N, C,
         if self.budget.is_limited() {
             return self.try_update_within_budget(place, f);
         }
-        self.try_update_if(place, f, |_| Ok(()))
+        self.try_update_if(place, f, |_, _, _| Ok(()))
     }
 
     /// Apart, so that an update without a budget has nothing of it in its way.
@@ -212,23 +212,22 @@ impl<K: StateKey, N: StateKey, C: Content, X: Send + 'static> HeapState<K, N, C,
         f: impl FnOnce(&X, &mut Option<C::Cell>) -> Result<R, E>,
     ) -> Result<R, E> {
         let growth = self.growth(place);
-        let (budget, name) = (self.budget.clone(), self.meta.name.clone());
-        let result = self.try_update_if(place, f, |more| check(&budget, &name, growth, more));
+        let result = self.try_update_if(place, f, |budget, name, more| check(budget, name, growth, more));
         self.settle_budget();
         result
     }
 
-    /// Lets `admit` refuse an update by the bytes that it adds, unless it removes.
+    /// Lets `admit` refuse an update by the budget, the state's name and the bytes that it adds, unless it removes.
     #[inline(always)]
     fn try_update_if<R, E: From<Error>>(
         &mut self,
         place: Place<'_, K, N>,
         f: impl FnOnce(&X, &mut Option<C::Cell>) -> Result<R, E>,
-        admit: impl FnOnce(u64) -> Result<()>,
+        admit: impl FnOnce(&Budget, &str, u64) -> Result<()>,
     ) -> Result<R, E> {
         let (added, removed) = (Cell::new(0), Cell::new(0));
         let mut sizes = (Measure::default(), Measure::default());
-        let (content, extra) = (&*self.content, &self.extra);
+        let (content, extra, budget, name) = (&*self.content, &self.extra, &self.budget, &*self.meta.name);
         let result = self.table.try_update(
             place.group,
             place.hash,
@@ -240,7 +239,7 @@ impl<K: StateKey, N: StateKey, C: Content, X: Send + 'static> HeapState<K, N, C,
                 let result = f(extra, cell)?;
                 sizes.1 = measure(content, cell.as_ref());
                 if cell.is_some() {
-                    admit(sizes.1.bytes.saturating_sub(sizes.0.bytes))?;
+                    admit(budget, name, sizes.1.bytes.saturating_sub(sizes.0.bytes))?;
                 }
                 if was && cell.is_none() && std::mem::needs_drop::<RowKey<K, N>>() {
                     removed.set(place.store().heap_size() as u64);
