@@ -198,19 +198,25 @@ impl<K: StateKey, N: StateKey, C: Content, X: Send + 'static> HeapState<K, N, C,
         f: impl FnOnce(&X, &mut Option<C::Cell>) -> Result<R, E>,
     ) -> Result<R, E> {
         if self.budget.is_limited() {
-            return self.try_update_within_budget(place, f);
+            let Place { key, namespace, group, hash } = place;
+            return self.try_update_within_budget(key, namespace, group, hash, f);
         }
         self.try_update_if(place, f, |_, _, _| Ok(()))
     }
 
-    /// Apart, so that an update without a budget has nothing of it in its way.
+    /// Apart, so that an update without a budget has nothing of it in its way; by the parts of the place, which stay
+    /// in registers then.
     #[cold]
     #[inline(never)]
     fn try_update_within_budget<R, E: From<Error>>(
         &mut self,
-        place: Place<'_, K, N>,
+        key: &K,
+        namespace: &N,
+        group: usize,
+        hash: u64,
         f: impl FnOnce(&X, &mut Option<C::Cell>) -> Result<R, E>,
     ) -> Result<R, E> {
+        let place = Place { key, namespace, group, hash };
         let growth = self.growth(place);
         let result = self.try_update_if(place, f, |budget, name, more| check(budget, name, growth, more));
         self.settle_budget();
