@@ -55,6 +55,20 @@ impl<B: StateBackend> Counts<B> {
         Ok(())
     }
 
+    /// Removes keys, [`BATCH`] of them at a time.
+    ///
+    /// # Errors
+    /// Those of the backend.
+    pub fn remove_each(&mut self, keys: &[B::Key]) -> Result<()> {
+        for batch in keys.chunks(BATCH) {
+            for key in batch {
+                self.backend.prefetch(self.token, self.backend.key(key)?, &());
+            }
+            batch.iter().try_for_each(|key| self.remove(key))?;
+        }
+        Ok(())
+    }
+
     /// Removes a key.
     ///
     /// # Errors

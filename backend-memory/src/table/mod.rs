@@ -181,15 +181,7 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> Table<S, V, P> {
         let tag = self.tag(hash);
         let (segment, mask) = self.groups[group].segment(tag);
         // SAFETY: masked.
-        let address = unsafe { segment.slot(tag as usize & mask) }.address();
-        #[cfg(target_arch = "x86_64")]
-        // SAFETY: a prefetch has no effect that can be observed.
-        unsafe {
-            use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-            _mm_prefetch::<_MM_HINT_T0>(address.cast());
-        }
-        #[cfg(not(target_arch = "x86_64"))]
-        let _ = address;
+        prefetch(unsafe { segment.slot(tag as usize & mask) }.address());
     }
 
     /// All entries, group by group, in the order of segments.
@@ -270,8 +262,11 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> Table<S, V, P> {
     }
 
     /// Removes a key. Returns whether it was there.
+    #[inline]
     pub fn remove(&mut self, group: usize, hash: u64, eq: impl FnMut(&S) -> bool) -> bool {
         let tag = self.tag(hash);
+        // Needed for certain, and the search need not wait for it.
+        prefetch(self.groups[group].segment(tag).0.address());
         let Ok((index, _)) = self.find(group, tag, eq) else { return false };
         let (value, shared) = self.remove_at(group, tag, index);
         self.discard(value, shared);
@@ -421,4 +416,17 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> Drop for Table<S, V, P> {
             }
         }
     }
+}
+
+/// Lets the memory at `address` be fetched.
+#[inline]
+fn prefetch(address: *const u8) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: a prefetch has no effect that can be observed, whatever the address.
+    unsafe {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        _mm_prefetch::<_MM_HINT_T0>(address.cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = address;
 }

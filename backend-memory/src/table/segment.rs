@@ -102,6 +102,12 @@ impl<S, V, P> Segment<S, V, P> {
         unsafe { self.at.cast().as_ref() }
     }
 
+    /// Where its header is.
+    #[inline]
+    pub(super) fn address(self) -> *const u8 {
+        self.at.as_ptr()
+    }
+
     /// # Safety
     ///
     /// As the type says, for as long as the reference is used; not for the segment of nothing.

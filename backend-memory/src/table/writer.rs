@@ -73,15 +73,19 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> Table<S, V, P> {
     }
 
     /// Makes the segment of `tag`, which has entries or room for them, the writer's alone.
+    #[inline]
+    fn own(&mut self, group: usize, tag: u32) -> Segment<S, V, P> {
+        let (segment, _) = self.groups[group].segment(tag);
+        // SAFETY: the writer reads its own segments.
+        if unsafe { segment.header() }.epoch == self.epoch { segment } else { self.make_own(group, tag) }
+    }
+
     #[cold]
     #[inline(never)]
-    fn own(&mut self, group: usize, tag: u32) -> Segment<S, V, P> {
+    fn make_own(&mut self, group: usize, tag: u32) -> Segment<S, V, P> {
         let (old, mask) = self.groups[group].segment(tag);
         // SAFETY: the writer reads its own segments.
         let (epoch, local_depth) = unsafe { (old.header().epoch, old.header().local_depth) };
-        if epoch == self.epoch {
-            return old;
-        }
         self.relieve();
         let mut segment = old;
         if self.is_needed(epoch, group, tag) {

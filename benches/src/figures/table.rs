@@ -58,9 +58,8 @@ impl<K: StateKey + Hash> Variant<K> {
 
     fn remove_each(&mut self, keys: &[K]) -> Result<()> {
         match self {
-            Self::Single(counts) | Self::Batched(counts) => {
-                keys.iter().try_for_each(|key| counts.remove(key))
-            }
+            Self::Single(counts) => keys.iter().try_for_each(|key| counts.remove(key)),
+            Self::Batched(counts) => counts.remove_each(keys),
             Self::Grouped(tables, space) => keys.iter().try_for_each(|key| {
                 tables.remove(space.key(key)?);
                 Ok(())
