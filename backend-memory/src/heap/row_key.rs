@@ -58,6 +58,10 @@ impl<K: StateKey, N: StateKey> Clone for RowKey<K, N> {
 unsafe impl<K: StateKey, N: StateKey> TableKey for RowKey<K, N> {}
 
 /// Where in a state an access goes: key and namespace with all that is computed of them.
+///
+/// It is passed by reference on purpose. A copy is made of words that were stored one by one an instant before, which
+/// the processor cannot forward into wider loads: it waits until all earlier accesses to memory are done, and no two
+/// accesses to the state overlap.
 #[derive(Debug)]
 pub(super) struct Place<'a, K, N> {
     pub(super) key: &'a K,
@@ -68,29 +72,20 @@ pub(super) struct Place<'a, K, N> {
     pub(super) hash: u64,
 }
 
-impl<K, N> Clone for Place<'_, K, N> {
-    #[inline]
-    fn clone(&self) -> Self {
-        *self
-    }
-}
-
-impl<K, N> Copy for Place<'_, K, N> {}
-
 impl<'a, K: StateKey, N: StateKey> Place<'a, K, N> {
     #[inline]
     pub(super) fn new(key: KeyContext<'a, K>, group: usize, namespace: &'a N) -> Self {
         Self { key: key.key(), namespace, group, hash: place_hash(key.hash(), namespace) }
     }
 
-    /// The same key in another namespace; `key_hash` is the key's own.
+    /// Whether a row is of this place.
     #[inline]
-    pub(super) fn matches(self, row: &RowKey<K, N>) -> bool {
+    pub(super) fn matches(&self, row: &RowKey<K, N>) -> bool {
         row.matches(self.key, self.namespace)
     }
 
     #[inline]
-    pub(super) fn store(self) -> RowKey<K, N> {
+    pub(super) fn store(&self) -> RowKey<K, N> {
         RowKey::store(self.key, self.namespace)
     }
 }

@@ -114,7 +114,7 @@ impl<K: StateKey, N: StateKey, C: Content, X: Send + 'static> HeapState<K, N, C,
                     }
                     let hash = place_hash(key.hash(), &row.namespace);
                     let place = Place { key: &row.key, namespace: &row.namespace, group: index, hash };
-                    self.change(place, |content, cell, epoch| content.change(cell, row.change, epoch))
+                    self.change(&place, |content, cell, epoch| content.change(cell, row.change, epoch))
                 })?;
             }
         }
@@ -144,33 +144,33 @@ impl<K: StateKey, N: StateKey, C: Content, X: Send + 'static> HeapState<K, N, C,
 
     /// The cell at a place.
     #[inline]
-    pub(super) fn get(&self, place: Place<'_, K, N>) -> Option<&C::Cell> {
+    pub(super) fn get(&self, place: &Place<'_, K, N>) -> Option<&C::Cell> {
         self.table.get(place.group, place.hash, |row| place.matches(row))
     }
 
     /// Puts a cell.
     #[inline]
-    pub(super) fn set(&mut self, place: Place<'_, K, N>, cell: C::Cell) -> Result<()> {
+    pub(super) fn set(&mut self, place: &Place<'_, K, N>, cell: C::Cell) -> Result<()> {
         self.set_for(place, cell, 0)
     }
 
     /// Puts at a place what others were merged into, and removes these.
     pub(super) fn merge(
         &mut self,
-        place: Place<'_, K, N>,
+        place: &Place<'_, K, N>,
         merged: C::Cell,
-        sources: Vec<Place<'_, K, N>>,
+        sources: &[Place<'_, K, N>],
     ) -> Result<()> {
-        let moved = sources.iter().map(|source| measure(&*self.content, self.get(*source)).bytes);
+        let moved = sources.iter().map(|source| measure(&*self.content, self.get(source)).bytes);
         let moved = moved.fold(0, u64::saturating_add);
         self.set_for(place, merged, moved)?;
-        sources.into_iter().for_each(|source| self.remove(source));
+        sources.iter().for_each(|source| self.remove(source));
         Ok(())
     }
 
     /// Puts a cell of which `credit` bytes need not be paid for.
     #[inline]
-    fn set_for(&mut self, place: Place<'_, K, N>, cell: C::Cell, credit: u64) -> Result<()> {
+    fn set_for(&mut self, place: &Place<'_, K, N>, cell: C::Cell, credit: u64) -> Result<()> {
         let (before, after) = if C::MEASURED {
             (measure(&*self.content, self.get(place)), measure(&*self.content, Some(&cell)))
         } else {
@@ -194,29 +194,23 @@ impl<K: StateKey, N: StateKey, C: Content, X: Send + 'static> HeapState<K, N, C,
     #[inline]
     pub(super) fn try_update<R, E: From<Error>>(
         &mut self,
-        place: Place<'_, K, N>,
+        place: &Place<'_, K, N>,
         f: impl FnOnce(&X, &mut Option<C::Cell>) -> Result<R, E>,
     ) -> Result<R, E> {
         if self.budget.is_limited() {
-            let Place { key, namespace, group, hash } = place;
-            return self.try_update_within_budget(key, namespace, group, hash, f);
+            return self.try_update_within_budget(place, f);
         }
         self.try_update_if(place, f, |_, _, _| Ok(()))
     }
 
-    /// Apart, so that an update without a budget has nothing of it in its way; by the parts of the place, which stay
-    /// in registers then.
+    /// Apart, so that an update without a budget has nothing of it in its way.
     #[cold]
     #[inline(never)]
     fn try_update_within_budget<R, E: From<Error>>(
         &mut self,
-        key: &K,
-        namespace: &N,
-        group: usize,
-        hash: u64,
+        place: &Place<'_, K, N>,
         f: impl FnOnce(&X, &mut Option<C::Cell>) -> Result<R, E>,
     ) -> Result<R, E> {
-        let place = Place { key, namespace, group, hash };
         let growth = self.growth(place);
         let result = self.try_update_if(place, f, |budget, name, more| check(budget, name, growth, more));
         self.settle_budget();
@@ -227,7 +221,7 @@ impl<K: StateKey, N: StateKey, C: Content, X: Send + 'static> HeapState<K, N, C,
     #[inline(always)]
     fn try_update_if<R, E: From<Error>>(
         &mut self,
-        place: Place<'_, K, N>,
+        place: &Place<'_, K, N>,
         f: impl FnOnce(&X, &mut Option<C::Cell>) -> Result<R, E>,
         admit: impl FnOnce(&Budget, &str, u64) -> Result<()>,
     ) -> Result<R, E> {
@@ -259,7 +253,7 @@ impl<K: StateKey, N: StateKey, C: Content, X: Send + 'static> HeapState<K, N, C,
 
     /// Removes what is at a place.
     #[inline]
-    pub(super) fn remove(&mut self, place: Place<'_, K, N>) {
+    pub(super) fn remove(&mut self, place: &Place<'_, K, N>) {
         let before = if C::MEASURED { measure(&*self.content, self.get(place)) } else { Measure::default() };
         if self.table.remove(place.group, place.hash, |row| place.matches(row)) {
             let key = if std::mem::needs_drop::<RowKey<K, N>>() { place.store().heap_size() } else { 0 };
@@ -270,7 +264,7 @@ impl<K: StateKey, N: StateKey, C: Content, X: Send + 'static> HeapState<K, N, C,
     /// Does to a cell what a row of a checkpoint says. There is no budget to check: the state was there before.
     fn change(
         &mut self,
-        place: Place<'_, K, N>,
+        place: &Place<'_, K, N>,
         f: impl FnOnce(&C, &mut Option<C::Cell>, u32) -> Result<()>,
     ) -> Result<()> {
         let (added, removed) = (Cell::new(0), Cell::new(0));
@@ -300,7 +294,7 @@ impl<K: StateKey, N: StateKey, C: Content, X: Send + 'static> HeapState<K, N, C,
 
     /// Checks the budget for `more` bytes at a place.
     #[inline]
-    pub(super) fn afford(&self, place: Place<'_, K, N>, more: u64) -> Result<()> {
+    pub(super) fn afford(&self, place: &Place<'_, K, N>, more: u64) -> Result<()> {
         if self.budget.is_limited() {
             check(&self.budget, &self.meta.name, self.growth(place), more)?;
         }
@@ -308,16 +302,9 @@ impl<K: StateKey, N: StateKey, C: Content, X: Send + 'static> HeapState<K, N, C,
     }
 
     /// Bytes that a new entry at a place costs beside its value.
-    #[inline]
-    fn growth(&self, place: Place<'_, K, N>) -> usize {
-        // By its parts, which stay in registers: most backends have no limit and never come here.
-        self.growth_at(place.key, place.namespace, place.group, place.hash)
-    }
-
     #[cold]
     #[inline(never)]
-    fn growth_at(&self, key: &K, namespace: &N, group: usize, hash: u64) -> usize {
-        let place = Place { key, namespace, group, hash };
+    fn growth(&self, place: &Place<'_, K, N>) -> usize {
         match self.get(place) {
             Some(_) => 0,
             None => self.table.growth(place.group) + place.store().heap_size(),
@@ -376,7 +363,7 @@ where
     #[inline]
     pub(super) fn modify<R>(
         &mut self,
-        place: Place<'_, K, N>,
+        place: &Place<'_, K, N>,
         new: impl FnOnce() -> C::Cell,
         f: impl FnOnce(&C, &mut C::Cell, u32) -> R,
     ) -> Result<R> {
@@ -460,7 +447,7 @@ fn measure<C: Content>(content: &C, cell: Option<&C::Cell>) -> Measure {
 
 /// The stored form of a new key, the bytes that it owns noted.
 #[inline]
-fn store<K: StateKey, N: StateKey>(place: Place<'_, K, N>, bytes: &Cell<u64>) -> RowKey<K, N> {
+fn store<K: StateKey, N: StateKey>(place: &Place<'_, K, N>, bytes: &Cell<u64>) -> RowKey<K, N> {
     let row = place.store();
     bytes.set(row.heap_size() as u64);
     row

@@ -10,7 +10,8 @@ use super::node::{Link, Node, Place};
 
 /// The entries of a range of keys, in key order, from both ends.
 pub struct Range<'a, K, V> {
-    root: &'a Node<K, V>,
+    /// `None` if there is but one leaf to walk over, or nothing.
+    root: Option<&'a Node<K, V>>,
     front: Place,
     back: Place,
     /// Whether `front` and `back` are in different leaves.
@@ -23,6 +24,9 @@ pub struct Range<'a, K, V> {
 
 impl<'a, K: Ord, V> Range<'a, K, V> {
     pub(super) fn new(root: &'a Node<K, V>, range: &impl RangeBounds<K>) -> Self {
+        if let (Bound::Unbounded, Bound::Unbounded) = (range.start_bound(), range.end_bound()) {
+            return Self::all(root);
+        }
         let front = match range.start_bound() {
             Bound::Unbounded => root.first_place(),
             Bound::Included(key) => root.place(key, false),
@@ -38,18 +42,24 @@ impl<'a, K: Ord, V> Range<'a, K, V> {
 }
 
 impl<'a, K, V> Range<'a, K, V> {
+    /// No entries.
+    #[inline]
+    pub fn none() -> Self {
+        Self::of_leaf(&[])
+    }
+
+    #[inline]
     pub(super) fn all(root: &'a Node<K, V>) -> Self {
         match root {
-            Node::Leaf(leaf) => Self {
-                root,
-                front: Place::START,
-                back: Place::START,
-                apart: false,
-                head: leaf.entries().iter(),
-                tail: [].iter(),
-            },
+            Node::Leaf(leaf) => Self::of_leaf(leaf.entries()),
             Node::Branch(_) => Self::between(root, root.first_place(), root.end_place()),
         }
+    }
+
+    #[inline]
+    fn of_leaf(entries: &'a [Slot<K, V>]) -> Self {
+        let (front, back) = (Place::START, Place::START);
+        Self { root: None, front, back, apart: false, head: entries.iter(), tail: [].iter() }
     }
 
     fn between(root: &'a Node<K, V>, front: Place, back: Place) -> Self {
@@ -63,13 +73,14 @@ impl<'a, K, V> Range<'a, K, V> {
             (None, None)
         };
         let [head, tail] = [head, tail].map(|entries| entries.unwrap_or_default().iter());
-        Self { root, front, back, apart, head, tail }
+        Self { root: Some(root), front, back, apart, head, tail }
     }
 }
 
 impl<'a, K, V> Iterator for Range<'a, K, V> {
     type Item = (&'a K, &'a V);
 
+    #[inline]
     fn next(&mut self) -> Option<Self::Item> {
         loop {
             if let Some(entry) = self.head.next() {
@@ -78,10 +89,19 @@ impl<'a, K, V> Iterator for Range<'a, K, V> {
             if !self.apart {
                 return None;
             }
-            let leaf = self.root.next_leaf(&mut self.front)?;
-            self.apart = self.front.steps() != self.back.steps();
-            self.head = if self.apart { leaf.entries().iter() } else { std::mem::take(&mut self.tail) };
+            self.go_on()?;
         }
+    }
+}
+
+impl<K, V> Range<'_, K, V> {
+    /// Goes to the next leaf, of which there is one.
+    #[cold]
+    fn go_on(&mut self) -> Option<()> {
+        let leaf = self.root?.next_leaf(&mut self.front)?;
+        self.apart = self.front.steps() != self.back.steps();
+        self.head = if self.apart { leaf.entries().iter() } else { std::mem::take(&mut self.tail) };
+        Some(())
     }
 }
 
@@ -95,7 +115,7 @@ impl<K, V> DoubleEndedIterator for Range<'_, K, V> {
             if !self.apart {
                 return None;
             }
-            let leaf = self.root.previous_leaf(&mut self.back)?;
+            let leaf = self.root?.previous_leaf(&mut self.back)?;
             self.apart = self.front.steps() != self.back.steps();
             if self.apart {
                 self.tail = leaf.entries().iter();

@@ -16,8 +16,8 @@ fn capacity_for(len: usize) -> usize {
 /// Up to here a search in line is faster than a binary one, whose every step is a mispredicted branch.
 const LINEAR_MAX: usize = 16;
 
-/// Number of the sorted `items` that come `before` what is looked for.
-pub(super) fn rank<T>(items: &[T], before: impl Fn(&T) -> bool) -> usize {
+/// Number of the sorted `items` that come `before` what is looked for; `K` is the type of what is compared.
+pub(super) fn rank<K, T>(items: &[T], before: impl Fn(&T) -> bool) -> usize {
     let (mut low, mut high) = (0, items.len());
     while high - low > LINEAR_MAX {
         let middle = low + (high - low) / 2;
@@ -27,7 +27,14 @@ pub(super) fn rank<T>(items: &[T], before: impl Fn(&T) -> bool) -> usize {
             high = middle;
         }
     }
-    low + items[low..high].iter().take_while(|item| before(item)).count()
+    let mut rest = items[low..high].iter();
+    // Plain keys are compared to the last one: that is cheaper than to guess wrong where to stop.
+    let cheap = !std::mem::needs_drop::<K>() && size_of::<K>() <= size_of::<u64>();
+    low + if cheap {
+        rest.map(|item| usize::from(before(item))).sum::<usize>()
+    } else {
+        rest.position(|item| !before(item)).unwrap_or(high - low)
+    }
 }
 
 /// A byte of one value, so that `Option<Entry>` needs no byte of its own.
@@ -101,7 +108,7 @@ impl<K, V> Leaf<K, V> {
 impl<K: Ord, V> Leaf<K, V> {
     /// Where `key` is, or else where it belongs.
     pub(super) fn find(&self, key: &K) -> Result<usize, usize> {
-        let at = rank(self.entries(), |slot| slot.as_ref().is_some_and(|entry| entry.key < *key));
+        let at = rank::<K, _>(self.entries(), |slot| slot.as_ref().is_some_and(|entry| entry.key < *key));
         match self.get(at) {
             Some(entry) if entry.key == *key => Ok(at),
             _ => Err(at),

@@ -208,7 +208,7 @@ impl<K: Ord, V> Node<K, V> {
             match node {
                 Self::Branch(None) => return None,
                 Self::Branch(Some(branch)) => {
-                    let link = rank(&branch.keys, |bound| bound <= key);
+                    let link = rank::<K, _>(&branch.keys, |bound| bound <= key);
                     place.step(link);
                     node = &branch.links[link].node;
                 }

@@ -22,7 +22,7 @@ pub struct HeapAggregating<'a, K: StateKey, N: StateKey, A: Aggregate> {
 impl<K: StateKey, N: StateKey, A: Aggregate> AggregatingState<A, N> for HeapAggregating<'_, K, N, A> {
     #[inline]
     fn add(&mut self, input: A::Input) -> Result<()> {
-        self.state.try_update(self.seat.place, |function, slot| {
+        self.state.try_update(&self.seat.place, |function, slot| {
             let accumulator = slot.get_or_insert_with(|| function.0.create());
             function.0.add(accumulator, input).map_err(failed)
         })
@@ -30,7 +30,7 @@ impl<K: StateKey, N: StateKey, A: Aggregate> AggregatingState<A, N> for HeapAggr
 
     #[inline]
     fn get(&mut self) -> Result<Option<A::Output>> {
-        let accumulator = self.state.get(self.seat.place);
+        let accumulator = self.state.get(&self.seat.place);
         Ok(accumulator.map(|accumulator| self.state.extra.0.result(accumulator)))
     }
 
@@ -38,26 +38,26 @@ impl<K: StateKey, N: StateKey, A: Aggregate> AggregatingState<A, N> for HeapAggr
         let sources = self.seat.sources(sources);
         let function = &self.state.extra.0;
         let mut folded: Option<A::Accumulator> = None;
-        for value in sources.iter().filter_map(|source| self.state.get(*source)) {
+        for value in sources.iter().filter_map(|source| self.state.get(source)) {
             match &mut folded {
                 Some(folded) => function.merge(folded, value).map_err(failed)?,
                 None => folded = Some(value.clone()),
             }
         }
         let Some(folded) = folded else { return Ok(()) };
-        let merged = match self.state.get(self.seat.place).cloned() {
+        let merged = match self.state.get(&self.seat.place).cloned() {
             Some(mut target) => {
                 function.merge(&mut target, &folded).map_err(failed)?;
                 target
             }
             None => folded,
         };
-        self.state.merge(self.seat.place, merged, sources)
+        self.state.merge(&self.seat.place, merged, &sources)
     }
 
     #[inline]
     fn clear(&mut self) -> Result<()> {
-        self.state.remove(self.seat.place);
+        self.state.remove(&self.seat.place);
         Ok(())
     }
 }

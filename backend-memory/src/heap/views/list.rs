@@ -26,7 +26,7 @@ impl<K: StateKey, N: StateKey, T: StateValue> HeapList<'_, K, N, T> {
 
     /// Checks the budget for that many more elements, which own `owned` bytes.
     fn afford(&self, elements: usize, owned: u64) -> Result<()> {
-        self.state.afford(self.seat.place, (elements * size_of::<T>()) as u64 + owned)
+        self.state.afford(&self.seat.place, (elements * size_of::<T>()) as u64 + owned)
     }
 }
 
@@ -35,7 +35,7 @@ impl<K: StateKey, N: StateKey, T: StateValue> ListState<T, N> for HeapList<'_, K
     fn add(&mut self, element: T) -> Result<()> {
         let owned = self.state.content().owned(&element);
         self.afford(1, owned)?;
-        self.state.modify(self.seat.place, ListCell::new, |_, cell, epoch| {
+        self.state.modify(&self.seat.place, ListCell::new, |_, cell, epoch| {
             cell.list.push(element, epoch);
             cell.owned += owned;
         })
@@ -47,7 +47,7 @@ impl<K: StateKey, N: StateKey, T: StateValue> ListState<T, N> for HeapList<'_, K
             return Ok(());
         }
         self.afford(elements.len(), owned)?;
-        self.state.modify(self.seat.place, ListCell::new, |_, cell, epoch| {
+        self.state.modify(&self.seat.place, ListCell::new, |_, cell, epoch| {
             cell.list.extend(elements, epoch);
             cell.owned += owned;
         })
@@ -60,38 +60,38 @@ impl<K: StateKey, N: StateKey, T: StateValue> ListState<T, N> for HeapList<'_, K
         }
         let mut list = ChunkedList::new();
         list.extend(elements, self.state.epoch());
-        self.state.set(self.seat.place, ListCell { list, owned })
+        self.state.set(&self.seat.place, ListCell { list, owned })
     }
 
     fn iter(&mut self) -> Result<impl Iterator<Item = Result<Cow<'_, T>>>> {
-        let elements = self.state.get(self.seat.place).map(|cell| cell.list.iter());
+        let elements = self.state.get(&self.seat.place).map(|cell| cell.list.iter());
         Ok(elements.into_iter().flatten().map(|element| Ok(Cow::Borrowed(element))))
     }
 
     fn merge_from(&mut self, sources: &[N]) -> Result<()> {
         let sources = self.seat.sources(sources);
         let lists: Vec<ListCell<T>> =
-            sources.iter().filter_map(|source| self.state.get(*source)).cloned().collect();
+            sources.iter().filter_map(|source| self.state.get(source)).cloned().collect();
         if lists.is_empty() {
             return Ok(());
         }
         // Built aside, so that a clone that panics leaves all as it was; what the target has is shared.
-        let mut merged = self.state.get(self.seat.place).cloned().unwrap_or_else(ListCell::new);
+        let mut merged = self.state.get(&self.seat.place).cloned().unwrap_or_else(ListCell::new);
         for cell in lists {
             merged.list.append(cell.list, self.state.epoch());
             merged.owned += cell.owned;
         }
-        self.state.merge(self.seat.place, merged, sources)
+        self.state.merge(&self.seat.place, merged, &sources)
     }
 
     #[inline]
     fn clear(&mut self) -> Result<()> {
-        self.state.remove(self.seat.place);
+        self.state.remove(&self.seat.place);
         Ok(())
     }
 
     #[inline]
     fn is_empty(&mut self) -> Result<bool> {
-        Ok(self.state.get(self.seat.place).is_none())
+        Ok(self.state.get(&self.seat.place).is_none())
     }
 }

@@ -6,6 +6,7 @@ use backend_api::{Error, MapState, Result, StateKey, StateValue};
 use super::Seat;
 use crate::heap::content::{Entries, MapCell};
 use crate::heap::state::HeapState;
+use crate::ordered_map::Range;
 
 /// A map state; nothing is extra.
 pub(in crate::heap) type MapTable<K, N, MK, MV> = HeapState<K, N, Entries<MK, MV>, ()>;
@@ -20,19 +21,19 @@ impl<K: StateKey, N: StateKey, MK: StateKey, MV: StateValue> HeapMap<'_, K, N, M
     /// Checks the budget for an entry that may replace one.
     #[inline(never)]
     fn afford(&self, key: &MK, value: &MV) -> Result<()> {
-        let old = self.state.get(self.seat.place).and_then(|cell| cell.map.get(key));
+        let old = self.state.get(&self.seat.place).and_then(|cell| cell.map.get(key));
         let key_bytes = Entries::<MK, MV>::key_bytes(key);
         let slot = if old.is_none() { size_of::<(MK, MV)>() as u64 } else { 0 };
         let before = self.state.content().owned(key_bytes, old);
         let after = self.state.content().owned(key_bytes, Some(value));
-        self.state.afford(self.seat.place, (slot + after).saturating_sub(before))
+        self.state.afford(&self.seat.place, (slot + after).saturating_sub(before))
     }
 }
 
 impl<K: StateKey, N: StateKey, MK: StateKey, MV: StateValue> MapState<MK, MV> for HeapMap<'_, K, N, MK, MV> {
     #[inline]
     fn with<R>(&mut self, key: &MK, f: impl FnOnce(Option<&MV>) -> R) -> Result<R> {
-        Ok(f(self.state.get(self.seat.place).and_then(|cell| cell.map.get(key))))
+        Ok(f(self.state.get(&self.seat.place).and_then(|cell| cell.map.get(key))))
     }
 
     #[inline]
@@ -42,7 +43,7 @@ impl<K: StateKey, N: StateKey, MK: StateKey, MV: StateValue> MapState<MK, MV> fo
             self.afford(&key, &value)?;
         }
         let (_, confirmed) = self.state.removals();
-        self.state.modify(self.seat.place, MapCell::new, |content, cell, epoch| {
+        self.state.modify(&self.seat.place, MapCell::new, |content, cell, epoch| {
             content.put(cell, key, value, epoch);
             cell.map.forget_removals(confirmed);
         })
@@ -55,16 +56,16 @@ impl<K: StateKey, N: StateKey, MK: StateKey, MV: StateValue> MapState<MK, MV> fo
         }
         entries.iter().try_for_each(|(key, _)| key.check())?;
         // On a clone, which shares its nodes: a key whose comparison panics leaves the map as it was.
-        let mut changed = self.state.get(self.seat.place).cloned().unwrap_or_else(MapCell::new);
+        let mut changed = self.state.get(&self.seat.place).cloned().unwrap_or_else(MapCell::new);
         let epoch = self.state.epoch();
         entries
             .into_iter()
             .for_each(|(key, value)| self.state.content().put(&mut changed, key, value, epoch));
-        self.state.set(self.seat.place, changed)
+        self.state.set(&self.seat.place, changed)
     }
 
     fn remove(&mut self, key: &MK) -> Result<()> {
-        match self.state.get(self.seat.place) {
+        match self.state.get(&self.seat.place) {
             Some(cell) if cell.map.contains(key) => {
                 if cell.map.len() == 1 {
                     return self.clear();
@@ -73,7 +74,7 @@ impl<K: StateKey, N: StateKey, MK: StateKey, MV: StateValue> MapState<MK, MV> fo
             _ => return Ok(()),
         }
         let (log, confirmed) = self.state.removals();
-        self.state.modify(self.seat.place, MapCell::new, |content, cell, epoch| {
+        self.state.modify(&self.seat.place, MapCell::new, |content, cell, epoch| {
             let old = cell.map.remove(key, epoch, log);
             let removed = content.owned(Entries::<MK, MV>::key_bytes(key), old.as_ref());
             cell.owned = cell.owned.saturating_sub(removed);
@@ -87,7 +88,7 @@ impl<K: StateKey, N: StateKey, MK: StateKey, MV: StateValue> MapState<MK, MV> fo
         f: impl FnOnce(&mut Option<MV>) -> Result<R, E>,
     ) -> Result<R, E> {
         key.check()?;
-        if self.state.is_limited() || self.state.get(self.seat.place).is_none() {
+        if self.state.is_limited() || self.state.get(&self.seat.place).is_none() {
             // What is put must be paid for, or the map be made, after `f` has said that there is something to put.
             let mut value = self.get(&key)?;
             let result = f(&mut value)?;
@@ -99,7 +100,7 @@ impl<K: StateKey, N: StateKey, MK: StateKey, MV: StateValue> MapState<MK, MV> fo
         }
         let (log, confirmed) = self.state.removals();
         let (result, is_empty) =
-            self.state.modify(self.seat.place, MapCell::new, |content, cell, epoch| {
+            self.state.modify(&self.seat.place, MapCell::new, |content, cell, epoch| {
                 let (mut before, mut after, key_bytes) = (0, 0, Entries::<MK, MV>::key_bytes(&key));
                 let result = cell.map.update(key, epoch, log, |value| {
                     before = content.owned(key_bytes, value.as_ref());
@@ -119,22 +120,24 @@ impl<K: StateKey, N: StateKey, MK: StateKey, MV: StateValue> MapState<MK, MV> fo
         result
     }
 
+    #[inline]
     fn range(
         &mut self,
         range: impl RangeBounds<MK>,
     ) -> Result<impl Iterator<Item = Result<(Cow<'_, MK>, Cow<'_, MV>)>>> {
-        let entries = self.state.get(self.seat.place).map(|cell| cell.map.range(range));
-        Ok(entries.into_iter().flatten().map(|(key, value)| Ok((Cow::Borrowed(key), Cow::Borrowed(value)))))
+        let cell = self.state.get(&self.seat.place);
+        let entries = cell.map_or_else(Range::none, |cell| cell.map.range(range));
+        Ok(entries.map(|(key, value)| Ok((Cow::Borrowed(key), Cow::Borrowed(value)))))
     }
 
     #[inline]
     fn clear(&mut self) -> Result<()> {
-        self.state.remove(self.seat.place);
+        self.state.remove(&self.seat.place);
         Ok(())
     }
 
     #[inline]
     fn is_empty(&mut self) -> Result<bool> {
-        Ok(self.state.get(self.seat.place).is_none())
+        Ok(self.state.get(&self.seat.place).is_none())
     }
 }

@@ -22,16 +22,16 @@ use backend_api::{KeyContext, StateKey};
 
 use super::row_key::{Place, place_hash};
 
-/// The key of a view, from which its place in other namespaces follows too.
+/// The place of a view, and what those in other namespaces follow from.
 pub(super) struct Seat<'a, K, N> {
-    key: KeyContext<'a, K>,
+    key_hash: u64,
     pub(super) place: Place<'a, K, N>,
 }
 
 impl<'a, K: StateKey, N: StateKey> Seat<'a, K, N> {
     #[inline]
     pub(super) fn new(key: KeyContext<'a, K>, group: usize, namespace: &'a N) -> Self {
-        Self { key, place: Place::new(key, group, namespace) }
+        Self { key_hash: key.hash(), place: Place::new(key, group, namespace) }
     }
 
     /// The places of the namespaces to merge: each once, and not that of the view itself.
@@ -42,7 +42,7 @@ impl<'a, K: StateKey, N: StateKey> Seat<'a, K, N> {
         let mut places: Vec<Place<'s, K, N>> = Vec::with_capacity(namespaces.len());
         for namespace in namespaces {
             if namespace != self.place.namespace && places.iter().all(|place| place.namespace != namespace) {
-                let hash = place_hash(self.key.hash(), namespace);
+                let hash = place_hash(self.key_hash, namespace);
                 places.push(Place { key: self.place.key, namespace, group: self.place.group, hash });
             }
         }

@@ -20,12 +20,12 @@ pub struct HeapReducing<'a, K: StateKey, N: StateKey, T: StateValue> {
 impl<K: StateKey, N: StateKey, T: StateValue> ReducingState<T, N> for HeapReducing<'_, K, N, T> {
     #[inline]
     fn with<R>(&mut self, f: impl FnOnce(Option<&T>) -> R) -> Result<R> {
-        Ok(f(self.state.get(self.seat.place)))
+        Ok(f(self.state.get(&self.seat.place)))
     }
 
     #[inline]
     fn add(&mut self, value: T) -> Result<()> {
-        let place = self.seat.place;
+        let place = &self.seat.place;
         if !std::mem::needs_drop::<T>() {
             return self.state.try_update(place, |reduce, slot| {
                 *slot = Some(match slot {
@@ -47,22 +47,22 @@ impl<K: StateKey, N: StateKey, T: StateValue> ReducingState<T, N> for HeapReduci
         let sources = self.seat.sources(sources);
         let reduce = &self.state.extra.0;
         let mut merged: Option<T> = None;
-        for value in sources.iter().filter_map(|source| self.state.get(*source)) {
+        for value in sources.iter().filter_map(|source| self.state.get(source)) {
             merged = Some(match &merged {
                 Some(sum) => reduce(sum, value).map_err(failed)?,
                 None => value.clone(),
             });
         }
         let Some(mut merged) = merged else { return Ok(()) };
-        if let Some(target) = self.state.get(self.seat.place) {
+        if let Some(target) = self.state.get(&self.seat.place) {
             merged = reduce(target, &merged).map_err(failed)?;
         }
-        self.state.merge(self.seat.place, merged, sources)
+        self.state.merge(&self.seat.place, merged, &sources)
     }
 
     #[inline]
     fn clear(&mut self) -> Result<()> {
-        self.state.remove(self.seat.place);
+        self.state.remove(&self.seat.place);
         Ok(())
     }
 }

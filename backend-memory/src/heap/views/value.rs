@@ -19,12 +19,12 @@ pub struct HeapValue<'a, K: StateKey, N: StateKey, V: StateValue> {
 impl<K: StateKey, N: StateKey, V: StateValue> ValueState<V> for HeapValue<'_, K, N, V> {
     #[inline]
     fn with<R>(&mut self, f: impl FnOnce(Option<&V>) -> R) -> Result<R> {
-        Ok(f(self.state.get(self.seat.place).or(self.state.extra.0.as_ref())))
+        Ok(f(self.state.get(&self.seat.place).or(self.state.extra.0.as_ref())))
     }
 
     #[inline]
     fn set(&mut self, value: V) -> Result<()> {
-        self.state.set(self.seat.place, value)
+        self.state.set(&self.seat.place, value)
     }
 
     #[inline]
@@ -32,7 +32,7 @@ impl<K: StateKey, N: StateKey, V: StateValue> ValueState<V> for HeapValue<'_, K,
         &mut self,
         f: impl FnOnce(&mut Option<V>) -> Result<R, E>,
     ) -> Result<R, E> {
-        self.state.try_update(self.seat.place, |default, value| {
+        self.state.try_update(&self.seat.place, |default, value| {
             if value.is_none() {
                 value.clone_from(&default.0);
             }
@@ -42,7 +42,7 @@ impl<K: StateKey, N: StateKey, V: StateValue> ValueState<V> for HeapValue<'_, K,
 
     #[inline]
     fn clear(&mut self) -> Result<()> {
-        self.state.remove(self.seat.place);
+        self.state.remove(&self.seat.place);
         Ok(())
     }
 }
