@@ -29,3 +29,13 @@ bench:
 SEEDS ?= 200
 flink-diff:
 	conformance-tests/flink/diff.sh $(SEEDS)
+
+# Every decoder of bytes from outside, so many seconds each; needs cargo-fuzz, and no nightly compiler.
+SECONDS ?= 60
+FUZZ_TARGETS = metadata checkpoint_file rows keys codecs log_line
+fuzz:
+	for target in $(FUZZ_TARGETS); do \
+		mkdir -p fuzz/corpus/$$target && \
+		RUSTC_BOOTSTRAP=1 $(CARGO) fuzz run --fuzz-dir fuzz $$target fuzz/corpus/$$target fuzz/seeds/$$target -- \
+			-max_total_time=$(SECONDS) -max_len=4096 || exit 1; \
+	done

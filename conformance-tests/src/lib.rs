@@ -14,9 +14,9 @@
 
 pub mod access;
 pub mod cases;
-#[cfg(feature = "programs")]
+#[cfg(feature = "family")]
 pub mod decoders;
-#[cfg(feature = "programs")]
+#[cfg(feature = "family")]
 pub mod family;
 pub mod functions;
 pub mod kinds;
