@@ -14,14 +14,23 @@
 
 pub mod access;
 pub mod cases;
+#[cfg(feature = "family")]
+pub mod decoders;
+#[cfg(feature = "family")]
+pub mod family;
 pub mod functions;
 pub mod kinds;
+pub mod model;
+pub mod script;
 pub mod storage;
 pub mod storage_contract;
 
 mod factory;
 mod macros;
+mod runner;
 mod world;
 
 pub use factory::{Capabilities, Factory, Setup};
-pub use world::{OPERATOR, World, checkpoint_of, part, single, skip};
+pub use macros::all_cases;
+pub use runner::{Case, Outcome, run_cases, skip};
+pub use world::{OPERATOR, World, checkpoint_of, part, single};

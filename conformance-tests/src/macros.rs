@@ -31,6 +31,7 @@ macro_rules! for_each_group {
         $crate::limits_cases! { $expand! $($args)* }
         $crate::lifecycle_cases! { $expand! $($args)* }
         $crate::faults_cases! { $expand! $($args)* }
+        $crate::model_cases! { $expand! $($args)* }
     };
 }
 
@@ -59,4 +60,24 @@ macro_rules! names {
     ($groups:ident; $group:ident $($case:ident)+) => {
         $groups.extend([(stringify!($group), vec![$(stringify!($case)),+])]);
     };
+}
+
+/// Adds the cases of one group to a vector.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! listed {
+    ($factory:ty, $cases:ident; $group:ident $($case:ident)+) => {
+        $cases.extend([$($crate::Case {
+            group: stringify!($group),
+            name: stringify!($case),
+            run: $crate::cases::$group::$case::<$factory>,
+        }),+]);
+    };
+}
+
+/// All cases, in the order of their groups, to be run on the backends of `F`.
+pub fn all_cases<F: crate::Factory>() -> Vec<crate::Case> {
+    let mut cases = Vec::new();
+    crate::for_each_group! { listed! F, cases; }
+    cases
 }

@@ -1,7 +1,6 @@
 //! The world of one case: a factory, a setup, and the checkpoint ids used so far.
 
 use std::cell::Cell;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -11,7 +10,7 @@ use backend_api::{
     Result, SnapshotRequest, StateBackend, StateData, StateFile, StateKey, Storage, Subtask, TaskState,
 };
 
-use crate::{Factory, Setup};
+use crate::{Factory, Setup, skip};
 
 /// The operator of all cases.
 pub const OPERATOR: &str = "op";
@@ -25,12 +24,6 @@ pub fn single<K: StateKey>(groups: u16) -> Subtask<K> {
 pub fn part<K: StateKey>(groups: u16, parallelism: u16, index: u16) -> Subtask<K> {
     let space = KeySpace::new(groups).expect("a valid number of groups");
     Subtask::new(OPERATOR, space, parallelism, index).expect("a valid subtask")
-}
-
-/// Says on standard error that a case was not run. It writes past the test harness, which hides what passes.
-pub fn skip(why: &str) {
-    let thread = std::thread::current();
-    let _ = writeln!(std::io::stderr(), "skipped: {} ({why})", thread.name().unwrap_or("a case"));
 }
 
 /// A factory, the setup of its backends, and the next checkpoint id.
@@ -216,11 +209,19 @@ impl<F: Factory> World<F> {
 
     /// The job's completed checkpoints, of which `retained` are kept.
     pub fn store(&self, retained: usize) -> CheckpointStore {
+        self.try_store(retained).unwrap()
+    }
+
+    /// As [`store`](Self::store).
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub fn try_store(&self, retained: usize) -> Result<CheckpointStore> {
         let options = match self.storage() {
             Some(storage) => CheckpointStoreOptions::in_storage(self.job(), storage),
             None => CheckpointStoreOptions::in_memory(self.job()),
         };
-        CheckpointStore::open(options.retained(retained)).unwrap()
+        CheckpointStore::open(options.retained(retained))
     }
 
     /// Takes a checkpoint, completes it in `store` and confirms it.

@@ -1,11 +1,10 @@
 //! The suite can fail: backends that are wrong on purpose are caught by the cases that are named here, which a
 //! backend without a fault passes.
 
-mod factories;
 mod faulty;
 
 use conformance_tests::cases::{incremental, isolation, key_context, lifecycle, namespaces, restore, values};
-use factories::Fs;
+use conformance_tests::family::Fs;
 use faulty::{
     FORGOTTEN_CLEAR, FORGOTTEN_HANDLE, HALF_AN_UPDATE, HASTY_CONFIRMATION, KEYS_OF_ALL_NAMESPACES,
     NEVER_CLOSED, NEVER_FULL, NONE, UNSTOPPABLE_SNAPSHOT, WithFault,

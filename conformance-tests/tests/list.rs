@@ -1,7 +1,7 @@
 //! The lists of cases are whole: what is listed is what there is, and every case is in `BEHAVIOURS.md`.
 
 /// The source of each group.
-const SOURCES: [(&str, &str); 13] = [
+const SOURCES: [(&str, &str); 14] = [
     ("values", include_str!("../src/cases/values.rs")),
     ("lists", include_str!("../src/cases/lists.rs")),
     ("maps", include_str!("../src/cases/maps.rs")),
@@ -15,6 +15,7 @@ const SOURCES: [(&str, &str); 13] = [
     ("limits", include_str!("../src/cases/limits.rs")),
     ("lifecycle", include_str!("../src/cases/lifecycle.rs")),
     ("faults", include_str!("../src/cases/faults.rs")),
+    ("model", include_str!("../src/cases/model.rs")),
 ];
 
 const MODULES: &str = include_str!("../src/cases/mod.rs");

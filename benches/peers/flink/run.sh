@@ -1,6 +1,8 @@
 #!/usr/bin/env bash
 # Compiles and runs the Flink peer; see README.md.
 #   run.sh bench OPTIONS...         FlinkStateBench
+#   run.sh oracle KIND [SCRIPT]     FlinkOracle: what Flink answers to a script of state operations (conformance-tests/README.md);
+#   run.sh oracle KIND --each SCRIPT...  to many, each into SCRIPT.KIND; KIND: heap, rocksdb, rocksdb-full or forst
 #   run.sh workload [SEED [KEYS]]   check sums of the generated inputs
 # Environment: FLINK_DIR (where get-flink.sh put lib/; default: a folder of its own in the
 # user's cache), BUILD_DIR, JAVA_OPTS (default: -Xms3g -Xmx3g), FLINK_CONF ("key=value;key=value": any Flink option).
@@ -37,12 +39,16 @@ bench)
     build
     run FlinkStateBench "$@"
     ;;
+oracle)
+    build
+    JAVA_OPTS="-Xmx512m -XX:+UseSerialGC ${ORACLE_OPTS:-}" run FlinkOracle "$@"
+    ;;
 workload)
     build
     JAVA_OPTS="-Xmx1g" run Workload "$@"
     ;;
 *)
-    sed -n '2,6p' "${BASH_SOURCE[0]}" >&2
+    sed -n '2,8p' "${BASH_SOURCE[0]}" >&2
     exit 2
     ;;
 esac

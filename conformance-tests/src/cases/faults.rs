@@ -1,11 +1,13 @@
 //! Storages that fail and bytes that are not what was written: no case of Flink's list, and what all of them rest on.
 
-use backend_api::{ErrorKind, KeyedStateHandle, Result, StateBackend};
+use std::collections::BTreeMap;
+
+use backend_api::{ErrorKind, KeyedStateHandle, Result, StateBackend, StateData};
 
 use crate::access::kind;
 use crate::kinds::{Content, Kinds, content_of};
-use crate::storage::{FailingStorage, Faults};
-use crate::{Factory, Setup, World, single, skip};
+use crate::storage::{CrashingStorage, FailingStorage, Faults};
+use crate::{Factory, Setup, World, checkpoint_of, single, skip};
 
 /// The cases of this group.
 #[doc(hidden)]
@@ -19,6 +21,8 @@ macro_rules! faults_cases {
             x04_every_changed_byte_is_found
             x05_every_truncation_is_found
             x06_a_missing_file_is_not_found
+            x07_after_a_crash_at_any_call_the_last_checkpoint_is_whole
+            x08_after_a_crash_nothing_is_left_over
         }
     };
 }
@@ -171,4 +175,91 @@ pub fn x06_a_missing_file_is_not_found<F: Factory>() {
     assert_eq!(error.kind(), ErrorKind::NotFound);
     assert_eq!(error.file(), Some(&*entry.path));
     let _ = content_of(&mut backend);
+}
+
+/// What a job knows of its checkpoints when the power goes.
+#[derive(Default)]
+struct Known {
+    /// What was in the state at each checkpoint that was begun, by its id.
+    contents: BTreeMap<u64, Content>,
+    /// The last checkpoint of which the job was told that it is complete.
+    completed: u64,
+}
+
+/// A job of a few checkpoints, of which one is kept, begun anew from the last one in the storage; ends at the first
+/// error.
+fn job<F: Factory>(world: &World<F>, known: &mut Known, rounds: i32) -> Result<()> {
+    let mut store = world.try_store(1)?;
+    let latest = store.latest().and_then(|checkpoint| checkpoint.handles().next()).cloned();
+    let mut backend = world.try_open::<i32>(single(10), latest.as_slice())?;
+    let kinds = Kinds::register(&mut backend)?;
+    let mut content = kinds.read(&mut backend);
+    if let Some(handle) = &latest {
+        let id = handle.checkpoint_id;
+        assert!(id >= known.completed, "checkpoint {id} was restored, and {} was complete", known.completed);
+        assert_eq!(known.contents.get(&id), Some(&content), "checkpoint {id}");
+    } else {
+        assert_eq!(known.completed, 0, "the complete checkpoint was not found");
+    }
+    for _ in 0..rounds {
+        let request = world.request();
+        kinds.change(&mut backend, &mut content, request.checkpoint_id() as i32);
+        known.contents.insert(request.checkpoint_id(), content.clone());
+        let handle = backend.snapshot(request)?.run()?.expect("there is state");
+        store.complete(checkpoint_of([handle]))?;
+        known.completed = request.checkpoint_id();
+        backend.notify_complete(request.checkpoint_id())?;
+    }
+    let orphans = store.orphans(&[])?;
+    assert!(orphans.is_empty(), "left over: {orphans:?}");
+    Ok(())
+}
+
+/// Lets a job crash at the first call of the storage, the second, and so on, until it ends before; `rebooted` is
+/// called after each crash.
+fn crash_everywhere<F: Factory>(rebooted: impl Fn(&World<F>, &mut Known, &str)) {
+    let claiming = Setup { incremental: Some(true), claim_restored: Some(true), ..Setup::default() };
+    let lacks = F::new().capabilities().lacking(&claiming);
+    for setup in [Some(Setup::default()), lacks.is_none().then_some(claiming)].into_iter().flatten() {
+        for nth in 1.. {
+            let Some((world, storage)) = World::<F>::over(setup.clone(), CrashingStorage::new) else {
+                return;
+            };
+            let mut known = Known::default();
+            job(&world, &mut known, 2).expect("a job that nothing disturbs");
+            storage.crash(nth, nth);
+            let ended = job(&world, &mut known, 3);
+            if !storage.reboot().expect("the storage within is well") {
+                ended.expect("a job that nothing disturbs");
+                break;
+            }
+            rebooted(&world, &mut known, &format!("a crash at call {nth} with {setup:?}"));
+        }
+    }
+}
+
+/// X7: after a crash at whichever call of the storage, with writes done in part and deletions undone, exactly the last
+/// complete checkpoint, or a newer one, is restored, whole, and the job goes on.
+pub fn x07_after_a_crash_at_any_call_the_last_checkpoint_is_whole<F: Factory>() {
+    crash_everywhere::<F>(|world, known, what| {
+        job(world, known, 1).unwrap_or_else(|error| panic!("{what}: {error}"));
+    });
+}
+
+/// X8: after such a crash and one more checkpoint, there are the files of that checkpoint and no others.
+pub fn x08_after_a_crash_nothing_is_left_over<F: Factory>() {
+    crash_everywhere::<F>(|world, known, what| {
+        job(world, known, 1).unwrap_or_else(|error| panic!("{what}: {error}"));
+        let store = world.store(1);
+        let handles: Vec<_> = store.checkpoints().flat_map(|checkpoint| checkpoint.handles()).collect();
+        let named = handles.iter().flat_map(|handle| &handle.files).filter_map(|file| match &file.data {
+            StateData::File { path, .. } => Some(path.clone()),
+            StateData::Inline(_) => None,
+        });
+        let mut expected: Vec<_> = named.chain([world.job().metadata(known.completed)]).collect();
+        expected.sort();
+        expected.dedup();
+        let files: Vec<_> = world.files().into_iter().map(|entry| entry.path).collect();
+        assert_eq!(files, expected, "{what}");
+    });
 }

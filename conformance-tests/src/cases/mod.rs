@@ -9,6 +9,7 @@ pub mod lifecycle;
 pub mod limits;
 pub mod lists;
 pub mod maps;
+pub mod model;
 pub mod namespaces;
 pub mod reducing;
 pub mod restore;

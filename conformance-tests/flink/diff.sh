@@ -1,0 +1,50 @@
+#!/usr/bin/env bash
+# Runs random scripts on Apache Flink and on our backends, and compares what they answer line by line.
+#   diff.sh [SEEDS [FIRST]]     so many seeds (200), from that one on (1)
+# Environment: COMMANDS (of a script: 2000), BACKENDS (memory fs fs-incremental bytes), KINDS (of Flink: heap rocksdb),
+# ORACLE (a built `oracle`), OUT (a folder for scripts and answers, which are not made again if they are there);
+# FLINK_DIR and others of ../../benches/peers/flink/run.sh. Needs Java 17 and Python 3.
+set -euo pipefail
+here="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
+seeds="${1:-200}"
+first="${2:-1}"
+OUT="${OUT:-$(mktemp -d)}"
+mkdir -p "$OUT"
+if [ -z "${ORACLE:-}" ]; then
+    cargo build --release --locked -q -p conformance-tests --bin oracle
+    ORACLE="${CARGO_TARGET_DIR:-$here/../../target}/release/oracle"
+fi
+scripts=()
+for seed in $(seq "$first" $((first + seeds - 1))); do
+    script="$OUT/$seed.txt"
+    scripts+=("$script")
+    [ -e "$script" ] ||
+        python3 "$here/gen_script.py" "$seed" "${COMMANDS:-2000}" nosavepoints nottl notimers >"$script"
+done
+different=0
+for kind in ${KINDS:-heap rocksdb}; do
+    missing=()
+    for script in "${scripts[@]}"; do
+        [ -s "$script.$kind" ] || missing+=("$script")
+    done
+    [ ${#missing[@]} = 0 ] || "$here/../../benches/peers/flink/run.sh" oracle "$kind" --each "${missing[@]}"
+done
+for backend in ${BACKENDS:-memory fs fs-incremental bytes}; do
+    compared=0
+    for script in "${scripts[@]}"; do
+        status=0
+        "$ORACLE" --backend "$backend" "$script" >"$script.$backend" || status=$?
+        for kind in ${KINDS:-heap rocksdb}; do
+            compared=$((compared + 1))
+            if [ "$status" != 0 ] || ! cmp -s "$script.$kind" "$script.$backend"; then
+                different=$((different + 1))
+                echo "DIFFERENT: $backend and Flink's $kind, $script (exit status $status)"
+                diff "$script.$kind" "$script.$backend" | head -4 || true
+            fi
+        done
+        rm -f "$script.$backend"
+    done
+    echo "$backend: $compared answers of Flink compared"
+done
+echo "$different different"
+[ "$different" = 0 ]

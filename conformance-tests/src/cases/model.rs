@@ -1,0 +1,35 @@
+//! Random programs against a plain model, and those that once showed a fault.
+
+use crate::{Factory, model};
+
+/// The cases of this group.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! model_cases {
+    ($expand:ident! $($args:tt)*) => {
+        $crate::$expand! { $($args)* model
+            y01_random_programs_do_what_they_do_on_the_model
+            y02_scripts_do_what_they_do_on_the_model
+        }
+    };
+}
+
+/// Scripts that every backend runs, with those of which the random ones once found a fault.
+const SCRIPTS: [(&str, &str); 3] = [
+    ("basic", include_str!("../../flink/scripts/basic.txt")),
+    ("namespaces", include_str!("../../flink/scripts/namespaces.txt")),
+    ("snapshots", include_str!("../../flink/scripts/snapshots.txt")),
+];
+
+/// Y1: random programs over random schemas, with overlapping and cancelled snapshots, crashes, restores and changes
+/// of parallelism, answer what a plain model answers.
+pub fn y01_random_programs_do_what_they_do_on_the_model<F: Factory>() {
+    model::check_random::<F>();
+}
+
+/// Y2: so do the scripts of which Flink's answers are known, and the programs that once found a fault.
+pub fn y02_scripts_do_what_they_do_on_the_model<F: Factory>() {
+    for (name, script) in SCRIPTS {
+        model::check::<F>(name, script);
+    }
+}

@@ -1,0 +1,208 @@
+//! Whatever decodes bytes from outside, fed with any bytes: for fuzzers (`fuzz/`), and for their corpora in
+//! `tests/decoders.rs`. Each function panics if a decoder panics or breaks its contract.
+//!
+//! Checksums would keep a fuzzer out, so what is behind one is tried with a right one as well.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Debug;
+use std::sync::Arc;
+
+use backend_api::format::{
+    BoundedBuffer, CheckpointReader, CheckpointWriter, Compression, SectionKind, seal,
+};
+use backend_api::storage::Bytes;
+use backend_api::{
+    Checkpoint, ErrorKind, Result, SnapshotRequest, StateBackend, StateData, StateKey, default_codec, row,
+};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::family::{Bytes as ByteFamily, Memory};
+use crate::kinds::{Kinds, content_of};
+use crate::script::Datum;
+use crate::{Factory, World, single};
+
+/// The name under which the bytes are read.
+const PATH: &str = "fuzzed";
+
+fn check_damage<T>(result: Result<T>) -> Option<T> {
+    match result {
+        Ok(value) => Some(value),
+        Err(error) => {
+            let known = [ErrorKind::Corrupt, ErrorKind::Unsupported].contains(&error.kind());
+            assert!(known, "{error}");
+            None
+        }
+    }
+}
+
+/// The metadata of a checkpoint: the bytes as a file, and as what a file seals.
+pub fn metadata(bytes: &[u8]) {
+    check_damage(Checkpoint::decode(bytes, PATH));
+    if let Some(checkpoint) = check_damage(Checkpoint::decode(&seal(1, bytes), PATH)) {
+        let encoded = checkpoint.encode().expect("what was decoded can be encoded");
+        assert_eq!(Checkpoint::decode(&encoded, PATH).expect("what was encoded can be decoded"), checkpoint);
+    }
+}
+
+/// A checkpoint file: opened, and all of its sections read.
+pub fn checkpoint_file(bytes: &[u8]) {
+    read_file(bytes.to_vec());
+    // The last 36 bytes are the trailer, of which 24 are under a checksum; the index is under one in the trailer.
+    let mut mended = bytes.to_vec();
+    let Some(trailer) = mended.len().checked_sub(36) else { return };
+    let number = |at: usize| {
+        mended[at..at + 8].iter().rev().fold(0_u64, |number, byte| number << 8 | u64::from(*byte))
+    };
+    let (offset, len) = (number(trailer), number(trailer + 8));
+    let footer =
+        usize::try_from(offset).ok().zip(offset.checked_add(len).and_then(|end| usize::try_from(end).ok()));
+    if let Some(crc) = footer.and_then(|(from, to)| mended.get(from..to)).map(crc32fast::hash) {
+        mended[trailer + 16..trailer + 20].copy_from_slice(&crc.to_le_bytes());
+    }
+    mended[trailer + 20..trailer + 24].copy_from_slice(&1_u32.to_le_bytes());
+    let crc = crc32fast::hash(&mended[trailer..trailer + 24]);
+    mended[trailer + 24..trailer + 28].copy_from_slice(&crc.to_le_bytes());
+    mended[trailer + 28..].copy_from_slice(b"\nSBCEND\x89");
+    read_file(mended);
+}
+
+fn read_file(bytes: Vec<u8>) {
+    let Some(reader) = check_damage(CheckpointReader::open(Box::new(Bytes::new(PATH, bytes)))) else {
+        return;
+    };
+    for section in reader.sections() {
+        let verified = reader.verify(section);
+        let mut rows = reader.rows(section);
+        while let Some(Some(_)) = check_damage(rows.next()) {}
+        check_damage(verified);
+    }
+}
+
+/// Rows of a checkpoint with good checksums, restored by the heap and by a byte engine: both refuse them, or both
+/// take them and hold the same. Each row is its state, whether it is of changes, its length, and its bytes.
+pub fn rows(mut bytes: &[u8]) {
+    let mut sections: BTreeMap<(u8, bool), Vec<&[u8]>> = BTreeMap::new();
+    while let [state, is_change, len, rest @ ..] = bytes {
+        let (row, rest) = rest.split_at(usize::from(*len).min(rest.len()));
+        sections.entry((state % 5, is_change % 2 == 1)).or_default().push(row);
+        bytes = rest;
+    }
+    let heap = restored::<Memory>(&sections);
+    let engine = restored::<ByteFamily>(&sections);
+    match (heap, engine) {
+        (Some(heap), Some(engine)) => assert_eq!(heap, engine),
+        (heap, engine) => assert_eq!(heap.is_some(), engine.is_some(), "{heap:?} and {engine:?}"),
+    }
+}
+
+fn restored<F: Factory>(sections: &BTreeMap<(u8, bool), Vec<&[u8]>>) -> Option<crate::kinds::Content> {
+    let world = World::<F>::new();
+    let mut backend = world.try_open::<i32>(single(1), &[]).expect("an empty backend opens");
+    Kinds::register(&mut backend).expect("the states are new");
+    let task = backend.snapshot(SnapshotRequest::new(1)).expect("a first snapshot");
+    let mut handle = task.run().expect("an empty snapshot is written").expect("there are states");
+    let file = handle.files.first_mut().expect("its file");
+    let written = Bytes::new(PATH, world.bytes(file));
+    let meta = CheckpointReader::open(Box::new(written)).expect("the file is whole").meta().clone();
+
+    let mut buffer = BoundedBuffer::new(1 << 30);
+    let mut writer = CheckpointWriter::new(&mut buffer, &meta, Compression::None).expect("a sound meta");
+    for ((state, is_change), rows) in sections {
+        let kind = if *is_change { SectionKind::Delta } else { SectionKind::Full };
+        writer.begin_section((*state).into(), 0, kind).expect("sections in order");
+        for row in rows {
+            writer.row(|out| Ok(out.extend_from_slice(row))).expect("a short row");
+        }
+    }
+    writer.finish().expect("a buffer takes all");
+    file.data = StateData::Inline(buffer.finish().expect("within the limit"));
+    let mut backend = check_damage(world.try_open::<i32>(single(1), std::slice::from_ref(&handle)))?;
+    check_damage(Kinds::register(&mut backend))?;
+    Some(content_of(&mut backend))
+}
+
+/// A type of one's own, with all that serde's order-keeping format has.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+enum Own {
+    Nothing,
+    Number(i16),
+    Pair(bool, String),
+    Fields { at: i64, user: Option<u8>, name: char },
+    Many(Vec<Own>),
+    Sorted(BTreeMap<u8, BTreeSet<char>>),
+}
+
+backend_api::serde_key!(Own);
+
+/// Keys: what decodes, encodes to the bytes that it was decoded from or to ones that mean the same, and the order of
+/// two keys is that of their bytes.
+pub fn keys(bytes: &[u8]) {
+    key::<i64>(bytes);
+    key::<u128>(bytes);
+    key::<bool>(bytes);
+    key::<char>(bytes);
+    key::<String>(bytes);
+    key::<Vec<u8>>(bytes);
+    key::<[u8; 3]>(bytes);
+    key::<Option<String>>(bytes);
+    key::<(String, i32)>(bytes);
+    key::<(u8, Vec<u8>, Option<bool>, Arc<str>)>(bytes);
+    key::<Datum>(bytes);
+    key::<Own>(bytes);
+}
+
+fn key<K: StateKey + Debug>(bytes: &[u8]) {
+    let mut rest = bytes;
+    let Some(first) = check_damage(K::decode(&mut rest)) else { return };
+    let encoded = |key: &K| {
+        let mut out = Vec::new();
+        key.encode(&mut out);
+        out
+    };
+    let used = &bytes[..bytes.len() - rest.len()];
+    assert_eq!(encoded(&first), used, "{first:?}");
+    let mut last = Vec::new();
+    first.encode_last(&mut last);
+    assert_eq!(K::decode_last(&last).expect("what was encoded decodes"), first);
+    if let Some(second) = check_damage(K::decode(&mut rest)) {
+        assert_eq!(first.cmp(&second), encoded(&first).cmp(&encoded(&second)), "{first:?} and {second:?}");
+    }
+    check_damage(K::decode_last(bytes));
+}
+
+/// Codecs of values: what decodes, encodes to something that decodes to bytes alike; and the numbers of rows.
+pub fn codecs(bytes: &[u8]) {
+    codec::<u64>(bytes);
+    codec::<f64>(bytes);
+    codec::<bool>(bytes);
+    codec::<char>(bytes);
+    codec::<String>(bytes);
+    codec::<Vec<u8>>(bytes);
+    codec::<Vec<i64>>(bytes);
+    codec::<Vec<(String, Option<u16>)>>(bytes);
+    codec::<BTreeMap<String, Vec<u32>>>(bytes);
+    codec::<(i8, [u16; 3], Box<str>)>(bytes);
+    codec::<Own>(bytes);
+    codec::<Option<Datum>>(bytes);
+    let mut rest = bytes;
+    check_damage(row::decode_varint(&mut rest));
+    let mut rest = bytes;
+    check_damage(row::decode_sized(&mut rest));
+    let mut rest = bytes;
+    check_damage(row::RowOp::decode(&mut rest));
+}
+
+fn codec<T: Serialize + DeserializeOwned + Send + Sync + 'static>(bytes: &[u8]) {
+    let codec = default_codec::<T>();
+    let encoded = |value: &T| {
+        let mut out = Vec::new();
+        codec.encode(value, &mut out).expect("what was decoded can be encoded");
+        out
+    };
+    if let Some(value) = check_damage(codec.decode(bytes)) {
+        let once = encoded(&value);
+        let again = codec.decode(&once).expect("what was encoded can be decoded");
+        assert_eq!(encoded(&again), once);
+    }
+}

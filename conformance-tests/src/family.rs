@@ -1,0 +1,135 @@
+//! Our own backends, for the programs and tests of this crate.
+
+use std::sync::Arc;
+
+use backend_api::bytes::{BTreeStore, ByteBackend, ByteOptions};
+use backend_api::format::Compression;
+use backend_api::{CheckpointTarget, JobFolder, MemoryStorage, Result, StateKey, Storage};
+use backend_fs::{FsBackend, FsOptions, LocalStorage};
+use backend_memory::{MemoryBackend, MemoryOptions};
+use tempfile::TempDir;
+
+use crate::{Capabilities, Factory, Setup};
+
+#[cfg(feature = "programs")]
+mod named;
+
+#[cfg(feature = "programs")]
+pub use named::{FAMILY, Member};
+
+fn job() -> JobFolder {
+    JobFolder::new("job").expect("a plain name")
+}
+
+/// The memory backend.
+pub struct Memory;
+
+impl Factory for Memory {
+    type Backend<K: StateKey> = MemoryBackend<K>;
+
+    fn new() -> Self {
+        Self
+    }
+
+    fn options<K: StateKey>(&self, setup: &Setup) -> Result<MemoryOptions> {
+        // Cases about other things may have more than 5 MiB.
+        MemoryOptions::default().max_state_bytes(setup.max_state_bytes.unwrap_or(1 << 30))
+    }
+
+    fn storage(&self) -> Option<Arc<dyn Storage>> {
+        None
+    }
+
+    fn job(&self) -> JobFolder {
+        job()
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities { max_state_bytes: true, ..Capabilities::default() }
+    }
+}
+
+/// The filesystem backend, each world in a folder of its own; checkpoints are incremental, or not, where a case
+/// leaves that open.
+pub struct Fs<const INCREMENTAL: bool> {
+    storage: Arc<dyn Storage>,
+    _folder: TempDir,
+}
+
+impl<const INCREMENTAL: bool> Factory for Fs<INCREMENTAL> {
+    type Backend<K: StateKey> = FsBackend<K>;
+
+    fn new() -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let storage = LocalStorage::open(folder.path()).expect("a storage");
+        Self { storage: Arc::new(storage), _folder: folder }
+    }
+
+    fn options<K: StateKey>(&self, setup: &Setup) -> Result<FsOptions> {
+        let storage = setup.storage.clone().unwrap_or_else(|| Arc::clone(&self.storage));
+        let mut options = FsOptions::new(storage, self.job());
+        options = options.incremental(setup.incremental.unwrap_or(INCREMENTAL));
+        options = options.claim_restored(setup.claim_restored.unwrap_or(false));
+        if let Some(bytes) = setup.inline_max {
+            options = options.inline_max(bytes)?;
+        }
+        if setup.compression == Some(true) {
+            options = options.compression(Compression::Zstd(1));
+        }
+        Ok(options)
+    }
+
+    fn storage(&self) -> Option<Arc<dyn Storage>> {
+        Some(Arc::clone(&self.storage))
+    }
+
+    fn job(&self) -> JobFolder {
+        job()
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities {
+            storage: true,
+            inline_max: true,
+            compression: true,
+            incremental: true,
+            claim_restored: true,
+            ..Capabilities::default()
+        }
+    }
+}
+
+/// The backend of a byte engine, a `BTreeMap` here.
+pub struct Bytes(Arc<MemoryStorage>);
+
+impl Factory for Bytes {
+    type Backend<K: StateKey> = ByteBackend<K>;
+
+    fn new() -> Self {
+        Self(Arc::default())
+    }
+
+    fn options<K: StateKey>(&self, setup: &Setup) -> Result<ByteOptions> {
+        let storage = setup.storage.clone().unwrap_or_else(|| self.0.clone());
+        let mut target = CheckpointTarget::files(storage, self.job());
+        if let Some(bytes) = setup.inline_max {
+            target = target.with_inline_max(bytes)?;
+        }
+        if setup.compression == Some(true) {
+            target = target.with_compression(Compression::Lz4);
+        }
+        Ok(ByteOptions::new(target, |_, _| Ok(Box::new(BTreeStore::default()))))
+    }
+
+    fn storage(&self) -> Option<Arc<dyn Storage>> {
+        Some(self.0.clone())
+    }
+
+    fn job(&self) -> JobFolder {
+        job()
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities { storage: true, inline_max: true, compression: true, ..Capabilities::default() }
+    }
+}

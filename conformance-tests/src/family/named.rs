@@ -1,0 +1,30 @@
+//! The backends by their names, for the programs.
+
+use super::{Bytes, Fs, Memory};
+use crate::script::{Machine, Type, operator};
+use crate::{Capabilities, Case, Factory, Setup, all_cases};
+
+/// The backends that the programs know. It is not a constant, of which each program would compile a copy.
+pub static FAMILY: &[Member] = &[
+    member::<Memory>("memory"),
+    member::<Fs<false>>("fs"),
+    member::<Fs<true>>("fs-incremental"),
+    member::<Bytes>("bytes"),
+];
+
+/// A backend by its name, with its types left behind.
+#[derive(Clone, Copy, Debug)]
+pub struct Member {
+    /// The name on the command line.
+    pub name: &'static str,
+    /// All cases of the suite on it.
+    pub cases: fn() -> Vec<Case>,
+    /// Makes an operator of it for a script.
+    pub operator: fn(Setup, Type, u16) -> Result<Box<dyn Machine>, String>,
+    /// Its settings.
+    pub capabilities: fn() -> Capabilities,
+}
+
+const fn member<F: Factory>(name: &'static str) -> Member {
+    Member { name, cases: all_cases::<F>, operator: operator::<F>, capabilities: || F::new().capabilities() }
+}

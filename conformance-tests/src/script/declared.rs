@@ -1,0 +1,204 @@
+//! What a script says of its states, and the functions that it may name.
+
+use backend_api::{Aggregate, BoxError};
+
+use super::{Datum, Type};
+
+/// A state of a script.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Declared {
+    /// Its kind, with its types.
+    pub kind: Kind,
+    /// The type of its namespaces, if it has any.
+    pub namespace: Option<Type>,
+}
+
+/// The kind of a state, with its types.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Kind {
+    /// `value TYPE [default=V]`.
+    Value(Type, Option<Datum>),
+    /// `list TYPE`.
+    List(Type),
+    /// `map KEYTYPE TYPE`.
+    Map(Type, Type),
+    /// `reduce TYPE FN`.
+    Reduce(Type, Reducer),
+    /// `agg FN`.
+    Aggregate(Aggregator),
+}
+
+impl Declared {
+    /// What the words after the state's name say; an error in words if they say nothing.
+    pub fn parse(words: &[&str]) -> Result<Self, String> {
+        let named = |at: usize| {
+            let word = words.get(at).copied().unwrap_or_default();
+            Type::named(word).ok_or(format!("no such type: {word:?}"))
+        };
+        let (mut kind, types) = match words.first().copied().unwrap_or_default() {
+            "value" => (Kind::Value(named(1)?, None), 2),
+            "list" => (Kind::List(named(1)?), 2),
+            "map" => (Kind::Map(named(1)?, named(2)?), 3),
+            "reduce" => {
+                let function = words.get(2).copied().unwrap_or_default();
+                let reducer = Reducer::named(named(1)?, function);
+                (Kind::Reduce(named(1)?, reducer.ok_or(format!("no such reducer: {function:?}"))?), 3)
+            }
+            "agg" => {
+                let function = words.get(1).copied().unwrap_or_default();
+                let aggregator = Aggregator::named(function);
+                (Kind::Aggregate(aggregator.ok_or(format!("no such aggregator: {function:?}"))?), 2)
+            }
+            other => return Err(format!("no such kind of state: {other:?}")),
+        };
+        let mut namespace = None;
+        for option in words.get(types..).unwrap_or_default() {
+            let (name, value) = option.split_once('=').ok_or(format!("not an option: {option:?}"))?;
+            match (name, &mut kind) {
+                ("ns", _) => {
+                    namespace = Some(Type::named(value).ok_or(format!("no such type: {value:?}"))?);
+                }
+                ("default", Kind::Value(of, default)) => {
+                    *default = Some(of.parse(value).ok_or(format!("not a {}: {value:?}", of.name()))?);
+                }
+                ("ttl", _) => return Err("time to live is not built yet".to_owned()),
+                _ => return Err(format!("no such option: {option:?}")),
+            }
+        }
+        Ok(Self { kind, namespace })
+    }
+
+    /// The words of which [`parse`](Self::parse) makes it.
+    pub fn words(&self) -> String {
+        let mut words = match &self.kind {
+            Kind::Value(of, None) => format!("value {}", of.name()),
+            Kind::Value(of, Some(default)) => format!("value {} default={default}", of.name()),
+            Kind::List(of) => format!("list {}", of.name()),
+            Kind::Map(key, of) => format!("map {} {}", key.name(), of.name()),
+            Kind::Reduce(of, reducer) => format!("reduce {} {}", of.name(), reducer.name()),
+            Kind::Aggregate(aggregator) => format!("agg {}", aggregator.name()),
+        };
+        if let Some(namespace) = self.namespace {
+            words += &format!(" ns={}", namespace.name());
+        }
+        words
+    }
+
+    /// The name of the kind, with which its commands begin.
+    pub fn kind_name(&self) -> &'static str {
+        match self.kind {
+            Kind::Value(..) => "value",
+            Kind::List(_) => "list",
+            Kind::Map(..) => "map",
+            Kind::Reduce(..) => "reduce",
+            Kind::Aggregate(_) => "agg",
+        }
+    }
+}
+
+/// A function of a reducing state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reducer {
+    /// The sum; of longs it wraps.
+    Sum,
+    /// The least.
+    Min,
+    /// The greatest.
+    Max,
+    /// One string after the other.
+    Concat,
+}
+
+impl Reducer {
+    /// The function of that name over values of that type.
+    pub fn named(of: Type, name: &str) -> Option<Self> {
+        Some(match (of, name) {
+            (Type::Long | Type::Double, "sum") => Self::Sum,
+            (Type::Long, "min") => Self::Min,
+            (Type::Long, "max") => Self::Max,
+            (Type::Text, "concat") => Self::Concat,
+            _ => return None,
+        })
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Sum => "sum",
+            Self::Min => "min",
+            Self::Max => "max",
+            Self::Concat => "concat",
+        }
+    }
+
+    /// Both in one.
+    ///
+    /// # Errors
+    /// If they are of types for which there is no such function.
+    pub fn reduce(self, accumulated: &Datum, new: &Datum) -> Result<Datum, BoxError> {
+        Ok(match (self, accumulated, new) {
+            (Self::Sum, Datum::Long(a), Datum::Long(b)) => Datum::Long(a.wrapping_add(*b)),
+            (Self::Sum, Datum::Double(a), Datum::Double(b)) => {
+                Datum::double(f64::from_bits(*a) + f64::from_bits(*b))
+            }
+            (Self::Min, Datum::Long(a), Datum::Long(b)) => Datum::Long(*a.min(b)),
+            (Self::Max, Datum::Long(a), Datum::Long(b)) => Datum::Long(*a.max(b)),
+            (Self::Concat, Datum::Text(a), Datum::Text(b)) => Datum::Text(format!("{a}{b}")),
+            _ => return Err("a reducer of other types".into()),
+        })
+    }
+}
+
+/// A function of an aggregating state, over longs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Aggregator {
+    /// The mean, a double.
+    Average,
+    /// How many there were.
+    Count,
+}
+
+impl Aggregator {
+    fn named(name: &str) -> Option<Self> {
+        match name {
+            "avg" => Some(Self::Average),
+            "count" => Some(Self::Count),
+            _ => None,
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Average => "avg",
+            Self::Count => "count",
+        }
+    }
+}
+
+impl Aggregate for Aggregator {
+    type Input = i64;
+    /// Sum and number of what was added.
+    type Accumulator = (i64, i64);
+    type Output = Datum;
+
+    fn create(&self) -> (i64, i64) {
+        (0, 0)
+    }
+
+    fn add(&self, (sum, count): &mut (i64, i64), input: i64) -> Result<(), BoxError> {
+        *sum = sum.wrapping_add(input);
+        *count += 1;
+        Ok(())
+    }
+
+    fn result(&self, (sum, count): &(i64, i64)) -> Datum {
+        match self {
+            Self::Average => Datum::double(*sum as f64 / *count as f64),
+            Self::Count => Datum::Long(*count),
+        }
+    }
+
+    fn merge(&self, into: &mut (i64, i64), other: &(i64, i64)) -> Result<(), BoxError> {
+        *into = (into.0.wrapping_add(other.0), into.1 + other.1);
+        Ok(())
+    }
+}

@@ -1,0 +1,15 @@
+//! Scripts of state operations: a small language in which the same program runs on a backend, on a plain
+//! model and, by `FlinkOracle`, on Apache Flink itself. The commands are in the README.
+
+mod datum;
+mod declared;
+mod interpreter;
+mod machine;
+mod operator;
+mod states;
+
+pub use datum::{Datum, Kept, Type, escape};
+pub use declared::{Aggregator, Declared, Kind, Reducer};
+pub use interpreter::{Interpreter, ScriptError, run};
+pub use machine::{Answer, Machine, Op};
+pub use operator::{Operator, operator};

@@ -1,0 +1,45 @@
+//! The scripts in `flink/scripts` give on every backend, and on the model, what is written beside them: what Flink
+//! has answered, and for `nulls` what the README says.
+
+use conformance_tests::Setup;
+use conformance_tests::family::FAMILY;
+use conformance_tests::model::Model;
+use conformance_tests::script::run;
+
+macro_rules! scripts {
+    ($($name:ident),+) => {$(
+        #[test]
+        fn $name() {
+            check(
+                include_str!(concat!("../flink/scripts/", stringify!($name), ".txt")),
+                include_str!(concat!("../flink/scripts/", stringify!($name), ".expected")),
+            );
+        }
+    )+};
+}
+
+scripts!(basic, namespaces, snapshots, nulls);
+
+fn check(script: &str, expected: &str) {
+    for member in FAMILY {
+        let answers = run(script, |keys, groups| (member.operator)(Setup::default(), keys, groups));
+        assert_eq!(answers.expect("a whole script"), expected, "{}", member.name);
+    }
+    let answers = run(script, |_, groups| Ok(Box::new(Model::new(groups))));
+    assert_eq!(answers.expect("a whole script"), expected, "the model");
+}
+
+#[test]
+fn what_is_not_built_yet_ends_the_script() {
+    let stops = |script: &str| {
+        let ended = run(script, |_, groups| Ok(Box::new(Model::new(groups))));
+        let error = ended.expect_err(script);
+        (error.line, error.message)
+    };
+    assert_eq!(stops("init long 2\n\n# comment\nsavepoint s1"), (4, "savepoint is not built yet".to_owned()));
+    assert_eq!(stops("init long 2\ntimers t"), (2, "timers is not built yet".to_owned()));
+    assert_eq!(stops("state v value long ttl=5"), (1, "time to live is not built yet".to_owned()));
+    assert_eq!(stops("key 1"), (1, "init comes first".to_owned()));
+    assert_eq!(stops("init long 2\nvalue.get v").0, 2);
+    assert_eq!(stops("init long 2\nrestore s1").1, "no such snapshot: s1");
+}
