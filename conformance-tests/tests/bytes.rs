@@ -7,9 +7,10 @@ use backend_api::format::Compression;
 use backend_api::{CheckpointTarget, JobFolder, MemoryStorage, Result, StateKey, Storage};
 use conformance_tests::{Capabilities, Factory, Setup, suite};
 
-struct Bytes(Arc<MemoryStorage>);
+/// With a cache of so many bytes.
+struct Bytes<const CACHE: usize>(Arc<MemoryStorage>);
 
-impl Factory for Bytes {
+impl<const CACHE: usize> Factory for Bytes<CACHE> {
     type Backend<K: StateKey> = ByteBackend<K>;
 
     fn new() -> Self {
@@ -25,7 +26,8 @@ impl Factory for Bytes {
         if setup.compression == Some(true) {
             target = target.with_compression(Compression::Lz4);
         }
-        Ok(ByteOptions::new(target, |_, _| Ok(Box::new(BTreeStore::default()))))
+        let options = ByteOptions::new(target, |_, _| Ok(Box::new(BTreeStore::default())));
+        Ok(options.with_cache_bytes(CACHE))
     }
 
     fn storage(&self) -> Option<Arc<dyn Storage>> {
@@ -41,4 +43,7 @@ impl Factory for Bytes {
     }
 }
 
-suite!(bytes, Bytes);
+suite!(bytes, Bytes<0>);
+suite!(cached, Bytes<{ 16 << 20 }>);
+// Of some 64 values, so that there is always one that has to go.
+suite!(hardly_cached, Bytes<8192>);
