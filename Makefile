@@ -1,7 +1,9 @@
 # Every target does its own set-up on a fresh Debian machine with Rust, gcc and make.
-.PHONY: demo hello test lint doc bench flink-diff fuzz
+.PHONY: demo hello test lint doc bench flink-diff fuzz libclang
 
 CARGO ?= cargo
+# With RocksDB, which the plain builds leave out.
+WORKSPACE = --workspace --locked --features state-backends/rocksdb,conformance-tests/rocksdb
 
 # Counts a generated access log of a million lines, with checkpoints, and prints the ten busiest paths.
 demo:
@@ -11,18 +13,23 @@ demo:
 hello:
 	$(CARGO) run --release --locked --example hello
 
-test:
-	$(CARGO) test --workspace --locked
+test: libclang
+	$(CARGO) test $(WORKSPACE)
 
-lint:
+lint: libclang
 	$(CARGO) fmt --all --check
-	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+	$(CARGO) clippy $(WORKSPACE) --all-targets -- -D warnings
 
-doc:
-	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --locked
+doc: libclang
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc $(WORKSPACE) --no-deps
 
 bench:
 	$(CARGO) bench --locked -p benches
+
+# What the bindings of RocksDB are generated with.
+libclang:
+	@[ -n "$$LIBCLANG_PATH" ] || ls /usr/lib/llvm-*/lib/libclang*.so* 2>/dev/null | grep -v cpp | grep -q . || \
+		{ sudo=$$(command -v sudo || true); $$sudo apt-get update && $$sudo apt-get install -y libclang-dev; }
 
 # Random scripts on Apache Flink and on our backends, compared line by line (Java 17, Python 3 and 300 MB of Flink, which
 # is downloaded unless FLINK_DIR has it).

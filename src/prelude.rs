@@ -9,5 +9,7 @@ pub use backend_api::{
 };
 pub use backend_fs::{FsBackend, FsOptions, LocalStorage};
 pub use backend_memory::{MemoryBackend, MemoryOptions};
+#[cfg(feature = "rocksdb")]
+pub use backend_rocksdb::{RocksDbBackend, RocksDbOptions};
 
 pub use crate::{AnyBackend, AnyOptions};

@@ -118,7 +118,15 @@ impl StateFile {
     /// another length than it was written with; [`InvalidArgument`](ErrorKind::InvalidArgument) if it lies in a
     /// storage and none is given.
     pub fn open(&self, storage: Option<&dyn Storage>) -> Result<CheckpointReader> {
-        let file: Box<dyn StorageFile> = match &self.data {
+        CheckpointReader::open(self.open_bytes(storage)?)
+    }
+
+    /// Opens the file as what bytes it has, of which none is checked, but for their number.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn open_bytes(&self, storage: Option<&dyn Storage>) -> Result<Box<dyn StorageFile>> {
+        Ok(match &self.data {
             StateData::Inline(bytes) => Box::new(Bytes::new(&self.name, bytes.clone())),
             StateData::File { path, length } => {
                 let storage = storage.ok_or_else(|| {
@@ -132,7 +140,6 @@ impl StateFile {
                 }
                 file
             }
-        };
-        CheckpointReader::open(file)
+        })
     }
 }

@@ -51,12 +51,7 @@ impl RestorePlan {
         storage: Option<&dyn Storage>,
         subtask: &Subtask<K>,
     ) -> Result<Self> {
-        handles.iter().try_for_each(|handle| check_handle(handle, subtask))?;
-        let mut parts = Vec::new();
-        for handle in handles {
-            parts.extend(handle.range.intersection(subtask.range()).map(|range| (range, handle)));
-        }
-        check_disjoint(&parts)?;
+        let parts = check_handles(handles, subtask, &[row::FORMAT])?;
         let mut states = BTreeMap::new();
         for (range, handle) in parts {
             for file in &handle.files {
@@ -122,24 +117,7 @@ impl RestoredState {
     /// [`IncompatibleKind`](ErrorKind::IncompatibleKind) for another kind; [`Migration`](ErrorKind::Migration) for
     /// another type of namespaces or another codec, naming both.
     pub fn check_registration(&self, registered: &StateMeta) -> Result<()> {
-        let fault = |kind, message: String| Err(Error::new(kind, message).in_state(self.name()));
-        if registered.kind != self.kind {
-            let message = format!("restored as {} state, registered as {}", self.kind, registered.kind);
-            return fault(ErrorKind::IncompatibleKind, message);
-        }
-        for meta in &self.metas {
-            if meta.namespace_schema != registered.namespace_schema {
-                let (old, new) = (&meta.namespace_schema, &registered.namespace_schema);
-                let message = format!("restored with namespaces of {old:?}, registered with {new:?}");
-                return fault(ErrorKind::Migration, message);
-            }
-            if meta.codecs != registered.codecs {
-                let (old, new) = (&meta.codecs, &registered.codecs);
-                let message = format!("restored with codecs {old:?}, registered with {new:?}");
-                return fault(ErrorKind::Migration, message);
-            }
-        }
-        Ok(())
+        self.metas.iter().try_for_each(|meta| meta.check_registration(registered))
     }
 
     /// Copies all sections to another checkpoint file, undecoded; there, `metas()[i]` is the state of number
@@ -265,10 +243,31 @@ fn add_file(
     Ok(())
 }
 
-fn check_handle<K: StateKey>(handle: &KeyedStateHandle, subtask: &Subtask<K>) -> Result<()> {
+/// Whether the handles are of one of these formats and fit the keys of `subtask`, and no two of them have one of its
+/// key groups in common; gives what each holds of them, without those that hold none.
+pub(crate) fn check_handles<'h, K: StateKey>(
+    handles: &'h [KeyedStateHandle],
+    subtask: &Subtask<K>,
+    formats: &[&str],
+) -> Result<Vec<(KeyGroupRange, &'h KeyedStateHandle)>> {
+    handles.iter().try_for_each(|handle| check_handle(handle, subtask, formats))?;
+    let mut parts = Vec::new();
+    for handle in handles {
+        parts.extend(handle.range.intersection(subtask.range()).map(|range| (range, handle)));
+    }
+    check_disjoint(&parts)?;
+    Ok(parts)
+}
+
+fn check_handle<K: StateKey>(
+    handle: &KeyedStateHandle,
+    subtask: &Subtask<K>,
+    formats: &[&str],
+) -> Result<()> {
     let of = |what: String| format!("the snapshot of checkpoint {} {what}", handle.checkpoint_id);
-    if handle.format != row::FORMAT {
-        let message = of(format!("is of format {:?}, this backend reads {:?}", handle.format, row::FORMAT));
+    if !formats.contains(&&*handle.format) {
+        let known = formats.first().unwrap_or(&"");
+        let message = of(format!("is of format {:?}, this backend reads {known:?}", handle.format));
         return Err(Error::new(ErrorKind::Unsupported, message));
     }
     let (old, new) = (handle.max_parallelism, subtask.key_space().max_parallelism());

@@ -89,7 +89,7 @@ pub fn rows(mut bytes: &[u8]) {
         bytes = rest;
     }
     let heap = restored::<Memory>(&sections);
-    let engine = restored::<ByteFamily>(&sections);
+    let engine = restored::<ByteFamily<0>>(&sections);
     match (heap, engine) {
         (Some(heap), Some(engine)) => assert_eq!(heap, engine),
         (heap, engine) => assert_eq!(heap.is_some(), engine.is_some(), "{heap:?} and {engine:?}"),

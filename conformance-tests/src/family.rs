@@ -13,9 +13,16 @@ use crate::{Capabilities, Factory, Setup};
 
 #[cfg(feature = "programs")]
 mod named;
+#[cfg(feature = "rocksdb")]
+mod rocksdb;
 
 #[cfg(feature = "programs")]
 pub use named::{FAMILY, Member};
+#[cfg(feature = "rocksdb")]
+pub use rocksdb::RocksDb;
+
+/// Bytes of a cache that holds some 64 values, so that there is always one that has to go.
+pub const TINY: usize = 8 << 10;
 
 fn job() -> JobFolder {
     JobFolder::new("job").expect("a plain name")
@@ -99,10 +106,10 @@ impl<const INCREMENTAL: bool> Factory for Fs<INCREMENTAL> {
     }
 }
 
-/// The backend of a byte engine, a `BTreeMap` here.
-pub struct Bytes(Arc<MemoryStorage>);
+/// The backend of a byte engine, a `BTreeMap` here, with a cache of so many bytes.
+pub struct Bytes<const CACHE: usize>(Arc<MemoryStorage>);
 
-impl Factory for Bytes {
+impl<const CACHE: usize> Factory for Bytes<CACHE> {
     type Backend<K: StateKey> = ByteBackend<K>;
 
     fn new() -> Self {
@@ -118,7 +125,8 @@ impl Factory for Bytes {
         if setup.compression == Some(true) {
             target = target.with_compression(Compression::Lz4);
         }
-        Ok(ByteOptions::new(target, |_, _| Ok(Box::new(BTreeStore::default()))))
+        let options = ByteOptions::new(target, |_, _| Ok(Box::new(BTreeStore::default())));
+        Ok(options.with_cache_bytes(CACHE))
     }
 
     fn storage(&self) -> Option<Arc<dyn Storage>> {

@@ -45,7 +45,7 @@ pub struct Args {
     #[arg(long, value_name = "RECORDS", default_value_t = 100_000)]
     pub checkpoint_every: u64,
 
-    /// Write only what changed since the last checkpoint (fs)
+    /// Write only what changed since the last checkpoint (fs, rocksdb)
     #[arg(long)]
     pub incremental: bool,
 
@@ -81,7 +81,7 @@ pub enum Backend {
     Memory,
     /// State on the heap, checkpoints in files
     Fs,
-    /// State and checkpoints in RocksDB
+    /// State in RocksDB, checkpoints in files; needs the feature `rocksdb`
     Rocksdb,
 }
 
@@ -138,8 +138,10 @@ impl Args {
         in_range("top", self.top as u64, u64::MAX)?;
         in_range("retained", self.retained as u64, u64::MAX)?;
         in_range("crash-at", self.crash_at.unwrap_or(1), u64::MAX)?;
-        usage(self.backend == Backend::Rocksdb, "this build has no RocksDB backend")?;
-        usage(self.incremental && self.backend != Backend::Fs, "--incremental needs --backend fs")?;
+        let rocksdb = self.backend == Backend::Rocksdb;
+        usage(rocksdb && !cfg!(feature = "rocksdb"), "this build has no RocksDB backend")?;
+        let in_memory = self.backend == Backend::Memory;
+        usage(self.incremental && in_memory, "--incremental needs --backend fs or rocksdb")?;
         usage(self.resume && self.checkpoint_dir.is_none(), "--resume needs --checkpoint-dir")?;
         let stdin = matches!(self.input(), Input::Stdin);
         usage(self.resume && stdin, "--resume cannot read standard input again from where it was")

@@ -59,11 +59,18 @@ fn run() -> Result<String, Failure> {
     let output = args.output.clone().map(Output::create).transpose()?;
     let temporary = temporary_folder(&args);
     let storage = args.checkpoint_dir.as_ref().or(temporary.as_ref()).map(storage).transpose()?;
-    let options = match &storage {
-        Some(storage) if args.backend == Backend::Fs => {
-            // What is resumed from is in the job's own store, so increments may go on from it.
+    // What is resumed from is in the job's own store, so increments may go on from it.
+    let options = match (args.backend, &storage) {
+        (Backend::Fs, Some(storage)) => {
             let options = FsOptions::new(Arc::clone(storage), job::folder()?);
             AnyOptions::Fs(options.incremental(args.incremental).claim_restored(true))
+        }
+        #[cfg(feature = "rocksdb")]
+        (Backend::Rocksdb, Some(storage)) => {
+            let folder = args.checkpoint_dir.as_ref().or(temporary.as_ref());
+            let working = folder.map(|folder| folder.join("working")).unwrap_or_default();
+            let options = RocksDbOptions::new(Arc::clone(storage), job::folder()?, working);
+            AnyOptions::RocksDb(options.incremental(args.incremental).claim_restored(true))
         }
         _ => AnyOptions::Memory(MemoryOptions::default()),
     };
@@ -79,9 +86,9 @@ fn run() -> Result<String, Failure> {
     report::report(&args, &outcome).map_err(|error| Failure::Job(error.to_string()))
 }
 
-/// Where the fs backend keeps checkpoints if nobody says where. What is left of it after a crash can be resumed from.
+/// Where checkpoints in files are kept if nobody says where. What is left of it after a crash can be resumed from.
 fn temporary_folder(args: &Args) -> Option<PathBuf> {
-    if args.backend != Backend::Fs || args.checkpoint_dir.is_some() {
+    if args.backend == Backend::Memory || args.checkpoint_dir.is_some() {
         return None;
     }
     let folder = std::env::temp_dir().join(format!("access-log-{}", process::id()));

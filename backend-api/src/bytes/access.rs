@@ -51,6 +51,16 @@ impl Place<'_> {
 }
 
 impl Buffers {
+    /// Empty ones, where the next list element gets that number.
+    pub fn starting_at(sequence: u64) -> Self {
+        Self { sequence, ..Self::default() }
+    }
+
+    /// The number of the next list element.
+    pub fn sequence(&self) -> u64 {
+        self.sequence
+    }
+
     /// The batch to fill, which is empty, and the number that the next list element gets.
     pub fn batch(&mut self) -> (&mut WriteBatch, &mut u64) {
         self.batch.clear();
@@ -79,13 +89,25 @@ impl<'a> Access<'a> {
         Ok(access)
     }
 
-    /// The value here.
+    /// The key of the value here.
+    #[inline]
+    pub fn key(&self) -> &[u8] {
+        &self.buffers.key
+    }
+
+    /// The key of the value in another namespace.
+    pub fn key_in<N: StateKey>(&mut self, namespace: &N) -> Result<&[u8]> {
+        self.set_other(namespace)?;
+        Ok(&self.buffers.from)
+    }
+
+    /// The value here in the store.
     #[inline]
     pub fn read<V: StateValue>(&self, codec: &dyn Codec<V>) -> Result<Option<V>> {
         self.read_at(&self.buffers.key, codec)
     }
 
-    /// The value in another namespace.
+    /// The value in another namespace in the store.
     pub fn read_in<N: StateKey, V: StateValue>(
         &mut self,
         namespace: &N,
@@ -225,6 +247,18 @@ impl<'a> Access<'a> {
             batch.delete_range(from, to);
         }
         Ok(())
+    }
+
+    /// Bytes of the batch.
+    #[inline]
+    pub fn batch_size(&self) -> usize {
+        self.buffers.batch.size()
+    }
+
+    /// Empties the batch.
+    #[inline]
+    pub fn forget_batch(&mut self) {
+        self.buffers.batch.clear();
     }
 
     /// Writes the batch.

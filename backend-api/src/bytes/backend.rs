@@ -1,11 +1,14 @@
 use std::sync::{Arc, Weak};
 
-use super::access::{Access, Buffers, Place, decoded, state_range};
-use super::registry::Registry;
-use super::snapshot::Frozen;
-use super::{ByteAggregating, ByteList, ByteMap, ByteOptions, ByteReducing, ByteStore, ByteValue};
+use super::access::{Access, Buffers, Place, decoded, start_key, state_range, successor};
+use super::cache::{AnyCache, Budget, Cache, LateWrites};
+use super::engine::{AnyStore, ByteEngine, FreezeRequest, OpenedStore};
+use super::registry::{Found, Registry};
+use super::snapshot::{Frozen, FrozenNative, FrozenRows};
+use super::values::Values;
+use super::{ByteAggregating, ByteList, ByteMap, ByteReducing, ByteStore, ByteValue};
 use crate::format::FileMeta;
-use crate::restore::RestorePlan;
+use crate::restore::{RestorePlan, RestoredState, check_handles};
 use crate::{
     Aggregate, AggregatingDescriptor, AggregatingToken, BackendId, Cancel, Error, ErrorKind, KeyContext,
     KeyedStateHandle, Keys, ListDescriptor, ListToken, MapDescriptor, MapToken, ReducingDescriptor,
@@ -17,56 +20,78 @@ use crate::{
 ///
 /// Its checkpoints are full ones. Entries are not counted ([`StateInfo::entries`] is `None`). What is restored is
 /// decoded when its state is registered.
-pub struct ByteBackend<K: StateKey> {
+pub type ByteBackend<K> = EngineBackend<K, AnyStore>;
+
+/// A state backend over the stores of a [`ByteEngine`], which may have checkpoints of a format of its own.
+pub struct EngineBackend<K: StateKey, E: ByteEngine> {
     id: BackendId,
     subtask: Subtask<K>,
-    options: ByteOptions,
+    options: E::Options,
     /// `None` once closed.
-    store: Option<Box<dyn ByteStore>>,
+    store: Option<E::Store>,
     registry: Registry,
-    /// What nobody has registered yet.
+    /// Rows of states that nobody has registered yet.
     restored: RestorePlan,
     buffers: Buffers,
-    /// Whether rows may have been left where the next state's go, by a registration that failed.
-    leftover: bool,
+    cache_budget: Arc<Budget>,
+    /// Rows that a registration that failed may have left, under the number that the next state gets.
+    leftover: Option<(u16, Arc<RestoredState>)>,
     last_checkpoint: Option<u64>,
     /// Of snapshots that may still run: dead once the task is.
     running: Vec<(Weak<()>, Cancel)>,
 }
 
-impl<K: StateKey> ByteBackend<K> {
-    fn check_open(&self) -> Result<()> {
-        if self.store.is_some() { Ok(()) } else { Err(closed()) }
+impl<K: StateKey, E: ByteEngine> EngineBackend<K, E> {
+    /// The store, for what an engine tells of it; `None` once the backend is closed.
+    pub fn store(&self) -> Option<&E::Store> {
+        self.store.as_ref()
     }
 
     /// Registers a state of which the map keys, if it is a map, are `MK`, and gives its number.
-    fn register_state<D, N: StateKey, MK: StateKey>(&mut self, descriptor: D) -> Result<u32>
+    fn register_state<D, N: StateKey, MK: StateKey>(
+        &mut self,
+        descriptor: D,
+        cache: impl FnOnce(&D, u16, u64, Arc<Budget>) -> Option<Box<dyn AnyCache>>,
+    ) -> Result<u32>
     where
         D: StateDescriptor + Send + Sync + 'static,
     {
-        let store = self.store.as_deref_mut().ok_or_else(closed)?;
+        let store = self.store.as_mut().ok_or_else(closed)?;
         let meta = descriptor.meta();
         if let Some(number) = self.registry.known::<D>(&meta)? {
             return Ok(number.into());
         }
-        let number = self.registry.next_number()?;
         let place = |error: Error| error.in_state(&meta.name);
-        if self.leftover {
-            remove_state(store, &mut self.buffers, number).map_err(place)?;
-            self.leftover = false;
+        if let Some((number, rows)) = self.leftover.take()
+            && let Err(error) = remove_rows(store, &mut self.buffers, number, &rows)
+        {
+            self.leftover = Some((number, rows));
+            return Err(place(error));
         }
-        if let Some(restored) = self.restored.state(&meta.name) {
+        // The store has rows of it, others may wait in files.
+        let held = self.registry.held(&meta)?;
+        let number = held.map_or_else(|| self.registry.next_number(), Ok)?;
+        let restored = self.restored.state(&meta.name).cloned();
+        if let Some(restored) = &restored {
             restored.check_registration(&meta)?;
-            self.leftover = true;
-            let loaded = super::load::load::<K, N, MK>(store, &mut self.buffers, number, restored);
+        }
+        if held.is_none() {
+            store.add_state(number, &meta).map_err(place)?;
+        }
+        if let Some(restored) = restored {
+            let loaded = super::load::load::<K, N, MK>(store, &mut self.buffers, number, &restored);
             if let Err(error) = loaded {
-                self.leftover = remove_state(store, &mut self.buffers, number).is_err();
+                if remove_rows(store, &mut self.buffers, number, &restored).is_err() {
+                    self.leftover = Some((number, restored));
+                }
                 return Err(place(error));
             }
-            self.leftover = false;
             self.restored.take(&meta.name);
         }
-        self.registry.add::<D, K, N>(number, meta, descriptor);
+        let budget = Some(&self.cache_budget).filter(|budget| budget.is_some());
+        let seed = self.subtask.hash_seed();
+        let cache = budget.and_then(|budget| cache(&descriptor, number, seed, Arc::clone(budget)));
+        self.registry.add::<D, K, N>(number, meta, descriptor, cache);
         Ok(number.into())
     }
 
@@ -75,30 +100,48 @@ impl<K: StateKey> ByteBackend<K> {
         token: impl StateToken,
         key: KeyContext<'a, K>,
         namespace: &'a N,
-    ) -> Result<(Access<'a>, &'a D)> {
-        let store = self.store.as_deref_mut().ok_or_else(closed)?;
-        let state = self.registry.states().get(token.index()).filter(|_| token.backend() == self.id);
-        let descriptor = state.and_then(|state| Some((state, state.descriptor.downcast_ref::<D>()?)));
-        let (state, descriptor) = descriptor.ok_or_else(foreign)?;
+    ) -> Result<Opened<'a, D>> {
+        if self.cache_budget.excess() > 0 {
+            self.make_room()?;
+        }
+        let store = self.store.as_mut().ok_or_else(closed)?;
+        let state = self.registry.get::<D>(token.index()).filter(|_| token.backend() == self.id);
+        let Found { meta, descriptor, cache } = state.ok_or_else(foreign)?;
         self.subtask.check(&key)?;
         let number = (token.index() as u16, key.group());
-        let (key, max) = ((key.key(), namespace), self.options.entry_bytes_max());
-        let access = Access::new(store, &mut self.buffers, &state.meta, number, key, max)?;
-        Ok((access, descriptor))
+        let (key, max) = ((key.key(), namespace), E::entry_bytes_max(&self.options));
+        let access = Access::new(store, &mut self.buffers, meta, number, key, max)?;
+        Ok(Opened { access, descriptor, cache })
+    }
+
+    /// Takes values out of the largest cache.
+    #[cold]
+    fn make_room(&mut self) -> Result<()> {
+        let store = self.store.as_mut().ok_or_else(closed)?;
+        let Some(largest) = self.registry.caches().max_by_key(|cache| cache.bytes()) else { return Ok(()) };
+        // Before the cache is locked: what was frozen of it may have to be written.
+        store.settle();
+        let bytes = self.cache_budget.excess() + self.cache_budget.step();
+        largest.evict(bytes, &mut |batch| store.write(batch))
     }
 
     /// Key and namespace of everything in a state, each pair once.
     fn pairs<N: StateKey>(&mut self, state: &str) -> Result<Keys<'_, (K, N)>> {
-        let store = self.store.as_deref().ok_or_else(closed)?;
-        let Some((number, state)) = self.registry.named(state) else {
+        self.store.as_ref().ok_or_else(closed)?;
+        let Some((number, meta)) = self.registry.registered(state) else {
             return Ok(Box::new(std::iter::empty()));
         };
-        let (old, new) = (&state.meta.namespace_schema, N::schema());
+        if let (Some(cache), Some(store)) = (self.registry.cache(number), &mut self.store) {
+            store.settle();
+            cache.flush(&mut |batch| store.write(batch)).map_err(|error| error.in_state(&meta.name))?;
+        }
+        let store = self.store.as_ref().ok_or_else(closed)?;
+        let (old, new) = (&meta.namespace_schema, N::schema());
         if *old != new {
             let message = format!("its namespaces are {old:?}, those asked for {new:?}");
-            return Err(Error::new(ErrorKind::Migration, message).in_state(&state.meta.name));
+            return Err(Error::new(ErrorKind::Migration, message).in_state(&meta.name));
         }
-        let place = Place { meta: &state.meta, group: None };
+        let place = Place { meta, group: None };
         let (from, to) = state_range(number);
         let cursor = store.scan(&from, &to).map_err(|error| place.name(error))?;
         let mut last: Option<Vec<u8>> = None;
@@ -118,32 +161,46 @@ impl<K: StateKey> ByteBackend<K> {
     }
 }
 
-impl<K: StateKey> StateBackend for ByteBackend<K> {
+/// A state at a key and namespace.
+struct Opened<'a, D> {
+    access: Access<'a>,
+    descriptor: &'a D,
+    cache: Option<&'a dyn AnyCache>,
+}
+
+impl<K: StateKey, E: ByteEngine> StateBackend for EngineBackend<K, E> {
     type Key = K;
-    type Options = ByteOptions;
+    type Options = E::Options;
     type Value<'a, V: StateValue, N: StateKey> = ByteValue<'a, V, N>;
     type List<'a, T: StateValue, N: StateKey> = ByteList<'a, T, N>;
     type Map<'a, MK: StateKey, MV: StateValue, N: StateKey> = ByteMap<'a, MK, MV, N>;
     type Reducing<'a, T: StateValue, N: StateKey> = ByteReducing<'a, T, N>;
     type Aggregating<'a, A: Aggregate, N: StateKey> = ByteAggregating<'a, A, N>;
 
-    fn open(options: &ByteOptions, subtask: Subtask<K>, restore: &[KeyedStateHandle]) -> Result<Self> {
-        let storage = options.target().storage();
-        let restored = RestorePlan::open(restore, storage.map(|storage| &**storage), &subtask)?;
-        let store = options.open_store(subtask.operator(), subtask.index())?;
-        if store.scan(&[], &[u8::MAX; 3])?.next()?.is_some() {
-            let message = "the store of a backend that is opened holds something already";
-            return Err(Error::new(ErrorKind::IllegalState, message));
+    fn open(options: &E::Options, subtask: Subtask<K>, restore: &[KeyedStateHandle]) -> Result<Self> {
+        check_handles(restore, &subtask, &[row::FORMAT, E::FORMAT])?;
+        let (mut native, mut rows) = (Vec::new(), Vec::new());
+        for handle in restore.iter().filter(|handle| handle.range.intersection(subtask.range()).is_some()) {
+            if handle.format == row::FORMAT {
+                rows.push(handle.clone());
+            } else {
+                rows.extend(FrozenNative::rows_of(handle));
+                native.push(handle.clone());
+            }
         }
+        let storage = E::target(options).storage();
+        let restored = RestorePlan::open(&rows, storage.map(|storage| &**storage), &subtask)?;
+        let OpenedStore { store, states, sequence } = E::open(options, &subtask, &native)?;
         Ok(Self {
             id: BackendId::fresh(),
             subtask,
             options: options.clone(),
             store: Some(store),
-            registry: Registry::default(),
+            registry: Registry::holding(states),
             restored,
-            buffers: Buffers::default(),
-            leftover: false,
+            buffers: Buffers::starting_at(sequence),
+            cache_budget: Budget::new(E::cache_bytes(options)),
+            leftover: None,
             last_checkpoint: None,
             running: Vec::new(),
         })
@@ -157,35 +214,44 @@ impl<K: StateKey> StateBackend for ByteBackend<K> {
         &mut self,
         descriptor: ValueDescriptor<V, N>,
     ) -> Result<ValueToken<V, N>> {
-        Ok(ValueToken::new(self.id, self.register_state::<_, N, ()>(descriptor)?))
+        let number = self.register_state::<_, N, ()>(descriptor, |descriptor, number, seed, budget| {
+            Some(Box::new(Cache::new(number, seed, Arc::clone(descriptor.codec()), budget)))
+        })?;
+        Ok(ValueToken::new(self.id, number))
     }
 
     fn register_list<T: StateValue, N: StateKey>(
         &mut self,
         descriptor: ListDescriptor<T, N>,
     ) -> Result<ListToken<T, N>> {
-        Ok(ListToken::new(self.id, self.register_state::<_, N, ()>(descriptor)?))
+        Ok(ListToken::new(self.id, self.register_state::<_, N, ()>(descriptor, |_, _, _, _| None)?))
     }
 
     fn register_map<MK: StateKey, MV: StateValue, N: StateKey>(
         &mut self,
         descriptor: MapDescriptor<MK, MV, N>,
     ) -> Result<MapToken<MK, MV, N>> {
-        Ok(MapToken::new(self.id, self.register_state::<_, N, MK>(descriptor)?))
+        Ok(MapToken::new(self.id, self.register_state::<_, N, MK>(descriptor, |_, _, _, _| None)?))
     }
 
     fn register_reducing<T: StateValue, N: StateKey>(
         &mut self,
         descriptor: ReducingDescriptor<T, N>,
     ) -> Result<ReducingToken<T, N>> {
-        Ok(ReducingToken::new(self.id, self.register_state::<_, N, ()>(descriptor)?))
+        let number = self.register_state::<_, N, ()>(descriptor, |descriptor, number, seed, budget| {
+            Some(Box::new(Cache::new(number, seed, Arc::clone(descriptor.codec()), budget)))
+        })?;
+        Ok(ReducingToken::new(self.id, number))
     }
 
     fn register_aggregating<A: Aggregate, N: StateKey>(
         &mut self,
         descriptor: AggregatingDescriptor<A, N>,
     ) -> Result<AggregatingToken<A, N>> {
-        Ok(AggregatingToken::new(self.id, self.register_state::<_, N, ()>(descriptor)?))
+        let number = self.register_state::<_, N, ()>(descriptor, |descriptor, number, seed, budget| {
+            Some(Box::new(Cache::new(number, seed, Arc::clone(descriptor.codec()), budget)))
+        })?;
+        Ok(AggregatingToken::new(self.id, number))
     }
 
     fn value<'a, V: StateValue, N: StateKey>(
@@ -194,8 +260,9 @@ impl<K: StateKey> StateBackend for ByteBackend<K> {
         key: KeyContext<'a, K>,
         namespace: &'a N,
     ) -> Result<ByteValue<'a, V, N>> {
-        let (access, descriptor) = self.access(token, key, namespace)?;
-        Ok(ByteValue { access, descriptor })
+        let Opened { access, descriptor, cache } =
+            self.access::<ValueDescriptor<V, N>, _>(token, key, namespace)?;
+        Ok(ByteValue { access, descriptor, values: Values::new(cache, &**descriptor.codec()) })
     }
 
     fn list<'a, T: StateValue, N: StateKey>(
@@ -204,7 +271,7 @@ impl<K: StateKey> StateBackend for ByteBackend<K> {
         key: KeyContext<'a, K>,
         namespace: &'a N,
     ) -> Result<ByteList<'a, T, N>> {
-        let (access, descriptor) = self.access(token, key, namespace)?;
+        let Opened { access, descriptor, .. } = self.access(token, key, namespace)?;
         Ok(ByteList { access, descriptor, namespace })
     }
 
@@ -214,7 +281,7 @@ impl<K: StateKey> StateBackend for ByteBackend<K> {
         key: KeyContext<'a, K>,
         namespace: &'a N,
     ) -> Result<ByteMap<'a, MK, MV, N>> {
-        let (access, descriptor) = self.access(token, key, namespace)?;
+        let Opened { access, descriptor, .. } = self.access(token, key, namespace)?;
         Ok(ByteMap { access, descriptor })
     }
 
@@ -224,8 +291,10 @@ impl<K: StateKey> StateBackend for ByteBackend<K> {
         key: KeyContext<'a, K>,
         namespace: &'a N,
     ) -> Result<ByteReducing<'a, T, N>> {
-        let (access, descriptor) = self.access(token, key, namespace)?;
-        Ok(ByteReducing { access, descriptor, namespace })
+        let Opened { access, descriptor, cache } =
+            self.access::<ReducingDescriptor<T, N>, _>(token, key, namespace)?;
+        let values = Values::new(cache, &**descriptor.codec());
+        Ok(ByteReducing { access, descriptor, values, namespace })
     }
 
     fn aggregating<'a, A: Aggregate, N: StateKey>(
@@ -234,8 +303,10 @@ impl<K: StateKey> StateBackend for ByteBackend<K> {
         key: KeyContext<'a, K>,
         namespace: &'a N,
     ) -> Result<ByteAggregating<'a, A, N>> {
-        let (access, descriptor) = self.access(token, key, namespace)?;
-        Ok(ByteAggregating { access, descriptor, namespace })
+        let Opened { access, descriptor, cache } =
+            self.access::<AggregatingDescriptor<A, N>, _>(token, key, namespace)?;
+        let values = Values::new(cache, &**descriptor.codec());
+        Ok(ByteAggregating { access, descriptor, values, namespace })
     }
 
     fn keys<N: StateKey>(&mut self, state: &str, namespace: &N) -> Result<Keys<'_, K>> {
@@ -252,29 +323,29 @@ impl<K: StateKey> StateBackend for ByteBackend<K> {
     }
 
     fn states(&self) -> Vec<StateInfo> {
-        let info = |name: &str, kind, registered| StateInfo {
-            name: name.to_owned(),
-            kind,
-            entries: None,
-            bytes: 0,
-            registered,
+        let info = |name: &str, kind, registered| {
+            let number = self.registry.registered(name).map(|(number, _)| number);
+            let cache = number.and_then(|number| self.registry.cache(number));
+            let bytes = cache.map_or(0, |cache| cache.bytes() as u64);
+            StateInfo { name: name.to_owned(), kind, entries: None, bytes, registered }
         };
-        let registered =
-            self.registry.states().iter().map(|state| info(&state.meta.name, state.meta.kind, true));
-        let restored = self.restored.states().map(|state| info(state.name(), state.kind(), false));
-        registered.chain(restored).collect()
+        let registered = self.registry.in_order().map(|meta| info(&meta.name, meta.kind, true));
+        let held = self.registry.unregistered();
+        let in_files = self.restored.states().filter(|state| self.registry.held_as(state.name()).is_none());
+        let waiting = held
+            .map(|meta| (&*meta.name, meta.kind))
+            .chain(in_files.map(|state| (state.name(), state.kind())));
+        registered.chain(waiting.map(|(name, kind)| info(name, kind, false))).collect()
     }
 
     fn snapshot(&mut self, request: SnapshotRequest) -> Result<SnapshotTask> {
-        let store = self.store.as_deref_mut().ok_or_else(closed)?;
+        let store = self.store.as_mut().ok_or_else(closed)?;
         let id = request.checkpoint_id();
         if let Some(last) = self.last_checkpoint.filter(|last| id <= *last) {
             let message = format!("checkpoint {id} is asked for after checkpoint {last}");
             return Err(Error::new(ErrorKind::IllegalState, message));
         }
         let restored: Vec<_> = self.restored.states().cloned().collect();
-        let states = self.registry.states();
-        let metas = states.iter().map(|state| &state.meta);
         let meta = FileMeta {
             backend: row::FORMAT.to_owned(),
             operator: self.subtask.operator().to_owned(),
@@ -284,17 +355,33 @@ impl<K: StateKey> StateBackend for ByteBackend<K> {
             key_groups: self.subtask.range().iter(),
             key_schema: K::schema(),
             key_group_mapping: self.subtask.key_space().mapping_id().to_owned(),
-            states: metas.chain(restored.iter().flat_map(|state| state.metas())).cloned().collect(),
+            states: self.registry.metas().cloned().collect(),
         };
-        meta.check()?;
-        let frozen = Frozen {
-            store: store.snapshot()?,
-            states: states.iter().map(|state| (state.meta.kind, state.prefix_len)).collect(),
-            restored,
-            meta,
-            range: self.subtask.range(),
-            max_parallelism: self.subtask.key_space().max_parallelism(),
-            target: self.options.target().clone(),
+        let left = restored.iter().flat_map(|state| state.metas()).cloned();
+        let states = meta.states.iter().cloned().chain(left).collect::<Vec<_>>();
+        FileMeta { states, ..meta.clone() }.check()?;
+        let is_empty = meta.states.is_empty() && restored.is_empty();
+        let (range, target) = (self.subtask.range(), E::target(&self.options).clone());
+        // Rows of what nobody has registered cannot be made here: the types of its keys are not known.
+        let rows = self.registry.rows();
+        // What an earlier snapshot has put off comes first.
+        store.settle();
+        let late = LateWrites::new(self.registry.caches().filter_map(|cache| cache.freeze()).collect());
+        let prefers_native = store.native().is_some_and(|native| native.is_preferred());
+        let frozen = match rows.filter(|_| !prefers_native) {
+            Some(states) => {
+                let store = store.snapshot_after(late)?;
+                Frozen::Rows(FrozenRows { store, states, restored, meta, range, target })
+            }
+            None => {
+                let native = store.native().ok_or_else(|| {
+                    let message = "the store holds states that nobody has registered, and no format for them";
+                    Error::new(ErrorKind::IllegalState, message)
+                })?;
+                let (sequence, full) = (self.buffers.sequence(), request.is_full());
+                let task = native.freeze(FreezeRequest { meta: &meta, sequence, full }, late)?;
+                Frozen::Native(FrozenNative { task, format: E::FORMAT, restored, meta, range, target })
+            }
         };
         self.last_checkpoint = Some(id);
         let (cancel, alive) = (Cancel::new(), Arc::new(()));
@@ -302,19 +389,27 @@ impl<K: StateKey> StateBackend for ByteBackend<K> {
         self.running.push((Arc::downgrade(&alive), cancel.clone()));
         Ok(SnapshotTask::new(id, cancel, move |cancel, progress| {
             let _alive = alive;
-            if frozen.meta.states.is_empty() {
+            if is_empty {
                 return Ok(None);
             }
             frozen.write(cancel, progress).map(Some)
         }))
     }
 
-    fn notify_complete(&mut self, _checkpoint_id: u64) -> Result<()> {
-        self.check_open()
+    fn notify_complete(&mut self, checkpoint_id: u64) -> Result<()> {
+        let store = self.store.as_mut().ok_or_else(closed)?;
+        if let Some(native) = store.native() {
+            native.complete(checkpoint_id);
+        }
+        Ok(())
     }
 
-    fn notify_aborted(&mut self, _checkpoint_id: u64) -> Result<()> {
-        self.check_open()
+    fn notify_aborted(&mut self, checkpoint_id: u64) -> Result<()> {
+        let store = self.store.as_mut().ok_or_else(closed)?;
+        if let Some(native) = store.native() {
+            native.aborted(checkpoint_id);
+        }
+        Ok(())
     }
 
     fn close(&mut self) -> Result<()> {
@@ -323,11 +418,12 @@ impl<K: StateKey> StateBackend for ByteBackend<K> {
         }
         self.restored = RestorePlan::default();
         self.buffers = Buffers::default();
+        self.registry.drop_caches();
         self.store.take().map_or(Ok(()), |mut store| store.close())
     }
 }
 
-impl<K: StateKey> Drop for ByteBackend<K> {
+impl<K: StateKey, E: ByteEngine> Drop for EngineBackend<K, E> {
     fn drop(&mut self) {
         if let Err(error) = self.close() {
             tracing::warn!(%error, "the store was not closed");
@@ -335,19 +431,29 @@ impl<K: StateKey> Drop for ByteBackend<K> {
     }
 }
 
-impl<K: StateKey> std::fmt::Debug for ByteBackend<K> {
+impl<K: StateKey, E: ByteEngine> std::fmt::Debug for EngineBackend<K, E> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let mut debug = f.debug_struct("ByteBackend");
+        let mut debug = f.debug_struct("EngineBackend");
         debug.field("operator", &self.subtask.operator()).field("range", &self.subtask.range());
         debug.field("states", &self.states()).finish_non_exhaustive()
     }
 }
 
-/// Removes what a registration that failed has left of its rows.
-fn remove_state(store: &mut dyn ByteStore, buffers: &mut Buffers, state: u16) -> Result<()> {
-    let (from, to) = state_range(state);
+/// Removes what a registration that failed has left of the rows of `restored`.
+fn remove_rows(
+    store: &mut dyn ByteStore,
+    buffers: &mut Buffers,
+    state: u16,
+    restored: &RestoredState,
+) -> Result<()> {
     let (batch, _) = buffers.batch();
-    batch.delete_range(&from, &to);
+    let (mut from, mut to) = (Vec::new(), Vec::new());
+    for group in restored.groups() {
+        from.clear();
+        start_key(state, group, &mut from);
+        successor(&from, &mut to);
+        batch.delete_range(&from, &to);
+    }
     let written = store.write(batch);
     batch.clear();
     written

@@ -17,10 +17,11 @@ pub struct WriteBatch {
     ops: Vec<Op>,
 }
 
-/// The strings lie between the end of the operation before and `end`, and meet at `split`.
+/// The strings lie between `start` and `end`, and meet at `split`.
 #[derive(Clone, Copy, Debug)]
 struct Op {
     kind: OpKind,
+    start: usize,
     split: usize,
     end: usize,
 }
@@ -62,28 +63,23 @@ const KEPT_BYTES: usize = 4 << 20;
 impl WriteBatch {
     /// Adds an operation that puts an entry.
     pub fn put(&mut self, key: &[u8], value: &[u8]) {
-        self.bytes.extend_from_slice(key);
-        self.push(OpKind::Put, value);
+        self.push(OpKind::Put, key, value);
     }
 
     /// Adds an operation that removes an entry.
     pub fn delete(&mut self, key: &[u8]) {
-        self.bytes.extend_from_slice(key);
-        self.push(OpKind::Delete, &[]);
+        self.push(OpKind::Delete, key, &[]);
     }
 
     /// Adds an operation that removes all entries from `from` (included) to `to` (excluded).
     pub fn delete_range(&mut self, from: &[u8], to: &[u8]) {
-        self.bytes.extend_from_slice(from);
-        self.push(OpKind::DeleteRange, to);
+        self.push(OpKind::DeleteRange, from, to);
     }
 
     /// The operations.
     pub fn iter(&self) -> impl Iterator<Item = WriteOp<'_>> {
-        let mut start = 0;
-        self.ops.iter().map(move |op| {
-            let (first, second) = (&self.bytes[start..op.split], &self.bytes[op.split..op.end]);
-            start = op.end;
+        self.ops.iter().map(|op| {
+            let (first, second) = (&self.bytes[op.start..op.split], &self.bytes[op.split..op.end]);
             match op.kind {
                 OpKind::Put => WriteOp::Put { key: first, value: second },
                 OpKind::Delete => WriteOp::Delete { key: first },
@@ -106,8 +102,8 @@ impl WriteBatch {
         self.ops.clear();
     }
 
-    /// Bytes of all operations.
-    pub(super) fn size(&self) -> usize {
+    /// Bytes of memory that the operations take.
+    pub fn size(&self) -> usize {
         self.bytes.len() + self.ops.len() * size_of::<Op>()
     }
 
@@ -133,13 +129,38 @@ impl WriteBatch {
             self.bytes.truncate(start);
             return Err(error);
         }
-        self.ops.push(Op { kind: OpKind::Put, split, end: self.bytes.len() });
+        self.ops.push(Op { kind: OpKind::Put, start, split, end: self.bytes.len() });
         Ok(self.bytes.len() - start)
     }
 
-    fn push(&mut self, kind: OpKind, second: &[u8]) {
+    /// Adds an operation that removes the entry of this key, of which there are two parts.
+    pub(super) fn delete_parts(&mut self, head: &[u8], rest: &[u8]) {
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(head);
+        self.bytes.extend_from_slice(rest);
+        let end = self.bytes.len();
+        self.ops.push(Op { kind: OpKind::Delete, start, split: end, end });
+    }
+
+    /// Moves all operations of `other` behind those of this one.
+    pub(super) fn append(&mut self, other: &mut Self) {
+        let by = self.bytes.len();
+        self.bytes.append(&mut other.bytes);
+        let moved = |op: Op| Op { start: op.start + by, split: op.split + by, end: op.end + by, ..op };
+        self.ops.extend(other.ops.drain(..).map(moved));
+    }
+
+    /// Brings the operations into the order of their first strings.
+    pub(super) fn sort(&mut self) {
+        let bytes = &self.bytes;
+        self.ops.sort_by(|a, b| bytes[a.start..a.split].cmp(&bytes[b.start..b.split]));
+    }
+
+    fn push(&mut self, kind: OpKind, first: &[u8], second: &[u8]) {
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(first);
         let split = self.bytes.len();
         self.bytes.extend_from_slice(second);
-        self.ops.push(Op { kind, split, end: self.bytes.len() });
+        self.ops.push(Op { kind, start, split, end: self.bytes.len() });
     }
 }

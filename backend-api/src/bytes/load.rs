@@ -7,8 +7,11 @@ use crate::restore::RestoredState;
 use crate::row::{ListRow, Row, RowChange};
 use crate::{Error, ErrorKind, Result, StateKey};
 
-/// Writes are gathered up to so many bytes.
+/// Writes are gathered up to so many bytes,
 const BATCH_BYTES: usize = 1 << 20;
+
+/// and up to so many where they can be sorted.
+const SORTED_BYTES: usize = 32 << 20;
 
 /// Puts all rows of `restored` into the store, as the state of number `state`.
 pub(super) fn load<K: StateKey, N: StateKey, MK: StateKey>(
@@ -18,9 +21,13 @@ pub(super) fn load<K: StateKey, N: StateKey, MK: StateKey>(
     restored: &RestoredState,
 ) -> Result<()> {
     let (batch, sequence) = buffers.batch();
-    let mut loader = Loader { store, batch, sequence, key: Vec::new(), end: Vec::new(), list: None };
+    let mut loader =
+        Loader { store, batch, sequence, key: Vec::new(), end: Vec::new(), list: None, puts_only: false };
     for group in restored.groups() {
-        for part in restored.chain(group) {
+        let chain = restored.chain(group);
+        loader
+            .expect(chain.len() == 1 && chain.iter().all(|part| part.section().kind == SectionKind::Full))?;
+        for part in chain {
             let section = part.section().kind;
             part.for_each_row(|row: Row<'_, K, N>| loader.apply::<K, N, MK>(state, group, section, row))?;
         }
@@ -36,9 +43,19 @@ struct Loader<'l> {
     end: Vec<u8>,
     /// The list of the last row, and its length.
     list: Option<(Vec<u8>, u64)>,
+    /// Whether all that comes puts what was not there.
+    puts_only: bool,
 }
 
 impl Loader<'_> {
+    fn expect(&mut self, puts_only: bool) -> Result<()> {
+        if puts_only != self.puts_only {
+            self.flush()?;
+        }
+        self.puts_only = puts_only;
+        Ok(())
+    }
+
     fn apply<K: StateKey, N: StateKey, MK: StateKey>(
         &mut self,
         state: u16,
@@ -74,7 +91,8 @@ impl Loader<'_> {
                 self.list = None;
             }
         }
-        if self.batch.size() >= BATCH_BYTES { self.flush() } else { Ok(()) }
+        let max = if self.puts_only { SORTED_BYTES } else { BATCH_BYTES };
+        if self.batch.size() >= max { self.flush() } else { Ok(()) }
     }
 
     fn append(&mut self, section: SectionKind, mut elements: ListRow<'_>) -> Result<()> {
@@ -119,7 +137,10 @@ impl Loader<'_> {
     }
 
     fn flush(&mut self) -> Result<()> {
-        if !self.batch.is_empty() {
+        if self.puts_only && !self.batch.is_empty() {
+            self.batch.sort();
+            self.store.load(self.batch)?;
+        } else if !self.batch.is_empty() {
             self.store.write(self.batch)?;
         }
         self.batch.clear();

@@ -1,46 +1,49 @@
 use std::collections::BTreeSet;
 
 use super::access::Access;
+use super::values::Values;
 use crate::{
-    Aggregate, AggregatingDescriptor, AggregatingState, BoxError, Codec, Error, ErrorKind,
-    ReducingDescriptor, ReducingState, Result, StateKey, StateValue,
+    Aggregate, AggregatingDescriptor, AggregatingState, BoxError, Error, ErrorKind, ReducingDescriptor,
+    ReducingState, Result, StateKey, StateValue,
 };
 
 /// A reducing state of a [`ByteBackend`](super::ByteBackend).
 pub struct ByteReducing<'a, T, N> {
     pub(super) access: Access<'a>,
     pub(super) descriptor: &'a ReducingDescriptor<T, N>,
+    pub(super) values: Values<'a, T>,
     pub(super) namespace: &'a N,
 }
 
 impl<T: StateValue, N: StateKey> ReducingState<T, N> for ByteReducing<'_, T, N> {
     fn with<R>(&mut self, f: impl FnOnce(Option<&T>) -> R) -> Result<R> {
-        Ok(f(self.get()?.as_ref()))
+        self.values.with(&self.access, f)
     }
 
     fn add(&mut self, value: T) -> Result<()> {
-        let (codec, reduce) = (&**self.descriptor.codec(), self.descriptor.reduce());
-        let value = match self.access.read(codec)? {
-            Some(old) => reduce(&old, &value).map_err(|error| self.access.place.name(failed(error)))?,
+        let reduce = self.descriptor.reduce();
+        let reduced = self.values.with(&self.access, |old| old.map(|old| reduce(old, &value)))?;
+        let value = match reduced {
+            Some(reduced) => reduced.map_err(|error| self.access.place.name(failed(error)))?,
             None => value,
         };
-        self.access.write(|access| access.put(&value, codec))
+        self.values.set(&mut self.access, value)
     }
 
     fn merge_from(&mut self, sources: &[N]) -> Result<()> {
         let reduce = self.descriptor.reduce();
-        merge(&mut self.access, self.namespace, sources, &**self.descriptor.codec(), |into, other| {
+        merge(&mut self.access, &self.values, self.namespace, sources, |into, other| {
             *into = reduce(into, other)?;
             Ok(())
         })
     }
 
     fn clear(&mut self) -> Result<()> {
-        clear(&mut self.access)
+        self.values.clear(&mut self.access)
     }
 
     fn get(&mut self) -> Result<Option<T>> {
-        self.access.read(&**self.descriptor.codec())
+        self.values.get(&self.access)
     }
 }
 
@@ -48,54 +51,50 @@ impl<T: StateValue, N: StateKey> ReducingState<T, N> for ByteReducing<'_, T, N> 
 pub struct ByteAggregating<'a, A: Aggregate, N> {
     pub(super) access: Access<'a>,
     pub(super) descriptor: &'a AggregatingDescriptor<A, N>,
+    pub(super) values: Values<'a, A::Accumulator>,
     pub(super) namespace: &'a N,
 }
 
 impl<A: Aggregate, N: StateKey> AggregatingState<A, N> for ByteAggregating<'_, A, N> {
     fn add(&mut self, input: A::Input) -> Result<()> {
-        let (codec, aggregate) = (&**self.descriptor.codec(), self.descriptor.aggregate());
-        let mut accumulator = self.access.read(codec)?.unwrap_or_else(|| aggregate.create());
+        let aggregate = self.descriptor.aggregate();
+        let mut accumulator = self.values.get(&self.access)?.unwrap_or_else(|| aggregate.create());
         aggregate.add(&mut accumulator, input).map_err(|error| self.access.place.name(failed(error)))?;
-        self.access.write(|access| access.put(&accumulator, codec))
+        self.values.set(&mut self.access, accumulator)
     }
 
     fn get(&mut self) -> Result<Option<A::Output>> {
-        let accumulator = self.access.read(&**self.descriptor.codec())?;
-        Ok(accumulator.map(|accumulator| self.descriptor.aggregate().result(&accumulator)))
+        let aggregate = self.descriptor.aggregate();
+        self.values
+            .with(&self.access, |accumulator| accumulator.map(|accumulator| aggregate.result(accumulator)))
     }
 
     fn merge_from(&mut self, sources: &[N]) -> Result<()> {
         let aggregate = self.descriptor.aggregate();
-        merge(&mut self.access, self.namespace, sources, &**self.descriptor.codec(), |into, other| {
+        merge(&mut self.access, &self.values, self.namespace, sources, |into, other| {
             aggregate.merge(into, other)
         })
     }
 
     fn clear(&mut self) -> Result<()> {
-        clear(&mut self.access)
+        self.values.clear(&mut self.access)
     }
-}
-
-fn clear(access: &mut Access<'_>) -> Result<()> {
-    access.write(|access| {
-        access.delete();
-        Ok(())
-    })
 }
 
 /// Folds the sources in their order, and the result into the target: the order that Flink's heap backend has.
 fn merge<T: StateValue, N: StateKey>(
     access: &mut Access<'_>,
+    values: &Values<'_, T>,
     target: &N,
     sources: &[N],
-    codec: &dyn Codec<T>,
     merge: impl Fn(&mut T, &T) -> Result<(), BoxError>,
 ) -> Result<()> {
     let mut seen = BTreeSet::from([target]);
+    let mut merged = false;
     access.write(|access| {
         let mut folded: Option<T> = None;
         for source in sources.iter().filter(|source| seen.insert(source)) {
-            let Some(value) = access.read_in(source, codec)? else { continue };
+            let Some(value) = values.get_in(access, source)? else { continue };
             access.delete_in(source)?;
             match &mut folded {
                 Some(folded) => merge(folded, &value).map_err(failed)?,
@@ -103,15 +102,18 @@ fn merge<T: StateValue, N: StateKey>(
             }
         }
         let Some(folded) = folded else { return Ok(()) };
-        let merged = match access.read(codec)? {
-            Some(mut merged) => {
-                merge(&mut merged, &folded).map_err(failed)?;
-                merged
+        merged = true;
+        let value = match values.get(access)? {
+            Some(mut value) => {
+                merge(&mut value, &folded).map_err(failed)?;
+                value
             }
             None => folded,
         };
-        access.put(&merged, codec)
-    })
+        access.put(&value, values.codec())
+    })?;
+    // What was merged is in the store now; else the cache may know what the store does not.
+    if merged { values.forget(access, sources) } else { Ok(()) }
 }
 
 #[cold]

@@ -1,55 +1,135 @@
-//! The registered states.
+//! The states of a backend, by number and by name.
 
 use std::any::Any;
 use std::collections::BTreeMap;
 
+use super::cache::AnyCache;
 use crate::format::StateMeta;
-use crate::{Error, ErrorKind, Result, StateDescriptor, StateKey};
+use crate::{Error, ErrorKind, Result, StateDescriptor, StateKey, StateKind};
 
 /// Where the key and the namespace end that bytes begin with.
 pub(super) type PrefixLen = fn(&[u8]) -> Result<usize>;
 
-/// A registered state.
-pub(super) struct Registered {
-    pub meta: StateMeta,
-    /// The descriptor, by which the state's types are known again.
-    pub descriptor: Box<dyn Any + Send + Sync>,
-    pub prefix_len: PrefixLen,
+/// A state that has a number.
+struct State {
+    meta: StateMeta,
+    /// `None` if the store holds it from a restore, and nobody has registered it.
+    registered: Option<Registered>,
 }
 
-/// The registered states, by number and by name.
+struct Registered {
+    /// The descriptor, by which the state's types are known again.
+    descriptor: Box<dyn Any + Send + Sync>,
+    prefix_len: PrefixLen,
+    cache: Option<Box<dyn AnyCache>>,
+}
+
+/// A registered state, and its cache if it has one.
+pub(super) struct Found<'r, D> {
+    pub meta: &'r StateMeta,
+    pub descriptor: &'r D,
+    pub cache: Option<&'r dyn AnyCache>,
+}
+
+/// The states that the store holds; the index of one is its number.
 #[derive(Default)]
 pub(super) struct Registry {
-    states: Vec<Registered>,
+    states: Vec<State>,
     numbers: BTreeMap<String, u16>,
+    /// Numbers of the registered ones, as they came.
+    order: Vec<u16>,
 }
 
 impl Registry {
-    /// All states; the index is the number.
-    pub fn states(&self) -> &[Registered] {
-        &self.states
+    /// Of a store that holds these states, which nobody has registered.
+    pub fn holding(metas: Vec<StateMeta>) -> Self {
+        let numbers = metas.iter().map(|meta| meta.name.clone()).zip(0..).collect();
+        let states = metas.into_iter().map(|meta| State { meta, registered: None }).collect();
+        Self { states, numbers, order: Vec::new() }
     }
 
-    /// Number and state of that name.
-    pub fn named(&self, name: &str) -> Option<(u16, &Registered)> {
+    /// All states in the order of their numbers.
+    pub fn metas(&self) -> impl Iterator<Item = &StateMeta> {
+        self.states.iter().map(|state| &state.meta)
+    }
+
+    /// The registered states in the order of their registration.
+    pub fn in_order(&self) -> impl Iterator<Item = &StateMeta> {
+        self.order.iter().filter_map(|number| self.states.get(usize::from(*number))).map(|state| &state.meta)
+    }
+
+    /// The states that nobody has registered.
+    pub fn unregistered(&self) -> impl Iterator<Item = &StateMeta> {
+        self.states.iter().filter(|state| state.registered.is_none()).map(|state| &state.meta)
+    }
+
+    /// How the rows of all states are made; `None` if one of them is not registered.
+    pub fn rows(&self) -> Option<Vec<(StateKind, PrefixLen)>> {
+        let row = |state: &State| Some((state.meta.kind, state.registered.as_ref()?.prefix_len));
+        self.states.iter().map(row).collect()
+    }
+
+    /// A registered state, if it is described by a `D`.
+    #[inline]
+    pub fn get<D: 'static>(&self, number: usize) -> Option<Found<'_, D>> {
+        let State { meta, registered } = self.states.get(number)?;
+        let registered = registered.as_ref()?;
+        let descriptor = registered.descriptor.downcast_ref()?;
+        Some(Found { meta, descriptor, cache: registered.cache.as_deref() })
+    }
+
+    /// The cache of the state with that number, if it has one.
+    pub fn cache(&self, number: u16) -> Option<&dyn AnyCache> {
+        self.states.get(usize::from(number))?.registered.as_ref()?.cache.as_deref()
+    }
+
+    /// Forgets what the caches hold.
+    pub fn drop_caches(&mut self) {
+        for registered in self.states.iter_mut().filter_map(|state| state.registered.as_mut()) {
+            registered.cache = None;
+        }
+    }
+
+    /// All caches.
+    pub fn caches(&self) -> impl Iterator<Item = &dyn AnyCache> {
+        self.states.iter().filter_map(|state| state.registered.as_ref()?.cache.as_deref())
+    }
+
+    /// Number and meta of the registered state of that name.
+    pub fn registered(&self, name: &str) -> Option<(u16, &StateMeta)> {
         let number = *self.numbers.get(name)?;
-        Some((number, self.states.get(usize::from(number))?))
+        let state = self.states.get(usize::from(number))?;
+        state.registered.as_ref().map(|_| (number, &state.meta))
     }
 
-    /// The number of a state that is registered as `descriptor` says, if the name is registered at all.
+    /// The number of a state that is registered as `meta` says, if the name is registered at all.
     pub fn known<D: StateDescriptor + 'static>(&self, meta: &StateMeta) -> Result<Option<u16>> {
         if meta.name.is_empty() {
             return Err(Error::new(ErrorKind::InvalidArgument, "the name of a state is empty"));
         }
-        let Some((number, state)) = self.named(&meta.name) else { return Ok(None) };
-        if state.meta.kind != meta.kind {
-            let message = format!("registered as {} state, now as {}", state.meta.kind, meta.kind);
+        let Some((number, known)) = self.registered(&meta.name) else { return Ok(None) };
+        if known.kind != meta.kind {
+            let message = format!("registered as {} state, now as {}", known.kind, meta.kind);
             return Err(Error::new(ErrorKind::IncompatibleKind, message).in_state(&meta.name));
         }
-        if !state.descriptor.is::<D>() || state.meta != *meta {
+        if self.get::<D>(usize::from(number)).is_none() || known != meta {
             let message = "the name is registered with other types, or another codec";
             return Err(Error::new(ErrorKind::IllegalState, message).in_state(&meta.name));
         }
+        Ok(Some(number))
+    }
+
+    /// Number of the state of that name that nobody has registered.
+    pub fn held_as(&self, name: &str) -> Option<u16> {
+        let number = *self.numbers.get(name)?;
+        self.states.get(usize::from(number)).filter(|state| state.registered.is_none()).map(|_| number)
+    }
+
+    /// The number of a state that the store holds as `meta` says, if it holds one of that name.
+    pub fn held(&self, meta: &StateMeta) -> Result<Option<u16>> {
+        let Some(number) = self.held_as(&meta.name) else { return Ok(None) };
+        let Some(state) = self.states.get(usize::from(number)) else { return Ok(None) };
+        state.meta.check_registration(meta)?;
         Ok(Some(number))
     }
 
@@ -61,16 +141,22 @@ impl Registry {
         })
     }
 
-    /// Adds a state, of which the name is not registered.
+    /// Adds a state of that number: the next one, or one that nobody has registered.
     pub fn add<D: StateDescriptor + Send + Sync + 'static, K: StateKey, N: StateKey>(
         &mut self,
         number: u16,
         meta: StateMeta,
         descriptor: D,
+        cache: Option<Box<dyn AnyCache>>,
     ) {
         self.numbers.insert(meta.name.clone(), number);
+        self.order.push(number);
         let descriptor = Box::new(descriptor);
-        self.states.push(Registered { meta, descriptor, prefix_len: prefix_len::<K, N> });
+        let registered = Some(Registered { descriptor, prefix_len: prefix_len::<K, N>, cache });
+        match self.states.get_mut(usize::from(number)) {
+            Some(state) => *state = State { meta, registered },
+            None => self.states.push(State { meta, registered }),
+        }
     }
 }
 

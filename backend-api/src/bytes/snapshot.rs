@@ -3,12 +3,15 @@
 use std::sync::Arc;
 
 use super::ByteSnapshot;
+use super::access::state_range;
+use super::engine::NativeTask;
 use super::registry::PrefixLen;
 use crate::format::{CheckpointWriter, FileMeta, SectionKind};
 use crate::restore::RestoredState;
 use crate::row::{self, encode_sized, encode_varint};
 use crate::{
-    Cancel, CheckpointTarget, Error, ErrorKind, KeyGroupRange, KeyedStateHandle, Progress, Result, StateKind,
+    Cancel, CheckpointTarget, Error, ErrorKind, KeyGroupRange, KeyedStateHandle, Progress, Result, StateFile,
+    StateKind,
 };
 
 /// State and key group before an entry's key.
@@ -24,52 +27,155 @@ const ROW_BYTES: usize = 64 << 10;
 const CHECK_ENTRIES: u64 = 1024;
 
 /// What a snapshot froze.
-pub(super) struct Frozen {
+pub(super) enum Frozen {
+    Rows(FrozenRows),
+    Native(FrozenNative),
+}
+
+/// To be written as rows.
+pub(super) struct FrozenRows {
     pub store: Box<dyn ByteSnapshot>,
     /// Of each registered state how its rows are made.
     pub states: Vec<(StateKind, PrefixLen)>,
     /// Restored states that nobody has registered.
     pub restored: Vec<Arc<RestoredState>>,
-    /// The registered states, then those of `restored`.
+    /// The registered states.
     pub meta: FileMeta,
     pub range: KeyGroupRange,
-    pub max_parallelism: u16,
+    pub target: CheckpointTarget,
+}
+
+/// To be written in the store's own format; what nobody has registered as a file of rows beside it.
+pub(super) struct FrozenNative {
+    pub task: NativeTask,
+    pub format: &'static str,
+    pub restored: Vec<Arc<RestoredState>>,
+    /// The states in the store.
+    pub meta: FileMeta,
+    pub range: KeyGroupRange,
     pub target: CheckpointTarget,
 }
 
 impl Frozen {
-    /// Writes the file.
+    /// Writes the files.
     pub fn write(self, cancel: &Cancel, progress: &Progress) -> Result<KeyedStateHandle> {
-        let file = self.target.write(&self.meta, false, cancel, |writer| {
-            self.registered(writer, cancel, progress)?;
-            let mut first = self.states.len();
-            for state in &self.restored {
-                // There are at most 32,767 states, which the meta was checked for.
-                state.copy_to(writer, first as u16, cancel, progress)?;
-                first += state.metas().len();
+        match self {
+            Self::Rows(rows) => rows.write(cancel, progress),
+            Self::Native(native) => native.write(cancel, progress),
+        }
+    }
+}
+
+impl FrozenNative {
+    /// A handle of the rows that stand beside the native files of `handle`.
+    pub fn rows_of(handle: &KeyedStateHandle) -> Option<KeyedStateHandle> {
+        let files: Vec<StateFile> =
+            handle.files.iter().filter(|file| is_rows(handle, file)).cloned().collect();
+        let format = row::FORMAT.to_owned();
+        (!files.is_empty()).then(|| KeyedStateHandle { format, files, ..handle.clone() })
+    }
+
+    fn write(self, cancel: &Cancel, progress: &Progress) -> Result<KeyedStateHandle> {
+        let Self { task, format, restored, mut meta, range, target } = self;
+        meta.states.clear();
+        let rows = if restored.is_empty() {
+            None
+        } else {
+            rows_beside(&meta, &restored, &target, cancel, progress)?
+        };
+        match task(cancel, progress) {
+            Ok(mut files) => {
+                files.extend(rows);
+                Ok(KeyedStateHandle { format: format.to_owned(), ..handle(&meta, range, files) })
             }
+            Err(error) => {
+                if let Some(rows) = &rows {
+                    target.delete(rows);
+                }
+                Err(error)
+            }
+        }
+    }
+}
+
+/// Whether it is the file that [`CheckpointTarget::write`] writes: with nothing but the subtask's number between
+/// operator and checkpoint in its name.
+fn is_rows(handle: &KeyedStateHandle, file: &StateFile) -> bool {
+    let own = file.name.strip_prefix(&*handle.operator).and_then(|rest| rest.strip_prefix('-'));
+    let subtask = own.and_then(|rest| rest.strip_suffix(&*format!("-{}", handle.checkpoint_id)));
+    subtask.is_some_and(|subtask| subtask.bytes().all(|byte| byte.is_ascii_digit()))
+}
+
+fn rows_beside(
+    meta: &FileMeta,
+    restored: &[Arc<RestoredState>],
+    target: &CheckpointTarget,
+    cancel: &Cancel,
+    progress: &Progress,
+) -> Result<Option<StateFile>> {
+    let states = restored.iter().flat_map(|state| state.metas()).cloned().collect();
+    let meta = FileMeta { states, ..meta.clone() };
+    target.write(&meta, false, cancel, |writer| {
+        copy_restored(restored, 0, writer, cancel, progress)?;
+        Ok(true)
+    })
+}
+
+/// Copies states as they were restored; the first gets the number `first`.
+fn copy_restored(
+    restored: &[Arc<RestoredState>],
+    mut first: usize,
+    writer: &mut CheckpointWriter<'_>,
+    cancel: &Cancel,
+    progress: &Progress,
+) -> Result<()> {
+    for state in restored {
+        // There are at most 32,767 states, which the meta was checked for.
+        state.copy_to(writer, first as u16, cancel, progress)?;
+        first += state.metas().len();
+    }
+    Ok(())
+}
+
+fn handle(meta: &FileMeta, range: KeyGroupRange, files: Vec<StateFile>) -> KeyedStateHandle {
+    KeyedStateHandle {
+        format: row::FORMAT.to_owned(),
+        checkpoint_id: meta.checkpoint_id,
+        operator: meta.operator.clone(),
+        range,
+        // It was one before it was widened for the file.
+        max_parallelism: meta.max_parallelism as u16,
+        key_group_mapping: meta.key_group_mapping.clone(),
+        key_schema: meta.key_schema.clone(),
+        files,
+    }
+}
+
+impl FrozenRows {
+    fn write(mut self, cancel: &Cancel, progress: &Progress) -> Result<KeyedStateHandle> {
+        self.store.prepare()?;
+        let mut meta = self.meta.clone();
+        meta.states.extend(self.restored.iter().flat_map(|state| state.metas()).cloned());
+        let file = self.target.write(&meta, false, cancel, |writer| {
+            for state in 0..self.states.len() {
+                // There are at most 32,767 states, which the meta was checked for.
+                self.registered(state as u16, writer, cancel, progress)?;
+            }
+            copy_restored(&self.restored, self.states.len(), writer, cancel, progress)?;
             Ok(true)
         })?;
-        Ok(KeyedStateHandle {
-            format: row::FORMAT.to_owned(),
-            checkpoint_id: self.meta.checkpoint_id,
-            operator: self.meta.operator,
-            range: self.range,
-            max_parallelism: self.max_parallelism,
-            key_group_mapping: self.meta.key_group_mapping,
-            key_schema: self.meta.key_schema,
-            files: file.into_iter().collect(),
-        })
+        Ok(handle(&meta, self.range, file.into_iter().collect()))
     }
 
     fn registered(
         &self,
+        state: u16,
         writer: &mut CheckpointWriter<'_>,
         cancel: &Cancel,
         progress: &Progress,
     ) -> Result<()> {
-        let end = (self.states.len() as u16).to_be_bytes();
-        let mut cursor = self.store.scan(&[], &end)?;
+        let (from, to) = state_range(state);
+        let mut cursor = self.store.scan(&from, &to)?;
         let mut rows = Rows { writer, head: None, key_len: 0, row: Vec::new(), in_row: 0, index: 0 };
         let (mut entries, mut bytes) = (0, 0);
         while let Some((key, value)) = cursor.next()? {

@@ -1,27 +1,29 @@
 use super::access::Access;
+use super::values::Values;
 use crate::{Error, Result, StateKey, StateValue, ValueDescriptor, ValueState};
 
 /// A value state of a [`ByteBackend`](super::ByteBackend).
 pub struct ByteValue<'a, V, N> {
     pub(super) access: Access<'a>,
     pub(super) descriptor: &'a ValueDescriptor<V, N>,
+    pub(super) values: Values<'a, V>,
 }
 
 impl<V: StateValue, N: StateKey> ValueState<V> for ByteValue<'_, V, N> {
     fn with<R>(&mut self, f: impl FnOnce(Option<&V>) -> R) -> Result<R> {
-        let value = self.access.read(&**self.descriptor.codec())?;
-        Ok(f(value.as_ref().or(self.descriptor.default_ref())))
+        let default = self.descriptor.default_ref();
+        self.values.with(&self.access, |value| f(value.or(default)))
     }
 
     fn set(&mut self, value: V) -> Result<()> {
-        self.access.write(|access| access.put(&value, &**self.descriptor.codec()))
+        self.values.set(&mut self.access, value)
     }
 
     fn try_update<R, E: From<Error>>(
         &mut self,
         f: impl FnOnce(&mut Option<V>) -> Result<R, E>,
     ) -> Result<R, E> {
-        let mut value = self.access.read(&**self.descriptor.codec())?;
+        let mut value = self.values.get(&self.access)?;
         let stored = value.is_some();
         if !stored {
             value = self.descriptor.default_ref().cloned();
@@ -36,14 +38,11 @@ impl<V: StateValue, N: StateKey> ValueState<V> for ByteValue<'_, V, N> {
     }
 
     fn clear(&mut self) -> Result<()> {
-        self.access.write(|access| {
-            access.delete();
-            Ok(())
-        })
+        self.values.clear(&mut self.access)
     }
 
     fn get(&mut self) -> Result<Option<V>> {
-        let value = self.access.read(&**self.descriptor.codec())?;
+        let value = self.values.get(&self.access)?;
         Ok(value.or_else(|| self.descriptor.default_ref().cloned()))
     }
 }

@@ -2,8 +2,8 @@ use std::sync::Arc;
 
 use super::JobFolder;
 use crate::format::{
-    BoundedBuffer, CheckpointWriter, Compression, DEFAULT_SPILL_THRESHOLD, FileMeta, MAX_SPILL_THRESHOLD,
-    SpillingSink, Stored,
+    BoundedBuffer, ByteSink, CheckpointWriter, Compression, DEFAULT_SPILL_THRESHOLD, FileMeta,
+    MAX_SPILL_THRESHOLD, SpillingSink, Stored,
 };
 use crate::{Cancel, Error, ErrorKind, Result, StateData, StateFile, Storage};
 
@@ -89,25 +89,56 @@ impl CheckpointTarget {
         fill: impl FnOnce(&mut CheckpointWriter<'_>) -> Result<bool>,
     ) -> Result<Option<StateFile>> {
         let name = Self::file_name(meta);
+        self.put(name, meta.checkpoint_id, shared, cancel, |sink, compression| {
+            let mut writer = CheckpointWriter::new(sink, meta, compression)?;
+            let wanted = fill(&mut writer)?;
+            if wanted {
+                writer.finish()?;
+            }
+            Ok(wanted)
+        })
+    }
+
+    /// Writes a file of a backend's own format, to which `fill` appends all bytes. `name` is one that no other file of
+    /// the job has, and ends with `-<checkpoint_id>`. Else as [`write`](Self::write).
+    ///
+    /// # Errors
+    /// As [`write`](Self::write).
+    pub fn write_file(
+        &self,
+        name: String,
+        checkpoint_id: u64,
+        shared: bool,
+        cancel: &Cancel,
+        fill: impl FnOnce(&mut dyn ByteSink) -> Result<()>,
+    ) -> Result<StateFile> {
+        let file = self.put(name, checkpoint_id, shared, cancel, |sink, _| fill(sink).map(|()| true))?;
+        file.ok_or_else(|| Error::new(ErrorKind::IllegalState, "a file that is wanted was not made"))
+    }
+
+    fn put(
+        &self,
+        name: String,
+        checkpoint_id: u64,
+        shared: bool,
+        cancel: &Cancel,
+        fill: impl FnOnce(&mut dyn ByteSink, Compression) -> Result<bool>,
+    ) -> Result<Option<StateFile>> {
         let data = match &self.0 {
             Target::Memory { max_bytes } => {
                 let mut buffer = BoundedBuffer::new(*max_bytes);
-                let mut writer = CheckpointWriter::new(&mut buffer, meta, Compression::None)?;
-                if !fill(&mut writer)? {
+                if !fill(&mut buffer, Compression::None)? {
                     return Ok(None);
                 }
-                writer.finish()?;
                 StateData::Inline(buffer.finish()?)
             }
             Target::Files { storage, job, inline_max, compression } => {
-                let folder = if shared { job.shared() } else { job.checkpoint(meta.checkpoint_id) };
+                let folder = if shared { job.shared() } else { job.checkpoint(checkpoint_id) };
                 let path = format!("{folder}/{name}");
                 let mut sink = SpillingSink::new(Arc::clone(storage), path, *inline_max, cancel.clone())?;
-                let mut writer = CheckpointWriter::new(&mut sink, meta, *compression)?;
-                if !fill(&mut writer)? {
+                if !fill(&mut sink, *compression)? {
                     return Ok(None);
                 }
-                writer.finish()?;
                 match sink.finish()? {
                     Stored::File { path, length } => StateData::File { path, length },
                     Stored::Inline(bytes) => StateData::Inline(bytes),
@@ -115,15 +146,20 @@ impl CheckpointTarget {
                 }
             }
         };
-        let file = StateFile { name, created_by: meta.checkpoint_id, shared, data };
+        let file = StateFile { name, created_by: checkpoint_id, shared, data };
         if let Err(error) = cancel.check() {
-            if let (StateData::File { path, .. }, Some(storage)) = (&file.data, self.storage())
-                && let Err(error) = storage.delete(path)
-            {
-                tracing::warn!(%error, path, "the file of a cancelled snapshot could not be deleted");
-            }
+            self.delete(&file);
             return Err(error);
         }
         Ok(Some(file))
+    }
+
+    /// Deletes a file of a checkpoint that failed. If that fails too, it is said in the log.
+    pub fn delete(&self, file: &StateFile) {
+        if let (StateData::File { path, .. }, Some(storage)) = (&file.data, self.storage())
+            && let Err(error) = storage.delete(path)
+        {
+            tracing::warn!(%error, path, "the file of a failed snapshot could not be deleted");
+        }
     }
 }

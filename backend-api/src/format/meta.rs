@@ -47,6 +47,33 @@ pub struct StateMeta {
     pub table_seed: u64,
 }
 
+impl StateMeta {
+    /// Whether a state that was written as this can be registered as `registered` says, which is a descriptor's
+    /// [`meta`](crate::StateDescriptor::meta).
+    ///
+    /// # Errors
+    /// [`IncompatibleKind`](ErrorKind::IncompatibleKind) for another kind; [`Migration`](ErrorKind::Migration) for
+    /// another type of namespaces or another codec, naming both.
+    pub fn check_registration(&self, registered: &Self) -> Result<()> {
+        let fault = |kind, message: String| Err(Error::new(kind, message).in_state(&self.name));
+        if registered.kind != self.kind {
+            let message = format!("restored as {} state, registered as {}", self.kind, registered.kind);
+            return fault(ErrorKind::IncompatibleKind, message);
+        }
+        let (old, new) = (&self.namespace_schema, &registered.namespace_schema);
+        if old != new {
+            let message = format!("restored with namespaces of {old:?}, registered with {new:?}");
+            return fault(ErrorKind::Migration, message);
+        }
+        let (old, new) = (&self.codecs, &registered.codecs);
+        if old != new {
+            let message = format!("restored with codecs {old:?}, registered with {new:?}");
+            return fault(ErrorKind::Migration, message);
+        }
+        Ok(())
+    }
+}
+
 impl FileMeta {
     /// Checks the limits that writer and reader rely on.
     ///

@@ -1,6 +1,8 @@
 //! The backends by their names, for the programs.
 
-use super::{Bytes, Fs, Memory};
+#[cfg(feature = "rocksdb")]
+use super::RocksDb;
+use super::{Bytes, Fs, Memory, TINY};
 use crate::script::{Machine, Type, operator};
 use crate::{Capabilities, Case, Factory, Setup, all_cases};
 
@@ -9,7 +11,14 @@ pub static FAMILY: &[Member] = &[
     member::<Memory>("memory"),
     member::<Fs<false>>("fs"),
     member::<Fs<true>>("fs-incremental"),
-    member::<Bytes>("bytes"),
+    member::<Bytes<0>>("bytes"),
+    member::<Bytes<TINY>>("bytes-cached"),
+    #[cfg(feature = "rocksdb")]
+    member::<RocksDb<false, 0>>("rocksdb-uncached"),
+    #[cfg(feature = "rocksdb")]
+    member::<RocksDb<true, { 4 << 20 }>>("rocksdb"),
+    #[cfg(feature = "rocksdb")]
+    member::<RocksDb<true, TINY>>("rocksdb-hardly-cached"),
 ];
 
 /// A backend by its name, with its types left behind.

@@ -1,0 +1,201 @@
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+
+use super::super::{BTreeStore, ByteStore, WriteBatch};
+use super::*;
+use crate::{Error, ErrorKind, PlainCodec};
+
+const KEYS: u8 = 12;
+
+#[derive(Clone, Debug)]
+enum Step {
+    Put(u8, u32),
+    Clear(u8),
+    Read(u8),
+    /// Written to the store past the cache, as values are that are too long.
+    PutPast(u8, u32),
+    Flush {
+        fails: bool,
+    },
+    Evict {
+        fails: bool,
+        bytes: usize,
+    },
+    /// What is frozen is written at once, after the next change, or never.
+    Freeze,
+    WriteFrozen {
+        fails: bool,
+    },
+    DropFrozen,
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let step = prop_oneof![
+        6 => (0..KEYS, any::<u32>()).prop_map(|(key, value)| Step::Put(key, value)),
+        2 => (0..KEYS).prop_map(Step::Clear),
+        4 => (0..KEYS).prop_map(Step::Read),
+        1 => (0..KEYS, any::<u32>()).prop_map(|(key, value)| Step::PutPast(key, value)),
+        1 => any::<bool>().prop_map(|fails| Step::Flush { fails }),
+        2 => (any::<bool>(), 0..600_usize).prop_map(|(fails, bytes)| Step::Evict { fails, bytes }),
+        2 => Just(Step::Freeze),
+        2 => any::<bool>().prop_map(|fails| Step::WriteFrozen { fails }),
+        1 => Just(Step::DropFrozen),
+    ];
+    prop::collection::vec(step, 1..80)
+}
+
+fn key(key: u8) -> Vec<u8> {
+    vec![0, 7, 0, key % 3, b'k', key]
+}
+
+/// A cache over a store, beside what both together must hold.
+struct World {
+    store: BTreeStore,
+    cache: Cache<u32>,
+    model: BTreeMap<u8, u32>,
+    /// What is frozen, and what the store must hold once it is written.
+    frozen: Option<(Box<dyn FrozenCache>, BTreeMap<u8, u32>)>,
+}
+
+impl World {
+    fn new() -> Self {
+        let cache = Cache::new(7, 1, Arc::new(PlainCodec), Budget::new(1));
+        Self { store: BTreeStore::default(), cache, model: BTreeMap::new(), frozen: None }
+    }
+
+    fn stored(&self) -> BTreeMap<u8, u32> {
+        let mut all = BTreeMap::new();
+        for number in 0..KEYS {
+            let read = &mut |bytes: Option<&[u8]>| {
+                let value = bytes.map(|bytes| u32::from_le_bytes(bytes.try_into().unwrap()));
+                all.extend(value.map(|value| (number, value)));
+            };
+            self.store.get(&key(number), read).unwrap();
+        }
+        all
+    }
+
+    /// Whoever wants to write writes first what is frozen.
+    fn settle(&mut self, fails: bool) {
+        let Some((mut frozen, expected)) = self.frozen.take() else { return };
+        let written = frozen.write(&mut |batch| put(&mut self.store, batch, fails));
+        assert_eq!(written.is_ok(), !fails);
+        drop(frozen);
+        if !fails {
+            assert_eq!(self.stored(), expected, "the store at the moment of the snapshot");
+        }
+    }
+
+    fn run(&mut self, step: &Step) {
+        match *step {
+            Step::Put(number, value) => self.put(number, Some(value)),
+            Step::Clear(number) => self.put(number, None),
+            Step::Read(number) => {
+                let found = {
+                    let mut table = self.cache.lock();
+                    table.find(&key(number)).map(|at| table.value(at).copied())
+                };
+                let value = found.unwrap_or_else(|| {
+                    let value = self.stored().get(&number).copied();
+                    self.cache.lock().keep(&key(number), value);
+                    value
+                });
+                assert_eq!(value.as_ref(), self.model.get(&number));
+            }
+            Step::PutPast(number, value) => {
+                self.settle(false);
+                let mut batch = WriteBatch::default();
+                batch.put(&key(number), &value.to_le_bytes());
+                self.store.write(&batch).unwrap();
+                self.cache.lock().forget(&key(number));
+                self.model.insert(number, value);
+            }
+            Step::Flush { fails } => {
+                self.settle(fails);
+                let flushed = self.cache.flush(&mut |batch| put(&mut self.store, batch, fails));
+                if flushed.is_ok() {
+                    assert_eq!(self.stored(), self.model);
+                }
+            }
+            Step::Evict { fails, bytes } => {
+                self.settle(fails);
+                let _ = self.cache.evict(bytes, &mut |batch| put(&mut self.store, batch, fails));
+            }
+            Step::Freeze => {
+                self.settle(false);
+                self.frozen = self.cache.freeze().map(|frozen| (frozen, self.model.clone()));
+            }
+            Step::WriteFrozen { fails } => self.settle(fails),
+            Step::DropFrozen => self.frozen = None,
+        }
+    }
+
+    fn put(&mut self, number: u8, value: Option<u32>) {
+        let mut table = self.cache.lock();
+        let found = table.find(&key(number));
+        table.put(&key(number), found, value);
+        match value {
+            Some(value) => self.model.insert(number, value),
+            None => self.model.remove(&number),
+        };
+    }
+}
+
+fn put(store: &mut BTreeStore, batch: &WriteBatch, fails: bool) -> Result<()> {
+    assert!(
+        batch
+            .iter()
+            .map(|op| match op {
+                super::super::WriteOp::Put { key, .. } | super::super::WriteOp::Delete { key } =>
+                    key.to_vec(),
+                super::super::WriteOp::DeleteRange { .. } => panic!("a cache removes no range"),
+            })
+            .is_sorted()
+    );
+    if fails { Err(Error::new(ErrorKind::Io, "the disk is gone")) } else { store.write(batch) }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 2000, ..ProptestConfig::default() })]
+
+    #[test]
+    fn cache_and_store_together_hold_what_was_put(steps in steps()) {
+        let mut world = World::new();
+        for step in &steps {
+            world.run(step);
+        }
+        world.settle(false);
+        world.cache.flush(&mut |batch| put(&mut world.store, batch, false)).unwrap();
+        prop_assert_eq!(world.stored(), world.model);
+    }
+}
+
+#[test]
+fn bytes_are_given_back() {
+    let budget = Budget::new(1000);
+    let cache = Cache::new(7, 1, Arc::new(PlainCodec), Arc::clone(&budget));
+    for number in 0..KEYS {
+        let mut table = cache.lock();
+        table.put(&key(number), None, Some(vec![1_u64; 100]));
+    }
+    assert!(budget.excess() > 9_000 && cache.bytes() > 10_000);
+    cache.evict(budget.excess(), &mut |_| Ok(())).unwrap();
+    assert_eq!(budget.excess(), 0);
+    drop(cache);
+    assert_eq!(budget.used.load(Ordering::Relaxed), 0);
+}
+
+#[test]
+fn reads_that_find_nothing_are_not_kept_in_the_long_run() {
+    let cache = Cache::new(7, 1, Arc::new(PlainCodec), Budget::new(1 << 20));
+    let mut table = cache.lock();
+    for number in 0..10_000_u32 {
+        let key = [&key(0)[..], &number.to_be_bytes()].concat();
+        assert_eq!(table.find(&key), None);
+        table.keep(&key, Some(number));
+    }
+    let kept = table.bytes();
+    table.keep(b"\0\x07\0\0another", Some(1));
+    assert_eq!(table.bytes(), kept);
+}

@@ -1,0 +1,101 @@
+//! Values of a state, through its cache if it has one.
+
+use super::access::Access;
+use super::cache::{AnyCache, Cache, VALUE_BYTES_MAX};
+use crate::{Codec, Result, StateKey, StateValue};
+
+/// How the values of one state are read and written.
+pub(super) struct Values<'a, V> {
+    cache: Option<&'a Cache<V>>,
+    codec: &'a dyn Codec<V>,
+}
+
+impl<'a, V: StateValue> Values<'a, V> {
+    #[inline]
+    pub fn new(cache: Option<&'a dyn AnyCache>, codec: &'a dyn Codec<V>) -> Self {
+        Self { cache: cache.and_then(|cache| cache.as_any().downcast_ref()), codec }
+    }
+
+    /// Lends the value here to `f`.
+    #[inline]
+    pub fn with<R>(&self, access: &Access<'_>, f: impl FnOnce(Option<&V>) -> R) -> Result<R> {
+        let Some(cache) = self.cache else { return Ok(f(access.read(self.codec)?.as_ref())) };
+        {
+            let mut table = cache.lock();
+            if let Some(at) = table.find(access.key()) {
+                return Ok(f(table.value(at)));
+            }
+        }
+        let value = access.read(self.codec)?;
+        let result = f(value.as_ref());
+        cache.lock().keep(access.key(), value);
+        Ok(result)
+    }
+
+    /// The value here.
+    #[inline]
+    pub fn get(&self, access: &Access<'_>) -> Result<Option<V>> {
+        self.with(access, |value| value.cloned())
+    }
+
+    /// The value in another namespace.
+    pub fn get_in<N: StateKey>(&self, access: &mut Access<'_>, namespace: &N) -> Result<Option<V>> {
+        if let Some(cache) = self.cache {
+            let key = access.key_in(namespace)?;
+            let mut table = cache.lock();
+            if let Some(at) = table.find(key) {
+                return Ok(table.value(at).cloned());
+            }
+        }
+        access.read_in(namespace, self.codec)
+    }
+
+    /// Puts the value here. It is encoded also if it is only kept, so that one that cannot be, or is too long, is refused.
+    #[inline]
+    pub fn set(&self, access: &mut Access<'_>, value: V) -> Result<()> {
+        let Some(cache) = self.cache else { return access.write(|access| access.put(&value, self.codec)) };
+        access.forget_batch();
+        access.put(&value, self.codec).map_err(|error| access.place.name(error))?;
+        if access.batch_size() <= VALUE_BYTES_MAX {
+            access.forget_batch();
+            let mut table = cache.lock();
+            let found = table.find(access.key());
+            table.put(access.key(), found, Some(value));
+            return Ok(());
+        }
+        access.commit()?;
+        cache.lock().forget(access.key());
+        Ok(())
+    }
+
+    /// Removes the value here.
+    pub fn clear(&self, access: &mut Access<'_>) -> Result<()> {
+        let Some(cache) = self.cache else {
+            return access.write(|access| {
+                access.delete();
+                Ok(())
+            });
+        };
+        let mut table = cache.lock();
+        let found = table.find(access.key());
+        if found.is_none_or(|at| table.value(at).is_some()) {
+            table.put(access.key(), found, None);
+        }
+        Ok(())
+    }
+
+    /// Forgets the values here and in other namespaces, which were written to the store.
+    pub fn forget<N: StateKey>(&self, access: &mut Access<'_>, others: &[N]) -> Result<()> {
+        let Some(cache) = self.cache else { return Ok(()) };
+        let mut table = cache.lock();
+        table.forget(access.key());
+        others.iter().try_for_each(|other| {
+            table.forget(access.key_in(other)?);
+            Ok(())
+        })
+    }
+
+    pub fn codec(&self) -> &'a dyn Codec<V> {
+        self.codec
+    }
+}

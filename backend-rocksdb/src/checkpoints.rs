@@ -1,0 +1,264 @@
+//! Checkpoints of RocksDB's own files.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::Read;
+use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+
+use backend_api::bytes::{FreezeRequest, LateWrites, NativeTask};
+use backend_api::format::FileMeta;
+use backend_api::{Cancel, CheckpointTarget, Error, ErrorKind, Progress, Result, StateFile};
+
+use crate::cut::{Cut, CutFolder, Made, What};
+use crate::error::io_failed;
+use crate::manifest::{Manifest, Table};
+use crate::writes::Writer;
+
+/// Bytes that are read and written at once.
+pub(crate) const CHUNK_BYTES: usize = 1 << 20;
+
+/// Files that are written at once.
+const WRITERS: usize = 4;
+
+/// The tables of a checkpoint, by their names in the database.
+pub(crate) type Tables = BTreeMap<String, (Table, StateFile)>;
+
+/// Which checkpoints there are, and the cut that is due.
+pub(crate) struct Checkpoints {
+    target: CheckpointTarget,
+    incremental: bool,
+    /// Of the last confirmed checkpoint, or of the one that was restored and claimed.
+    confirmed: Arc<Tables>,
+    /// The highest id that was confirmed.
+    confirmed_id: Option<u64>,
+    /// Of checkpoints that were written and are not confirmed, by their ids.
+    written: Arc<Mutex<BTreeMap<u64, Tables>>>,
+    due: Option<Arc<Cut>>,
+}
+
+impl Checkpoints {
+    /// `base` are tables that the first increment may refer to.
+    pub fn new(target: CheckpointTarget, incremental: bool, base: Tables) -> Self {
+        Self {
+            target,
+            incremental,
+            confirmed: Arc::new(base),
+            confirmed_id: None,
+            written: Arc::default(),
+            due: None,
+        }
+    }
+
+    /// To be called before anything is written: what comes now is not part of checkpoints that were frozen before.
+    #[inline]
+    pub fn settle(&mut self) {
+        if let Some(cut) = self.due.take() {
+            settle(cut);
+        }
+    }
+
+    /// Notes that a cut is due, of which a task has the other reference.
+    pub fn put_off(&mut self, cut: &Arc<Cut>) {
+        self.settle();
+        self.due = Some(Arc::clone(cut));
+    }
+}
+
+#[cold]
+fn settle(cut: Arc<Cut>) {
+    // A task that was dropped needs no files.
+    if Arc::strong_count(&cut) > 1 {
+        cut.settle();
+    }
+}
+
+impl Checkpoints {
+    /// Whether they are asked for.
+    pub fn is_incremental(&self) -> bool {
+        self.incremental
+    }
+
+    /// Notes that a checkpoint is due.
+    pub fn freeze(&mut self, writer: &Writer, request: FreezeRequest<'_>, late: LateWrites) -> NativeTask {
+        let cut = Arc::new(Cut::new(writer.clone(), What::Links, late));
+        self.put_off(&cut);
+        let base =
+            if self.incremental && !request.full { Arc::clone(&self.confirmed) } else { Arc::default() };
+        let (meta, sequence) = (request.meta.clone(), request.sequence);
+        let upload = Upload { meta, sequence, target: self.target.clone(), shared: self.incremental, base };
+        let written = Arc::clone(&self.written);
+        Box::new(move |cancel, progress| {
+            let done = match cut.take() {
+                Ok(Made::Links(folder)) => upload.run(&folder, cancel, progress),
+                Ok(Made::Snapshot(_)) => Err(Error::new(ErrorKind::IllegalState, "a snapshot has no files")),
+                Err(error) => Err(error),
+            };
+            // A backend that is closed takes the files away; that is not what ends the task then.
+            let (files, tables) = done.or_else(|error| cancel.check().and(Err(error)))?;
+            lock(&written).insert(upload.meta.checkpoint_id, tables);
+            Ok(files)
+        })
+    }
+
+    /// A checkpoint was confirmed.
+    pub fn complete(&mut self, checkpoint_id: u64) {
+        let mut written = lock(&self.written);
+        if self.confirmed_id.is_some_and(|confirmed| confirmed >= checkpoint_id) {
+            return;
+        }
+        if let Some(tables) = written.remove(&checkpoint_id) {
+            self.confirmed = Arc::new(tables);
+            self.confirmed_id = Some(checkpoint_id);
+            written.retain(|id, _| *id > checkpoint_id);
+        }
+    }
+
+    /// A checkpoint will not be confirmed.
+    pub fn aborted(&mut self, checkpoint_id: u64) {
+        lock(&self.written).remove(&checkpoint_id);
+    }
+}
+
+fn lock(written: &Mutex<BTreeMap<u64, Tables>>) -> MutexGuard<'_, BTreeMap<u64, Tables>> {
+    // Nothing that may panic runs under the lock.
+    written.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What is to be written, and where.
+struct Upload {
+    meta: FileMeta,
+    sequence: u64,
+    target: CheckpointTarget,
+    shared: bool,
+    base: Arc<Tables>,
+}
+
+impl Upload {
+    /// Writes what the base has not. Leaves nothing behind if it fails.
+    fn run(&self, cut: &CutFolder, cancel: &Cancel, progress: &Progress) -> Result<(Vec<StateFile>, Tables)> {
+        let (mut tables, mut new, mut control) = (Tables::new(), Vec::new(), Vec::new());
+        let list =
+            || fs::read_dir(cut.path())?.map(|entry| Ok(entry?.file_name())).collect::<std::io::Result<_>>();
+        let mut names: Vec<_> = list().map_err(|error| io_failed(error, cut.path()))?;
+        names.sort_unstable();
+        for name in names.iter().filter_map(|name| name.to_str()) {
+            let path = cut.path().join(name);
+            if name.ends_with(".sst") || name.ends_with(".blob") {
+                match self.base.get(name) {
+                    Some(known) => _ = tables.insert(name.to_owned(), known.clone()),
+                    None => new.push(name.to_owned()),
+                }
+            } else if name == "CURRENT" || name.starts_with("MANIFEST-") {
+                let bytes = fs::read(&path).map_err(|error| io_failed(error, &path))?;
+                control.push((name.to_owned(), bytes));
+            }
+        }
+        let made = Mutex::new(Vec::new());
+        let result = self.write_tables(cut.path(), &new, &made, cancel, progress).and_then(|()| {
+            let made = made.lock().unwrap_or_else(PoisonError::into_inner);
+            tables
+                .extend(made.iter().map(|(table, file)| (table.name.clone(), (table.clone(), file.clone()))));
+            let tables = tables.values().map(|(table, _)| table.clone()).collect();
+            self.write_manifest(tables, control, cancel)
+        });
+        match result {
+            Ok(manifest) => {
+                let files = tables.values().map(|(_, file)| file.clone());
+                Ok((std::iter::once(manifest).chain(files).collect(), tables))
+            }
+            Err(error) => {
+                for (_, file) in made.into_inner().unwrap_or_else(PoisonError::into_inner) {
+                    self.target.delete(&file);
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// Writes tables, some at once, into `made`; after an error those that were made are there.
+    fn write_tables(
+        &self,
+        folder: &Path,
+        names: &[String],
+        made: &Mutex<Vec<(Table, StateFile)>>,
+        cancel: &Cancel,
+        progress: &Progress,
+    ) -> Result<()> {
+        let next = AtomicUsize::new(0);
+        let work = || {
+            while let Some(name) = names.get(next.fetch_add(1, Ordering::Relaxed)) {
+                let written = self.write_table(folder, name, cancel, progress);
+                if written.is_err() {
+                    // The others stop too.
+                    next.store(names.len(), Ordering::Relaxed);
+                }
+                let written = written?;
+                made.lock().unwrap_or_else(PoisonError::into_inner).push(written);
+            }
+            Ok(())
+        };
+        if names.len() < 2 {
+            return work();
+        }
+        thread::scope(|scope| {
+            let workers: Vec<_> = (0..WRITERS.min(names.len())).map(|_| scope.spawn(work)).collect();
+            let done = workers.into_iter().map(|worker| worker.join());
+            // A panic goes on in the task, which makes an error of it, once all workers have ended.
+            let results: Vec<_> = done.collect();
+            results
+                .into_iter()
+                .try_for_each(|result| result.unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+        })
+    }
+
+    fn write_table(
+        &self,
+        folder: &Path,
+        name: &str,
+        cancel: &Cancel,
+        progress: &Progress,
+    ) -> Result<(Table, StateFile)> {
+        let path = folder.join(name);
+        let failed = |error| io_failed(error, &path);
+        let mut table = File::open(&path).map_err(failed)?;
+        let (mut crc, mut length) = (crc32fast::Hasher::new(), 0);
+        let mut chunk = vec![0; CHUNK_BYTES];
+        let id = self.meta.checkpoint_id;
+        let file = self.file_name(name);
+        let stored = self.target.write_file(file.clone(), id, self.shared, cancel, |sink| {
+            loop {
+                let read = table.read(&mut chunk).map_err(failed)?;
+                let bytes = chunk.get(..read).unwrap_or_default();
+                if bytes.is_empty() {
+                    return Ok(());
+                }
+                crc.update(bytes);
+                length += read as u64;
+                sink.write(bytes)?;
+                progress.add(0, read as u64);
+            }
+        })?;
+        Ok((Table { name: name.to_owned(), file, length, crc: crc.finalize() }, stored))
+    }
+
+    fn write_manifest(
+        &self,
+        tables: Vec<Table>,
+        control: Vec<(String, Vec<u8>)>,
+        cancel: &Cancel,
+    ) -> Result<StateFile> {
+        let meta = FileMeta { backend: crate::engine::FORMAT.to_owned(), ..self.meta.clone() };
+        let manifest = Manifest { meta, sequence: self.sequence, tables, control }.encode()?;
+        let (name, id) = (self.file_name("manifest"), self.meta.checkpoint_id);
+        self.target.write_file(name, id, false, cancel, |sink| sink.write(&manifest))
+    }
+
+    /// A database uses the number in a table's name once, and a checkpoint's id is used once: no other file of the job
+    /// has the name, also after a restore that begins from the same numbers.
+    fn file_name(&self, what: &str) -> String {
+        format!("{}-{}-{what}-{}", self.meta.operator, self.meta.subtask, self.meta.checkpoint_id)
+    }
+}

@@ -1,0 +1,249 @@
+//! The open database with its column families and its folder.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use backend_api::{Error, ErrorKind, Result, StateKind};
+use rocksdb::{
+    Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBRawIterator, IngestExternalFileOptions, Options,
+    ReadOptions, SstFileWriter, WriteBufferManager, WriteOptions,
+};
+
+use crate::error::failed;
+use crate::working_folder::WorkingFolder;
+use crate::{RocksDbOptions, Tuned};
+
+/// A column family: states that are read in one way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Family {
+    /// One entry for each key and namespace.
+    Values,
+    /// Elements that are appended, and read in their order.
+    Lists,
+    /// Entries that are read alone and in their order.
+    Maps,
+}
+
+impl Family {
+    pub const ALL: [Self; 3] = [Self::Values, Self::Lists, Self::Maps];
+
+    /// Where a state of that kind lies.
+    pub fn of(kind: StateKind) -> Self {
+        match kind {
+            StateKind::Value | StateKind::Reducing | StateKind::Aggregating => Self::Values,
+            StateKind::List => Self::Lists,
+            StateKind::Map => Self::Maps,
+        }
+    }
+
+    /// Its name in the database.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Values => "values",
+            Self::Lists => "lists",
+            Self::Maps => "maps",
+        }
+    }
+
+    fn tuned(self) -> Tuned {
+        match self {
+            Self::Values => Tuned::Values,
+            Self::Lists => Tuned::Lists,
+            Self::Maps => Tuned::Maps,
+        }
+    }
+}
+
+/// Memory that several databases of one backend share, and the options that they are opened with.
+pub(crate) struct Setup {
+    database: Options,
+    families: [Options; 3],
+    cache: Cache,
+    write_buffers: WriteBufferManager,
+}
+
+impl Setup {
+    pub fn new(options: &RocksDbOptions) -> Self {
+        // As Flink divides its managed memory with a write buffer ratio of 0.5: a manager that is full lets half of its
+        // size more be taken while it flushes, and then all together is the budget.
+        let budget = options.memory_budget - options.value_cache_bytes();
+        let cache = Cache::new_lru_cache(budget / 6 * 5);
+        let write_buffers =
+            WriteBufferManager::new_write_buffer_manager_with_cache(budget / 3, false, cache.clone());
+        let tune = |what, changed: &mut Options| {
+            if let Some(tune) = &options.tune {
+                tune(what, changed);
+            }
+        };
+        let mut database = options.profile.database();
+        tune(Tuned::Database, &mut database);
+        database.set_write_buffer_manager(&write_buffers);
+        if let Some(threads) = options.background_threads {
+            database.set_max_background_jobs(threads.into());
+        }
+        if options.statistics {
+            database.enable_statistics();
+        }
+        let families = Family::ALL.map(|family| {
+            let mut made = options.profile.family(family, &cache);
+            tune(family.tuned(), &mut made);
+            made
+        });
+        Self { database, families, cache, write_buffers }
+    }
+
+    fn family(&self, family: Family) -> &Options {
+        let [values, lists, maps] = &self.families;
+        match family {
+            Family::Values => values,
+            Family::Lists => lists,
+            Family::Maps => maps,
+        }
+    }
+
+    /// Opens the database in `path`, or makes it.
+    pub fn open(&self, path: &Path) -> Result<DB> {
+        let family = |family: Family| ColumnFamilyDescriptor::new(family.name(), self.family(family).clone());
+        DB::open_cf_descriptors(&self.database, path, Family::ALL.map(family)).map_err(failed)
+    }
+
+    /// Opens a database that nobody writes to.
+    pub fn open_read_only(&self, path: &Path) -> Result<DB> {
+        let family = |family: Family| ColumnFamilyDescriptor::new(family.name(), self.family(family).clone());
+        DB::open_cf_descriptors_read_only(&self.database, path, Family::ALL.map(family), false)
+            .map_err(failed)
+    }
+}
+
+/// A database, its folder, and how it is used. Goes with its last user.
+pub(crate) struct Database {
+    db: DB,
+    pub setup: Setup,
+    pub reads: ReadOptions,
+    pub writes: WriteOptions,
+    /// Number of the next file that is made beside the database.
+    next_file: AtomicU64,
+    /// Behind `db`: it is removed after the database was closed.
+    folder: WorkingFolder,
+}
+
+impl Database {
+    /// Where the database lies in the folder.
+    pub fn path_in(folder: &WorkingFolder) -> PathBuf {
+        folder.path().join("db")
+    }
+
+    /// Opens the database in the folder, or makes it.
+    pub fn open(setup: Setup, folder: WorkingFolder) -> Result<Arc<Self>> {
+        let db = setup.open(&Self::path_in(&folder))?;
+        let mut writes = WriteOptions::default();
+        writes.disable_wal(true);
+        let (reads, next_file) = (ReadOptions::default(), AtomicU64::new(0));
+        Ok(Arc::new(Self { db, setup, reads, writes, next_file, folder }))
+    }
+
+    pub fn db(&self) -> &DB {
+        &self.db
+    }
+
+    pub fn family(&self, family: Family) -> Result<&ColumnFamily> {
+        family_of(&self.db, family)
+    }
+
+    /// A path for a file or folder that nobody else uses.
+    pub fn fresh_path(&self, what: &str) -> PathBuf {
+        let number = self.next_file.fetch_add(1, Ordering::Relaxed);
+        self.folder.path().join(format!("{what}-{number}"))
+    }
+
+    /// Bytes in the block cache, write buffers included, and bytes of write buffers.
+    pub fn memory(&self) -> (usize, usize) {
+        (self.setup.cache.get_usage(), self.setup.write_buffers.get_usage())
+    }
+
+    pub fn statistics(&self) -> Option<String> {
+        self.setup.database.get_statistics()
+    }
+
+    /// Ends background work and removes the folder, though others may still read.
+    pub fn close(&self) -> Result<()> {
+        self.db.cancel_all_background_work(true);
+        self.folder.remove()
+    }
+}
+
+/// The column family of a database that has all of them.
+pub(crate) fn family_of(db: &DB, family: Family) -> Result<&ColumnFamily> {
+    db.cf_handle(family.name()).ok_or_else(|| {
+        let message = format!("the database has no column family {:?}", family.name());
+        Error::new(ErrorKind::Corrupt, message)
+    })
+}
+
+/// A sorted file that becomes a part of the database as a whole.
+pub(crate) struct SstFile<'d> {
+    database: &'d Database,
+    family: Family,
+    path: PathBuf,
+    writer: SstFileWriter<'d>,
+    entries: u64,
+}
+
+impl<'d> SstFile<'d> {
+    pub fn create(database: &'d Database, family: Family) -> Result<Self> {
+        let path = database.fresh_path("load");
+        let writer = SstFileWriter::create(database.setup.family(family));
+        writer.open(&path).map_err(failed)?;
+        Ok(Self { database, family, path, writer, entries: 0 })
+    }
+
+    pub fn put(&mut self, key: &[u8], value: &[u8]) -> Result<()> {
+        self.entries += 1;
+        self.writer.put(key, value).map_err(failed)
+    }
+
+    /// Bytes written so far.
+    pub fn size(&mut self) -> u64 {
+        self.writer.file_size()
+    }
+
+    pub fn ingest(mut self) -> Result<()> {
+        if self.entries == 0 {
+            // RocksDB makes no empty files; the folder's end takes what is left of it.
+            return Ok(());
+        }
+        self.writer.finish().map_err(failed)?;
+        let mut options = IngestExternalFileOptions::default();
+        options.set_move_files(true);
+        let family = self.database.family(self.family)?;
+        self.database.db.ingest_external_file_cf_opts(family, &options, vec![&self.path]).map_err(failed)
+    }
+}
+
+/// Steps through the entries of a range.
+pub(crate) struct Cursor<'d> {
+    entries: DBRawIterator<'d>,
+    started: bool,
+}
+
+impl<'d> Cursor<'d> {
+    /// `reads` may name a snapshot; bounds are set here.
+    pub fn new(db: &'d DB, family: &ColumnFamily, mut reads: ReadOptions, from: &[u8], to: &[u8]) -> Self {
+        reads.set_iterate_upper_bound(to);
+        let mut entries = db.raw_iterator_cf_opt(family, reads);
+        entries.seek(from);
+        Self { entries, started: false }
+    }
+
+    pub fn next(&mut self) -> Result<Option<(&[u8], &[u8])>> {
+        if self.started && self.entries.valid() {
+            self.entries.next();
+        }
+        self.started = true;
+        if !self.entries.valid() {
+            return self.entries.status().map(|()| None).map_err(failed);
+        }
+        Ok(self.entries.item())
+    }
+}

@@ -1,0 +1,38 @@
+use backend_api::bytes::{ByteEngine, OpenedStore};
+use backend_api::{CheckpointTarget, KeyedStateHandle, Result, StateKey, Subtask};
+
+use crate::{RocksDbOptions, RocksDbStore, restore};
+
+/// The format of handles of RocksDB's files.
+pub(crate) const FORMAT: &str = "rocksdb/1";
+
+/// Opens databases for [`RocksDbBackend`](crate::RocksDbBackend).
+#[derive(Debug)]
+pub enum RocksDb {}
+
+impl ByteEngine for RocksDb {
+    type Store = RocksDbStore;
+    type Options = RocksDbOptions;
+
+    const FORMAT: &'static str = FORMAT;
+
+    fn target(options: &RocksDbOptions) -> &CheckpointTarget {
+        &options.target
+    }
+
+    fn entry_bytes_max(options: &RocksDbOptions) -> u64 {
+        options.entry_bytes_max
+    }
+
+    fn cache_bytes(options: &RocksDbOptions) -> usize {
+        options.value_cache_bytes()
+    }
+
+    fn open<K: StateKey>(
+        options: &RocksDbOptions,
+        subtask: &Subtask<K>,
+        native: &[KeyedStateHandle],
+    ) -> Result<OpenedStore<RocksDbStore>> {
+        restore::open(options, (subtask.operator(), subtask.index()), subtask.range(), native)
+    }
+}

@@ -1,0 +1,163 @@
+//! The private file of a checkpoint of RocksDB's files: which they are, and what is in them. See `docs/formats.md`.
+
+use std::collections::BTreeSet;
+
+use backend_api::format::{FileMeta, seal, unseal};
+use backend_api::{Error, ErrorKind, KeyedStateHandle, Result, Storage};
+use serde::{Deserialize, Serialize};
+
+/// Kind of the sealed container.
+const CONTAINER: u16 = 2;
+
+/// Bytes that a manifest may have when it is not compressed.
+const BYTES_MAX: usize = 1 << 30;
+
+const LEVEL: i32 = 3;
+
+/// What the first file of a handle says of the others.
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Manifest {
+    /// Of the checkpoint, with the states by their numbers.
+    pub meta: FileMeta,
+    /// A number above those of all list elements.
+    pub sequence: u64,
+    /// The files of the handle behind this one, in their order.
+    pub tables: Vec<Table>,
+    /// The files by which RocksDB finds the tables: their names, and what is in them.
+    pub control: Vec<(String, Vec<u8>)>,
+}
+
+/// A file of RocksDB with entries; it does not change once it is there.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Table {
+    /// Name in the folder of the database.
+    pub name: String,
+    /// Name of the file of the handle.
+    pub file: String,
+    /// Length in bytes.
+    pub length: u64,
+    /// CRC-32 (IEEE) of all bytes.
+    pub crc: u32,
+}
+
+impl Manifest {
+    pub fn encode(&self) -> Result<Vec<u8>> {
+        let fault = |message: String| Error::new(ErrorKind::Codec, message);
+        let plain = postcard::to_allocvec(self).map_err(|error| fault(error.to_string()))?;
+        if plain.len() > BYTES_MAX {
+            return Err(fault(format!("a manifest of {} bytes exceeds {BYTES_MAX} bytes", plain.len())));
+        }
+        let mut payload = (plain.len() as u64).to_le_bytes().to_vec();
+        payload.extend(zstd::bulk::compress(&plain, LEVEL).map_err(|error| fault(error.to_string()))?);
+        Ok(seal(CONTAINER, &payload))
+    }
+
+    /// Reads bytes of [`encode`](Self::encode); `path` is for the error.
+    pub fn decode(bytes: &[u8], path: &str) -> Result<Self> {
+        let damaged =
+            |message: &str| Error::new(ErrorKind::Corrupt, message.to_owned()).in_file(path, Some(0));
+        let payload = unseal(CONTAINER, bytes, path)?;
+        let (length, packed) =
+            payload.split_first_chunk().ok_or_else(|| damaged("the manifest is cut off"))?;
+        let length = usize::try_from(u64::from_le_bytes(*length)).ok().filter(|length| *length <= BYTES_MAX);
+        let length = length.ok_or_else(|| damaged("the manifest is longer than one can be"))?;
+        let plain = zstd::bulk::decompress(packed, length).map_err(|error| damaged(&error.to_string()))?;
+        let manifest: Self = match postcard::take_from_bytes(&plain) {
+            Ok((manifest, [])) => manifest,
+            Ok(_) => return Err(damaged("bytes after the end of the manifest")),
+            Err(error) => return Err(damaged(&error.to_string())),
+        };
+        manifest.check().map_err(damaged)?;
+        Ok(manifest)
+    }
+
+    /// Reads the manifest of a handle, which must say the same as the handle.
+    pub fn of(handle: &KeyedStateHandle, storage: Option<&dyn Storage>) -> Result<Self> {
+        let Some(first) = handle.files.first() else {
+            return Err(Error::new(ErrorKind::Corrupt, "the handle of a RocksDB checkpoint has no file"));
+        };
+        let file = first.open_bytes(storage)?;
+        let length = usize::try_from(file.len()).unwrap_or(usize::MAX);
+        let manifest = Self::decode(&file.read(0, length)?, file.path())?;
+        let meta = &manifest.meta;
+        let mut files = handle.files.iter().skip(1);
+        let fits = meta.backend == handle.format
+            && meta.checkpoint_id == first.created_by
+            && meta.max_parallelism == u32::from(handle.max_parallelism)
+            && meta.key_group_mapping == handle.key_group_mapping
+            && meta.key_schema == handle.key_schema
+            && manifest.tables.iter().all(|table| files.next().is_some_and(|file| file.name == table.file));
+        if fits {
+            return Ok(manifest);
+        }
+        let message =
+            "the manifest contradicts the handle that names it: another checkpoint, key type or other files";
+        Err(Error::new(ErrorKind::Corrupt, message).in_file(file.path(), Some(0)))
+    }
+
+    /// Whether its names are names of files, and its states fit a backend.
+    fn check(&self) -> Result<(), &'static str> {
+        self.meta.check().map_err(|_| "the manifest's states or key groups are out of bounds")?;
+        let control = self.control.iter().map(|(name, _)| &**name);
+        let names = || self.tables.iter().map(|table| &*table.name).chain(control.clone());
+        let plain = |name: &str| {
+            let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
+            !name.is_empty() && !name.starts_with('.') && name.chars().all(allowed)
+        };
+        if !names().all(plain) {
+            return Err("a name in the manifest is not a plain file name");
+        }
+        let different: BTreeSet<&str> = names().collect();
+        if different.len() != self.tables.len() + self.control.len() {
+            return Err("the manifest names a file twice");
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn manifest(table: &str) -> Manifest {
+        let meta = FileMeta {
+            backend: "rocksdb/1".to_owned(),
+            operator: "op".to_owned(),
+            subtask: 0,
+            checkpoint_id: 3,
+            max_parallelism: 10,
+            key_groups: 0..=9,
+            key_schema: "u64".to_owned(),
+            key_group_mapping: "xxh3".to_owned(),
+            states: Vec::new(),
+        };
+        let table =
+            Table { name: table.to_owned(), file: "op-0-000009.sst-3".to_owned(), length: 10, crc: 7 };
+        Manifest { meta, sequence: 5, tables: vec![table], control: vec![("CURRENT".to_owned(), vec![1, 2])] }
+    }
+
+    #[test]
+    fn what_is_encoded_is_decoded() {
+        let manifest = manifest("000009.sst");
+        assert_eq!(Manifest::decode(&manifest.encode().unwrap(), "m").unwrap(), manifest);
+    }
+
+    #[test]
+    fn names_that_lead_elsewhere_are_refused() {
+        for name in ["", "..", "../x", "a/b", "/a", "CURRENT", ".x"] {
+            let error = Manifest::decode(&manifest(name).encode().unwrap(), "m").unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Corrupt, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_length_that_is_not_true_is_refused() {
+        let plain = postcard::to_allocvec(&manifest("1.sst")).unwrap();
+        for length in [0, plain.len() as u64 - 1, u64::MAX] {
+            let mut payload = length.to_le_bytes().to_vec();
+            payload.extend(zstd::bulk::compress(&plain, LEVEL).unwrap());
+            let error = Manifest::decode(&seal(CONTAINER, &payload), "m").unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Corrupt, "{length}");
+        }
+    }
+}

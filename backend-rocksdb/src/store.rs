@@ -1,0 +1,146 @@
+use std::sync::Arc;
+
+use backend_api::Result;
+use backend_api::bytes::{
+    ByteCursor, ByteSnapshot, ByteStore, FreezeRequest, LateWrites, NativeCheckpoints, NativeTask, WriteBatch,
+};
+use backend_api::format::StateMeta;
+use rocksdb::ReadOptions;
+
+use crate::checkpoints::Checkpoints;
+use crate::cut::{Cut, What};
+use crate::database::{Cursor, Family};
+use crate::error::failed;
+use crate::snapshot::RocksDbSnapshot;
+use crate::writes::Writer;
+
+/// The RocksDB database of a backend.
+pub struct RocksDbStore {
+    writer: Writer,
+    checkpoints: Checkpoints,
+}
+
+impl RocksDbStore {
+    pub(crate) fn new(writer: Writer, checkpoints: Checkpoints) -> Self {
+        Self { writer, checkpoints }
+    }
+
+    /// Bytes of memory in the block cache: blocks of files, their indexes and filters, and the part that write buffers
+    /// have borrowed.
+    pub fn block_cache_bytes(&self) -> usize {
+        self.writer.database().memory().0
+    }
+
+    /// Bytes of memory in write buffers.
+    pub fn write_buffer_bytes(&self) -> usize {
+        self.writer.database().memory().1
+    }
+
+    /// What RocksDB has counted, as text; `None` unless
+    /// [`RocksDbOptions::statistics`](crate::RocksDbOptions::statistics) is set.
+    pub fn statistics(&self) -> Option<String> {
+        self.writer.database().statistics()
+    }
+}
+
+impl ByteStore for RocksDbStore {
+    fn get(&self, key: &[u8], read: &mut dyn FnMut(Option<&[u8]>)) -> Result<()> {
+        let database = self.writer.database();
+        let family = database.family(self.writer.family(key)?)?;
+        let value = database.db().get_pinned_cf_opt(family, key, &database.reads).map_err(failed)?;
+        read(value.as_deref());
+        Ok(())
+    }
+
+    fn scan<'s>(&'s self, from: &[u8], to: &[u8]) -> Result<Box<dyn ByteCursor + 's>> {
+        if from >= to {
+            return Ok(empty());
+        }
+        let database = self.writer.database();
+        let family = database.family(self.writer.family(from)?)?;
+        Ok(Box::new(Cursor::new(database.db(), family, ReadOptions::default(), from, to)))
+    }
+
+    fn write(&mut self, batch: &WriteBatch) -> Result<()> {
+        self.settle();
+        self.writer.write(batch)
+    }
+
+    fn add_state(&mut self, number: u16, meta: &StateMeta) -> Result<()> {
+        self.writer.set_family(number.into(), Family::of(meta.kind))
+    }
+
+    fn load(&mut self, batch: &WriteBatch) -> Result<()> {
+        self.settle();
+        self.writer.load(batch)
+    }
+
+    fn native(&mut self) -> Option<&mut dyn NativeCheckpoints> {
+        Some(self)
+    }
+
+    fn snapshot(&mut self) -> Result<Box<dyn ByteSnapshot>> {
+        self.snapshot_after(LateWrites::default())
+    }
+
+    fn snapshot_after(&mut self, late: LateWrites) -> Result<Box<dyn ByteSnapshot>> {
+        let is_due = !late.is_empty();
+        let cut = Arc::new(Cut::new(self.writer.clone(), What::Snapshot, late));
+        if is_due {
+            self.checkpoints.put_off(&cut);
+        } else {
+            cut.settle();
+        }
+        Ok(Box::new(RocksDbSnapshot::new(cut, self.writer.families().to_vec())))
+    }
+
+    #[inline]
+    fn settle(&mut self) {
+        self.checkpoints.settle();
+    }
+
+    fn close(&mut self) -> Result<()> {
+        self.writer.database().close()
+    }
+}
+
+impl NativeCheckpoints for RocksDbStore {
+    fn is_preferred(&self) -> bool {
+        self.checkpoints.is_incremental()
+    }
+
+    fn freeze(&mut self, request: FreezeRequest<'_>, late: LateWrites) -> Result<NativeTask> {
+        Ok(self.checkpoints.freeze(&self.writer, request, late))
+    }
+
+    fn complete(&mut self, checkpoint_id: u64) {
+        self.checkpoints.complete(checkpoint_id);
+    }
+
+    fn aborted(&mut self, checkpoint_id: u64) {
+        self.checkpoints.aborted(checkpoint_id);
+    }
+}
+
+impl ByteCursor for Cursor<'_> {
+    fn next(&mut self) -> Result<Option<(&[u8], &[u8])>> {
+        self.next()
+    }
+}
+
+impl std::fmt::Debug for RocksDbStore {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RocksDbStore").field("states", &self.writer.families().len()).finish_non_exhaustive()
+    }
+}
+
+/// A cursor without entries.
+pub(crate) fn empty<'c>() -> Box<dyn ByteCursor + 'c> {
+    struct Empty;
+    impl ByteCursor for Empty {
+        fn next(&mut self) -> Result<Option<(&[u8], &[u8])>> {
+            Ok(None)
+        }
+    }
+    Box::new(Empty)
+}

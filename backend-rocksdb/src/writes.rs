@@ -1,0 +1,154 @@
+//! Writing batches to the database.
+
+use std::sync::Arc;
+
+use backend_api::bytes::{WriteBatch, WriteOp};
+use backend_api::{Error, ErrorKind, Result};
+use rocksdb::ReadOptions;
+
+use crate::database::{Cursor, Database, Family, SstFile};
+use crate::error::failed;
+
+/// Loads of at least so many bytes become files; smaller ones are not worth one.
+const FILE_BYTES: usize = 1 << 20;
+
+/// A range of at most so many entries is removed entry by entry: every range that is removed as such slows down
+/// all reads until it is compacted.
+const POINT_DELETES: usize = 256;
+
+/// Ranges in a batch are compared with at most so many operations before them.
+const COMPARED_OPS: usize = 256;
+
+/// Writes to a database of which it knows where the states lie.
+#[derive(Clone)]
+pub(crate) struct Writer {
+    database: Arc<Database>,
+    /// By the numbers of the states.
+    families: Vec<Family>,
+}
+
+impl Writer {
+    pub fn new(database: Arc<Database>, families: Vec<Family>) -> Self {
+        Self { database, families }
+    }
+
+    pub fn database(&self) -> &Arc<Database> {
+        &self.database
+    }
+
+    pub fn families(&self) -> &[Family] {
+        &self.families
+    }
+
+    /// Where a state lies: the next one, or one that is known already.
+    pub fn set_family(&mut self, state: usize, family: Family) -> Result<()> {
+        if state == self.families.len() {
+            self.families.push(family);
+            return Ok(());
+        }
+        let known = self.families.get_mut(state);
+        *known.ok_or_else(|| Error::new(ErrorKind::IllegalState, "states are added in their order"))? =
+            family;
+        Ok(())
+    }
+
+    /// Where the state of a key lies.
+    pub fn family(&self, key: &[u8]) -> Result<Family> {
+        let family = state_of(key).and_then(|state| self.families.get(state));
+        family
+            .copied()
+            .ok_or_else(|| Error::new(ErrorKind::IllegalState, "a key of a state that was not added"))
+    }
+
+    /// Applies a batch as a whole.
+    pub fn write(&self, batch: &WriteBatch) -> Result<()> {
+        let mut ops = batch.iter();
+        let (db, writes) = (self.database.db(), &self.database.writes);
+        match (ops.next(), ops.next()) {
+            (None, _) => Ok(()),
+            (Some(WriteOp::Put { key, value }), None) => {
+                let family = self.database.family(self.family(key)?)?;
+                db.put_cf_opt(family, key, value, writes).map_err(failed)
+            }
+            (Some(WriteOp::Delete { key }), None) => {
+                let family = self.database.family(self.family(key)?)?;
+                db.delete_cf_opt(family, key, writes).map_err(failed)
+            }
+            _ => self.write_all(batch),
+        }
+    }
+
+    /// Adds sorted entries where nothing is, many of them as a file.
+    pub fn load(&self, batch: &WriteBatch) -> Result<()> {
+        if batch.size() < FILE_BYTES {
+            return self.write(batch);
+        }
+        let mut file: Option<SstFile<'_>> = None;
+        for op in batch.iter() {
+            let WriteOp::Put { key, value } = op else {
+                return Err(Error::new(ErrorKind::IllegalState, "a load does not only put"));
+            };
+            let file = match &mut file {
+                Some(file) => file,
+                None => file.insert(SstFile::create(&self.database, self.family(key)?)?),
+            };
+            file.put(key, value)?;
+        }
+        file.map_or(Ok(()), SstFile::ingest)
+    }
+
+    fn write_all(&self, batch: &WriteBatch) -> Result<()> {
+        let mut writes = rocksdb::WriteBatch::with_capacity_bytes(batch.size());
+        for (index, op) in batch.iter().enumerate() {
+            match op {
+                WriteOp::Put { key, value } => {
+                    writes.put_cf(self.database.family(self.family(key)?)?, key, value);
+                }
+                WriteOp::Delete { key } => writes.delete_cf(self.database.family(self.family(key)?)?, key),
+                WriteOp::DeleteRange { from, to } => {
+                    // The entries that are found in the database are not those that the batch puts before.
+                    let put_before = |op| matches!(op, WriteOp::Put { key, .. } if from <= key && key < to);
+                    let whole = index > COMPARED_OPS || batch.iter().take(index).any(put_before);
+                    self.delete_range(from, to, &mut writes, whole)?;
+                }
+            }
+        }
+        self.database.db().write_opt(writes, &self.database.writes).map_err(failed)
+    }
+
+    /// Adds to the batch: all that is stored in a range goes, and if it is to be the `whole` range, what the batch has put
+    /// there too.
+    fn delete_range(
+        &self,
+        from: &[u8],
+        to: &[u8],
+        batch: &mut rocksdb::WriteBatch,
+        whole: bool,
+    ) -> Result<()> {
+        if from >= to {
+            return Ok(());
+        }
+        let family = self.database.family(self.family(from)?)?;
+        if whole {
+            batch.delete_range_cf(family, from, to);
+            return Ok(());
+        }
+        let mut cursor = Cursor::new(self.database.db(), family, ReadOptions::default(), from, to);
+        let mut left = POINT_DELETES;
+        while let Some((key, _)) = cursor.next()? {
+            if left == 0 {
+                // What was added of it already goes twice.
+                batch.delete_range_cf(family, from, to);
+                return Ok(());
+            }
+            left -= 1;
+            batch.delete_cf(family, key);
+        }
+        Ok(())
+    }
+}
+
+/// The state that a key belongs to.
+pub(crate) fn state_of(key: &[u8]) -> Option<usize> {
+    key.first_chunk().map(|number| usize::from(u16::from_be_bytes(*number)))
+}

@@ -1,0 +1,228 @@
+//! Incremental checkpoints where the suite of all backends does not look: parents with other states, formats side by
+//! side, switching between them.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use backend_api::{
+    ErrorKind, JobFolder, KeySpace, KeyedStateHandle, ListDescriptor, ListState, MapDescriptor, MapState,
+    SnapshotRequest, StateBackend, Subtask, ValueDescriptor, ValueState, row,
+};
+use backend_fs::{FsBackend, FsOptions};
+use backend_rocksdb::{Profile, RocksDbBackend, RocksDbOptions};
+
+const GROUPS: u16 = 10;
+const KEYS: u32 = 300;
+
+fn options(folder: &Path, incremental: bool) -> RocksDbOptions {
+    let (checkpoints, working) = (folder.join("checkpoints"), folder.join("working"));
+    let options = RocksDbOptions::in_folder(checkpoints, JobFolder::new("job").unwrap(), working).unwrap();
+    options.profile(Profile::Tiny).memory_budget(4 << 20).unwrap().incremental(incremental)
+}
+
+fn part(parallelism: u16, index: u16) -> Subtask<u32> {
+    Subtask::new("op", KeySpace::new(GROUPS).unwrap(), parallelism, index).unwrap()
+}
+
+fn own(subtask: &Subtask<u32>) -> Vec<u32> {
+    (0..KEYS).filter(|key| subtask.key(key).is_ok()).collect()
+}
+
+fn numbers() -> ValueDescriptor<u64> {
+    ValueDescriptor::new("numbers")
+}
+
+fn words() -> ListDescriptor<String> {
+    ListDescriptor::new("words")
+}
+
+fn pairs() -> MapDescriptor<u32, u64> {
+    MapDescriptor::new("pairs")
+}
+
+type Content = BTreeMap<u32, (Option<u64>, Vec<String>, Vec<(u32, u64)>)>;
+
+fn write<B: StateBackend<Key = u32>>(backend: &mut B, round: u64) {
+    let (numbers, words, pairs) = (
+        backend.register(numbers()).unwrap(),
+        backend.register(words()).unwrap(),
+        backend.register(pairs()).unwrap(),
+    );
+    for key in own(&backend.subtask().clone()) {
+        let context = backend.key(&key).unwrap();
+        backend.value(numbers, context, &()).unwrap().set(u64::from(key) + round).unwrap();
+        backend.list(words, context, &()).unwrap().add(format!("{key} {round}")).unwrap();
+        backend.map(pairs, context, &()).unwrap().put(round as u32, u64::from(key)).unwrap();
+    }
+}
+
+fn read<B: StateBackend<Key = u32>>(backend: &mut B) -> Content {
+    let (pairs, words, numbers) = (
+        backend.register(pairs()).unwrap(),
+        backend.register(words()).unwrap(),
+        backend.register(numbers()).unwrap(),
+    );
+    let mut content = Content::new();
+    for key in own(&backend.subtask().clone()) {
+        let context = backend.key(&key).unwrap();
+        let number = backend.value(numbers, context, &()).unwrap().get().unwrap();
+        let words = backend.list(words, context, &()).unwrap().get().unwrap();
+        let mut map = backend.map(pairs, context, &()).unwrap();
+        let pairs =
+            map.iter().unwrap().map(|pair| pair.map(|(key, value)| (*key, *value)).unwrap()).collect();
+        content.insert(key, (number, words, pairs));
+    }
+    for state in ["numbers", "words", "pairs"] {
+        let listed: Vec<u32> = backend.keys(state, &()).unwrap().map(Result::unwrap).collect();
+        assert!(listed.iter().all(|key| content.contains_key(key)), "a key of another subtask in {state}");
+    }
+    content
+}
+
+fn expected(rounds: u64) -> Content {
+    let of = |key: u32| {
+        let last = (rounds > 0).then(|| u64::from(key) + rounds - 1);
+        let words = (0..rounds).map(|round| format!("{key} {round}")).collect();
+        (last, words, (0..rounds).map(|round| (round as u32, u64::from(key))).collect())
+    };
+    (0..KEYS).map(|key| (key, of(key))).collect()
+}
+
+fn checkpoint<B: StateBackend>(backend: &mut B, id: u64) -> KeyedStateHandle {
+    let handle = backend.snapshot(SnapshotRequest::new(id)).unwrap().run().unwrap().unwrap();
+    backend.notify_complete(id).unwrap();
+    handle
+}
+
+fn open(
+    options: &RocksDbOptions,
+    subtask: Subtask<u32>,
+    handles: &[KeyedStateHandle],
+) -> RocksDbBackend<u32> {
+    RocksDbBackend::open(options, subtask, handles).unwrap()
+}
+
+#[test]
+fn parents_that_number_their_states_differently_are_joined() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = options(folder.path(), true);
+    let mut handles = Vec::new();
+    for index in 0..3 {
+        let mut backend = open(&options, part(3, index), &[]);
+        // One of the parents has another state before the others, and one has them in another order.
+        if index == 1 {
+            backend.register(ListDescriptor::<u64>::new("only here")).unwrap();
+        }
+        if index == 2 {
+            backend.register(pairs()).unwrap();
+        }
+        write(&mut backend, 0);
+        checkpoint(&mut backend, 1);
+        write(&mut backend, 1);
+        handles.push(checkpoint(&mut backend, 2));
+    }
+    assert!(handles.iter().all(|handle| handle.format == "rocksdb/1"));
+    let mut joined = open(&options, part(1, 0), &handles);
+    assert_eq!(read(&mut joined), expected(2));
+    write(&mut joined, 2);
+    let handle = checkpoint(&mut joined, 3);
+    drop(joined);
+    let mut found = Content::new();
+    for index in 0..4 {
+        found.extend(read(&mut open(&options, part(4, index), std::slice::from_ref(&handle))));
+    }
+    assert_eq!(found, expected(3));
+}
+
+#[test]
+fn what_is_not_registered_survives_in_either_format() {
+    let folder = tempfile::tempdir().unwrap();
+    let (incremental, full) = (options(folder.path(), true), options(folder.path(), false));
+    let mut backend = open(&full, part(1, 0), &[]);
+    write(&mut backend, 0);
+    let mut handle = checkpoint(&mut backend, 1);
+    assert_eq!(handle.format, row::FORMAT);
+    // Rows that nobody registers go through RocksDB's format, and the reverse.
+    for (id, options) in [(2, &incremental), (3, &full), (4, &incremental), (5, &full)] {
+        let mut backend = open(options, part(1, 0), &[handle]);
+        let waiting: Vec<String> = backend.states().into_iter().map(|state| state.name).collect();
+        assert_eq!(waiting, ["numbers", "pairs", "words"], "checkpoint {id}");
+        assert!(backend.states().iter().all(|state| !state.registered));
+        if id == 3 {
+            backend.register(words()).unwrap();
+        }
+        handle = checkpoint(&mut backend, id);
+    }
+    let mut backend = open(&full, part(1, 0), &[handle]);
+    assert_eq!(read(&mut backend), expected(1));
+    let handle = checkpoint(&mut backend, 6);
+    assert_eq!(handle.format, row::FORMAT);
+    let fs = FsOptions::in_folder(folder.path().join("checkpoints"), JobFolder::new("job").unwrap()).unwrap();
+    assert_eq!(read(&mut FsBackend::open(&fs, part(1, 0), &[handle]).unwrap()), expected(1));
+}
+
+#[test]
+fn parents_of_both_formats_are_joined() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut handles = Vec::new();
+    for index in 0..3 {
+        let mut backend = open(&options(folder.path(), index != 1), part(3, index), &[]);
+        write(&mut backend, 0);
+        handles.push(checkpoint(&mut backend, 1));
+    }
+    let options = options(folder.path(), true);
+    // Once registered, once again as it waits, from the checkpoint of a backend that has registered none of it.
+    let mut joined = open(&options, part(1, 0), &handles);
+    let waiting = checkpoint(&mut joined, 2);
+    assert_eq!(read(&mut joined), expected(1));
+    let mut again = open(&options, part(1, 0), &[waiting]);
+    assert_eq!(read(&mut again), expected(1));
+    write(&mut again, 1);
+    let handle = checkpoint(&mut again, 3);
+    assert_eq!(read(&mut open(&options, part(1, 0), &[handle])), expected(2));
+}
+
+#[test]
+fn another_backend_refuses_files_of_rocksdb() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut backend = open(&options(folder.path(), true), part(1, 0), &[]);
+    write(&mut backend, 0);
+    let handle = checkpoint(&mut backend, 1);
+    let fs = FsOptions::in_folder(folder.path().join("checkpoints"), JobFolder::new("job").unwrap()).unwrap();
+    let refused = FsBackend::open(&fs, part(1, 0), &[handle]).err().unwrap();
+    assert_eq!(refused.kind(), ErrorKind::Unsupported);
+    assert!(refused.to_string().contains("rocksdb/1"), "{refused}");
+}
+
+#[test]
+fn what_is_written_after_the_snapshot_is_not_in_it_whenever_the_task_runs() {
+    let folder = tempfile::tempdir().unwrap();
+    for incremental in [false, true] {
+        for cache in [0, 1 << 20] {
+            let options = options(folder.path(), incremental).cache_bytes(cache);
+            let mut backend = open(&options, part(1, 0), &[]);
+            write(&mut backend, 0);
+            let first = backend.snapshot(SnapshotRequest::new(1)).unwrap();
+            write(&mut backend, 1);
+            let second = backend.snapshot(SnapshotRequest::new(2)).unwrap();
+            let dropped = backend.snapshot(SnapshotRequest::new(3)).unwrap();
+            drop(dropped);
+            write(&mut backend, 2);
+            let third = std::thread::scope(|scope| {
+                let third = backend.snapshot(SnapshotRequest::new(4)).unwrap();
+                let running = scope.spawn(|| third.run().unwrap().unwrap());
+                write(&mut backend, 3);
+                running.join().unwrap()
+            });
+            // The later one first.
+            let second = second.run().unwrap().unwrap();
+            let first = first.run().unwrap().unwrap();
+            for (handle, rounds) in [(first, 1), (second, 2), (third, 3)] {
+                assert_eq!(read(&mut open(&options, part(1, 0), &[handle])), expected(rounds));
+            }
+            assert_eq!(read(&mut backend), expected(4));
+        }
+    }
+}

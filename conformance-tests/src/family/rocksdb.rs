@@ -1,0 +1,65 @@
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use backend_api::format::Compression;
+use backend_api::{JobFolder, Result, StateKey, Storage};
+use backend_fs::LocalStorage;
+use backend_rocksdb::{Profile, RocksDbBackend, RocksDbOptions};
+use tempfile::TempDir;
+
+use super::job;
+use crate::{Capabilities, Factory, Setup};
+
+/// The RocksDB backend with a cache of so many bytes; checkpoints are incremental, or not, where a case leaves that open.
+pub struct RocksDb<const INCREMENTAL: bool, const CACHE: usize> {
+    storage: Arc<dyn Storage>,
+    folder: TempDir,
+}
+
+impl<const INCREMENTAL: bool, const CACHE: usize> Factory for RocksDb<INCREMENTAL, CACHE> {
+    type Backend<K: StateKey> = RocksDbBackend<K>;
+
+    fn new() -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let storage = LocalStorage::open(folder.path().join("checkpoints")).expect("a storage");
+        Self { storage: Arc::new(storage), folder }
+    }
+
+    fn options<K: StateKey>(&self, setup: &Setup) -> Result<RocksDbOptions> {
+        let storage = setup.storage.clone().unwrap_or_else(|| Arc::clone(&self.storage));
+        let mut options = RocksDbOptions::new(storage, self.job(), self.folder.path().join("working"));
+        options = options.profile(Profile::Tiny).memory_budget(8 << 20)?.cache_bytes(CACHE);
+        options = options.incremental(setup.incremental.unwrap_or(INCREMENTAL));
+        options = options.claim_restored(setup.claim_restored.unwrap_or(false));
+        if let Some(bytes) = setup.inline_max {
+            options = options.inline_max(bytes)?;
+        }
+        if setup.compression == Some(true) {
+            options = options.compression(Compression::Zstd(1));
+        }
+        Ok(options)
+    }
+
+    fn storage(&self) -> Option<Arc<dyn Storage>> {
+        Some(Arc::clone(&self.storage))
+    }
+
+    fn job(&self) -> JobFolder {
+        job()
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities {
+            storage: true,
+            inline_max: true,
+            compression: true,
+            incremental: true,
+            claim_restored: true,
+            ..Capabilities::default()
+        }
+    }
+
+    fn working_folder(&self) -> Option<PathBuf> {
+        Some(self.folder.path().join("working"))
+    }
+}
