@@ -15,7 +15,7 @@ use crate::{Capabilities, Factory, Setup};
 mod named;
 
 #[cfg(feature = "programs")]
-pub use named::{FAMILY, Member};
+pub use named::{FAMILY, Member, Opened};
 
 fn job() -> JobFolder {
     JobFolder::new("job").expect("a plain name")
