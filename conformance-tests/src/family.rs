@@ -17,7 +17,7 @@ mod named;
 mod rocksdb;
 
 #[cfg(feature = "programs")]
-pub use named::{FAMILY, Member};
+pub use named::{FAMILY, Member, Opened};
 #[cfg(feature = "rocksdb")]
 pub use rocksdb::RocksDb;
 

@@ -3,6 +3,9 @@
 use std::path::Path;
 
 use conformance_tests::decoders::{checkpoint_file, codecs, keys, metadata, rows};
+use conformance_tests::family::Fs;
+use conformance_tests::kinds::{Content, Kinds};
+use conformance_tests::{Setup, World, checkpoint_of};
 
 #[path = "../../examples/access_log/log_line.rs"]
 #[allow(dead_code, reason = "the example's module")]
@@ -63,4 +66,32 @@ fn lines_of_a_log() {
     check("log_line", |bytes| {
         let _ = log_line::parse(bytes);
     });
+}
+
+/// Writes the seeds that cannot be written by hand: `cargo test -p conformance-tests --test decoders -- --ignored`.
+#[test]
+#[ignore = "it writes files into fuzz/seeds"]
+fn seeds_of_checkpoints() {
+    let seeds = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/seeds");
+    let write = |target: &str, name: &str, bytes: &[u8]| {
+        std::fs::create_dir_all(seeds.join(target)).expect("a folder");
+        std::fs::write(seeds.join(target).join(name), bytes).expect("a file");
+    };
+    for (compression, name) in [(false, "plain"), (true, "compressed")] {
+        let setup = Setup { compression: Some(compression), ..Setup::default() };
+        let world = World::<Fs<true>>::in_files(setup).expect("the backend has files");
+        let mut backend = world.open::<i32>();
+        let kinds = Kinds::register(&mut backend).expect("new states");
+        let mut content = Content::default();
+        for round in 0..3 {
+            kinds.change(&mut backend, &mut content, round);
+            let handle = world.checkpoint(&mut backend);
+            let file = handle.files.last().expect("a file");
+            write("checkpoint_file", &format!("{name}_{round}"), &world.bytes(file));
+            let sealed = checkpoint_of([handle]).encode().expect("a checkpoint");
+            write("metadata", &format!("{name}_{round}_sealed"), &sealed);
+            // Between the head of the container and its checksum.
+            write("metadata", &format!("{name}_{round}"), &sealed[20..sealed.len() - 4]);
+        }
+    }
 }

@@ -6,6 +6,9 @@ use super::{Bytes, Fs, Memory, TINY};
 use crate::script::{Machine, Type, operator};
 use crate::{Capabilities, Case, Factory, Setup, all_cases};
 
+/// The machine for a script, or why there is none.
+pub type Opened = Result<Box<dyn Machine>, String>;
+
 /// The backends that the programs know. It is not a constant, of which each program would compile a copy.
 pub static FAMILY: &[Member] = &[
     member::<Memory>("memory"),
@@ -29,7 +32,7 @@ pub struct Member {
     /// All cases of the suite on it.
     pub cases: fn() -> Vec<Case>,
     /// Makes an operator of it for a script.
-    pub operator: fn(Setup, Type, u16) -> Result<Box<dyn Machine>, String>,
+    pub operator: fn(Setup, Type, u16) -> Opened,
     /// Its settings.
     pub capabilities: fn() -> Capabilities,
 }

@@ -271,7 +271,7 @@ impl Writer<'_> {
             Some(choice) => writeln!(f, "rescale {snapshot} {}", self.parallelism(choice))?,
         }
         // Half of the time states stay unregistered.
-        if choice % 2 == 0 {
+        if choice.is_multiple_of(2) {
             self.dump_all(f)?;
         }
         self.begin_again(f)

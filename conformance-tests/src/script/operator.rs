@@ -83,11 +83,11 @@ impl<F: Factory, K: StateKey + Kept + JavaHash> Operator<F, K> {
     fn expected_files(&self) -> BTreeSet<&str> {
         let handles = self.snapshots.values().flat_map(Checkpoint::handles);
         let files = handles.flat_map(|handle| &handle.files);
-        let path = |data| match data {
-            &StateData::File { ref path, .. } => Some(path.as_str()),
+        let paths = files.filter_map(|file| match &file.data {
+            StateData::File { path, .. } => Some(path.as_str()),
             StateData::Inline(_) => None,
-        };
-        files.filter_map(|file| path(&file.data)).collect()
+        });
+        paths.collect()
     }
 }
 
