@@ -1,5 +1,5 @@
 # Every target does its own set-up on a fresh Debian machine with Rust, gcc and make.
-.PHONY: demo hello test lint doc bench
+.PHONY: demo hello test lint doc bench libclang
 
 CARGO ?= cargo
 
@@ -11,15 +11,20 @@ demo:
 hello:
 	$(CARGO) run --release --locked --example hello
 
-test:
-	$(CARGO) test --workspace --locked
+test: libclang
+	$(CARGO) test --workspace --features rocksdb,conformance-tests/rocksdb --locked
 
-lint:
+lint: libclang
 	$(CARGO) fmt --all --check
-	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+	$(CARGO) clippy --workspace --all-targets --features rocksdb,conformance-tests/rocksdb --locked -- -D warnings
 
-doc:
-	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --locked
+doc: libclang
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --features rocksdb --locked
+
+# RocksDB's bindings are made from its headers by libclang.
+libclang:
+	@ls /usr/lib/llvm-*/lib/libclang*.so* >/dev/null 2>&1 || ls /usr/lib/*/libclang*.so* >/dev/null 2>&1 || \
+	{ apt-get update && apt-get install -y libclang-dev; } || { sudo apt-get update && sudo apt-get install -y libclang-dev; }
 
 bench:
 	$(CARGO) bench --locked -p benches
