@@ -11,7 +11,6 @@ use std::time::Duration;
 
 use support::{Random, completed, program, run};
 
-const JOB: [&str; 6] = ["--generate", "2000000", "--backend", "fs", "--checkpoint-every", "20000"];
 const KILLS: usize = 24;
 
 /// Waits until the child has completed so many checkpoints more, or has ended; answers whether it runs.
@@ -31,11 +30,24 @@ fn checkpoints_later(child: &mut Child, checkpoints: &Path, more: u64) -> bool {
 
 #[test]
 fn killed_at_any_moment() {
+    kill(["--generate", "2000000", "--backend", "fs", "--checkpoint-every", "20000"]);
+}
+
+#[cfg(feature = "rocksdb")]
+#[test]
+fn killed_at_any_moment_with_rocksdb() {
+    let folder = kill(["--generate", "400000", "--backend", "rocksdb", "--checkpoint-every", "4000"]);
+    let left = fs::read_dir(folder.path().join("checkpoints/working")).unwrap().count();
+    assert_eq!(left, 0, "working folders of killed runs are left");
+}
+
+/// Kills the job again and again; answers the folder that it ended in.
+fn kill(job: [&str; 6]) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     let (checkpoints, output) = (folder.path().join("checkpoints"), folder.path().join("result.tsv"));
     let whole_output = folder.path().join("whole.tsv");
     let whole =
-        run(JOB[..2].iter().chain(&["--checkpoint-every", "0", "--output", whole_output.to_str().unwrap()]));
+        run(job[..2].iter().chain(&["--checkpoint-every", "0", "--output", whole_output.to_str().unwrap()]));
     assert_eq!(whole.status, Some(0), "{whole}");
 
     let mut random = Random(1);
@@ -47,7 +59,7 @@ fn killed_at_any_moment() {
         args.extend((killed > 0).then_some("--resume"));
         // Full and incremental checkpoints take turns: each builds on whatever it finds.
         args.extend((random.below(4) > 0).then_some("--incremental"));
-        let args: Vec<&str> = JOB.into_iter().chain(args).collect();
+        let args: Vec<&str> = job.into_iter().chain(args).collect();
         if killed == KILLS {
             break run(args);
         }
@@ -69,4 +81,5 @@ fn killed_at_any_moment() {
     let records = whole.stdout.lines().find(|line| line.contains(" records of ")).unwrap();
     assert_eq!(last.line(records), records);
     assert_eq!(last.line("windows:"), whole.line("windows:"));
+    folder
 }

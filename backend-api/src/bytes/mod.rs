@@ -2,7 +2,8 @@
 //!
 //! An engine that keeps sorted bytes implements [`ByteStore`], five methods, and has all of
 //! [`StateBackend`](crate::StateBackend) through [`ByteBackend`]: the five kinds of state, namespaces, merges,
-//! checkpoints that every backend of rows can restore, and rescaling. Values are encoded and decoded at each access.
+//! checkpoints that every backend of rows can restore, and rescaling. Values are encoded and decoded at each access,
+//! unless a [cache](ByteOptions::with_cache_bytes) keeps those that are in use.
 //!
 //! ```
 //! use backend_api::bytes::{BTreeStore, ByteBackend, ByteOptions};
@@ -25,6 +26,9 @@
 //! assert_eq!(restored.value(hits, subtask.key(&page)?, &())?.get()?, Some(1));
 //! # Ok::<(), backend_api::Error>(())
 //! ```
+//!
+//! An engine with options, or a checkpoint format, of its own implements [`ByteEngine`], and its backend is an
+//! [`EngineBackend`].
 //!
 //! # Layout
 //!
