@@ -6,6 +6,9 @@ use super::{ByteCursor, ByteStore, WriteBatch};
 use crate::format::StateMeta;
 use crate::{Codec, Error, ErrorKind, Result, StateKey, StateValue};
 
+/// Numbers of elements that one call uses again; more elements are removed as a range.
+const REUSED_NUMBERS: usize = 1024;
+
 /// What accesses use again and again, so that they allocate nothing.
 #[derive(Debug, Default)]
 pub(super) struct Buffers {
@@ -189,6 +192,47 @@ impl<'a> Access<'a> {
         self.check_size(put)
     }
 
+    /// Adds to the batch: the elements here go, and these come. They take the numbers of those that go: a store that keeps
+    /// what was removed until it has time for it would have to step over that at each further read.
+    pub fn replace<V: StateValue>(
+        &mut self,
+        elements: impl IntoIterator<Item = V>,
+        codec: &dyn Codec<V>,
+    ) -> Result<()> {
+        let prefix = self.prefix_len();
+        let (mut old, mut rest) = (Vec::new(), None);
+        let mut cursor = self.scan_all()?;
+        while let Some((key, _)) = cursor.next()? {
+            let number =
+                key.get(prefix..).and_then(|number| number.first_chunk().copied()).unwrap_or_default();
+            if old.len() == REUSED_NUMBERS {
+                rest = Some(number);
+                break;
+            }
+            old.push(number);
+        }
+        drop(cursor);
+        let Buffers { key, from, to, batch, sequence } = &mut *self.buffers;
+        if let Some(rest) = rest {
+            from.clone_from(key);
+            from.extend_from_slice(&rest);
+            successor(key, to);
+            // Before anything is put behind it.
+            batch.delete_range(from, to);
+        }
+        let mut old = old.into_iter();
+        for element in elements {
+            let number = old.next().unwrap_or_else(|| {
+                *sequence += 1;
+                (*sequence - 1).to_be_bytes()
+            });
+            let put = batch.put_encoded(key, &number, |out| codec.encode(&element, out));
+            check_size(put, self.entry_bytes_max)?;
+        }
+        old.for_each(|number| batch.delete_parts(key, &number));
+        Ok(())
+    }
+
     /// Adds to the batch: a map entry here.
     pub fn put_entry<MK: StateKey, V: StateValue>(
         &mut self,
@@ -299,15 +343,19 @@ impl<'a> Access<'a> {
         Ok(())
     }
 
-    /// The entry that was just put must not be too long.
     fn check_size(&self, put: Result<usize>) -> Result<()> {
-        let (size, max) = (put? as u64, self.entry_bytes_max);
-        if size <= max {
-            return Ok(());
-        }
-        let message = format!("key and value of {size} bytes exceed the limit of {max} bytes for an entry");
-        Err(Error::new(ErrorKind::Size, message))
+        check_size(put, self.entry_bytes_max)
     }
+}
+
+/// The entry that was just put must not be too long.
+fn check_size(put: Result<usize>, max: u64) -> Result<()> {
+    let size = put? as u64;
+    if size <= max {
+        return Ok(());
+    }
+    let message = format!("key and value of {size} bytes exceed the limit of {max} bytes for an entry");
+    Err(Error::new(ErrorKind::Size, message))
 }
 
 /// From where to where the keys of a state lie: the first byte of a key group is below 128.

@@ -24,10 +24,7 @@ impl<T: StateValue, N: StateKey> ListState<T, N> for ByteList<'_, T, N> {
 
     fn set(&mut self, elements: impl IntoIterator<Item = T>) -> Result<()> {
         let codec = &**self.descriptor.codec();
-        self.access.write(|access| {
-            access.delete_all();
-            elements.into_iter().try_for_each(|element| access.append(&element, codec))
-        })
+        self.access.write(|access| access.replace(elements, codec))
     }
 
     fn iter(&mut self) -> Result<impl Iterator<Item = Result<Cow<'_, T>>>> {

@@ -419,3 +419,19 @@ fn a_name_belongs_to_one_state_and_a_token_to_one_backend() {
     stranger.register(ValueDescriptor::<u64>::new("count")).unwrap();
     assert_eq!(kind(stranger.value(count, context(&a), &()).map(|_| ())), Some(ErrorKind::ForeignToken));
 }
+
+#[test]
+fn a_list_is_replaced_by_shorter_and_longer_ones() {
+    let mut backend = open(&in_memory(), &[]);
+    let list = backend.register(backend_api::ListDescriptor::<u64>::new("list")).unwrap();
+    let (a, b) = (key("a"), key("b"));
+    backend.list(list, context(&b), &()).unwrap().add(7).unwrap();
+    // More than are replaced one by one, too.
+    for length in [3_u64, 1, 0, 5, 1500, 1030, 2, 3000] {
+        backend.list(list, context(&a), &()).unwrap().set(0..length).unwrap();
+        backend.list(list, context(&a), &()).unwrap().add(length).unwrap();
+        let found = backend.list(list, context(&a), &()).unwrap().get().unwrap();
+        assert!(found.into_iter().eq(0..=length), "{length}");
+    }
+    assert_eq!(backend.list(list, context(&b), &()).unwrap().get().unwrap(), [7]);
+}
