@@ -10,6 +10,7 @@ import os
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 HEAP, FILES, BYTES, ALL = ["memory", "fs-incremental"], ["fs-incremental"], ["bytes"], ["memory", "fs-incremental", "bytes"]
@@ -38,14 +39,14 @@ FAULTS = [
      "            let gone = MUTANT || self.delete_metadata(id);\n", "a subsumed checkpoint's files go before its metadata"),
     (STORED, "backend-api/src/checkpoint/store.rs", "        storage.sweep(job.path())?;\n",
      "        if !MUTANT { storage.sweep(job.path())?; }\n", "what a crash left unfinished is not swept"),
-    (STORED, "backend-api/src/checkpoint/store.rs", "        self.undeleted_files = self.orphans(&[])?;\n",
+    (FILES, "backend-api/src/checkpoint/store.rs", "        self.undeleted_files = self.orphans(&[])?;\n",
      "        if !MUTANT { self.undeleted_files = self.orphans(&[])?; }\n", "what a crash left over is not deleted"),
     (FILES, "backend-api/src/checkpoint/registry.rs", "            users.retain(|&user| !gone(user));\n            if users.is_empty() {",
      "            users.retain(|&user| !gone(user) && !MUTANT);\n            if users.is_empty() {",
      "a shared file goes with its first user"),
     (STORED, "backend-api/src/format/sink.rs", "kept.len() + bytes.len() <= self.threshold",
      "kept.len() + bytes.len() < self.threshold + usize::from(!MUTANT)", "the inline limit is one byte less"),
-    (HEAP, "backend-memory/src/heap/rows.rs", "            for key in removed {\n",
+    (FILES, "backend-memory/src/heap/rows.rs", "            for key in removed {\n",
      "            for key in removed.take(if MUTANT { 0 } else { usize::MAX }) {\n", "an increment has no removals"),
     (FILES, "backend-memory/src/heap/rows.rs", "Some(self.base.unwrap_or(0))", "Some(self.base.unwrap_or(0) + u32::from(MUTANT))",
      "an increment leaves out the first epoch"),
@@ -164,27 +165,31 @@ def main():
     build = ["cargo", "build", "-q", "-p", "conformance-tests", "--bin", "conformance-tests"]
     subprocess.run(build, cwd=folder, check=True)
     program = Path(os.environ.get("CARGO_TARGET_DIR", folder / "target")) / "debug/conformance-tests"
-    print("| file | fault | " + " | ".join(backends) + " |\n| --- | --- |" + " --- |" * len(backends))
-    caught = dict.fromkeys(backends, 0)
-    run = dict.fromkeys(backends, 0)
-    for number, (where, path, _, _, what) in enumerate(FAULTS, 1):
-        cells = []
-        for backend in backends:
-            if backend not in where:
-                cells.append("")
-                continue
-            run[backend] += 1
-            environment = os.environ | {"MUTANT": str(number), "PROPTEST_CASES": "24"}
-            try:
-                output = subprocess.run([program, "--backend", backend, "--json"], env=environment, capture_output=True, timeout=300)
-                failed = [case for case in json.loads(output.stdout)["cases"] if case["outcome"] == "failed"]
-                cells.append(f"{len(failed)}: `{failed[0]['name']}`" if failed else "**not noticed**")
-                caught[backend] += bool(failed)
-            except (subprocess.TimeoutExpired, json.JSONDecodeError) as error:
-                cells.append(f"ends the program ({type(error).__name__})")
-                caught[backend] += 1
-        print(f"| {path} | {what} | " + " | ".join(cells) + " |", flush=True)
-    print("\n" + ", ".join(f"{backend}: {caught[backend]} of {run[backend]}" for backend in backends))
+    with ThreadPoolExecutor() as pool:
+        cells = {
+            (number, backend): pool.submit(notices, program, number, backend)
+            for number, fault in enumerate(FAULTS, 1)
+            for backend in backends
+            if backend in fault[0]
+        }
+        print("| file | fault | " + " | ".join(backends) + " |\n| --- | --- |" + " --- |" * len(backends))
+        for number, (_, path, _, _, what) in enumerate(FAULTS, 1):
+            row = [cells[number, backend].result()[1] if (number, backend) in cells else "" for backend in backends]
+            print(f"| {path} | {what} | " + " | ".join(row) + " |", flush=True)
+    of = {backend: [cell.result()[0] for (_, on), cell in cells.items() if on == backend] for backend in backends}
+    print("\nNoticed: " + ", ".join(f"{backend} {sum(found)} of {len(found)}" for backend, found in of.items()) + ".")
+
+
+def notices(program, number, backend):
+    """Whether the suite notices a fault, and by which case."""
+    environment = os.environ | {"MUTANT": str(number), "PROPTEST_CASES": "24"}
+    try:
+        run = [program, "--backend", backend, "--json"]
+        output = subprocess.run(run, env=environment, capture_output=True, timeout=300)
+        failed = [case for case in json.loads(output.stdout)["cases"] if case["outcome"] == "failed"]
+    except (subprocess.TimeoutExpired, json.JSONDecodeError) as error:
+        return True, f"ends the program ({type(error).__name__})"
+    return bool(failed), f"{len(failed)}: `{failed[0]['name']}`" if failed else "**not noticed**"
 
 
 main()

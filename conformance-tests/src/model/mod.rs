@@ -78,7 +78,7 @@ pub fn check_random<F: Factory>() {
     match failed {
         Ok(()) => {}
         Err(TestError::Fail(why, program)) => panic!(
-            "{why}\nThis script shows it (src/bin/oracle.rs runs it; keep it in regressions/):\n\n{program}"
+            "{why}\nThis script shows it (the program `oracle` runs it; keep it in flink/scripts):\n\n{program}"
         ),
         Err(TestError::Abort(why)) => panic!("{why}"),
     }
