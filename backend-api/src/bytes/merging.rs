@@ -90,19 +90,19 @@ fn merge<T: StateValue, N: StateKey>(
     merge: impl Fn(&mut T, &T) -> Result<(), BoxError>,
 ) -> Result<()> {
     let mut seen = BTreeSet::from([target]);
-    let mut merged = false;
+    let mut taken = Vec::new();
     access.write(|access| {
         let mut folded: Option<T> = None;
         for source in sources.iter().filter(|source| seen.insert(source)) {
             let Some(value) = values.get_in(access, source)? else { continue };
             access.delete_in(source)?;
+            taken.push(source);
             match &mut folded {
                 Some(folded) => merge(folded, &value).map_err(failed)?,
                 None => folded = Some(value),
             }
         }
         let Some(folded) = folded else { return Ok(()) };
-        merged = true;
         let value = match values.get(access)? {
             Some(mut value) => {
                 merge(&mut value, &folded).map_err(failed)?;
@@ -112,8 +112,8 @@ fn merge<T: StateValue, N: StateKey>(
         };
         access.put(&value, values.codec())
     })?;
-    // What was merged is in the store now; else the cache may know what the store does not.
-    if merged { values.forget(access, sources) } else { Ok(()) }
+    // The store knows these now. Of the others the cache may know what the store does not.
+    if taken.is_empty() { Ok(()) } else { values.forget(access, &taken) }
 }
 
 #[cold]

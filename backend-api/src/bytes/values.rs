@@ -85,12 +85,12 @@ impl<'a, V: StateValue> Values<'a, V> {
     }
 
     /// Forgets the values here and in other namespaces, which were written to the store.
-    pub fn forget<N: StateKey>(&self, access: &mut Access<'_>, others: &[N]) -> Result<()> {
+    pub fn forget<N: StateKey>(&self, access: &mut Access<'_>, others: &[&N]) -> Result<()> {
         let Some(cache) = self.cache else { return Ok(()) };
         let mut table = cache.lock();
         table.forget(access.key());
         others.iter().try_for_each(|other| {
-            table.forget(access.key_in(other)?);
+            table.forget(access.key_in(*other)?);
             Ok(())
         })
     }

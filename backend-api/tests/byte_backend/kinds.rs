@@ -435,3 +435,21 @@ fn a_list_is_replaced_by_shorter_and_longer_ones() {
     }
     assert_eq!(backend.list(list, context(&b), &()).unwrap().get().unwrap(), [7]);
 }
+
+#[test]
+fn a_merge_forgets_nothing_that_only_the_cache_knows() {
+    let options = in_memory().with_cache_bytes(1 << 20);
+    let mut backend = open(&options, &[]);
+    let sum = backend_api::ReducingDescriptor::new("sum", |a: &u64, b: &u64| a + b).namespaced::<u64>();
+    let sum = backend.register(sum).unwrap();
+    let a = key("a");
+    for namespace in 1..4 {
+        backend.reducing(sum, context(&a), &namespace).unwrap().add(namespace).unwrap();
+    }
+    // Into the store with all of it; after that only the cache knows that there is nothing at 1.
+    assert_eq!(backend.keys_and_namespaces::<u64>("sum").unwrap().count(), 3);
+    backend.reducing(sum, context(&a), &1).unwrap().clear().unwrap();
+    backend.reducing(sum, context(&a), &9).unwrap().merge_from(&[1, 2, 3]).unwrap();
+    let mut get = |namespace: u64| backend.reducing(sum, context(&a), &namespace).unwrap().get().unwrap();
+    assert_eq!([get(1), get(2), get(3), get(9)], [None, None, None, Some(5)]);
+}
