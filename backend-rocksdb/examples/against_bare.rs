@@ -72,15 +72,15 @@ fn bare(folder: &Path) -> Fallible<Vec<(&'static str, u128)>> {
     let put = |number: u64, value: u64| -> Fallible {
         Ok(db.put_opt(place(number)?, value.to_le_bytes(), &writes)?)
     };
-    let add = |number: u64| -> Fallible {
-        let old = db.get_pinned_opt(place(number)?, &reads)?;
-        let old = old.and_then(|old| old.first_chunk().map(|old| u64::from_le_bytes(*old)));
-        put(number, old.unwrap_or(0) + 1)
+    let get = |number: u64| -> Fallible<Option<u64>> {
+        let value = db.get_pinned_opt(place(number)?, &reads)?;
+        Ok(value.and_then(|value| value.first_chunk().map(|value| u64::from_le_bytes(*value))))
     };
+    let add = |number: u64| -> Fallible { put(number, get(number)?.unwrap_or(0) + 1) };
     let mut numbers = Numbers(1);
     Ok(vec![
         ("update", measure(OPS, || put(numbers.uniform(), 1))?),
-        ("get", measure(OPS, || Ok(drop(db.get_pinned_opt(place(numbers.uniform())?, &reads)?)))?),
+        ("get", measure(OPS, || get(numbers.uniform()).map(drop))?),
         ("add, uniform", measure(OPS, || add(numbers.uniform()))?),
         ("add, skewed", measure(OPS, || add(numbers.skewed()))?),
     ])

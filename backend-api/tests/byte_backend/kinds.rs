@@ -423,7 +423,7 @@ fn a_name_belongs_to_one_state_and_a_token_to_one_backend() {
 #[test]
 fn a_list_is_replaced_by_shorter_and_longer_ones() {
     let mut backend = open(&in_memory(), &[]);
-    let list = backend.register(backend_api::ListDescriptor::<u64>::new("list")).unwrap();
+    let list = backend.register(ListDescriptor::<u64>::new("list")).unwrap();
     let (a, b) = (key("a"), key("b"));
     backend.list(list, context(&b), &()).unwrap().add(7).unwrap();
     // More than are replaced one by one, too.
@@ -440,7 +440,7 @@ fn a_list_is_replaced_by_shorter_and_longer_ones() {
 fn a_merge_forgets_nothing_that_only_the_cache_knows() {
     let options = in_memory().with_cache_bytes(1 << 20);
     let mut backend = open(&options, &[]);
-    let sum = backend_api::ReducingDescriptor::new("sum", |a: &u64, b: &u64| a + b).namespaced::<u64>();
+    let sum = ReducingDescriptor::new("sum", |a: &u64, b: &u64| a + b).namespaced::<u64>();
     let sum = backend.register(sum).unwrap();
     let a = key("a");
     for namespace in 1..4 {
