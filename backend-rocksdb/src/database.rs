@@ -102,17 +102,18 @@ impl Setup {
         }
     }
 
+    fn descriptors(&self) -> [ColumnFamilyDescriptor; 3] {
+        Family::ALL.map(|family| ColumnFamilyDescriptor::new(family.name(), self.family(family).clone()))
+    }
+
     /// Opens the database in `path`, or makes it.
     pub fn open(&self, path: &Path) -> Result<DB> {
-        let family = |family: Family| ColumnFamilyDescriptor::new(family.name(), self.family(family).clone());
-        DB::open_cf_descriptors(&self.database, path, Family::ALL.map(family)).map_err(failed)
+        DB::open_cf_descriptors(&self.database, path, self.descriptors()).map_err(failed)
     }
 
     /// Opens a database that nobody writes to.
     pub fn open_read_only(&self, path: &Path) -> Result<DB> {
-        let family = |family: Family| ColumnFamilyDescriptor::new(family.name(), self.family(family).clone());
-        DB::open_cf_descriptors_read_only(&self.database, path, Family::ALL.map(family), false)
-            .map_err(failed)
+        DB::open_cf_descriptors_read_only(&self.database, path, self.descriptors(), false).map_err(failed)
     }
 }
 
