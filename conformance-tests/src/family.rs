@@ -28,6 +28,18 @@ fn job() -> JobFolder {
     JobFolder::new("job").expect("a plain name")
 }
 
+/// What a backend has that writes increments into files.
+fn increments_in_files() -> Capabilities {
+    Capabilities {
+        storage: true,
+        inline_max: true,
+        compression: true,
+        incremental: true,
+        claim_restored: true,
+        ..Capabilities::default()
+    }
+}
+
 /// The memory backend.
 pub struct Memory;
 
@@ -95,14 +107,7 @@ impl<const INCREMENTAL: bool> Factory for Fs<INCREMENTAL> {
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities {
-            storage: true,
-            inline_max: true,
-            compression: true,
-            incremental: true,
-            claim_restored: true,
-            ..Capabilities::default()
-        }
+        increments_in_files()
     }
 }
 

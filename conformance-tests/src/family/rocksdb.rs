@@ -7,7 +7,7 @@ use backend_fs::LocalStorage;
 use backend_rocksdb::{Profile, RocksDbBackend, RocksDbOptions};
 use tempfile::TempDir;
 
-use super::job;
+use super::{increments_in_files, job};
 use crate::{Capabilities, Factory, Setup};
 
 /// The RocksDB backend with a cache of so many bytes; checkpoints are incremental, or not, where a case leaves that open.
@@ -49,14 +49,7 @@ impl<const INCREMENTAL: bool, const CACHE: usize> Factory for RocksDb<INCREMENTA
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities {
-            storage: true,
-            inline_max: true,
-            compression: true,
-            incremental: true,
-            claim_restored: true,
-            ..Capabilities::default()
-        }
+        increments_in_files()
     }
 
     fn working_folder(&self) -> Option<PathBuf> {
