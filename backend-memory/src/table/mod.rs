@@ -60,6 +60,9 @@ pub struct Table<S: TableKey, V: TableValue, P: Placement<V>> {
     /// No delta will be asked for on an earlier base than this.
     confirmed: u32,
     tracks_removals: bool,
+    /// Whether the last write added or removed an entry, for which the segment's header is needed besides the slot. The next
+    /// is likely to do the same, and then loads both at once.
+    reshapes: bool,
     len: usize,
     /// Bytes of segments and directories.
     bytes: usize,
@@ -87,6 +90,7 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> Table<S, V, P> {
             epoch: 1,
             confirmed: 0,
             tracks_removals: false,
+            reshapes: false,
             len: 0,
             bytes: 0,
             live: Vec::new(),
@@ -167,6 +171,22 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> Table<S, V, P> {
         unsafe { segment.find(mask, tag, eq) }
     }
 
+    /// [`find`](Self::find) before a write, with the header on its way if that is likely to be needed.
+    #[inline]
+    fn find_to_write(
+        &mut self,
+        group: usize,
+        tag: u32,
+        eq: impl FnMut(&S) -> bool,
+    ) -> Result<(usize, Slot<S, V, P>), usize> {
+        if self.reshapes {
+            prefetch(self.groups[group].segment(tag).0.address());
+        }
+        let found = self.find(group, tag, eq);
+        self.reshapes = found.is_err();
+        found
+    }
+
     /// The value of a key.
     #[inline]
     pub fn get(&self, group: usize, hash: u64, eq: impl FnMut(&S) -> bool) -> Option<&V> {
@@ -182,6 +202,9 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> Table<S, V, P> {
         let (segment, mask) = self.groups[group].segment(tag);
         // SAFETY: masked.
         prefetch(unsafe { segment.slot(tag as usize & mask) }.address());
+        if self.reshapes {
+            prefetch(segment.address());
+        }
     }
 
     /// All entries, group by group, in the order of segments.
@@ -214,7 +237,7 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> Table<S, V, P> {
         value: V,
     ) -> Result<()> {
         let tag = self.tag(hash);
-        match self.find(group, tag, eq) {
+        match self.find_to_write(group, tag, eq) {
             Ok((index, slot)) => self.replace(group, tag, index, slot, value),
             Err(vacancy) => self.insert(group, tag, vacancy, key, value)?,
         }
@@ -237,7 +260,7 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> Table<S, V, P> {
         f: impl FnOnce(&mut Option<V>) -> Result<R, E>,
     ) -> Result<R, E> {
         let tag = self.tag(hash);
-        let (index, slot) = match self.find(group, tag, eq) {
+        let (index, slot) = match self.find_to_write(group, tag, eq) {
             Ok(found) => found,
             Err(vacancy) => {
                 let mut value = None;
@@ -265,9 +288,8 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> Table<S, V, P> {
     #[inline]
     pub fn remove(&mut self, group: usize, hash: u64, eq: impl FnMut(&S) -> bool) -> bool {
         let tag = self.tag(hash);
-        // Needed for certain, and the search need not wait for it.
-        prefetch(self.groups[group].segment(tag).0.address());
-        let Ok((index, _)) = self.find(group, tag, eq) else { return false };
+        self.reshapes = true;
+        let Ok((index, _)) = self.find_to_write(group, tag, eq) else { return false };
         let (value, shared) = self.remove_at(group, tag, index);
         self.discard(value, shared);
         true
@@ -370,7 +392,7 @@ impl<S: TableKey, V: Handle> Table<S, V, Container> {
         f: impl FnOnce(&mut V) -> R,
     ) -> Result<R> {
         let tag = self.tag(hash);
-        let (index, slot) = match self.find(group, tag, eq) {
+        let (index, slot) = match self.find_to_write(group, tag, eq) {
             Ok(found) => found,
             Err(vacancy) => {
                 let mut value = init();

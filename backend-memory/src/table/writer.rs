@@ -195,6 +195,7 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> Table<S, V, P> {
             taken
         };
         self.len -= 1;
+        self.reshapes = true;
         let entries = &mut self.groups[group];
         entries.len -= 1;
         if let Some(key) = logged {
