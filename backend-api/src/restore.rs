@@ -206,7 +206,12 @@ impl RestoredSection {
         let Some(meta) = self.meta() else { return Ok(()) };
         let mut rows = self.reader.rows(&self.section);
         while let Some(row) = rows.next()? {
-            Row::decode(meta.kind, self.section.kind, row).and_then(&mut f).map_err(|error| {
+            // Taken apart where it is used: a row is too large to be handed on for nothing.
+            let result = match Row::decode(meta.kind, self.section.kind, row) {
+                Ok(row) => f(row),
+                Err(error) => Err(error),
+            };
+            result.map_err(|error| {
                 error.in_state(&meta.name).in_group(self.section.group).in_file(self.reader.path(), None)
             })?;
         }

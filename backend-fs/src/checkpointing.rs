@@ -22,6 +22,7 @@ pub struct InFiles {
     incremental: bool,
     claims_restored: bool,
     memory_budget: Option<u64>,
+    restore_threads: usize,
     /// Of the last confirmed checkpoint, or of the one that was restored.
     confirmed: Option<Arc<Chains>>,
     /// Of checkpoints that were written and are not confirmed, by their ids.
@@ -37,6 +38,7 @@ impl Checkpointing for InFiles {
             incremental: options.incremental,
             claims_restored: options.claims_restored,
             memory_budget: options.memory_budget,
+            restore_threads: options.restore_threads.get(),
             confirmed: None,
             written: Arc::default(),
         })
@@ -44,6 +46,10 @@ impl Checkpointing for InFiles {
 
     fn memory_budget(&self) -> Option<u64> {
         self.memory_budget
+    }
+
+    fn restore_threads(&self) -> usize {
+        self.restore_threads
     }
 
     fn is_incremental(&self) -> bool {

@@ -1,3 +1,4 @@
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -13,6 +14,7 @@ pub struct FsOptions {
     pub(crate) incremental: bool,
     pub(crate) claims_restored: bool,
     pub(crate) memory_budget: Option<u64>,
+    pub(crate) restore_threads: NonZeroUsize,
 }
 
 impl FsOptions {
@@ -20,7 +22,13 @@ impl FsOptions {
     /// inline in the checkpoint's metadata.
     pub fn new(storage: Arc<dyn Storage>, job: JobFolder) -> Self {
         let target = CheckpointTarget::files(storage, job);
-        Self { target, incremental: false, claims_restored: false, memory_budget: None }
+        Self {
+            target,
+            incremental: false,
+            claims_restored: false,
+            memory_budget: None,
+            restore_threads: NonZeroUsize::MIN,
+        }
     }
 
     /// [`new`](Self::new) with a folder of this machine, which is made if it is not there.
@@ -74,6 +82,17 @@ impl FsOptions {
             return Err(Error::new(ErrorKind::InvalidArgument, "the memory budget must be at least 1 byte"));
         }
         self.memory_budget = Some(bytes);
+        Ok(self)
+    }
+
+    /// Sets how many threads share the work of reading a state back when it is registered after a restore: 1 by default,
+    /// for a process has as many subtasks as cores as a rule, and all of them are restored at once.
+    ///
+    /// # Errors
+    /// [`InvalidArgument`](ErrorKind::InvalidArgument) for 0.
+    pub fn restore_threads(mut self, threads: usize) -> Result<Self> {
+        self.restore_threads = NonZeroUsize::new(threads)
+            .ok_or_else(|| Error::new(ErrorKind::InvalidArgument, "a restore needs at least 1 thread"))?;
         Ok(self)
     }
 }

@@ -95,6 +95,11 @@ impl Checkpointing for InMemory {
         self.memory_budget
     }
 
+    fn restore_threads(&self) -> usize {
+        // What fits into the coordinator's memory is read at once.
+        1
+    }
+
     fn is_incremental(&self) -> bool {
         false
     }

@@ -48,7 +48,7 @@ impl<'a> RowReader<'a> {
     ///
     /// # Errors
     /// [`ErrorKind::Corrupt`]; [`ErrorKind::Io`].
-    #[inline]
+    #[inline(always)]
     #[expect(clippy::should_implement_trait, reason = "the row is lent until the next call")]
     pub fn next(&mut self) -> Result<Option<&[u8]>> {
         if self.row == self.rows && !self.next_block()? {

@@ -35,7 +35,7 @@ impl<'r, K: StateKey, N: StateKey> Row<'r, K, N> {
     ///
     /// # Errors
     /// [`Corrupt`](ErrorKind::Corrupt) if it is no such row.
-    #[inline]
+    #[inline(always)]
     pub fn decode(kind: StateKind, section: SectionKind, mut row: &'r [u8]) -> Result<Self> {
         let op = match section {
             SectionKind::Full => RowOp::Put,

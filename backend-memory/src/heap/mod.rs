@@ -58,6 +58,9 @@ pub trait Checkpointing: Debug + Send + Sized + 'static {
     /// Most bytes that all states together may hold; no limit if `None`.
     fn memory_budget(&self) -> Option<u64>;
 
+    /// Threads that read one state back, at least 1.
+    fn restore_threads(&self) -> usize;
+
     /// Whether the changes between checkpoints are to be known, removals included.
     fn is_incremental(&self) -> bool;
 
@@ -167,7 +170,8 @@ impl<K: StateKey, C: Checkpointing> HeapBackend<K, C> {
                 // With the seed that they were read with, rows come in the order in which the table keeps them.
                 state.reseed(written.table_seed);
             }
-            state.restore(restored, self.subtask.key_space())?;
+            let threads = self.checkpointing.restore_threads();
+            state.restore(restored, self.subtask.key_space(), threads)?;
             self.restored.remove(at);
         }
         self.names.insert(name, self.states.len());

@@ -2,7 +2,10 @@
 
 use std::any::Any;
 use std::cell::Cell;
+use std::panic::resume_unwind;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
 
 use backend_api::format::{Section, StateMeta};
 use backend_api::restore::RestoredState;
@@ -94,32 +97,100 @@ impl<K: StateKey, N: StateKey, C: Content, X: Send + 'static> HeapState<K, N, C,
         self.table.track_removals(self.tracks_removals);
     }
 
-    /// Fills the empty state with what a snapshot has, and ends the epoch, so that none of it counts as changed.
-    pub(super) fn restore(&mut self, restored: &RestoredState, keys: &KeySpace<K>) -> Result<()> {
-        for group in restored.groups() {
-            let index = usize::from(group - self.first);
-            let chain = restored.chain(group);
-            if let (true, [only]) = (C::ROW_PER_CELL, chain) {
-                // A number of rows is believed as far as there are bytes for them.
-                let Section { rows, raw_bytes, .. } = *only.section();
-                self.table.reserve(index, usize::try_from(rows.min(raw_bytes)).unwrap_or(0));
+    /// Fills the empty state with what a snapshot has, and ends the epoch, so that none of it counts as changed. As many
+    /// `threads` share the work, key group by key group.
+    pub(super) fn restore(
+        &mut self,
+        restored: &RestoredState,
+        keys: &KeySpace<K>,
+        threads: usize,
+    ) -> Result<()> {
+        let groups: Vec<u16> = restored.groups().collect();
+        let next = AtomicUsize::new(0);
+        let parts: Vec<_> = (1..threads.min(groups.len())).map(|_| self.part()).collect();
+        thread::scope(|scope| {
+            let (groups, next) = (&*groups, &next);
+            let helpers = parts.into_iter().map_while(|mut part| {
+                let work = move || part.load_next(restored, keys, groups, next).map(|()| part);
+                // Without a helper the others do its work.
+                thread::Builder::new().name("restore".to_owned()).spawn_scoped(scope, work).ok()
+            });
+            let helpers: Vec<_> = helpers.collect();
+            let mut result = self.load_next(restored, keys, groups, next);
+            for helper in helpers {
+                let part = helper.join().unwrap_or_else(|panic| resume_unwind(panic));
+                result = result.and(part.map(|part| self.adopt(part)));
             }
-            for section in chain {
-                section.for_each_row::<K, N>(|row| {
-                    let key = keys.key(&row.key)?;
-                    if key.group() != group {
-                        let message =
-                            format!("a row of key group {} lies in the section of another", key.group());
-                        return Err(Error::new(ErrorKind::Corrupt, message));
-                    }
-                    let hash = place_hash(key.hash(), &row.namespace);
-                    let place = Place { key: &row.key, namespace: &row.namespace, group: index, hash };
-                    self.change(&place, |content, cell, epoch| content.change(cell, row.change, epoch))
-                })?;
-            }
-        }
+            result
+        })?;
+        self.settle_budget();
         let (epoch, _) = self.freeze()?;
         self.confirm(epoch);
+        Ok(())
+    }
+
+    /// An empty state for some of the key groups, whose entries this one can [adopt](Self::adopt). No budget knows of it.
+    fn part(&self) -> HeapState<K, N, C, ()> {
+        HeapState {
+            meta: self.meta.clone(),
+            content: Arc::clone(&self.content),
+            extra: (),
+            first: self.first,
+            table: self.table.sibling(),
+            budget: Budget::new(None),
+            tracks_removals: self.tracks_removals,
+            confirmed: None,
+            held: Measure::default(),
+            key_bytes: 0,
+            settled: 0,
+        }
+    }
+
+    /// Takes over the key groups of a [part](Self::part), which are empty here.
+    fn adopt(&mut self, mut part: HeapState<K, N, C, ()>) {
+        self.table.adopt(&mut part.table);
+        self.count(Measure::default(), part.held, part.key_bytes, 0);
+    }
+
+    /// Loads key groups as long as there are any that nobody has begun with.
+    fn load_next(
+        &mut self,
+        restored: &RestoredState,
+        keys: &KeySpace<K>,
+        groups: &[u16],
+        next: &AtomicUsize,
+    ) -> Result<()> {
+        while let Some(group) = groups.get(next.fetch_add(1, Ordering::Relaxed)) {
+            if let Err(error) = self.load(restored, keys, *group) {
+                next.store(groups.len(), Ordering::Relaxed);
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    /// Loads a key group.
+    fn load(&mut self, restored: &RestoredState, keys: &KeySpace<K>, group: u16) -> Result<()> {
+        let index = usize::from(group - self.first);
+        let chain = restored.chain(group);
+        if let (true, [only]) = (C::ROW_PER_CELL, chain) {
+            // A number of rows is believed as far as there are bytes for them.
+            let Section { rows, raw_bytes, .. } = *only.section();
+            self.table.reserve(index, usize::try_from(rows.min(raw_bytes)).unwrap_or(0));
+        }
+        for section in chain {
+            section.for_each_row::<K, N>(|row| {
+                let key = keys.key(&row.key)?;
+                if key.group() != group {
+                    let message =
+                        format!("a row of key group {} lies in the section of another", key.group());
+                    return Err(Error::new(ErrorKind::Corrupt, message));
+                }
+                let hash = place_hash(key.hash(), &row.namespace);
+                let place = Place { key: &row.key, namespace: &row.namespace, group: index, hash };
+                self.change(&place, |content, cell, epoch| content.change(cell, row.change, epoch))
+            })?;
+        }
         Ok(())
     }
 
@@ -261,7 +332,8 @@ impl<K: StateKey, N: StateKey, C: Content, X: Send + 'static> HeapState<K, N, C,
         }
     }
 
-    /// Does to a cell what a row of a checkpoint says. There is no budget to check: the state was there before.
+    /// Does to a cell what a row of a checkpoint says. There is no budget to check: the state was there before. The caller
+    /// settles it.
     fn change(
         &mut self,
         place: &Place<'_, K, N>,
@@ -288,7 +360,7 @@ impl<K: StateKey, N: StateKey, C: Content, X: Send + 'static> HeapState<K, N, C,
                 Ok::<(), Error>(())
             },
         )?;
-        self.settle(sizes.0, sizes.1, added.get(), removed.get());
+        self.count(sizes.0, sizes.1, added.get(), removed.get());
         Ok(())
     }
 

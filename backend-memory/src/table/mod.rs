@@ -100,6 +100,41 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> Table<S, V, P> {
         }
     }
 
+    /// A table without entries, the like of this one when it was new, whose groups this one can [adopt](Self::adopt).
+    pub fn sibling(&self) -> Self {
+        let mut table = Self::new(self.groups.len(), self.seed);
+        table.slab = Arc::clone(&self.slab);
+        table.track_removals(self.tracks_removals);
+        table
+    }
+
+    /// Takes over the groups of a sibling that have entries and have none here.
+    ///
+    /// # Panics
+    ///
+    /// If it is no sibling, or one of the two has had a snapshot.
+    pub fn adopt(&mut self, sibling: &mut Self) {
+        let fits = |table: &Self| table.epoch == 1 && table.live.is_empty();
+        assert!(fits(self) && fits(sibling) && Arc::ptr_eq(&self.slab, &sibling.slab));
+        for (group, theirs) in self.groups.iter_mut().zip(&mut sibling.groups) {
+            if group.len == 0 && theirs.len > 0 {
+                std::mem::swap(group, theirs);
+            }
+        }
+        for table in [self, sibling] {
+            table.len = table.groups.iter().map(|group| group.len).sum();
+            table.bytes = table.groups.iter().map(Self::group_bytes).sum();
+        }
+    }
+
+    /// Bytes of a group's directory and segments.
+    fn group_bytes(group: &Group<S, V, P>) -> usize {
+        match group.mask {
+            0 => 0,
+            mask => group.directory_size() + group.segments * Segment::<S, V, P>::size(mask + 1),
+        }
+    }
+
     /// The seed. Entries that come in the order in which a table of the same seed iterates are the cheapest
     /// to put in.
     pub fn seed(&self) -> u64 {

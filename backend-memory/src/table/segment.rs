@@ -418,6 +418,28 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> Segment<S, V, P> {
         unsafe { indices(self.occupancy()).map(move |index| self.slot(index)) }
     }
 
+    /// Calls `f` with the occupied slots until it fails. The loop is plain, so that `f` becomes part of it.
+    ///
+    /// # Safety
+    ///
+    /// As the type says, for reading.
+    #[inline]
+    pub(super) unsafe fn try_each<E>(
+        self,
+        mut f: impl FnMut(Slot<S, V, P>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        // SAFETY: the caller's; indices of slots.
+        unsafe {
+            for (word, mut rest) in self.occupancy().into_iter().enumerate() {
+                while rest != 0 {
+                    f(self.slot(word * 64 + rest.trailing_zeros() as usize))?;
+                    rest &= rest - 1;
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// The occupied slots of a later epoch than `base`.
     ///
     /// # Safety

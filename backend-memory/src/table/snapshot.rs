@@ -147,7 +147,7 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> TableSnapshot<S, V, P> {
             unsafe {
                 index += 1 << (frozen.depth - segment.header().local_depth);
                 match base {
-                    None => segment.occupied().try_for_each(|slot| f(slot.key(), slot.value(), slot.epoch())),
+                    None => segment.try_each(|slot| f(slot.key(), slot.value(), slot.epoch())),
                     Some(base) => {
                         segment.changed(base).try_for_each(|slot| f(slot.key(), slot.value(), slot.epoch()))
                     }

@@ -132,7 +132,8 @@ pub fn checkpoint(entries: usize, folder: &Path, figures: &mut Figures<'_>) -> R
 
     let mut limits = Limits::new();
     let (mut checkpoints, mut cpu) = (Vec::new(), Vec::new());
-    let (mut warm, mut cold, mut sizes) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut warm, mut cold, mut shared, mut sizes) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let by_two = options.clone().restore_threads(2)?;
     for id in 1..=ROUNDS as u64 {
         limits.measure(entries, folder.path())?;
         let task = counts.backend.snapshot(SnapshotRequest::new(id))?;
@@ -142,9 +143,9 @@ pub fn checkpoint(entries: usize, folder: &Path, figures: &mut Figures<'_>) -> R
         checkpoints.push(took.wall);
         cpu.push(took.cpu);
         sizes.push(new_bytes(&handle));
-        for times in [&mut warm, &mut cold] {
+        for (options, times) in [(&options, &mut warm), (&options, &mut cold), (&by_two, &mut shared)] {
             let (restored, took) =
-                timed(|| Counts::new(FsBackend::open(&options, subtask()?, std::slice::from_ref(&handle))?));
+                timed(|| Counts::new(FsBackend::open(options, subtask()?, std::slice::from_ref(&handle))?));
             let mut restored = restored?;
             assert_eq!(restored.info().entries, Some(entries as u64), "the restore lost entries");
             assert_eq!(restored.get(&(entries as u64 / 2))?, 1, "the restore lost a count");
@@ -178,7 +179,8 @@ pub fn checkpoint(entries: usize, folder: &Path, figures: &mut Figures<'_>) -> R
     let detail = parts(&[("crc", crc), ("encode", encode), ("write and sync", write), ("thread CPU", &cpu)]);
     figures(share("checkpoint", &checkpoints, slowest(&[crc, encode, write]), detail));
     let detail = parts(&[("crc", crc), ("decode", decode), ("read", read_cold)]);
-    figures(share("restore, cold", &cold, slowest(&[crc, decode, read_cold]), detail));
+    figures(share("restore, cold", &cold, slowest(&[crc, decode, read_cold]), detail.clone()));
+    figures(share("restore, cold, two threads", &shared, slowest(&[crc, decode, read_cold]), detail));
     let detail = parts(&[("crc", crc), ("decode", decode), ("read", read_warm)]);
     let bound = slowest(&[crc, decode, read_warm]);
     let mut figure = share("restore, warm", &warm, bound, detail);
