@@ -14,6 +14,9 @@ use crate::table::{Container, Handle, Placement, TableValue, UserValue};
 /// Most entries of a map in one row.
 const ENTRIES_PER_ROW: usize = 128;
 
+/// Bytes of a list or map that are freed at once: about a millisecond's work.
+const DROPPED_IN_PLACE: u64 = 1 << 20;
+
 /// How large a cell is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Measure {
@@ -104,7 +107,11 @@ impl<T> ListCell<T> {
 
 // SAFETY: counted pointers to chunks and numbers, whose bits may be copied; no interior mutability of its own.
 #[expect(unsafe_code, reason = "the table shares the bits of this crate's own containers")]
-unsafe impl<T: StateValue> Handle for ListCell<T> {}
+unsafe impl<T: StateValue> Handle for ListCell<T> {
+    fn is_large(&self) -> bool {
+        self.list.heap_size() as u64 + self.owned > DROPPED_IN_PLACE
+    }
+}
 
 impl<T: StateValue> Elements<T> {
     /// Bytes that an element owns.
@@ -191,7 +198,11 @@ impl<MK, MV> MapCell<MK, MV> {
 
 // SAFETY: counted pointers to nodes and numbers, whose bits may be copied; no interior mutability of its own.
 #[expect(unsafe_code, reason = "the table shares the bits of this crate's own containers")]
-unsafe impl<MK: StateKey, MV: StateValue> Handle for MapCell<MK, MV> {}
+unsafe impl<MK: StateKey, MV: StateValue> Handle for MapCell<MK, MV> {
+    fn is_large(&self) -> bool {
+        self.map.heap_size() as u64 + self.owned > DROPPED_IN_PLACE && self.map.is_unshared()
+    }
+}
 
 impl<MK: StateKey, MV: StateValue> Entries<MK, MV> {
     /// Bytes that a key owns; about as many as its encoding has.

@@ -85,6 +85,11 @@ impl<K, V> Leaf<K, V> {
         self.0.header
     }
 
+    /// Whether it is one map's alone.
+    pub(super) fn is_unique(&self) -> bool {
+        self.0.is_unique()
+    }
+
     /// Bytes of the allocation.
     pub(super) fn bytes(&self) -> usize {
         2 * size_of::<usize>() + size_of_val(&self.0.slice)

@@ -139,6 +139,13 @@ impl<K: Ord, V> OrderedMap<K, V> {
     }
 }
 
+impl<K, V> OrderedMap<K, V> {
+    /// Whether most of its nodes are no other map's too.
+    pub(crate) fn is_unshared(&self) -> bool {
+        self.root.is_unshared()
+    }
+}
+
 impl<K: Ord + Clone, V: Clone> OrderedMap<K, V> {
     /// Writes the value of `key` in `epoch`; returns the old one.
     pub fn insert(&mut self, key: K, value: V, epoch: u32) -> Option<V> {

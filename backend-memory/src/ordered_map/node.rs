@@ -101,6 +101,21 @@ impl<K, V> Node<K, V> {
         }
     }
 
+    /// Whether this node is one map's alone, and most of those right below it are.
+    pub(super) fn is_unshared(&self) -> bool {
+        let is_unique = |node: &Self| match node {
+            Self::Leaf(leaf) => leaf.is_unique(),
+            Self::Branch(branch) => branch.as_ref().is_none_or(Arc::is_unique),
+        };
+        let most_below = |branch: &Branch<K, V>| {
+            2 * branch.links.iter().filter(|link| is_unique(&link.node)).count() > branch.links.len()
+        };
+        match self {
+            Self::Branch(Some(branch)) => branch.is_unique() && most_below(branch),
+            other => is_unique(other),
+        }
+    }
+
     /// Entries of a leaf, links of a branch.
     fn width(&self) -> usize {
         match self {

@@ -25,7 +25,7 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> Garbage<S, V, P> {
         match self {
             // SAFETY: the caller's.
             Self::Segment(segment) => unsafe { segment.free(slab) },
-            Self::Value(value) => drop(value),
+            Self::Value(value) => value.dispose::<P>(),
             Self::Key(key) => drop(key),
             Self::Log(part) => drop(part),
             Self::Estate(estate) => drop(estate),

@@ -1,5 +1,7 @@
 //! What a table may hold, and how it holds it.
 
+use std::thread;
+
 /// The stored form of a key.
 ///
 /// # Safety
@@ -56,6 +58,11 @@ pub enum Mode {
 pub unsafe trait Placement<V>: 'static {
     /// How values are held.
     const MODE: Mode;
+
+    /// Drops a value that has left the table.
+    fn dispose(value: V) {
+        drop(value);
+    }
 }
 
 /// Values of the user's own types, of which nothing is known.
@@ -86,6 +93,13 @@ pub enum Container {}
 // SAFETY: for handles only.
 unsafe impl<V: Handle> Placement<V> for Container {
     const MODE: Mode = Mode::Handle;
+
+    fn dispose(value: V) {
+        if value.is_large() {
+            // Were there no thread to be had, the value would be dropped here, with the closure.
+            _ = thread::Builder::new().name("dispose".to_owned()).spawn(move || drop(value));
+        }
+    }
 }
 
 /// A value whose bits may be shared.
@@ -95,7 +109,12 @@ unsafe impl<V: Handle> Placement<V> for Container {
 /// A bitwise copy of a value may be read, and cloned, by another thread while the value itself stays as it is:
 /// the type has no interior mutability in its own bytes (what it points to is another matter), it holds no
 /// `Box` or `&mut`, and reading does not depend on its address.
-pub unsafe trait Handle: TableValue {}
+pub unsafe trait Handle: TableValue {
+    /// Whether dropping it takes so long that the owner of a table must not wait for it.
+    fn is_large(&self) -> bool {
+        false
+    }
+}
 
 // SAFETY: a pointer.
 unsafe impl<T: Send + Sync + 'static> Handle for triomphe::Arc<T> {}

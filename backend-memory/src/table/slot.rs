@@ -246,6 +246,14 @@ pub(super) enum Held<V> {
 }
 
 impl<V> Held<V> {
+    /// Drops it as the policy `P` says.
+    pub(super) fn dispose<P: Placement<V>>(self) {
+        match self {
+            Self::Inline(value) => P::dispose(value),
+            Self::Boxed(boxed) => drop(boxed),
+        }
+    }
+
     pub(super) fn into_value(self) -> V {
         match self {
             Self::Inline(value) => value,

@@ -59,7 +59,7 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> Table<S, V, P> {
         if shared {
             self.retire(Garbage::Value(value));
         } else {
-            drop(value);
+            value.dispose::<P>();
         }
     }
 
@@ -109,7 +109,7 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> Table<S, V, P> {
         // SAFETY: the slot is occupied; in the current epoch it is the writer's alone, which is borrowed.
         unsafe {
             if slot.epoch() == self.epoch {
-                drop(std::mem::replace(slot.value_place().as_mut(), value));
+                P::dispose(std::mem::replace(slot.value_place().as_mut(), value));
                 return;
             }
         }
