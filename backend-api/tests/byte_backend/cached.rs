@@ -1,0 +1,410 @@
+//! What a cache in front of the store knows of values, lists and maps, beside a plain model: with a store that fails, that
+//! is frozen and written by the task of a snapshot later than the backend goes on, and with rooms of any size.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use backend_api::bytes::{BTreeStore, ByteCursor, ByteSnapshot, ByteStore, LateWrites, WriteBatch};
+use backend_api::{
+    ByteBackend, ByteOptions, CheckpointTarget, Error, ErrorKind, KeyedStateHandle, ListDescriptor,
+    ListState, ListToken, MapDescriptor, MapState, MapToken, Result, SnapshotRequest, SnapshotTask,
+    StateBackend, ValueDescriptor, ValueState, ValueToken,
+};
+use proptest::prelude::*;
+
+use crate::support::{Backend, context, open, subtask};
+
+/// A store of which the snapshots write what the caches had, when they are read, or when something else is written.
+#[derive(Clone, Default)]
+struct LateStore(Arc<Mutex<Inner>>);
+
+#[derive(Default)]
+struct Inner {
+    store: BTreeStore,
+    /// What the last snapshot is to write, and where it puts the store that it sees then.
+    due: Option<Due>,
+    fails: bool,
+}
+
+type Made = Arc<Mutex<Option<Result<BTreeStore>>>>;
+
+struct Due {
+    late: LateWrites,
+    made: Made,
+}
+
+impl Inner {
+    fn write(&mut self, batch: &WriteBatch) -> Result<()> {
+        if self.fails { Err(Error::new(ErrorKind::Io, "the disk is gone")) } else { self.store.write(batch) }
+    }
+
+    fn settle(&mut self) {
+        let Some(Due { late, made }) = self.due.take() else { return };
+        let written = late.apply(&mut |batch| self.write(batch));
+        *made.lock().unwrap() = Some(written.map(|()| self.store.clone()));
+    }
+}
+
+impl ByteStore for LateStore {
+    fn get(&self, key: &[u8], read: &mut dyn FnMut(Option<&[u8]>)) -> Result<()> {
+        self.0.lock().unwrap().store.get(key, read)
+    }
+
+    fn scan<'s>(&'s self, from: &[u8], to: &[u8]) -> Result<Box<dyn ByteCursor + 's>> {
+        let store = self.0.lock().unwrap().store.clone();
+        let mut cursor = ByteStore::scan(&store, from, to)?;
+        let mut entries = Vec::new();
+        while let Some((key, value)) = cursor.next()? {
+            entries.push((key.to_vec(), value.to_vec()));
+        }
+        Ok(Box::new(Entries { entries, at: 0 }))
+    }
+
+    fn write(&mut self, batch: &WriteBatch) -> Result<()> {
+        let mut inner = self.0.lock().unwrap();
+        inner.settle();
+        inner.write(batch)
+    }
+
+    fn snapshot(&mut self) -> Result<Box<dyn ByteSnapshot>> {
+        self.snapshot_after(LateWrites::default())
+    }
+
+    fn snapshot_after(&mut self, late: LateWrites) -> Result<Box<dyn ByteSnapshot>> {
+        let made = Made::default();
+        self.0.lock().unwrap().due = Some(Due { late, made: Arc::clone(&made) });
+        Ok(Box::new(Late { store: self.clone(), made, seen: BTreeStore::default() }))
+    }
+
+    fn settle(&mut self) {
+        self.0.lock().unwrap().settle();
+    }
+}
+
+struct Entries {
+    entries: Vec<(Vec<u8>, Vec<u8>)>,
+    at: usize,
+}
+
+impl ByteCursor for Entries {
+    fn next(&mut self) -> Result<Option<(&[u8], &[u8])>> {
+        self.at += 1;
+        Ok(self.entries.get(self.at - 1).map(|(key, value)| (&key[..], &value[..])))
+    }
+}
+
+struct Late {
+    store: LateStore,
+    made: Made,
+    seen: BTreeStore,
+}
+
+impl ByteSnapshot for Late {
+    fn prepare(&mut self) -> Result<()> {
+        if self.made.lock().unwrap().is_none() {
+            self.store.0.lock().unwrap().settle();
+        }
+        self.seen = self.made.lock().unwrap().take().unwrap()?;
+        Ok(())
+    }
+
+    fn scan<'s>(&'s self, from: &[u8], to: &[u8]) -> Result<Box<dyn ByteCursor + 's>> {
+        ByteStore::scan(&self.seen, from, to)
+    }
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Set(u8, Option<u32>),
+    Add(u8, u8, usize),
+    Replace(u8, usize),
+    ClearList(u8),
+    Merge(u8),
+    Put(u8, u16),
+    /// So many entries from one on: also more than a cache keeps.
+    PutAll(u8, u16, u16),
+    Remove(u8, u16),
+    ClearMap(u8),
+    /// An element, or value, too long for a cache.
+    Long(u8),
+    Read(u8, u16),
+    ReadRange(u8, u16, u16),
+    Keys,
+    Snapshot,
+    RunSnapshot {
+        fails: bool,
+    },
+    DropSnapshot,
+    Fails(bool),
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let (key, entry) = (|| 0..4_u8, || 0..12_u16);
+    let step = prop_oneof![
+        2 => (key(), prop::option::of(any::<u32>())).prop_map(|(k, v)| Step::Set(k, v)),
+        6 => (key(), 0..2_u8, 0..4_usize).prop_map(|(k, n, len)| Step::Add(k, n, len)),
+        1 => (key(), 0..6000_usize).prop_map(|(k, len)| Step::Add(k, 0, len)),
+        2 => (key(), prop_oneof![9 => 0..4_usize, 1 => 0..6000_usize]).prop_map(|(k, l)| Step::Replace(k, l)),
+        2 => key().prop_map(Step::ClearList),
+        1 => key().prop_map(Step::Merge),
+        6 => (key(), entry()).prop_map(|(k, e)| Step::Put(k, e)),
+        2 => (key(), entry(), 0..4_u16).prop_map(|(k, e, n)| Step::PutAll(k, e, n)),
+        1 => (key(), entry(), 0..400_u16).prop_map(|(k, e, n)| Step::PutAll(k, e, n)),
+        3 => (key(), entry()).prop_map(|(k, e)| Step::Remove(k, e)),
+        1 => key().prop_map(Step::ClearMap),
+        1 => key().prop_map(Step::Long),
+        5 => (key(), entry()).prop_map(|(k, e)| Step::Read(k, e)),
+        3 => (key(), 0..300_u16, 0..300_u16).prop_map(|(k, a, b)| Step::ReadRange(k, a, b)),
+        1 => Just(Step::Keys),
+        3 => Just(Step::Snapshot),
+        3 => any::<bool>().prop_map(|fails| Step::RunSnapshot { fails }),
+        1 => Just(Step::DropSnapshot),
+        2 => prop::bool::weighted(0.3).prop_map(Step::Fails),
+    ];
+    prop::collection::vec(step, 1..60)
+}
+
+/// What all keys hold. Namespaces 0 and 1 of lists.
+#[derive(Clone, Debug, Default, PartialEq)]
+struct Model {
+    values: BTreeMap<u8, u32>,
+    lists: BTreeMap<(u8, u8), Vec<Vec<u8>>>,
+    maps: BTreeMap<u8, BTreeMap<u16, Vec<u8>>>,
+}
+
+struct World {
+    store: LateStore,
+    backend: Backend,
+    tokens: Tokens,
+    model: Model,
+    /// Grows, so that no two elements are the same.
+    number: u32,
+    checkpoint: u64,
+    task: Option<(SnapshotTask, Model)>,
+}
+
+#[derive(Clone, Copy)]
+struct Tokens(ValueToken<u32>, ListToken<Vec<u8>, u8>, MapToken<u16, Vec<u8>>);
+
+fn tokens(backend: &mut Backend) -> Tokens {
+    Tokens(
+        backend.register(ValueDescriptor::new("value")).unwrap(),
+        backend.register(ListDescriptor::new("list").namespaced()).unwrap(),
+        backend.register(MapDescriptor::new("map")).unwrap(),
+    )
+}
+
+fn options(cache: usize, store: &LateStore) -> ByteOptions {
+    let store = store.clone();
+    let target = CheckpointTarget::memory(1 << 30).unwrap();
+    ByteOptions::new(target, move |_, _| Ok(Box::new(store.clone()))).with_cache_bytes(cache)
+}
+
+fn read(
+    backend: &mut Backend,
+    tokens: Tokens,
+    key: u8,
+) -> Result<(Option<u32>, [Vec<Vec<u8>>; 2], Vec<(u16, Vec<u8>)>)> {
+    let name = key.to_string();
+    let value = backend.value(tokens.0, context(&name), &())?.get()?;
+    let mut lists = [Vec::new(), Vec::new()];
+    for (namespace, list) in (0..).zip(&mut lists) {
+        *list = backend.list(tokens.1, context(&name), &namespace)?.get()?;
+    }
+    let mut map = backend.map(tokens.2, context(&name), &())?;
+    let entries = map.iter()?.map(|e| e.map(|(k, v)| (*k, v.into_owned()))).collect::<Result<_>>()?;
+    Ok((value, lists, entries))
+}
+
+fn read_all(backend: &mut Backend, tokens: Tokens) -> Model {
+    let mut model = Model::default();
+    for key in 0..4 {
+        let (value, lists, entries) = read(backend, tokens, key).unwrap();
+        model.values.extend(value.map(|value| (key, value)));
+        for (namespace, list) in (0..).zip(lists) {
+            if !list.is_empty() {
+                model.lists.insert((key, namespace), list);
+            }
+        }
+        if !entries.is_empty() {
+            model.maps.insert(key, entries.into_iter().collect());
+        }
+    }
+    model
+}
+
+impl World {
+    fn new(cache: usize) -> Self {
+        let store = LateStore::default();
+        let mut backend = ByteBackend::open(&options(cache, &store), subtask(1, 0), &[]).unwrap();
+        let tokens = tokens(&mut backend);
+        Self { store, backend, tokens, model: Model::default(), number: 0, checkpoint: 0, task: None }
+    }
+
+    fn bytes(&mut self) -> Vec<u8> {
+        self.number += 1;
+        self.number.to_be_bytes().to_vec()
+    }
+
+    /// Does a step. A call that fails changes nothing.
+    fn run(&mut self, step: &Step) {
+        let mut model = self.model.clone();
+        match self.apply(step, &mut model) {
+            Ok(()) => {
+                model.lists.retain(|_, list| !list.is_empty());
+                model.maps.retain(|_, map| !map.is_empty());
+                self.model = model;
+            }
+            Err(error) => assert_eq!(error.kind(), ErrorKind::Io, "{error}"),
+        }
+    }
+
+    fn apply(&mut self, step: &Step, model: &mut Model) -> Result<()> {
+        let Tokens(value, list, map) = self.tokens;
+        match *step {
+            Step::Set(key, new) => {
+                let name = key.to_string();
+                self.backend.value(value, context(&name), &())?.update(|value| *value = new)?;
+                model.values.remove(&key);
+                model.values.extend(new.map(|new| (key, new)));
+            }
+            Step::Add(key, namespace, len) => {
+                let (name, new) = (key.to_string(), (0..len).map(|_| self.bytes()).collect::<Vec<_>>());
+                let mut view = self.backend.list(list, context(&name), &namespace)?;
+                match &new[..] {
+                    [one] => view.add(one.clone())?,
+                    _ => view.add_all(new.clone())?,
+                }
+                model.lists.entry((key, namespace)).or_default().extend(new);
+            }
+            Step::Replace(key, len) => {
+                let (name, new) = (key.to_string(), (0..len).map(|_| self.bytes()).collect::<Vec<_>>());
+                self.backend.list(list, context(&name), &0)?.set(new.clone())?;
+                model.lists.insert((key, 0), new);
+            }
+            Step::ClearList(key) => {
+                self.backend.list(list, context(&key.to_string()), &0)?.clear()?;
+                model.lists.remove(&(key, 0));
+            }
+            Step::Merge(key) => {
+                self.backend.list(list, context(&key.to_string()), &0)?.merge_from(&[1, 0, 1])?;
+                let other = model.lists.remove(&(key, 1)).unwrap_or_default();
+                model.lists.entry((key, 0)).or_default().extend(other);
+            }
+            Step::Put(key, entry) => {
+                let (name, new) = (key.to_string(), self.bytes());
+                self.backend.map(map, context(&name), &())?.put(entry, new.clone())?;
+                model.maps.entry(key).or_default().insert(entry, new);
+            }
+            Step::PutAll(key, first, len) => {
+                let new: Vec<_> = (first..first + len).map(|entry| (entry, self.bytes())).collect();
+                self.backend.map(map, context(&key.to_string()), &())?.put_all(new.clone())?;
+                model.maps.entry(key).or_default().extend(new);
+            }
+            Step::Remove(key, entry) => {
+                self.backend.map(map, context(&key.to_string()), &())?.remove(&entry)?;
+                model.maps.entry(key).or_default().remove(&entry);
+            }
+            Step::ClearMap(key) => {
+                self.backend.map(map, context(&key.to_string()), &())?.clear()?;
+                model.maps.remove(&key);
+            }
+            Step::Long(key) => {
+                let (name, mut new) = (key.to_string(), self.bytes());
+                new.resize(10_000, 0);
+                if self.number % 2 == 0 {
+                    self.backend.list(list, context(&name), &0)?.add(new.clone())?;
+                    model.lists.entry((key, 0)).or_default().push(new);
+                } else {
+                    self.backend.map(map, context(&name), &())?.put(3, new.clone())?;
+                    model.maps.entry(key).or_default().insert(3, new);
+                }
+            }
+            Step::Read(key, entry) => {
+                let name = key.to_string();
+                let entries = model.maps.get(&key).cloned().unwrap_or_default();
+                let elements = model.lists.get(&(key, 0)).cloned().unwrap_or_default();
+                let mut view = self.backend.map(map, context(&name), &())?;
+                assert_eq!(view.get(&entry)?.as_ref(), entries.get(&entry));
+                assert_eq!(view.contains(&(entry + 1))?, entries.contains_key(&(entry + 1)));
+                if entry % 2 == 0 {
+                    assert_eq!(view.is_empty()?, entries.is_empty());
+                    drop(view);
+                    let mut view = self.backend.list(list, context(&name), &0)?;
+                    assert_eq!(view.is_empty()?, elements.is_empty());
+                }
+                assert_eq!(
+                    self.backend.value(value, context(&name), &())?.get()?.as_ref(),
+                    model.values.get(&key)
+                );
+            }
+            Step::ReadRange(key, from, to) => {
+                let name = key.to_string();
+                let entries = model.maps.get(&key).cloned().unwrap_or_default();
+                let mut view = self.backend.map(map, context(&name), &())?;
+                let found = view.range(from..to)?.map(|e| e.map(|(k, v)| (*k, v.into_owned())));
+                let found = found.collect::<Result<Vec<_>>>()?;
+                let expected = entries.iter().filter(|(entry, _)| (from..to).contains(entry));
+                assert_eq!(found, expected.map(|(k, v)| (*k, v.clone())).collect::<Vec<_>>());
+                drop(view);
+                let mut view = self.backend.list(list, context(&name), &0)?;
+                let found = view.iter()?.map(|e| e.map(|e| e.into_owned())).collect::<Result<Vec<_>>>()?;
+                assert_eq!(Some(found).filter(|list| !list.is_empty()), model.lists.get(&(key, 0)).cloned());
+            }
+            Step::Keys => {
+                let keys = |keys: Vec<u8>| keys.iter().map(u8::to_string).collect::<Vec<_>>();
+                let mut found = self.backend.keys("map", &())?.collect::<Result<Vec<_>>>()?;
+                found.sort_unstable();
+                assert_eq!(found, keys(model.maps.keys().copied().collect()));
+                let mut found = self.backend.keys("list", &1_u8)?.collect::<Result<Vec<_>>>()?;
+                found.sort_unstable();
+                let expected = model.lists.keys().filter(|(_, namespace)| *namespace == 1);
+                assert_eq!(found, keys(expected.map(|(key, _)| *key).collect()));
+            }
+            Step::Snapshot => {
+                self.checkpoint += 1;
+                let task = self.backend.snapshot(SnapshotRequest::new(self.checkpoint))?;
+                self.task = Some((task, model.clone()));
+            }
+            Step::RunSnapshot { fails } => {
+                let before = std::mem::replace(&mut self.store.0.lock().unwrap().fails, fails);
+                if let Some((task, expected)) = self.task.take()
+                    && let Ok(Some(handle)) = task.run()
+                {
+                    assert_eq!(restored(&handle), expected);
+                }
+                self.store.0.lock().unwrap().fails = before;
+            }
+            Step::DropSnapshot => self.task = None,
+            Step::Fails(fails) => self.store.0.lock().unwrap().fails = fails,
+        }
+        Ok(())
+    }
+}
+
+fn restored(handle: &KeyedStateHandle) -> Model {
+    let mut backend = open(&crate::support::in_memory(), std::slice::from_ref(handle));
+    let tokens = tokens(&mut backend);
+    read_all(&mut backend, tokens)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 500, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_cache_of_any_size_changes_nothing_but_time(
+        steps in steps(),
+        cache in prop::sample::select(&[1_usize, 600, 3_000, 20_000, 1 << 20]),
+    ) {
+        let mut world = World::new(cache);
+        for step in &steps {
+            world.run(step);
+        }
+        world.store.0.lock().unwrap().fails = false;
+        prop_assert_eq!(&read_all(&mut world.backend, world.tokens), &world.model);
+        let task = world.backend.snapshot(SnapshotRequest::new(world.checkpoint + 1)).unwrap();
+        let handle = task.run().unwrap().unwrap();
+        prop_assert_eq!(&restored(&handle), &world.model);
+        prop_assert_eq!(&read_all(&mut world.backend, world.tokens), &world.model);
+    }
+}
