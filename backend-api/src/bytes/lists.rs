@@ -145,7 +145,7 @@ impl<'a, T: StateValue> Lists<'a, T> {
         })
     }
 
-    /// Appends to what the cache has, or, if it `replaces` that, to nothing.
+    /// Appends to what the cache has, or, if it `replaces` that, to nothing. What has grown too long is written before.
     #[inline]
     fn append(
         &self,
@@ -157,16 +157,20 @@ impl<'a, T: StateValue> Lists<'a, T> {
     ) -> Result<()> {
         let number = access.take_numbers(elements.len());
         let mut table = cache.lock();
-        let found = table.find(access.key());
-        let is_too_long = table.change(access.key(), found, |list, _| {
+        let mut found = table.find(access.key());
+        if found.and_then(|at| table.object(at)).is_some_and(CachedList::is_too_long) {
+            drop(table);
+            self.give_up(cache, access)?;
+            table = cache.lock();
+            found = table.find(access.key());
+        }
+        table.change(access.key(), found, |list, _| {
             if replaces {
                 list.clear();
             }
             list.append(elements, heap, number);
-            list.is_too_long()
         });
-        drop(table);
-        if is_too_long { self.give_up(cache, access) } else { Ok(()) }
+        Ok(())
     }
 
     /// Encodes elements, and keeps them.
@@ -218,6 +222,11 @@ impl<'a, T: StateValue> Lists<'a, T> {
         drop(cursor);
         let mut table = cache.lock();
         let found = table.find(access.key());
+        if found.and_then(|at| table.object(at)?.first()) != first {
+            // A snapshot has written what was pending, which is not among what was read.
+            drop(table);
+            return self.whole(cache, access);
+        }
         let at = found.unwrap_or_else(|| table.keep(access.key(), CachedList::default()));
         table.learn(at, |list, _| list.complete(elements, heap));
         Ok(Some(at))

@@ -59,14 +59,8 @@ impl<'a, MK: StateKey, MV: StateValue> Maps<'a, MK, MV> {
         if size > VALUE_BYTES_MAX {
             return self.write_past(cache, access, &[(key, value)]);
         }
-        let mut table = cache.lock();
-        let found = table.find(access.key());
-        let is_too_long = table.change(access.key(), found, |map, codec| {
-            map.put(key, value, key_heap::<MK>(key_size), codec);
-            map.is_too_long()
-        });
-        drop(table);
-        if is_too_long { self.write_out(cache, access) } else { Ok(()) }
+        let key_heap = key_heap::<MK>(key_size);
+        self.change(cache, access, |map, codec| map.put(key, value, key_heap, codec))
     }
 
     /// Puts entries, all or none.
@@ -95,14 +89,9 @@ impl<'a, MK: StateKey, MV: StateValue> Maps<'a, MK, MV> {
             return self.write_past(cache, access, &all);
         }
         let key_heap = key_heap::<MK>(key_bytes / all.len());
-        let mut table = cache.lock();
-        let found = table.find(access.key());
-        let is_too_long = table.change(access.key(), found, |map, codec| {
+        self.change(cache, access, |map, codec| {
             all.into_iter().for_each(|(key, value)| map.put(key, value, key_heap, codec));
-            map.is_too_long()
-        });
-        drop(table);
-        if is_too_long { self.write_out(cache, access) } else { Ok(()) }
+        })
     }
 
     /// Removes an entry.
@@ -110,17 +99,14 @@ impl<'a, MK: StateKey, MV: StateValue> Maps<'a, MK, MV> {
     pub fn remove(&self, access: &mut Access<'_>, key: &MK) -> Result<()> {
         let Some(cache) = self.cache else { return access.write(|access| access.delete_entry(key)) };
         let key_heap = key_heap::<MK>(access.map_key_size(key)?);
-        let mut table = cache.lock();
-        let found = table.find(access.key());
-        if matches!(found.and_then(|at| table.object(at)?.get(key)), Some(None)) {
-            return Ok(());
+        {
+            let mut table = cache.lock();
+            let found = table.find(access.key());
+            if matches!(found.and_then(|at| table.object(at)?.get(key)), Some(None)) {
+                return Ok(());
+            }
         }
-        let is_too_long = table.change(access.key(), found, |map, codec| {
-            map.remove(key, key_heap, codec);
-            map.is_too_long()
-        });
-        drop(table);
-        if is_too_long { self.write_out(cache, access) } else { Ok(()) }
+        self.change(cache, access, |map, codec| map.remove(key, key_heap, codec))
     }
 
     /// Removes all entries.
@@ -197,7 +183,10 @@ impl<'a, MK: StateKey, MV: StateValue> Maps<'a, MK, MV> {
             let mut table = cache.lock();
             let found = table.find(access.key());
             match found.and_then(|at| Some((at, table.object(at)?))) {
-                Some((at, map)) if map.is_whole() => return Ok(Some(at)),
+                Some((at, map)) if map.is_whole() => {
+                    table.learn(at, |map, _| map.tidy());
+                    return Ok(Some(at));
+                }
                 Some((at, map)) if map.is_long() => {
                     let is_dirty = table.is_dirty(at);
                     drop(table);
@@ -226,8 +215,28 @@ impl<'a, MK: StateKey, MV: StateValue> Maps<'a, MK, MV> {
         let mut table = cache.lock();
         let found = table.find(access.key());
         let at = found.unwrap_or_else(|| table.keep(access.key(), CachedMap::default()));
-        table.learn(at, |map, _| map.complete(entries, heap));
+        table.learn(at, |map, codec| map.complete(entries, heap, codec));
         Ok(Some(at))
+    }
+
+    /// Changes what is known of the map; of one that has grown too long, after that is written.
+    #[inline]
+    fn change(
+        &self,
+        cache: &Cache<CachedMap<MK, MV>>,
+        access: &mut Access<'_>,
+        change: impl FnOnce(&mut CachedMap<MK, MV>, &dyn Codec<MV>),
+    ) -> Result<()> {
+        let mut table = cache.lock();
+        let mut found = table.find(access.key());
+        if found.and_then(|at| table.object(at)).is_some_and(CachedMap::is_too_long) {
+            drop(table);
+            self.write_out(cache, access)?;
+            table = cache.lock();
+            found = table.find(access.key());
+        }
+        table.change(access.key(), found, change);
+        Ok(())
     }
 
     /// Keeps what was read at a key.

@@ -2,6 +2,7 @@
 //! is frozen and written by the task of a snapshot later than the backend goes on, and with rooms of any size.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use backend_api::bytes::{BTreeStore, ByteCursor, ByteSnapshot, ByteStore, LateWrites, WriteBatch};
@@ -12,7 +13,7 @@ use backend_api::{
 };
 use proptest::prelude::*;
 
-use crate::support::{Backend, context, open, subtask};
+use crate::support::{Backend, Failing, context, open, snapshot, subtask};
 
 /// A store of which the snapshots write what the caches had, when they are read, or when something else is written.
 #[derive(Clone, Default)]
@@ -24,6 +25,14 @@ struct Inner {
     /// What the last snapshot is to write, and where it puts the store that it sees then.
     due: Option<Due>,
     fails: bool,
+    /// Whether that is written as soon as something is read: before that, or after.
+    writes: Option<Moment>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Moment {
+    Before,
+    After,
 }
 
 type Made = Arc<Mutex<Option<Result<BTreeStore>>>>;
@@ -38,6 +47,12 @@ impl Inner {
         if self.fails { Err(Error::new(ErrorKind::Io, "the disk is gone")) } else { self.store.write(batch) }
     }
 
+    fn read(&mut self, moment: Moment) {
+        if self.writes == Some(moment) {
+            self.settle();
+        }
+    }
+
     fn settle(&mut self) {
         let Some(Due { late, made }) = self.due.take() else { return };
         let written = late.apply(&mut |batch| self.write(batch));
@@ -47,11 +62,18 @@ impl Inner {
 
 impl ByteStore for LateStore {
     fn get(&self, key: &[u8], read: &mut dyn FnMut(Option<&[u8]>)) -> Result<()> {
-        self.0.lock().unwrap().store.get(key, read)
+        let mut inner = self.0.lock().unwrap();
+        inner.read(Moment::Before);
+        inner.store.get(key, read)?;
+        inner.read(Moment::After);
+        Ok(())
     }
 
     fn scan<'s>(&'s self, from: &[u8], to: &[u8]) -> Result<Box<dyn ByteCursor + 's>> {
-        let store = self.0.lock().unwrap().store.clone();
+        let mut inner = self.0.lock().unwrap();
+        inner.read(Moment::Before);
+        let store = inner.store.clone();
+        inner.read(Moment::After);
         let mut cursor = ByteStore::scan(&store, from, to)?;
         let mut entries = Vec::new();
         while let Some((key, value)) = cursor.next()? {
@@ -136,6 +158,7 @@ enum Step {
     },
     DropSnapshot,
     Fails(bool),
+    Writes(Option<Moment>),
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
@@ -160,6 +183,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         3 => any::<bool>().prop_map(|fails| Step::RunSnapshot { fails }),
         1 => Just(Step::DropSnapshot),
         2 => prop::bool::weighted(0.3).prop_map(Step::Fails),
+        2 => prop::sample::select(&[None, Some(Moment::Before), Some(Moment::After)]).prop_map(Step::Writes),
     ];
     prop::collection::vec(step, 1..60)
 }
@@ -342,7 +366,16 @@ impl World {
                 let name = key.to_string();
                 let entries = model.maps.get(&key).cloned().unwrap_or_default();
                 let mut view = self.backend.map(map, context(&name), &())?;
-                let found = view.range(from..to)?.map(|e| e.map(|(k, v)| (*k, v.into_owned())));
+                // A snapshot may be written at any step.
+                let store = self.store.clone();
+                let mut steps = 0;
+                let found = view.range(from..to)?.map(|e| {
+                    steps += 1;
+                    if steps == 2 {
+                        store.0.lock().unwrap().read(Moment::After);
+                    }
+                    e.map(|(k, v)| (*k, v.into_owned()))
+                });
                 let found = found.collect::<Result<Vec<_>>>()?;
                 let expected = entries.iter().filter(|(entry, _)| (from..to).contains(entry));
                 assert_eq!(found, expected.map(|(k, v)| (*k, v.clone())).collect::<Vec<_>>());
@@ -376,6 +409,7 @@ impl World {
                 self.store.0.lock().unwrap().fails = before;
             }
             Step::DropSnapshot => self.task = None,
+            Step::Writes(moment) => self.store.0.lock().unwrap().writes = moment,
             Step::Fails(fails) => self.store.0.lock().unwrap().fails = fails,
         }
         Ok(())
@@ -406,5 +440,51 @@ proptest! {
         let handle = task.run().unwrap().unwrap();
         prop_assert_eq!(&restored(&handle), &world.model);
         prop_assert_eq!(&read_all(&mut world.backend, world.tokens), &world.model);
+    }
+}
+
+#[test]
+fn what_is_known_of_short_lists_and_maps_is_not_read_from_the_store_again() {
+    let calls_left = Arc::new(AtomicU64::new(u64::MAX));
+    let store = Failing { inner: BTreeStore::default(), calls_left: Arc::clone(&calls_left) };
+    let target = CheckpointTarget::memory(1 << 20).unwrap();
+    let options = ByteOptions::new(target, move |_, _| Ok(Box::new(store.clone()))).with_cache_bytes(1 << 20);
+    let mut backend = open(&options, &[]);
+    let Tokens(_, list, map) = tokens(&mut backend);
+    let bytes = |n: u16| n.to_be_bytes().to_vec();
+    let name = "a".to_owned();
+    let key = context(&name);
+
+    // Nothing is read for what is written.
+    calls_left.store(0, Ordering::SeqCst);
+    backend.map(map, key, &()).unwrap().put_all((0..10).map(|n| (n, bytes(n)))).unwrap();
+    backend.list(list, key, &0).unwrap().add_all((0..10).map(bytes)).unwrap();
+    backend.list(list, key, &1).unwrap().set((0..10).map(bytes)).unwrap();
+    assert_eq!(backend.map(map, key, &()).unwrap().get(&3).unwrap(), Some(bytes(3)));
+    assert_eq!(backend.list(list, key, &1).unwrap().get().unwrap().len(), 10);
+    assert!(backend.map(map, key, &()).unwrap().get(&10).is_err());
+    assert!(backend.list(list, key, &0).unwrap().get().is_err());
+
+    // All is read once,
+    calls_left.store(u64::MAX, Ordering::SeqCst);
+    assert_eq!(backend.map(map, key, &()).unwrap().iter().unwrap().count(), 10);
+    assert_eq!(backend.list(list, key, &0).unwrap().iter().unwrap().count(), 10);
+
+    // and known from then on, also when a snapshot has written it.
+    for checkpoint in 1..3 {
+        calls_left.store(0, Ordering::SeqCst);
+        let mut view = backend.map(map, key, &()).unwrap();
+        view.remove(&3).unwrap();
+        assert_eq!(view.get(&3).unwrap(), None);
+        assert!(!view.contains(&10).unwrap());
+        assert_eq!(view.keys().unwrap().count(), 9);
+        view.put(3, bytes(4)).unwrap();
+        assert_eq!(view.values().unwrap().count(), 10);
+        let mut view = backend.list(list, key, &0).unwrap();
+        view.add(bytes(11)).unwrap();
+        assert_eq!(view.get().unwrap().len(), 10 + checkpoint as usize);
+        assert!(!view.is_empty().unwrap());
+        calls_left.store(u64::MAX, Ordering::SeqCst);
+        snapshot(&mut backend, checkpoint);
     }
 }

@@ -2,6 +2,9 @@ use super::COLLECTION_BYTES_MAX;
 use super::object::{Base, Changes, Key, Object, grow};
 use crate::{Codec, Result, StateValue};
 
+/// Lists of more elements are not kept.
+const ELEMENTS_MAX: usize = 1024;
+
 /// What is known of a list: all of it, or some elements at its end that the store does not have.
 pub(in super::super) struct CachedList<T> {
     elements: Vec<T>,
@@ -34,12 +37,12 @@ impl<T: StateValue> CachedList<T> {
 
     /// Whether what is known of it is more than should be kept.
     pub fn is_too_long(&self) -> bool {
-        self.bytes() > COLLECTION_BYTES_MAX
+        self.elements.len() > ELEMENTS_MAX || self.bytes() > COLLECTION_BYTES_MAX
     }
 
     /// Whether so many elements with so many bytes on the heap are more than should be kept.
     pub fn exceeds(elements: usize, heap: usize) -> bool {
-        elements * size_of::<T>() + heap > COLLECTION_BYTES_MAX
+        elements > ELEMENTS_MAX || elements * size_of::<T>() + heap > COLLECTION_BYTES_MAX
     }
 
     /// The known elements, which are all if it is whole.

@@ -16,6 +16,8 @@ pub(in super::super) struct CachedMap<MK, MV> {
     base: Base,
     /// Whether the map is known to be too long to be kept as a whole.
     is_long: bool,
+    /// Whether entries are listed as absent that need not be, since the map is whole.
+    is_untidy: bool,
 }
 
 enum Entry<MV> {
@@ -107,6 +109,7 @@ impl<MK: StateKey, MV: StateValue> CachedMap<MK, MV> {
 
     /// Puts an entry of which the key takes `key_heap` bytes on the heap.
     pub fn put(&mut self, key: MK, value: MV, key_heap: usize, codec: &dyn Codec<MV>) {
+        self.tidy();
         self.heap += codec.heap_size(&value);
         match self.position(&key) {
             Ok(at) => {
@@ -122,6 +125,7 @@ impl<MK: StateKey, MV: StateValue> CachedMap<MK, MV> {
 
     /// Removes an entry.
     pub fn remove(&mut self, key: &MK, key_heap: usize, codec: &dyn Codec<MV>) {
+        self.tidy();
         match self.position(key) {
             Ok(at) if matches!(self.base, Base::Gone | Base::Nothing) => {
                 self.heap -= self.heap / self.entries.len().max(1);
@@ -166,18 +170,36 @@ impl<MK: StateKey, MV: StateValue> CachedMap<MK, MV> {
         self.insert(at, key, value.map_or(Entry::Absent, Entry::Stored), key_heap);
     }
 
-    /// Adds all that the store has, in order, with its bytes on the heap.
-    pub fn complete(&mut self, stored: Vec<(MK, MV)>, heap: usize) {
+    /// Adds all that the store had, in order, when the map was not whole yet, with its bytes on the heap.
+    pub fn complete(&mut self, stored: Vec<(MK, MV)>, heap: usize, codec: &dyn Codec<MV>) {
         let known = std::mem::take(&mut self.entries);
         self.entries = stored.into_iter().map(|(key, value)| (key, Entry::Stored(value))).collect();
         self.heap += heap;
-        for (key, entry) in known.into_iter().filter(|(_, entry)| entry.is_dirty()) {
+        // What is known here is as new as what was read, or newer: it may have been written in the meantime.
+        for (key, entry) in known {
             match self.position(&key) {
-                Ok(at) => self.entries[at].1 = entry,
+                Ok(at) => {
+                    let (_, place) = &mut self.entries[at];
+                    let old = place.value().map_or(0, |value| codec.heap_size(value));
+                    self.heap = self.heap.saturating_sub(old);
+                    *place = entry;
+                }
                 Err(at) => self.insert(at, key, entry, 0),
             }
         }
-        self.base = Base::Whole.settled(self.entries.is_empty());
+        self.base = Base::Whole;
+        self.is_untidy = true;
+        self.tidy();
+        if self.entries.is_empty() {
+            self.base = Base::Nothing;
+        }
+    }
+
+    /// Forgets what is absent from a map that is whole. That moves entries: only their owner may, who does not walk over them.
+    pub fn tidy(&mut self) {
+        if std::mem::take(&mut self.is_untidy) {
+            self.entries.retain(|(_, entry)| !matches!(entry, Entry::Absent));
+        }
     }
 
     fn position(&self, key: &MK) -> Result<usize, usize> {
@@ -197,7 +219,7 @@ impl<MK: StateKey, MV: StateValue> CachedMap<MK, MV> {
 
 impl<MK, MV> Default for CachedMap<MK, MV> {
     fn default() -> Self {
-        Self { entries: Vec::new(), heap: 0, base: Base::Partial, is_long: false }
+        Self { entries: Vec::new(), heap: 0, base: Base::Partial, is_long: false, is_untidy: false }
     }
 }
 
@@ -225,15 +247,16 @@ impl<MK: StateKey, MV: StateValue> Object for CachedMap<MK, MV> {
     }
 
     fn settle(&mut self) {
-        let keeps_absent = !self.is_whole();
-        self.entries.retain_mut(|(_, entry)| {
+        let mut is_empty = true;
+        for (_, entry) in &mut self.entries {
             *entry = match std::mem::replace(entry, Entry::Absent) {
                 Entry::Stored(value) | Entry::Put(value) => Entry::Stored(value),
                 Entry::Removed | Entry::Absent => Entry::Absent,
             };
-            keeps_absent || entry.value().is_some()
-        });
-        self.base = self.base.settled(self.entries.is_empty());
+            is_empty &= entry.value().is_none();
+            self.is_untidy |= self.base.is_whole() && entry.value().is_none();
+        }
+        self.base = self.base.settled(is_empty);
     }
 
     fn preserve(&mut self) {
