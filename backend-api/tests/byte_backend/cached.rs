@@ -224,34 +224,23 @@ fn options(cache: usize, store: &LateStore) -> ByteOptions {
     ByteOptions::new(target, move |_, _| Ok(Box::new(store.clone()))).with_cache_bytes(cache)
 }
 
-fn read(
-    backend: &mut Backend,
-    tokens: Tokens,
-    key: u8,
-) -> Result<(Option<u32>, [Vec<Vec<u8>>; 2], Vec<(u16, Vec<u8>)>)> {
-    let name = key.to_string();
-    let value = backend.value(tokens.0, context(&name), &())?.get()?;
-    let mut lists = [Vec::new(), Vec::new()];
-    for (namespace, list) in (0..).zip(&mut lists) {
-        *list = backend.list(tokens.1, context(&name), &namespace)?.get()?;
-    }
-    let mut map = backend.map(tokens.2, context(&name), &())?;
-    let entries = map.iter()?.map(|e| e.map(|(k, v)| (*k, v.into_owned()))).collect::<Result<_>>()?;
-    Ok((value, lists, entries))
-}
-
 fn read_all(backend: &mut Backend, tokens: Tokens) -> Model {
     let mut model = Model::default();
-    for key in 0..4 {
-        let (value, lists, entries) = read(backend, tokens, key).unwrap();
+    for key in 0..4_u8 {
+        let name = key.to_string();
+        let value = backend.value(tokens.0, context(&name), &()).unwrap().get().unwrap();
         model.values.extend(value.map(|value| (key, value)));
-        for (namespace, list) in (0..).zip(lists) {
+        for namespace in 0..2 {
+            let list = backend.list(tokens.1, context(&name), &namespace).unwrap().get().unwrap();
             if !list.is_empty() {
                 model.lists.insert((key, namespace), list);
             }
         }
+        let mut map = backend.map(tokens.2, context(&name), &()).unwrap();
+        let entries = map.iter().unwrap().map(|entry| entry.map(|(k, v)| (*k, v.into_owned())));
+        let entries = entries.collect::<Result<BTreeMap<_, _>>>().unwrap();
         if !entries.is_empty() {
-            model.maps.insert(key, entries.into_iter().collect());
+            model.maps.insert(key, entries);
         }
     }
     model
@@ -336,7 +325,7 @@ impl World {
             Step::Long(key) => {
                 let (name, mut new) = (key.to_string(), self.bytes());
                 new.resize(10_000, 0);
-                if self.number % 2 == 0 {
+                if self.number.is_multiple_of(2) {
                     self.backend.list(list, context(&name), &0)?.add(new.clone())?;
                     model.lists.entry((key, 0)).or_default().push(new);
                 } else {
@@ -353,7 +342,6 @@ impl World {
                 assert_eq!(view.contains(&(entry + 1))?, entries.contains_key(&(entry + 1)));
                 if entry % 2 == 0 {
                     assert_eq!(view.is_empty()?, entries.is_empty());
-                    drop(view);
                     let mut view = self.backend.list(list, context(&name), &0)?;
                     assert_eq!(view.is_empty()?, elements.is_empty());
                 }
@@ -379,7 +367,6 @@ impl World {
                 let found = found.collect::<Result<Vec<_>>>()?;
                 let expected = entries.iter().filter(|(entry, _)| (from..to).contains(entry));
                 assert_eq!(found, expected.map(|(k, v)| (*k, v.clone())).collect::<Vec<_>>());
-                drop(view);
                 let mut view = self.backend.list(list, context(&name), &0)?;
                 let found = view.iter()?.map(|e| e.map(|e| e.into_owned())).collect::<Result<Vec<_>>>()?;
                 assert_eq!(Some(found).filter(|list| !list.is_empty()), model.lists.get(&(key, 0)).cloned());
