@@ -121,9 +121,10 @@ impl RocksDbOptions {
     /// Sets how many bytes of the memory budget decoded values may take: a quarter of it by default, at most three quarters;
     /// 0 for none.
     ///
-    /// What is used often is then not read from RocksDB and written to it at each access; for values and accumulators of
-    /// up to 4,096 bytes, not for lists and maps. What changed is written back in sorted batches when room is needed, and
-    /// in the background of a snapshot. Where few reads find what they look for, only what is written is kept.
+    /// What is used often is then not read from RocksDB and written to it at each access: values, accumulators, elements
+    /// and entries of up to 4,096 bytes each, and of lists and maps up to 16,384 bytes at a time. What changed is written
+    /// back in sorted batches when room is needed, and in the background of a snapshot. Where few reads find what they look
+    /// for, only what is written is kept.
     pub fn cache_bytes(mut self, bytes: usize) -> Self {
         self.cache_bytes = Some(bytes);
         self

@@ -2,6 +2,7 @@
 
 use std::iter::from_fn;
 
+use super::cache::{Cache, Changes, Object};
 use super::{ByteCursor, ByteStore, WriteBatch};
 use crate::format::StateMeta;
 use crate::{Codec, Error, ErrorKind, Result, StateKey, StateValue};
@@ -104,6 +105,92 @@ impl<'a> Access<'a> {
         Ok(&self.buffers.from)
     }
 
+    /// Bytes of the value's entry.
+    ///
+    /// # Errors
+    /// If it cannot be encoded, or is too long.
+    #[inline]
+    pub fn value_size<V: StateValue>(&mut self, value: &V, codec: &dyn Codec<V>) -> Result<usize> {
+        let Buffers { key, from, .. } = &mut *self.buffers;
+        from.clone_from(key);
+        self.size(value, codec)
+    }
+
+    /// Bytes of a list element's entry.
+    ///
+    /// # Errors
+    /// As [`value_size`](Self::value_size).
+    #[inline]
+    pub fn element_size<V: StateValue>(&mut self, value: &V, codec: &dyn Codec<V>) -> Result<usize> {
+        let Buffers { key, from, sequence, .. } = &mut *self.buffers;
+        from.clone_from(key);
+        from.extend_from_slice(&sequence.to_be_bytes());
+        self.size(value, codec)
+    }
+
+    /// Bytes of a map entry, and of the map key.
+    ///
+    /// # Errors
+    /// As [`value_size`](Self::value_size).
+    #[inline]
+    pub fn entry_size<MK: StateKey, V: StateValue>(
+        &mut self,
+        key: &MK,
+        value: &V,
+        codec: &dyn Codec<V>,
+    ) -> Result<(usize, usize)> {
+        self.set_entry(key)?;
+        let key_len = self.buffers.from.len() - self.buffers.key.len();
+        Ok((self.size(value, codec)?, key_len))
+    }
+
+    /// Bytes of an entry that has the key `from`.
+    #[inline]
+    fn size<V: StateValue>(&mut self, value: &V, codec: &dyn Codec<V>) -> Result<usize> {
+        let from = &mut self.buffers.from;
+        let key_len = from.len();
+        let encoded = codec.encode(value, from);
+        let size =
+            if from.len() < key_len { encoded.and(Err(taken())) } else { encoded.map(|()| from.len()) };
+        check_size(size, self.entry_bytes_max).map_err(|error| self.place.name(error))?;
+        Ok(self.buffers.from.len())
+    }
+
+    /// Bytes of the encoding of a map key.
+    ///
+    /// # Errors
+    /// If it has none.
+    #[inline]
+    pub fn map_key_size<MK: StateKey>(&mut self, key: &MK) -> Result<usize> {
+        self.set_entry(key)?;
+        Ok(self.buffers.from.len() - self.buffers.key.len())
+    }
+
+    /// The number of the next list element, of so many.
+    #[inline]
+    pub fn take_numbers(&mut self, elements: usize) -> u64 {
+        let number = self.buffers.sequence;
+        self.buffers.sequence += elements as u64;
+        number
+    }
+
+    /// Adds to the batch: what a cache has here that the store does not have.
+    pub fn add_cached<O: Object>(&mut self, cache: &Cache<O>) -> Result<()> {
+        let mut changes = Changes::default();
+        cache.lock().encode(&self.buffers.key, &mut changes)?;
+        changes.move_to(&mut self.buffers.batch);
+        Ok(())
+    }
+
+    /// As [`add_cached`](Self::add_cached), in another namespace.
+    pub fn add_cached_in<N: StateKey, O: Object>(&mut self, namespace: &N, cache: &Cache<O>) -> Result<()> {
+        self.set_other(namespace)?;
+        let mut changes = Changes::default();
+        cache.lock().encode(&self.buffers.from, &mut changes)?;
+        changes.move_to(&mut self.buffers.batch);
+        Ok(())
+    }
+
     /// The value here in the store.
     #[inline]
     pub fn read<V: StateValue>(&self, codec: &dyn Codec<V>) -> Result<Option<V>> {
@@ -153,6 +240,15 @@ impl<'a> Access<'a> {
     pub fn scan_all(&mut self) -> Result<Box<dyn ByteCursor + '_>> {
         let Buffers { key, to, .. } = &mut *self.buffers;
         successor(key, to);
+        self.store.scan(&self.buffers.key, &self.buffers.to).map_err(|error| self.place.name(error))
+    }
+
+    /// The elements of a list with numbers below `end`.
+    pub fn scan_elements(&mut self, end: Option<u64>) -> Result<Box<dyn ByteCursor + '_>> {
+        let Some(end) = end else { return self.scan_all() };
+        let Buffers { key, to, .. } = &mut *self.buffers;
+        to.clone_from(key);
+        to.extend_from_slice(&end.to_be_bytes());
         self.store.scan(&self.buffers.key, &self.buffers.to).map_err(|error| self.place.name(error))
     }
 
@@ -293,18 +389,6 @@ impl<'a> Access<'a> {
         Ok(())
     }
 
-    /// Bytes of the batch.
-    #[inline]
-    pub fn batch_size(&self) -> usize {
-        self.buffers.batch.size()
-    }
-
-    /// Empties the batch.
-    #[inline]
-    pub fn forget_batch(&mut self) {
-        self.buffers.batch.clear();
-    }
-
     /// Writes the batch.
     pub fn commit(&mut self) -> Result<()> {
         let batch = &mut self.buffers.batch;
@@ -346,6 +430,11 @@ impl<'a> Access<'a> {
     fn check_size(&self, put: Result<usize>) -> Result<()> {
         check_size(put, self.entry_bytes_max)
     }
+}
+
+#[cold]
+fn taken() -> Error {
+    Error::new(ErrorKind::Codec, "the codec took bytes away that are not its own")
 }
 
 /// The entry that was just put must not be too long.

@@ -1,8 +1,10 @@
 use std::sync::{Arc, Weak};
 
 use super::access::{Access, Buffers, Place, decoded, start_key, state_range, successor};
-use super::cache::{AnyCache, Budget, Cache, LateWrites};
+use super::cache::{AnyCache, Budget, Cache, CachedList, CachedMap, LateWrites};
 use super::engine::{AnyStore, ByteEngine, FreezeRequest, OpenedStore};
+use super::lists::Lists;
+use super::maps::Maps;
 use super::registry::{Found, Registry};
 use super::snapshot::{Frozen, FrozenNative, FrozenRows};
 use super::values::Values;
@@ -51,7 +53,7 @@ impl<K: StateKey, E: ByteEngine> EngineBackend<K, E> {
     fn register_state<D, N: StateKey, MK: StateKey>(
         &mut self,
         descriptor: D,
-        cache: impl FnOnce(&D, u16, u64, Arc<Budget>) -> Option<Box<dyn AnyCache>>,
+        cache: impl FnOnce(&D, u16, u64, Arc<Budget>) -> Box<dyn AnyCache>,
     ) -> Result<u32>
     where
         D: StateDescriptor + Send + Sync + 'static,
@@ -90,7 +92,7 @@ impl<K: StateKey, E: ByteEngine> EngineBackend<K, E> {
         }
         let budget = Some(&self.cache_budget).filter(|budget| budget.is_some());
         let seed = self.subtask.hash_seed();
-        let cache = budget.and_then(|budget| cache(&descriptor, number, seed, Arc::clone(budget)));
+        let cache = budget.map(|budget| cache(&descriptor, number, seed, Arc::clone(budget)));
         self.registry.add::<D, K, N>(number, meta, descriptor, cache);
         Ok(number.into())
     }
@@ -173,7 +175,7 @@ impl<K: StateKey, E: ByteEngine> StateBackend for EngineBackend<K, E> {
     type Options = E::Options;
     type Value<'a, V: StateValue, N: StateKey> = ByteValue<'a, V, N>;
     type List<'a, T: StateValue, N: StateKey> = ByteList<'a, T, N>;
-    type Map<'a, MK: StateKey, MV: StateValue, N: StateKey> = ByteMap<'a, MK, MV, N>;
+    type Map<'a, MK: StateKey, MV: StateValue, N: StateKey> = ByteMap<'a, MK, MV>;
     type Reducing<'a, T: StateValue, N: StateKey> = ByteReducing<'a, T, N>;
     type Aggregating<'a, A: Aggregate, N: StateKey> = ByteAggregating<'a, A, N>;
 
@@ -215,7 +217,7 @@ impl<K: StateKey, E: ByteEngine> StateBackend for EngineBackend<K, E> {
         descriptor: ValueDescriptor<V, N>,
     ) -> Result<ValueToken<V, N>> {
         let number = self.register_state::<_, N, ()>(descriptor, |descriptor, number, seed, budget| {
-            Some(Box::new(Cache::new(number, seed, Arc::clone(descriptor.codec()), budget)))
+            Box::new(Cache::<Option<_>>::new(number, seed, Arc::clone(descriptor.codec()), budget))
         })?;
         Ok(ValueToken::new(self.id, number))
     }
@@ -224,14 +226,22 @@ impl<K: StateKey, E: ByteEngine> StateBackend for EngineBackend<K, E> {
         &mut self,
         descriptor: ListDescriptor<T, N>,
     ) -> Result<ListToken<T, N>> {
-        Ok(ListToken::new(self.id, self.register_state::<_, N, ()>(descriptor, |_, _, _, _| None)?))
+        let number = self.register_state::<_, N, ()>(descriptor, |descriptor, number, seed, budget| {
+            let codec = Arc::clone(descriptor.codec());
+            Box::new(Cache::<CachedList<T>>::new(number, seed, codec, budget))
+        })?;
+        Ok(ListToken::new(self.id, number))
     }
 
     fn register_map<MK: StateKey, MV: StateValue, N: StateKey>(
         &mut self,
         descriptor: MapDescriptor<MK, MV, N>,
     ) -> Result<MapToken<MK, MV, N>> {
-        Ok(MapToken::new(self.id, self.register_state::<_, N, MK>(descriptor, |_, _, _, _| None)?))
+        let number = self.register_state::<_, N, MK>(descriptor, |descriptor, number, seed, budget| {
+            let codec = Arc::clone(descriptor.codec());
+            Box::new(Cache::<CachedMap<MK, MV>>::new(number, seed, codec, budget))
+        })?;
+        Ok(MapToken::new(self.id, number))
     }
 
     fn register_reducing<T: StateValue, N: StateKey>(
@@ -239,7 +249,7 @@ impl<K: StateKey, E: ByteEngine> StateBackend for EngineBackend<K, E> {
         descriptor: ReducingDescriptor<T, N>,
     ) -> Result<ReducingToken<T, N>> {
         let number = self.register_state::<_, N, ()>(descriptor, |descriptor, number, seed, budget| {
-            Some(Box::new(Cache::new(number, seed, Arc::clone(descriptor.codec()), budget)))
+            Box::new(Cache::<Option<_>>::new(number, seed, Arc::clone(descriptor.codec()), budget))
         })?;
         Ok(ReducingToken::new(self.id, number))
     }
@@ -249,7 +259,7 @@ impl<K: StateKey, E: ByteEngine> StateBackend for EngineBackend<K, E> {
         descriptor: AggregatingDescriptor<A, N>,
     ) -> Result<AggregatingToken<A, N>> {
         let number = self.register_state::<_, N, ()>(descriptor, |descriptor, number, seed, budget| {
-            Some(Box::new(Cache::new(number, seed, Arc::clone(descriptor.codec()), budget)))
+            Box::new(Cache::<Option<_>>::new(number, seed, Arc::clone(descriptor.codec()), budget))
         })?;
         Ok(AggregatingToken::new(self.id, number))
     }
@@ -271,8 +281,9 @@ impl<K: StateKey, E: ByteEngine> StateBackend for EngineBackend<K, E> {
         key: KeyContext<'a, K>,
         namespace: &'a N,
     ) -> Result<ByteList<'a, T, N>> {
-        let Opened { access, descriptor, .. } = self.access(token, key, namespace)?;
-        Ok(ByteList { access, descriptor, namespace })
+        let Opened { access, descriptor, cache } =
+            self.access::<ListDescriptor<T, N>, _>(token, key, namespace)?;
+        Ok(ByteList { access, lists: Lists::new(cache, &**descriptor.codec()), namespace })
     }
 
     fn map<'a, MK: StateKey, MV: StateValue, N: StateKey>(
@@ -280,9 +291,10 @@ impl<K: StateKey, E: ByteEngine> StateBackend for EngineBackend<K, E> {
         token: MapToken<MK, MV, N>,
         key: KeyContext<'a, K>,
         namespace: &'a N,
-    ) -> Result<ByteMap<'a, MK, MV, N>> {
-        let Opened { access, descriptor, .. } = self.access(token, key, namespace)?;
-        Ok(ByteMap { access, descriptor })
+    ) -> Result<ByteMap<'a, MK, MV>> {
+        let Opened { access, descriptor, cache } =
+            self.access::<MapDescriptor<MK, MV, N>, _>(token, key, namespace)?;
+        Ok(ByteMap { access, maps: Maps::new(cache, &**descriptor.codec()) })
     }
 
     fn reducing<'a, T: StateValue, N: StateKey>(

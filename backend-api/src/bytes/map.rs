@@ -1,33 +1,32 @@
 use std::borrow::Cow;
-use std::ops::{Bound, RangeBounds};
+use std::ops::RangeBounds;
 
-use super::access::{Access, decoded};
-use crate::{Error, MapDescriptor, MapState, Result, StateKey, StateValue};
+use super::access::Access;
+use super::maps::Maps;
+use crate::{Error, MapState, Result, StateKey, StateValue};
 
-/// A map state of a [`ByteBackend`](super::ByteBackend). Each entry is read and written alone; iteration streams.
-pub struct ByteMap<'a, MK, MV, N> {
+/// A map state of a [`ByteBackend`](super::ByteBackend). Each entry is read and written alone; iteration streams where the
+/// map is not in the cache.
+pub struct ByteMap<'a, MK: StateKey, MV: StateValue> {
     pub(super) access: Access<'a>,
-    pub(super) descriptor: &'a MapDescriptor<MK, MV, N>,
+    pub(super) maps: Maps<'a, MK, MV>,
 }
 
-impl<MK: StateKey, MV: StateValue, N: StateKey> MapState<MK, MV> for ByteMap<'_, MK, MV, N> {
+impl<MK: StateKey, MV: StateValue> MapState<MK, MV> for ByteMap<'_, MK, MV> {
     fn with<R>(&mut self, key: &MK, f: impl FnOnce(Option<&MV>) -> R) -> Result<R> {
-        Ok(f(self.get(key)?.as_ref()))
+        self.maps.with(&mut self.access, key, f)
     }
 
     fn put(&mut self, key: MK, value: MV) -> Result<()> {
-        self.access.write(|access| access.put_entry(&key, &value, &**self.descriptor.codec()))
+        self.maps.put(&mut self.access, key, value)
     }
 
     fn put_all(&mut self, entries: impl IntoIterator<Item = (MK, MV)>) -> Result<()> {
-        let codec = &**self.descriptor.codec();
-        self.access.write(|access| {
-            entries.into_iter().try_for_each(|(key, value)| access.put_entry(&key, &value, codec))
-        })
+        self.maps.put_all(&mut self.access, entries)
     }
 
     fn remove(&mut self, key: &MK) -> Result<()> {
-        self.access.write(|access| access.delete_entry(key))
+        self.maps.remove(&mut self.access, key)
     }
 
     fn try_update<R, E: From<Error>>(
@@ -50,43 +49,18 @@ impl<MK: StateKey, MV: StateValue, N: StateKey> MapState<MK, MV> for ByteMap<'_,
         &mut self,
         range: impl RangeBounds<MK>,
     ) -> Result<impl Iterator<Item = Result<(Cow<'_, MK>, Cow<'_, MV>)>>> {
-        let (place, codec) = (self.access.place, &**self.descriptor.codec());
-        let prefix_len = self.access.prefix_len();
-        let from = match range.start_bound() {
-            Bound::Included(key) => Some((key, false)),
-            Bound::Excluded(key) => Some((key, true)),
-            Bound::Unbounded => None,
-        };
-        let to = match range.end_bound() {
-            Bound::Included(key) => Some((key, true)),
-            Bound::Excluded(key) => Some((key, false)),
-            Bound::Unbounded => None,
-        };
-        let cursor = self.access.scan_entries(from, to)?;
-        Ok(decoded(cursor, place, move |key, value| {
-            let mut key = key.get(prefix_len..).unwrap_or_default();
-            let entry =
-                MK::decode(&mut key).and_then(|key| Ok((Cow::Owned(key), Cow::Owned(codec.decode(value)?))));
-            Some(entry)
-        }))
+        self.maps.range(&mut self.access, range)
     }
 
     fn clear(&mut self) -> Result<()> {
-        self.access.write(|access| {
-            access.delete_all();
-            Ok(())
-        })
-    }
-
-    fn get(&mut self, key: &MK) -> Result<Option<MV>> {
-        self.access.read_entry(key, &**self.descriptor.codec())
+        self.maps.clear(&mut self.access)
     }
 
     fn contains(&mut self, key: &MK) -> Result<bool> {
-        self.access.has_entry(key)
+        self.maps.contains(&mut self.access, key)
     }
 
     fn is_empty(&mut self) -> Result<bool> {
-        Ok(!self.access.has_any()?)
+        self.maps.is_empty(&mut self.access)
     }
 }

@@ -8,7 +8,7 @@ use crate::{
 };
 
 /// A reducing state of a [`ByteBackend`](super::ByteBackend).
-pub struct ByteReducing<'a, T, N> {
+pub struct ByteReducing<'a, T: StateValue, N> {
     pub(super) access: Access<'a>,
     pub(super) descriptor: &'a ReducingDescriptor<T, N>,
     pub(super) values: Values<'a, T>,

@@ -44,17 +44,20 @@
 //!
 //! and its value the codec's bytes. The encodings are self-delimiting, so the entries of one list or map are exactly
 //! those with its prefix. Sequence numbers come from one counter of the backend: elements of a list ascend, with
-//! gaps, and appending one reads nothing.
+//! gaps, and appending one reads nothing. A list that is known to begin anew may begin with 0; no number is above the counter.
 
 mod access;
 mod backend;
 mod batch;
 mod btree;
 mod cache;
+mod either;
 mod engine;
 mod list;
+mod lists;
 mod load;
 mod map;
+mod maps;
 mod merging;
 mod options;
 mod registry;

@@ -42,7 +42,8 @@ impl ByteOptions {
     }
 
     /// Sets how many bytes of memory decoded values may take (0 by default: none are kept). What is used often is then
-    /// not read from the store and written to it at each access; for values and accumulators, not for lists and maps.
+    /// not read from the store and written to it at each access: values, accumulators, elements and entries of up to 4,096
+    /// bytes each, and of lists and maps up to 16,384 bytes at a time.
     pub fn with_cache_bytes(mut self, bytes: usize) -> Self {
         self.cache_bytes = bytes;
         self

@@ -3,7 +3,7 @@ use super::values::Values;
 use crate::{Error, Result, StateKey, StateValue, ValueDescriptor, ValueState};
 
 /// A value state of a [`ByteBackend`](super::ByteBackend).
-pub struct ByteValue<'a, V, N> {
+pub struct ByteValue<'a, V: StateValue, N> {
     pub(super) access: Access<'a>,
     pub(super) descriptor: &'a ValueDescriptor<V, N>,
     pub(super) values: Values<'a, V>,

@@ -5,8 +5,8 @@ use super::cache::{AnyCache, Cache, VALUE_BYTES_MAX};
 use crate::{Codec, Result, StateKey, StateValue};
 
 /// How the values of one state are read and written.
-pub(super) struct Values<'a, V> {
-    cache: Option<&'a Cache<V>>,
+pub(super) struct Values<'a, V: StateValue> {
+    cache: Option<&'a Cache<Option<V>>>,
     codec: &'a dyn Codec<V>,
 }
 
@@ -23,12 +23,15 @@ impl<'a, V: StateValue> Values<'a, V> {
         {
             let mut table = cache.lock();
             if let Some(at) = table.find(access.key()) {
-                return Ok(f(table.value(at)));
+                return Ok(f(table.object(at).and_then(Option::as_ref)));
             }
         }
         let value = access.read(self.codec)?;
         let result = f(value.as_ref());
-        cache.lock().keep(access.key(), value);
+        let mut table = cache.lock();
+        if table.keeps_reads() {
+            table.keep(access.key(), value);
+        }
         Ok(result)
     }
 
@@ -44,7 +47,7 @@ impl<'a, V: StateValue> Values<'a, V> {
             let key = access.key_in(namespace)?;
             let mut table = cache.lock();
             if let Some(at) = table.find(key) {
-                return Ok(table.value(at).cloned());
+                return Ok(table.object(at).cloned().flatten());
             }
         }
         access.read_in(namespace, self.codec)
@@ -54,16 +57,13 @@ impl<'a, V: StateValue> Values<'a, V> {
     #[inline]
     pub fn set(&self, access: &mut Access<'_>, value: V) -> Result<()> {
         let Some(cache) = self.cache else { return access.write(|access| access.put(&value, self.codec)) };
-        access.forget_batch();
-        access.put(&value, self.codec).map_err(|error| access.place.name(error))?;
-        if access.batch_size() <= VALUE_BYTES_MAX {
-            access.forget_batch();
+        if access.value_size(&value, self.codec)? <= VALUE_BYTES_MAX {
             let mut table = cache.lock();
             let found = table.find(access.key());
-            table.put(access.key(), found, Some(value));
+            table.change(access.key(), found, |known, _| *known = Some(value));
             return Ok(());
         }
-        access.commit()?;
+        access.write(|access| access.put(&value, self.codec))?;
         cache.lock().forget(access.key());
         Ok(())
     }
@@ -78,8 +78,8 @@ impl<'a, V: StateValue> Values<'a, V> {
         };
         let mut table = cache.lock();
         let found = table.find(access.key());
-        if found.is_none_or(|at| table.value(at).is_some()) {
-            table.put(access.key(), found, None);
+        if found.and_then(|at| table.object(at)).is_none_or(Option::is_some) {
+            table.change(access.key(), found, |known, _| *known = None);
         }
         Ok(())
     }

@@ -1,10 +1,14 @@
 //! Decoded values in front of a store: what is used often is neither read from there nor written to it each time.
 //!
-//! A cache holds entries of one state, each with its value or with the knowledge that there is none. Changed ones are
-//! *dirty* until they are written back: when they make room for others, when somebody scans the store, and when the
-//! store is frozen for a snapshot. For a snapshot the dirty ones are only named, which takes no time; whoever makes the
-//! snapshot writes them. An entry that is changed before that is encoded first as it was.
+//! A cache holds what one state has under some keys and namespaces, an [`Object`] for each: a value, or what is known of
+//! a list or a map. Changed ones are *dirty* until they are written back: when they make room for others, when
+//! somebody scans the store, and when the store is frozen for a snapshot. For a snapshot the dirty ones are only named, which
+//! takes no time; whoever makes the snapshot writes them. One that is changed before that is encoded first as it was.
 
+mod index;
+mod list;
+mod map;
+mod object;
 mod table;
 
 #[cfg(test)]
@@ -15,11 +19,18 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::WriteBatch;
-use crate::{Codec, Result, StateValue};
+use crate::{Codec, Result};
 use table::Table;
 
-/// Values of more bytes are not kept: encoding them again at each change would cost more than it saves.
+pub(super) use list::CachedList;
+pub(super) use map::CachedMap;
+pub(super) use object::{Changes, Object};
+
+/// Values, elements and entries of more bytes are not kept: encoding them again at each change would cost more than it saves.
 pub(super) const VALUE_BYTES_MAX: usize = 4 << 10;
+
+/// Lists and maps of more bytes of memory are not kept as a whole.
+pub(super) const COLLECTION_BYTES_MAX: usize = 16 << 10;
 
 /// Frozen entries that are encoded at once, while the owner of the cache may have to wait.
 const SLICE: usize = 512;
@@ -65,15 +76,15 @@ impl Budget {
 }
 
 /// The cache of one state. Clones are the same cache: one belongs to the backend, others to snapshots under way.
-pub(super) struct Cache<V>(Arc<Mutex<Table<V>>>);
+pub(super) struct Cache<O: Object>(Arc<Mutex<Table<O>>>);
 
-impl<V> Clone for Cache<V> {
+impl<O: Object> Clone for Cache<O> {
     fn clone(&self) -> Self {
         Self(Arc::clone(&self.0))
     }
 }
 
-/// A cache of any type of values.
+/// A cache of any type of objects.
 pub(super) trait AnyCache: Send {
     fn as_any(&self) -> &dyn Any;
 
@@ -96,21 +107,21 @@ pub(super) trait FrozenCache: Send {
     fn write(&mut self, write: &mut Write<'_>) -> Result<()>;
 }
 
-impl<V: StateValue> Cache<V> {
+impl<O: Object> Cache<O> {
     /// A cache of the state with that number.
-    pub fn new(state: u16, seed: u64, codec: Arc<dyn Codec<V>>, budget: Arc<Budget>) -> Self {
+    pub fn new(state: u16, seed: u64, codec: Arc<dyn Codec<O::Value>>, budget: Arc<Budget>) -> Self {
         Self(Arc::new(Mutex::new(Table::new(state, seed, codec, budget))))
     }
 
     /// The entries, for a moment: the lock is the owner's but for the slices of a snapshot.
     #[inline]
-    pub fn lock(&self) -> MutexGuard<'_, Table<V>> {
+    pub fn lock(&self) -> MutexGuard<'_, Table<O>> {
         // A user's function that panics under the lock was lent a value and could not change it.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl<V: StateValue> AnyCache for Cache<V> {
+impl<O: Object> AnyCache for Cache<O> {
     fn as_any(&self) -> &dyn Any {
         self
     }
@@ -140,27 +151,26 @@ impl<V: StateValue> AnyCache for Cache<V> {
     }
 }
 
-struct Frozen<V: StateValue> {
-    cache: Cache<V>,
+struct Frozen<O: Object> {
+    cache: Cache<O>,
     slots: Vec<u32>,
     written: bool,
 }
 
-impl<V: StateValue> FrozenCache for Frozen<V> {
+impl<O: Object> FrozenCache for Frozen<O> {
     fn write(&mut self, write: &mut Write<'_>) -> Result<()> {
-        let mut batch = WriteBatch::default();
+        let mut changes = Changes::default();
         for slots in self.slots.chunks(SLICE) {
-            self.cache.lock().encode_frozen(slots, &mut batch)?;
+            self.cache.lock().encode_frozen(slots, &mut changes)?;
         }
-        self.cache.lock().take_preserved(&mut batch)?;
-        batch.sort();
-        write(&batch)?;
+        self.cache.lock().take_preserved(&mut changes)?;
+        changes.write(write)?;
         self.written = true;
         Ok(())
     }
 }
 
-impl<V: StateValue> Drop for Frozen<V> {
+impl<O: Object> Drop for Frozen<O> {
     fn drop(&mut self) {
         for slots in self.slots.chunks(SLICE) {
             self.cache.lock().end_frozen(slots, self.written);

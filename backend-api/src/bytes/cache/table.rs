@@ -1,13 +1,12 @@
 use std::sync::Arc;
 
 use compact_bytes::CompactBytes;
-use hashbrown::HashTable;
-use hashbrown::hash_table::Entry;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-use super::super::WriteBatch;
+use super::index::Index;
+use super::object::{Changes, Key, Object};
 use super::{Budget, Write};
-use crate::{Codec, Error, Result, StateValue};
+use crate::{Codec, Error, Result};
 
 /// Reads that miss are kept as long as of this many,
 const SAMPLE: u32 = 4096;
@@ -19,27 +18,31 @@ const HIT_SHARE: u32 = 5;
 const HEAD: usize = 4;
 
 /// An epoch that no entry is dirty in.
-const CLEAN: u64 = 0;
+const CLEAN: u32 = 0;
 
-/// Entries of one state by their keys, in slots that keep their numbers.
-pub(in super::super) struct Table<V> {
+/// Slots that lie side by side: growing moves none.
+const CHUNK: usize = 1 << CHUNK_BITS;
+const CHUNK_BITS: u32 = 10;
+
+/// Objects of one state by their keys, in slots that keep their numbers.
+pub(in super::super) struct Table<O: Object> {
     state: u16,
     seed: u64,
-    codec: Arc<dyn Codec<V>>,
+    codec: Arc<dyn Codec<O::Value>>,
     budget: Arc<Budget>,
-    index: HashTable<u32>,
-    slots: Vec<Slot<V>>,
+    index: Index,
+    slots: Slots<O>,
     free: Vec<u32>,
     /// Where the search for entries that were not used lately goes on.
     hand: usize,
     /// What changes now is dirty in this epoch; each freeze begins another.
-    epoch: u64,
+    epoch: u32,
     /// Slots that became dirty in this epoch. Those that are not any more, and those that are twice, do no harm.
     dirty: Vec<u32>,
     /// The epoch that is frozen and not written yet, or `CLEAN`.
-    frozen: u64,
+    frozen: u32,
     /// Frozen entries that were changed since, as they were.
-    preserved: WriteBatch,
+    preserved: Changes,
     preserve_failed: Option<Error>,
     bytes: usize,
     lookups: u32,
@@ -47,36 +50,68 @@ pub(in super::super) struct Table<V> {
     keeps_reads: bool,
 }
 
-struct Slot<V> {
-    hash: u64,
+struct Slots<O> {
+    chunks: Vec<Vec<Slot<O>>>,
+    len: usize,
+}
+
+struct Slot<O> {
     key: CompactBytes,
+    hash: u32,
+    /// Bytes of memory that it takes; 0 if it is free.
+    bytes: u32,
+    /// The epoch in which it became dirty.
+    dirty: u32,
     group: u16,
     /// Whether it was used since the hand was here.
     used: bool,
     /// Whether it is on its way to the store as part of what is frozen.
     encoded: bool,
-    /// The epoch in which it became dirty.
-    dirty: u64,
-    bytes: usize,
-    /// `None` if the state has nothing there.
-    value: Option<V>,
+    object: O,
 }
 
-impl<V: StateValue> Table<V> {
-    pub fn new(state: u16, seed: u64, codec: Arc<dyn Codec<V>>, budget: Arc<Budget>) -> Self {
+impl<O> Slots<O> {
+    #[inline]
+    fn get(&self, at: u32) -> Option<&Slot<O>> {
+        self.chunks.get((at >> CHUNK_BITS) as usize)?.get(at as usize % CHUNK)
+    }
+
+    #[inline]
+    fn get_mut(&mut self, at: u32) -> Option<&mut Slot<O>> {
+        self.chunks.get_mut((at >> CHUNK_BITS) as usize)?.get_mut(at as usize % CHUNK)
+    }
+
+    /// Adds a slot, and gives its number.
+    fn push(&mut self, slot: Slot<O>) -> u32 {
+        match self.chunks.last_mut() {
+            Some(chunk) if chunk.len() < CHUNK => chunk.push(slot),
+            _ => {
+                let mut chunk = Vec::with_capacity(CHUNK);
+                chunk.push(slot);
+                self.chunks.push(chunk);
+            }
+        }
+        self.len += 1;
+        // A slot takes more than 40 bytes: there is not the memory for as many as a number can tell.
+        (self.len - 1) as u32
+    }
+}
+
+impl<O: Object> Table<O> {
+    pub fn new(state: u16, seed: u64, codec: Arc<dyn Codec<O::Value>>, budget: Arc<Budget>) -> Self {
         Self {
             state,
             seed,
             codec,
             budget,
-            index: HashTable::new(),
-            slots: Vec::new(),
+            index: Index::default(),
+            slots: Slots { chunks: Vec::new(), len: 0 },
             free: Vec::new(),
             hand: 0,
             epoch: CLEAN + 1,
             dirty: Vec::new(),
             frozen: CLEAN,
-            preserved: WriteBatch::default(),
+            preserved: Changes::default(),
             preserve_failed: None,
             bytes: 0,
             lookups: 0,
@@ -92,12 +127,9 @@ impl<V: StateValue> Table<V> {
     /// The slot of a key, if there is one. Slots keep their numbers until something is removed.
     #[inline]
     pub fn find(&mut self, key: &[u8]) -> Option<u32> {
-        let hash = self.hash(key);
-        let own = key.get(HEAD..).unwrap_or_default();
-        let slots = &mut self.slots;
-        let found = self.index.find(hash, |&at| is_at(slots, at, hash, own)).copied();
+        let found = self.locate(key);
         self.lookups += 1;
-        if let Some(slot) = found.and_then(|at| slots.get_mut(at as usize)) {
+        if let Some(slot) = found.and_then(|at| self.slots.get_mut(at)) {
             self.hits += 1;
             slot.used = true;
         }
@@ -108,44 +140,66 @@ impl<V: StateValue> Table<V> {
         found
     }
 
-    /// The value in a slot.
+    /// What was found did not do.
+    pub fn missed(&mut self) {
+        self.hits = self.hits.saturating_sub(1);
+    }
+
+    /// The object in a slot.
     #[inline]
-    pub fn value(&self, at: u32) -> Option<&V> {
-        self.slots.get(at as usize)?.value.as_ref()
+    pub fn object(&self, at: u32) -> Option<&O> {
+        self.slots.get(at).map(|slot| &slot.object)
     }
 
-    /// Keeps what was read at a key that has no slot, if that pays.
-    pub fn keep(&mut self, key: &[u8], value: Option<V>) {
-        if self.keeps_reads {
-            self.insert(key, value);
-        }
+    /// Whether a slot has something that the store does not have.
+    pub fn is_dirty(&self, at: u32) -> bool {
+        self.slots.get(at).is_some_and(|slot| slot.dirty != CLEAN)
     }
 
-    /// Puts a value, or that there is none, which the store does not know.
-    pub fn put(&mut self, key: &[u8], found: Option<u32>, value: Option<V>) {
-        let Some(at) = found else {
-            let at = self.insert(key, value);
-            self.touch(at);
-            return;
-        };
+    /// Whether what is read is worth to be kept.
+    pub fn keeps_reads(&self) -> bool {
+        self.keeps_reads
+    }
+
+    /// Adds an object at a key that has no slot, of which the store has all, and gives its slot.
+    pub fn keep(&mut self, key: &[u8], object: O) -> u32 {
+        self.insert(key, object)
+    }
+
+    /// Adds to an object what the store has, and gives what `learn` gives.
+    pub fn learn<R>(&mut self, at: u32, learn: impl FnOnce(&mut O, &dyn Codec<O::Value>) -> R) -> Option<R> {
+        let slot = self.slots.get_mut(at)?;
+        let result = learn(&mut slot.object, &*self.codec);
+        self.recount(at);
+        Some(result)
+    }
+
+    /// Changes the object at a key, of which the slot is `found`, to something that the store does not have; if there is no
+    /// slot, one that knows nothing. Gives what `change` gives.
+    #[inline]
+    pub fn change<R: Default>(
+        &mut self,
+        key: &[u8],
+        found: Option<u32>,
+        change: impl FnOnce(&mut O, &dyn Codec<O::Value>) -> R,
+    ) -> R {
+        let at = found.unwrap_or_else(|| self.insert(key, O::default()));
         self.touch(at);
-        let heap = value.as_ref().map_or(0, |value| self.codec.heap_size(value));
-        if let Some(slot) = self.slots.get_mut(at as usize) {
-            let before = slot.bytes;
-            slot.value = value;
-            slot.bytes = size_of::<Slot<V>>() + slot.key.len() + heap;
-            self.bytes = self.bytes + slot.bytes - before;
-            self.budget.change(before, slot.bytes);
-        }
+        self.learn(at, change).unwrap_or_default()
     }
 
     /// Forgets a key, of which the store knows all.
     pub fn forget(&mut self, key: &[u8]) {
-        let hash = self.hash(key);
-        let own = key.get(HEAD..).unwrap_or_default();
-        let found = self.index.find(hash, |&at| is_at(&self.slots, at, hash, own)).copied();
-        if let Some(at) = found {
+        if let Some(at) = self.locate(key) {
             self.remove_all(&[at]);
+        }
+    }
+
+    /// Adds what the store does not have of a key; it is dirty all the same.
+    pub fn encode(&mut self, key: &[u8], changes: &mut Changes) -> Result<()> {
+        match self.locate(key).and_then(|at| self.slots.get(at)) {
+            Some(slot) if slot.dirty != CLEAN => encode(self.state, slot, &*self.codec, changes),
+            _ => Ok(()),
         }
     }
 
@@ -158,18 +212,18 @@ impl<V: StateValue> Table<V> {
     pub fn unused(&mut self, bytes: usize) -> Vec<u32> {
         let (mut found, mut freed) = (Vec::new(), 0);
         // After one round none is used lately, and after a second one all have been taken.
-        for _ in 0..self.slots.len() * 2 {
+        for _ in 0..self.slots.len * 2 {
             if freed >= bytes {
                 break;
             }
-            let at = self.hand;
-            self.hand = if at + 1 < self.slots.len() { at + 1 } else { 0 };
+            let at = self.hand as u32;
+            self.hand = if self.hand + 1 < self.slots.len { self.hand + 1 } else { 0 };
             let Some(slot) = self.slots.get_mut(at) else { continue };
             if slot.used {
                 slot.used = false;
             } else if slot.bytes > 0 {
-                freed += slot.bytes;
-                found.push(at as u32);
+                freed += slot.bytes as usize;
+                found.push(at);
             }
         }
         found.sort_unstable();
@@ -181,15 +235,15 @@ impl<V: StateValue> Table<V> {
     ///
     /// To be called only when nothing is frozen, which `write` may see to.
     pub fn write_back(&mut self, slots: Vec<u32>, write: &mut Write<'_>) -> Result<Vec<u32>> {
-        let mut batch = WriteBatch::default();
+        let mut changes = Changes::default();
         let mut chosen = Vec::new();
         let mut result = Ok(());
         for &at in &slots {
-            let Some(slot) = self.slots.get_mut(at as usize) else { continue };
+            let Some(slot) = self.slots.get_mut(at) else { continue };
             if slot.dirty == CLEAN {
                 continue;
             }
-            result = encode(self.state, slot, &*self.codec, &mut batch);
+            result = encode(self.state, slot, &*self.codec, &mut changes);
             if result.is_err() {
                 break;
             }
@@ -197,30 +251,26 @@ impl<V: StateValue> Table<V> {
             slot.dirty = CLEAN;
             chosen.push(at);
         }
-        if result.is_ok() && !batch.is_empty() {
-            batch.sort();
-            result = write(&batch);
-        }
-        if let Err(error) = result {
+        if let Err(error) = result.and_then(|()| changes.write(write)) {
             chosen.into_iter().for_each(|at| self.touch(at));
             self.dirty.extend(slots);
             return Err(error);
         }
+        chosen.into_iter().for_each(|at| self.settle(at));
         Ok(slots)
     }
 
     /// Takes slots out that are not dirty, or of which the store knows all the same.
     pub fn remove_all(&mut self, slots: &[u32]) {
         for &at in slots {
-            let Some(slot) = self.slots.get_mut(at as usize) else { continue };
-            if let Ok(found) = self.index.find_entry(slot.hash, |&other| other == at) {
-                found.remove();
-                self.budget.change(slot.bytes, 0);
-                self.bytes -= slot.bytes;
-                (slot.value, slot.bytes, slot.dirty, slot.encoded) = (None, 0, CLEAN, false);
-                slot.key = CompactBytes::new(&[]);
-                self.free.push(at);
-            }
+            let Some(slot) = self.slots.get_mut(at).filter(|slot| slot.bytes > 0) else { continue };
+            self.index.remove(slot.hash, at);
+            self.budget.change(slot.bytes as usize, 0);
+            self.bytes -= slot.bytes as usize;
+            (slot.bytes, slot.dirty, slot.encoded) = (0, CLEAN, false);
+            slot.key = CompactBytes::new(&[]);
+            self.free.push(at);
+            slot.object = O::default();
         }
     }
 
@@ -231,36 +281,32 @@ impl<V: StateValue> Table<V> {
         self.take_dirty()
     }
 
-    /// Adds those of the slots to the batch that are as they were frozen.
-    pub fn encode_frozen(&mut self, slots: &[u32], batch: &mut WriteBatch) -> Result<()> {
+    /// Adds those of the slots to the changes that are as they were frozen.
+    pub fn encode_frozen(&mut self, slots: &[u32], changes: &mut Changes) -> Result<()> {
         for &at in slots {
-            let Some(slot) = self.slots.get_mut(at as usize) else { continue };
+            let Some(slot) = self.slots.get_mut(at) else { continue };
             if slot.dirty == self.frozen && !slot.encoded {
-                encode(self.state, slot, &*self.codec, batch)?;
+                encode(self.state, slot, &*self.codec, changes)?;
                 slot.encoded = true;
             }
         }
         Ok(())
     }
 
-    /// Adds what was frozen and has been changed since to the batch, as it was.
-    pub fn take_preserved(&mut self, batch: &mut WriteBatch) -> Result<()> {
-        batch.append(&mut self.preserved);
+    /// Adds what was frozen and has been changed since, as it was.
+    pub fn take_preserved(&mut self, changes: &mut Changes) -> Result<()> {
+        changes.append(&mut self.preserved);
         self.preserve_failed.take().map_or(Ok(()), Err)
     }
 
     /// What was frozen is in the store now, or, if not, is as dirty as before.
     pub fn end_frozen(&mut self, slots: &[u32], written: bool) {
         for &at in slots {
-            let Some(slot) = self.slots.get_mut(at as usize) else { continue };
+            let Some(slot) = self.slots.get_mut(at) else { continue };
+            slot.encoded = false;
             if slot.dirty == self.frozen {
                 slot.dirty = CLEAN;
-                if !written {
-                    self.touch(at);
-                }
-            }
-            if let Some(slot) = self.slots.get_mut(at as usize) {
-                slot.encoded = false;
+                if written { self.settle(at) } else { self.touch(at) }
             }
         }
         if !written {
@@ -268,100 +314,106 @@ impl<V: StateValue> Table<V> {
         }
     }
 
-    #[inline]
-    fn hash(&self, key: &[u8]) -> u64 {
-        xxh3_64_with_seed(key.get(HEAD..).unwrap_or_default(), self.seed)
+    fn locate(&self, key: &[u8]) -> Option<u32> {
+        let own = key.get(HEAD..).unwrap_or_default();
+        let hash = self.hash(own);
+        self.index.find(hash, |at| self.slots.get(at).is_some_and(|slot| *slot.key == *own))
     }
 
-    /// Adds an entry that has no slot.
-    fn insert(&mut self, key: &[u8], value: Option<V>) -> u32 {
-        let hash = self.hash(key);
+    /// Of the key without its head, which follows from the rest.
+    #[inline]
+    fn hash(&self, own: &[u8]) -> u32 {
+        (xxh3_64_with_seed(own, self.seed) >> 32) as u32
+    }
+
+    /// Adds an object that has no slot.
+    fn insert(&mut self, key: &[u8], object: O) -> u32 {
         let group = key.get(HEAD - 2..).and_then(|group| group.first_chunk());
-        let own = CompactBytes::new(key.get(HEAD..).unwrap_or_default());
-        let heap = value.as_ref().map_or(0, |value| self.codec.heap_size(value));
-        let bytes = size_of::<Slot<V>>() + own.len() + heap;
+        let own = key.get(HEAD..).unwrap_or_default();
+        let hash = self.hash(own);
         let slot = Slot {
             hash,
-            key: own,
+            key: CompactBytes::new(own),
             group: group.map_or(0, |group| u16::from_be_bytes(*group)),
             used: false,
             encoded: false,
             dirty: CLEAN,
-            bytes,
-            value,
+            bytes: 0,
+            object,
         };
         let at = match self.free.pop() {
             Some(at) => {
-                if let Some(place) = self.slots.get_mut(at as usize) {
+                if let Some(place) = self.slots.get_mut(at) {
                     *place = slot;
                 }
                 at
             }
-            None => {
-                self.slots.push(slot);
-                // A slot takes more than 64 bytes: there is not the memory for as many as a number can tell.
-                (self.slots.len() - 1) as u32
-            }
+            None => self.slots.push(slot),
         };
-        let slots = &self.slots;
-        let rehash = |&at: &u32| slots.get(at as usize).map_or(0, |slot| slot.hash);
-        match self.index.entry(hash, |&other| other == at, rehash) {
-            Entry::Vacant(entry) => _ = entry.insert(at),
-            Entry::Occupied(_) => {}
-        }
-        self.bytes += bytes;
-        self.budget.change(0, bytes);
+        self.index.insert(hash, at);
+        self.recount(at);
         at
     }
 
-    /// Makes an entry dirty that is about to be changed, or was just made.
+    /// Makes an object dirty that is about to be changed, or was just made.
     fn touch(&mut self, at: u32) {
-        let Some(slot) = self.slots.get_mut(at as usize) else { return };
+        let Some(slot) = self.slots.get_mut(at) else { return };
         if slot.dirty == self.epoch {
             return;
         }
-        if slot.dirty != CLEAN
-            && !slot.encoded
-            && let Err(error) = encode(self.state, slot, &*self.codec, &mut self.preserved)
-        {
-            self.preserve_failed = Some(error);
+        if slot.dirty != CLEAN {
+            if !slot.encoded
+                && let Err(error) = encode(self.state, slot, &*self.codec, &mut self.preserved)
+            {
+                self.preserve_failed = Some(error);
+            }
+            slot.object.preserve();
         }
         slot.dirty = self.epoch;
         self.dirty.push(at);
-        if self.dirty.len() > self.slots.len() * 2 {
+        if self.dirty.len() > self.slots.len * 2 {
             let epoch = self.epoch;
+            let all = self.slots.chunks.iter().flatten();
             self.dirty.clear();
-            self.dirty
-                .extend((0..).zip(&self.slots).filter(|(_, slot)| slot.dirty == epoch).map(|(at, _)| at));
+            self.dirty.extend((0..).zip(all).filter(|(_, slot)| slot.dirty == epoch).map(|(at, _)| at));
+        }
+    }
+
+    /// The store has all of a slot.
+    fn settle(&mut self, at: u32) {
+        if let Some(slot) = self.slots.get_mut(at) {
+            slot.object.settle();
+            self.recount(at);
+        }
+    }
+
+    /// Counts the bytes of a slot.
+    #[inline]
+    fn recount(&mut self, at: u32) {
+        let Some(slot) = self.slots.get_mut(at) else { return };
+        let before = slot.bytes as usize;
+        let bytes = size_of::<Slot<O>>() + slot.key.len() + slot.object.heap_size(&*self.codec);
+        if bytes != before {
+            slot.bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+            self.bytes = self.bytes + slot.bytes as usize - before;
+            self.budget.change(before, slot.bytes as usize);
         }
     }
 }
 
-impl<V> Drop for Table<V> {
+impl<O: Object> Drop for Table<O> {
     fn drop(&mut self) {
         self.budget.change(self.bytes, 0);
     }
 }
 
-#[inline]
-fn is_at<V>(slots: &[Slot<V>], at: u32, hash: u64, own: &[u8]) -> bool {
-    slots.get(at as usize).is_some_and(|slot| slot.hash == hash && *slot.key == *own)
-}
-
-/// Adds what a slot says to the batch.
-fn encode<V: StateValue>(
+/// Adds what a slot says that the store does not have.
+fn encode<O: Object>(
     state: u16,
-    slot: &Slot<V>,
-    codec: &dyn Codec<V>,
-    batch: &mut WriteBatch,
+    slot: &Slot<O>,
+    codec: &dyn Codec<O::Value>,
+    changes: &mut Changes,
 ) -> Result<()> {
     let ([s0, s1], [g0, g1]) = (state.to_be_bytes(), slot.group.to_be_bytes());
-    let head = [s0, s1, g0, g1];
-    match &slot.value {
-        Some(value) => batch.put_encoded(&head, &slot.key, |out| codec.encode(value, out)).map(drop),
-        None => {
-            batch.delete_parts(&head, &slot.key);
-            Ok(())
-        }
-    }
+    slot.object.encode(Key { head: [s0, s1, g0, g1], own: &slot.key }, codec, changes)
 }

@@ -1,0 +1,300 @@
+//! Maps of a state, through its cache if it has one.
+
+use std::borrow::Cow;
+use std::iter::from_fn;
+use std::ops::{Bound, RangeBounds};
+
+use super::access::{Access, decoded};
+use super::cache::{AnyCache, Cache, CachedMap, VALUE_BYTES_MAX};
+use super::either::Either;
+use crate::{Codec, Result, StateKey, StateValue};
+
+/// How the maps of one state are read and written.
+pub(super) struct Maps<'a, MK: StateKey, MV: StateValue> {
+    cache: Option<&'a Cache<CachedMap<MK, MV>>>,
+    codec: &'a dyn Codec<MV>,
+}
+
+impl<'a, MK: StateKey, MV: StateValue> Maps<'a, MK, MV> {
+    #[inline]
+    pub fn new(cache: Option<&'a dyn AnyCache>, codec: &'a dyn Codec<MV>) -> Self {
+        Self { cache: cache.and_then(|cache| cache.as_any().downcast_ref()), codec }
+    }
+
+    /// Lends the value of an entry to `f`.
+    #[inline]
+    pub fn with<R>(&self, access: &mut Access<'_>, key: &MK, f: impl FnOnce(Option<&MV>) -> R) -> Result<R> {
+        let Some(cache) = self.cache else { return Ok(f(access.read_entry(key, self.codec)?.as_ref())) };
+        {
+            let mut table = cache.lock();
+            if let Some(at) = table.find(access.key()) {
+                if let Some(known) = table.object(at).and_then(|map| map.get(key)) {
+                    return Ok(f(known));
+                }
+                table.missed();
+            }
+        }
+        let value = access.read_entry(key, self.codec)?;
+        let result = f(value.as_ref());
+        self.learn(cache, access, key, value)?;
+        Ok(result)
+    }
+
+    /// Whether there is an entry.
+    #[inline]
+    pub fn contains(&self, access: &mut Access<'_>, key: &MK) -> Result<bool> {
+        match self.cache {
+            Some(_) => self.with(access, key, |value| value.is_some()),
+            None => access.has_entry(key),
+        }
+    }
+
+    /// Puts an entry. It is encoded also if it is only kept, so that one that cannot be, or is too long, is refused.
+    #[inline]
+    pub fn put(&self, access: &mut Access<'_>, key: MK, value: MV) -> Result<()> {
+        let Some(cache) = self.cache else {
+            return access.write(|access| access.put_entry(&key, &value, self.codec));
+        };
+        let (size, key_size) = access.entry_size(&key, &value, self.codec)?;
+        if size > VALUE_BYTES_MAX {
+            return self.write_past(cache, access, &[(key, value)]);
+        }
+        let key_heap = key_heap::<MK>(key_size);
+        self.change(cache, access, |map, codec| map.put(key, value, key_heap, codec))
+    }
+
+    /// Puts entries, all or none.
+    pub fn put_all(
+        &self,
+        access: &mut Access<'_>,
+        entries: impl IntoIterator<Item = (MK, MV)>,
+    ) -> Result<()> {
+        let Some(cache) = self.cache else {
+            return access.write(|access| {
+                entries.into_iter().try_for_each(|(key, value)| access.put_entry(&key, &value, self.codec))
+            });
+        };
+        let (mut all, mut key_bytes, mut bytes, mut longest) = (Vec::new(), 0, 0, 0);
+        for (key, value) in entries {
+            let (size, key_size) = access.entry_size(&key, &value, self.codec)?;
+            key_bytes += key_size;
+            bytes += size;
+            longest = longest.max(size);
+            all.push((key, value));
+        }
+        if all.is_empty() {
+            return Ok(());
+        }
+        if longest > VALUE_BYTES_MAX || CachedMap::<MK, MV>::exceeds(all.len(), bytes) {
+            return self.write_past(cache, access, &all);
+        }
+        let key_heap = key_heap::<MK>(key_bytes / all.len());
+        self.change(cache, access, |map, codec| {
+            all.into_iter().for_each(|(key, value)| map.put(key, value, key_heap, codec));
+        })
+    }
+
+    /// Removes an entry.
+    #[inline]
+    pub fn remove(&self, access: &mut Access<'_>, key: &MK) -> Result<()> {
+        let Some(cache) = self.cache else { return access.write(|access| access.delete_entry(key)) };
+        let key_heap = key_heap::<MK>(access.map_key_size(key)?);
+        {
+            let mut table = cache.lock();
+            let found = table.find(access.key());
+            if matches!(found.and_then(|at| table.object(at)?.get(key)), Some(None)) {
+                return Ok(());
+            }
+        }
+        self.change(cache, access, |map, codec| map.remove(key, key_heap, codec))
+    }
+
+    /// Removes all entries.
+    pub fn clear(&self, access: &mut Access<'_>) -> Result<()> {
+        let Some(cache) = self.cache else {
+            return access.write(|access| {
+                access.delete_all();
+                Ok(())
+            });
+        };
+        let mut table = cache.lock();
+        let found = table.find(access.key());
+        if !found.and_then(|at| table.object(at)).is_some_and(CachedMap::is_clear) {
+            table.change(access.key(), found, |map, _| map.clear());
+        }
+        Ok(())
+    }
+
+    /// Whether there are no entries.
+    pub fn is_empty(&self, access: &mut Access<'_>) -> Result<bool> {
+        let Some(cache) = self.cache else { return Ok(!access.has_any()?) };
+        {
+            let mut table = cache.lock();
+            let found = table.find(access.key());
+            if let Some(is_empty) = found.and_then(|at| table.object(at)?.is_empty()) {
+                return Ok(is_empty);
+            }
+        }
+        match self.whole(cache, access)? {
+            Some(at) => Ok(cache.lock().object(at).and_then(CachedMap::is_empty).unwrap_or_default()),
+            None => Ok(!access.has_any()?),
+        }
+    }
+
+    /// The entries of a range, in order.
+    pub fn range<'x>(
+        &'x self,
+        access: &'x mut Access<'_>,
+        range: impl RangeBounds<MK>,
+    ) -> Result<impl Iterator<Item = Result<(Cow<'x, MK>, Cow<'x, MV>)>>> {
+        if let Some(cache) = self.cache
+            && let Some(at) = self.whole(cache, access)?
+        {
+            let mut places = cache.lock().object(at).map_or(0..0, |map| map.places(&range));
+            // Nobody changes the map before the view is given back. The lock is not held on: who reads may take his time.
+            let next = from_fn(move || {
+                let table = cache.lock();
+                let (key, value) = table.object(at)?.next_in(&mut places)?;
+                Some(Ok((Cow::Owned(key.clone()), Cow::Owned(value.clone()))))
+            });
+            return Ok(Either::Cached(next));
+        }
+        let (place, codec, prefix_len) = (access.place, self.codec, access.prefix_len());
+        let from = match range.start_bound() {
+            Bound::Included(key) => Some((key, false)),
+            Bound::Excluded(key) => Some((key, true)),
+            Bound::Unbounded => None,
+        };
+        let to = match range.end_bound() {
+            Bound::Included(key) => Some((key, true)),
+            Bound::Excluded(key) => Some((key, false)),
+            Bound::Unbounded => None,
+        };
+        let cursor = access.scan_entries(from, to)?;
+        Ok(Either::Stored(decoded(cursor, place, move |key, value| {
+            let entry = decode_entry(key, prefix_len, value, codec);
+            Some(entry.map(|(key, value)| (Cow::Owned(key), Cow::Owned(value))))
+        })))
+    }
+
+    /// The slot of the map, of which all is known then. `None` if the map is to be read from the store, which knows all.
+    fn whole(&self, cache: &Cache<CachedMap<MK, MV>>, access: &mut Access<'_>) -> Result<Option<u32>> {
+        {
+            let mut table = cache.lock();
+            let found = table.find(access.key());
+            match found.and_then(|at| Some((at, table.object(at)?))) {
+                Some((at, map)) if map.is_whole() => {
+                    table.learn(at, |map, _| map.tidy());
+                    return Ok(Some(at));
+                }
+                Some((at, map)) if map.is_long() => {
+                    let is_dirty = table.is_dirty(at);
+                    drop(table);
+                    return if is_dirty { self.write_out(cache, access).map(|()| None) } else { Ok(None) };
+                }
+                Some(_) => table.missed(),
+                None if !table.keeps_reads() => return Ok(None),
+                None => {}
+            }
+        }
+        let (place, prefix_len) = (access.place, access.prefix_len());
+        let (mut entries, mut heap) = (Vec::new(), 0);
+        let mut cursor = access.scan_all()?;
+        while let Some((key, value)) = cursor.next().map_err(|error| place.name(error))? {
+            let key_size = key.len() - prefix_len;
+            let (key, value) =
+                decode_entry(key, prefix_len, value, self.codec).map_err(|error| place.name(error))?;
+            heap += key_heap::<MK>(key_size) + self.codec.heap_size(&value);
+            entries.push((key, value));
+            if CachedMap::<MK, MV>::exceeds(entries.len(), heap) {
+                drop(cursor);
+                return self.write_out(cache, access).map(|()| None);
+            }
+        }
+        drop(cursor);
+        let mut table = cache.lock();
+        let found = table.find(access.key());
+        let at = found.unwrap_or_else(|| table.keep(access.key(), CachedMap::default()));
+        table.learn(at, |map, codec| map.complete(entries, heap, codec));
+        Ok(Some(at))
+    }
+
+    /// Changes what is known of the map; of one that has grown too long, after that is written.
+    #[inline]
+    fn change(
+        &self,
+        cache: &Cache<CachedMap<MK, MV>>,
+        access: &mut Access<'_>,
+        change: impl FnOnce(&mut CachedMap<MK, MV>, &dyn Codec<MV>),
+    ) -> Result<()> {
+        let mut table = cache.lock();
+        let mut found = table.find(access.key());
+        if found.and_then(|at| table.object(at)).is_some_and(CachedMap::is_too_long) {
+            drop(table);
+            self.write_out(cache, access)?;
+            table = cache.lock();
+            found = table.find(access.key());
+        }
+        table.change(access.key(), found, change);
+        Ok(())
+    }
+
+    /// Keeps what was read at a key.
+    fn learn(
+        &self,
+        cache: &Cache<CachedMap<MK, MV>>,
+        access: &mut Access<'_>,
+        key: &MK,
+        value: Option<MV>,
+    ) -> Result<()> {
+        let key_heap = key_heap::<MK>(access.map_key_size(key)?);
+        let mut table = cache.lock();
+        if table.keeps_reads() {
+            let found = table.find(access.key());
+            let at = found.unwrap_or_else(|| table.keep(access.key(), CachedMap::default()));
+            table.learn(at, |map, codec| map.learn(key.clone(), value, key_heap, codec));
+        }
+        Ok(())
+    }
+
+    /// Puts entries into the store, behind what the cache has.
+    fn write_past(
+        &self,
+        cache: &Cache<CachedMap<MK, MV>>,
+        access: &mut Access<'_>,
+        entries: &[(MK, MV)],
+    ) -> Result<()> {
+        access.write(|access| {
+            access.add_cached(cache)?;
+            entries.iter().try_for_each(|(key, value)| access.put_entry(key, value, self.codec))
+        })?;
+        cache.lock().forget(access.key());
+        Ok(())
+    }
+
+    /// Writes what the store does not have of a map that is too long, and remembers that it is.
+    #[cold]
+    fn write_out(&self, cache: &Cache<CachedMap<MK, MV>>, access: &mut Access<'_>) -> Result<()> {
+        access.write(|access| access.add_cached(cache))?;
+        let mut table = cache.lock();
+        table.forget(access.key());
+        table.keep(access.key(), CachedMap::long());
+        Ok(())
+    }
+}
+
+/// Bytes on the heap of a map key, about, of which the encoding takes so many.
+#[inline]
+fn key_heap<MK>(encoded: usize) -> usize {
+    if std::mem::needs_drop::<MK>() { encoded } else { 0 }
+}
+
+fn decode_entry<MK: StateKey, MV: StateValue>(
+    key: &[u8],
+    prefix_len: usize,
+    value: &[u8],
+    codec: &dyn Codec<MV>,
+) -> Result<(MK, MV)> {
+    let mut key = key.get(prefix_len..).unwrap_or_default();
+    Ok((MK::decode(&mut key)?, codec.decode(value)?))
+}
