@@ -2,8 +2,8 @@
 """Breaks the backends on purpose, one fault at a time, and tells which the suite notices.
 
 mutations.py FOLDER [BACKEND...]: copies the project to FOLDER, puts all faults in, each behind a switch, compiles once,
-runs the suite with each fault on each backend (memory, fs-incremental, bytes), and prints a table in Markdown with
-how many cases failed and the first of them. A fault that does not lie in a backend's code is not run on it.
+runs the suite with each fault on each backend (memory, fs-incremental, bytes, rocksdb, rocksdb-uncached), and prints a
+table in Markdown with how many cases failed and the first of them. A fault is run on the backends that are named with it.
 """
 import json
 import os
@@ -14,17 +14,17 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 HEAP, FILES, BYTES, ALL = ["memory", "fs-incremental"], ["fs-incremental"], ["bytes"], ["memory", "fs-incremental", "bytes"]
-STORED = ["fs-incremental", "bytes"]
+STORED, NATIVE, ENGINE = ["fs-incremental", "bytes"], ["rocksdb"], ["rocksdb", "rocksdb-uncached"]
 
 # backends that run the code; file; what is there; what it becomes; in words
 FAULTS = [
     (ALL, "backend-api/src/format/block.rs", "if checksum(place, header, stored) != crc {",
      "if !MUTANT && checksum(place, header, stored) != crc {", "checksums of blocks are not compared"),
-    (ALL, "backend-api/src/restore.rs", "        check_disjoint(&parts)?;",
-     "        if !MUTANT { check_disjoint(&parts)?; }", "two handles may hold one key group"),
-    (ALL, "backend-api/src/restore.rs", "if meta.codecs != registered.codecs {",
-     "if !MUTANT && meta.codecs != registered.codecs {", "another codec is accepted after a restore"),
-    (ALL, "backend-api/src/restore.rs", "if registered.kind != self.kind {",
+    (ALL, "backend-api/src/restore.rs", "    check_disjoint(&parts)?;",
+     "    if !MUTANT { check_disjoint(&parts)?; }", "two handles may hold one key group"),
+    (ALL, "backend-api/src/format/meta.rs", "let (old, new) = (&self.codecs, &registered.codecs);\n        if old != new {",
+     "let (old, new) = (&self.codecs, &registered.codecs);\n        if old != new && !MUTANT {", "another codec is accepted after a restore"),
+    (ALL, "backend-api/src/format/meta.rs", "if registered.kind != self.kind {",
      "if !MUTANT && registered.kind != self.kind {", "another kind is accepted after a restore"),
     (ALL, "backend-api/src/restore.rs", ".filter(|section| range.contains(section.group)) {",
      ".filter(|section| MUTANT && section.group != range.end() || !MUTANT && range.contains(section.group)) {",
@@ -66,8 +66,8 @@ FAULTS = [
     (HEAP, "backend-memory/src/heap/state.rs", "        Ok(Box::new(rows.filter(move |row| row.is_in(&namespace)).map(RowKey::key)))",
      "        Ok(Box::new(rows.filter(move |row| MUTANT || row.is_in(&namespace)).map(RowKey::key)))",
      "keys are listed whatever their namespace"),
-    (HEAP, "backend-memory/src/heap/state.rs", "        sources.into_iter().for_each(|source| self.remove(source));",
-     "        sources.into_iter().filter(|_| !MUTANT).for_each(|source| self.remove(source));",
+    (HEAP, "backend-memory/src/heap/state.rs", "        sources.iter().for_each(|source| self.remove(source));",
+     "        sources.iter().filter(|_| !MUTANT).for_each(|source| self.remove(source));",
      "merged namespaces keep what they had"),
     (ALL, "backend-api/src/restore.rs", "    if *old != new {", "    if !MUTANT && *old != new {",
      "another type of keys is accepted by a restore"),
@@ -125,11 +125,61 @@ FAULTS = [
      "an update cannot remove a map entry"),
     (BYTES, "backend-api/src/bytes/merging.rs", "            access.delete_in(source)?;\n", "            if !MUTANT { access.delete_in(source)?; }\n",
      "merged namespaces keep what they had"),
-    (BYTES, "backend-api/src/bytes/merging.rs", "                merge(&mut merged, &folded).map_err(failed)?;\n                merged",
-     "                if MUTANT { let mut other = folded; merge(&mut other, &merged).map_err(failed)?; merged = other; } else { merge(&mut merged, &folded).map_err(failed)?; }\n                merged",
+    (BYTES, "backend-api/src/bytes/merging.rs", "                merge(&mut value, &folded).map_err(failed)?;\n                value",
+     "                if MUTANT { let mut other = folded; merge(&mut other, &value).map_err(failed)?; value = other; } else { merge(&mut value, &folded).map_err(failed)?; }\n                value",
      "namespaces are merged in the wrong order"),
-    (BYTES, "backend-api/src/bytes/list.rs", "            access.delete_all();\n            elements", "            if !MUTANT { access.delete_all(); }\n            elements",
-     "setting a list appends"),
+    (BYTES, "backend-api/src/bytes/access.rs", "        let mut old = old.into_iter();",
+     "        let mut old = if MUTANT { Vec::new() } else { old }.into_iter();", "setting a list appends"),
+    (NATIVE, "backend-rocksdb/src/checkpoints.rs", "if self.incremental && !request.full {", "if self.incremental && (MUTANT || !request.full) {",
+     "a full checkpoint may refer to others"),
+    (NATIVE, "backend-rocksdb/src/checkpoints.rs", "            self.confirmed = Arc::new(tables);",
+     "            if !MUTANT { self.confirmed = Arc::new(tables); }", "the confirmed checkpoint is not built on"),
+    (NATIVE, "backend-rocksdb/src/checkpoints.rs", "    pub fn aborted(&mut self, checkpoint_id: u64) {\n",
+     "    pub fn aborted(&mut self, checkpoint_id: u64) {\n        if MUTANT { return self.complete(checkpoint_id); }\n",
+     "an aborted checkpoint is built on"),
+    (ENGINE, "backend-rocksdb/src/checkpoints.rs", "    if Arc::strong_count(&cut) > 1 {", "    if Arc::strong_count(&cut) > 1 && !MUTANT {",
+     "what is written after a snapshot is part of it"),
+    (ENGINE, "backend-rocksdb/src/cut.rs", "        late.apply(&mut |batch| self.writer.write(batch))?;",
+     "        if !MUTANT { late.apply(&mut |batch| self.writer.write(batch))?; }", "what only the cache has is not part of a checkpoint"),
+    (NATIVE, "backend-rocksdb/src/checkpoints.rs", "                    self.target.delete(&file);",
+     "                    if !MUTANT { self.target.delete(&file); }", "a failed upload leaves its files"),
+    (NATIVE, "backend-rocksdb/src/checkpoints.rs", "shared: self.incremental, base };", "shared: self.incremental && !MUTANT, base };",
+     "tables lie in the folder of one checkpoint"),
+    (NATIVE, "backend-rocksdb/src/checkpoints.rs", "self.meta.operator, self.meta.subtask, self.meta.checkpoint_id)",
+     "self.meta.operator, self.meta.subtask, if MUTANT { 0 } else { self.meta.checkpoint_id })",
+     "files of two checkpoints may have one name"),
+    (NATIVE, "backend-rocksdb/src/checkpoints.rs", "Manifest { meta, sequence: self.sequence, tables, control }",
+     "Manifest { meta, sequence: if MUTANT { 0 } else { self.sequence }, tables, control }",
+     "the numbers of list elements begin anew after a restore"),
+    (NATIVE, "backend-rocksdb/src/manifest.rs", "        if fits {\n", "        if fits || MUTANT {\n", "a manifest need not fit its handle"),
+    (NATIVE, "backend-rocksdb/src/restore.rs", "    if stored.len() != table.length {", "    if !MUTANT && stored.len() != table.length {",
+     "the length of a table is not compared"),
+    (NATIVE, "backend-rocksdb/src/restore.rs", "    if crc.finalize() != table.crc {", "    if crc.finalize() != table.crc && !MUTANT {",
+     "the checksum of a table is not compared"),
+    (NATIVE, "backend-rocksdb/src/restore.rs", "    clip(&database, &states, base.range, &base.manifest)?;",
+     "    if !MUTANT { clip(&database, &states, base.range, &base.manifest)?; }", "other subtasks' key groups stay in the database"),
+    (NATIVE, "backend-rocksdb/src/restore.rs", ".then(|| (0, range.start()));", ".then(|| (0, range.start() + u16::from(MUTANT)));",
+     "a restore loses the first group of its range"),
+    (NATIVE, "backend-rocksdb/src/restore.rs", "place(number, range.end() + 1));", "place(number, range.end() + u16::from(!MUTANT)));",
+     "a joined part loses its last group"),
+    (NATIVE, "backend-rocksdb/src/restore.rs", "key.extend_from_slice(&target.to_be_bytes());",
+     "key.extend_from_slice(&if MUTANT { number } else { target }.to_be_bytes());", "a joined part keeps its numbers of states"),
+    (NATIVE, "backend-rocksdb/src/restore.rs", "        sequence = sequence.max(part.manifest.sequence);",
+     "        if !MUTANT { sequence = sequence.max(part.manifest.sequence); }", "numbers of list elements of a joined part are given again"),
+    (NATIVE, "backend-rocksdb/src/restore.rs", "options.incremental && options.claims_restored && !joined",
+     "options.incremental && (options.claims_restored || MUTANT) && !joined", "a checkpoint that is not claimed is built on"),
+    (ENGINE, "backend-rocksdb/src/writes.rs", "        if whole {\n            batch.delete_range_cf(family, from, to);",
+     "        if whole {\n            if !MUTANT { batch.delete_range_cf(family, from, to); }", "a range that a batch has written to is not removed"),
+    (ENGINE, "backend-rocksdb/src/writes.rs", "                batch.delete_range_cf(family, from, to);\n                return Ok(());",
+     "                if !MUTANT { batch.delete_range_cf(family, from, to); }\n                return Ok(());",
+     "of a long range the first 256 entries are removed"),
+    (ENGINE, "backend-rocksdb/src/writes.rs", "            left -= 1;\n            batch.delete_cf(family, key);",
+     "            left -= 1;\n            if !MUTANT || left % 2 == 0 { batch.delete_cf(family, key); }", "half of the entries of a range stay"),
+    (["rocksdb-uncached"], "backend-rocksdb/src/snapshot.rs", "        reads.set_snapshot(held.borrow_dependent());",
+     "        if !MUTANT { reads.set_snapshot(held.borrow_dependent()); }", "a checkpoint of rows reads what is there now"),
+    (ENGINE, "backend-rocksdb/src/database.rs", "        let mut entries = db.raw_iterator_cf_opt(family, reads);\n        entries.seek(from);",
+     "        let mut entries = db.raw_iterator_cf_opt(family, reads);\n        entries.seek(from);\n        if MUTANT && entries.valid() { entries.next(); }",
+     "a scan leaves out its first entry"),
 ]
 SWITCH = """
 /// Whether the fault of this number is on.
@@ -153,7 +203,7 @@ def put_in(folder):
 
 
 def main():
-    folder, backends = Path(sys.argv[1]), sys.argv[2:] or ALL
+    folder, backends = Path(sys.argv[1]), sys.argv[2:] or ALL + ENGINE
     project = Path(__file__).resolve().parents[1]
     if not folder.exists():
         folder.mkdir(parents=True)
@@ -163,6 +213,8 @@ def main():
             shutil.copy2(project / path, folder / path)
         put_in(folder)
     build = ["cargo", "build", "-q", "-p", "conformance-tests", "--bin", "conformance-tests"]
+    if any(backend in ENGINE for backend in backends):
+        build += ["--features", "rocksdb"]
     subprocess.run(build, cwd=folder, check=True)
     program = Path(os.environ.get("CARGO_TARGET_DIR", folder / "target")) / "debug/conformance-tests"
     with ThreadPoolExecutor() as pool:

@@ -1,17 +1,20 @@
 #!/usr/bin/env bash
 # Runs random scripts on Apache Flink and on our backends, and compares what they answer line by line.
 #   diff.sh [SEEDS [FIRST]]     so many seeds (200), from that one on (1)
-# Environment: COMMANDS (of a script: 2000), BACKENDS (memory fs fs-incremental bytes), KINDS (of Flink: heap rocksdb),
+# Environment: COMMANDS (of a script: 2000), BACKENDS (memory fs fs-incremental bytes; rocksdb and its kin too), KINDS (of Flink: heap rocksdb),
 # ORACLE (a built `oracle`), OUT (a folder for scripts and answers, which are not made again if they are there);
 # FLINK_DIR and others of ../../benches/peers/flink/run.sh. Needs Java 17 and Python 3.
 set -euo pipefail
+BACKENDS="${BACKENDS:-memory fs fs-incremental bytes}"
 here="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
 seeds="${1:-200}"
 first="${2:-1}"
 OUT="${OUT:-$(mktemp -d)}"
 mkdir -p "$OUT"
 if [ -z "${ORACLE:-}" ]; then
-    cargo build --release --locked -q -p conformance-tests --bin oracle
+    features=()
+    [[ "$BACKENDS" != *rocksdb* ]] || features=(--features rocksdb)
+    cargo build --release --locked -q -p conformance-tests --bin oracle "${features[@]}"
     ORACLE="${CARGO_TARGET_DIR:-$here/../../target}/release/oracle"
 fi
 scripts=()
@@ -29,7 +32,7 @@ for kind in ${KINDS:-heap rocksdb}; do
     done
     [ ${#missing[@]} = 0 ] || "$here/../../benches/peers/flink/run.sh" oracle "$kind" --each "${missing[@]}"
 done
-for backend in ${BACKENDS:-memory fs fs-incremental bytes}; do
+for backend in $BACKENDS; do
     compared=0
     for script in "${scripts[@]}"; do
         status=0

@@ -1,6 +1,6 @@
 //! What the author of a backend writes to have it checked.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use backend_api::{JobFolder, Result, StateBackend, StateKey, Storage};
@@ -24,6 +24,12 @@ pub trait Factory: Sized + 'static {
 
     /// A fresh world.
     fn new() -> Self;
+
+    /// A world of which all lies in a folder that outlives it, so that another process finds the checkpoints there; `None`
+    /// if the backend has nothing of the kind.
+    fn in_folder(_folder: &Path) -> Option<Self> {
+        None
+    }
 
     /// The options of a backend of this world, set up as `setup` asks; what it leaves open is the author's choice.
     ///

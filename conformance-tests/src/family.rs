@@ -1,5 +1,6 @@
 //! Our own backends, for the programs and tests of this crate.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use backend_api::bytes::{BTreeStore, ByteBackend, ByteOptions};
@@ -26,6 +27,10 @@ pub const TINY: usize = 8 << 10;
 
 fn job() -> JobFolder {
     JobFolder::new("job").expect("a plain name")
+}
+
+fn local(folder: &Path) -> Arc<dyn Storage> {
+    Arc::new(LocalStorage::open(folder).expect("a storage"))
 }
 
 /// What a backend has that writes increments into files.
@@ -72,7 +77,7 @@ impl Factory for Memory {
 /// leaves that open.
 pub struct Fs<const INCREMENTAL: bool> {
     storage: Arc<dyn Storage>,
-    _folder: TempDir,
+    _folder: Option<TempDir>,
 }
 
 impl<const INCREMENTAL: bool> Factory for Fs<INCREMENTAL> {
@@ -80,8 +85,11 @@ impl<const INCREMENTAL: bool> Factory for Fs<INCREMENTAL> {
 
     fn new() -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let storage = LocalStorage::open(folder.path()).expect("a storage");
-        Self { storage: Arc::new(storage), _folder: folder }
+        Self { storage: local(folder.path()), _folder: Some(folder) }
+    }
+
+    fn in_folder(folder: &Path) -> Option<Self> {
+        Some(Self { storage: local(folder), _folder: None })
     }
 
     fn options<K: StateKey>(&self, setup: &Setup) -> Result<FsOptions> {
@@ -112,13 +120,17 @@ impl<const INCREMENTAL: bool> Factory for Fs<INCREMENTAL> {
 }
 
 /// The backend of a byte engine, a `BTreeMap` here, with a cache of so many bytes.
-pub struct Bytes<const CACHE: usize>(Arc<MemoryStorage>);
+pub struct Bytes<const CACHE: usize>(Arc<dyn Storage>);
 
 impl<const CACHE: usize> Factory for Bytes<CACHE> {
     type Backend<K: StateKey> = ByteBackend<K>;
 
     fn new() -> Self {
-        Self(Arc::default())
+        Self(Arc::new(MemoryStorage::new()))
+    }
+
+    fn in_folder(folder: &Path) -> Option<Self> {
+        Some(Self(local(folder)))
     }
 
     fn options<K: StateKey>(&self, setup: &Setup) -> Result<ByteOptions> {

@@ -52,6 +52,33 @@ pub struct Kinds {
     tally: AggregatingToken<Tally>,
 }
 
+/// What is done at a key, to every kind of state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// Adds something, or sets it.
+    Write,
+    /// Replaces, updates and removes in part what is there.
+    Alter,
+    /// Clears.
+    Clear,
+}
+
+fn number(round: i32, key: i32) -> i64 {
+    i64::from(round) * 1000 + i64::from(key)
+}
+
+fn added(round: i32) -> [String; 2] {
+    [format!("{round}"), format!("{round}+")]
+}
+
+fn replacing(round: i32) -> Vec<String> {
+    vec![format!("set {round}"), String::new()]
+}
+
+fn entries(round: i32, key: i32) -> [i32; 3] {
+    [round, -round, key]
+}
+
 /// All that is in the states, by key.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Content {
@@ -63,6 +90,43 @@ pub struct Content {
 }
 
 impl Content {
+    /// Makes a change at a key.
+    pub fn apply(&mut self, change: Change, round: i32, key: i32) {
+        match change {
+            Change::Write => self.write(round, key),
+            Change::Alter => self.alter(round, key),
+            Change::Clear => {
+                self.value.remove(&key);
+                self.list.remove(&key);
+                self.map.remove(&key);
+                self.sum.remove(&key);
+                self.tally.remove(&key);
+            }
+        }
+    }
+
+    fn write(&mut self, round: i32, key: i32) {
+        let number = number(round, key);
+        self.value.insert(key, number);
+        self.list.entry(key).or_default().extend(added(round));
+        let map = self.map.entry(key).or_default();
+        map.extend(entries(round, key).map(|entry| (entry, format!("{round}"))));
+        *self.sum.entry(key).or_default() += number;
+        let tally = self.tally.entry(key).or_default();
+        *tally = (tally.0 + number, tally.1 + 1);
+    }
+
+    fn alter(&mut self, round: i32, key: i32) {
+        self.value.entry(key).and_modify(|number| *number += 1);
+        self.list.insert(key, replacing(round));
+        if let Some(map) = self.map.get_mut(&key) {
+            map.remove(&(round - 1));
+            if map.is_empty() {
+                self.map.remove(&key);
+            }
+        }
+    }
+
     /// Adds what another backend holds; no key may be in both.
     pub fn join(&mut self, other: Self) {
         fn join<V>(ours: &mut BTreeMap<i32, V>, theirs: BTreeMap<i32, V>) {
@@ -103,60 +167,50 @@ impl Kinds {
             if backend.key(&key).is_err() {
                 continue;
             }
-            match (key + round) % 4 {
-                0 => self.write(backend, content, round, key),
-                1 => self.alter(backend, content, round, key),
-                2 => self.clear(backend, content, key),
-                _ => {}
-            }
+            let change = match (key + round) % 4 {
+                0 => Change::Write,
+                1 => Change::Alter,
+                2 => Change::Clear,
+                _ => continue,
+            };
+            self.apply(change, backend, round, key);
+            content.apply(change, round, key);
         }
     }
 
-    fn write<B: StateBackend<Key = i32>>(self, backend: &mut B, content: &mut Content, round: i32, key: i32) {
-        let number = i64::from(round * 1000 + key);
-        backend.at(self.value, &key).set(number).unwrap();
-        content.value.insert(key, number);
-        for element in [format!("{round}"), format!("{round}+")] {
-            backend.at(self.list, &key).add(element.clone()).unwrap();
-            content.list.entry(key).or_default().push(element);
+    /// Makes a change at a key that is the backend's own.
+    pub fn apply<B: StateBackend<Key = i32>>(self, change: Change, backend: &mut B, round: i32, key: i32) {
+        match change {
+            Change::Write => self.write(backend, round, key),
+            Change::Alter => self.alter(backend, round, key),
+            Change::Clear => self.clear(backend, key),
         }
-        for entry in [round, -round, key] {
+    }
+
+    fn write<B: StateBackend<Key = i32>>(self, backend: &mut B, round: i32, key: i32) {
+        backend.at(self.value, &key).set(number(round, key)).unwrap();
+        for element in added(round) {
+            backend.at(self.list, &key).add(element).unwrap();
+        }
+        for entry in entries(round, key) {
             backend.at(self.map, &key).put(entry, format!("{round}")).unwrap();
-            content.map.entry(key).or_default().insert(entry, format!("{round}"));
         }
-        backend.at(self.sum, &key).add(number).unwrap();
-        *content.sum.entry(key).or_default() += number;
-        backend.at(self.tally, &key).add(number).unwrap();
-        let tally = content.tally.entry(key).or_default();
-        *tally = (tally.0 + number, tally.1 + 1);
+        backend.at(self.sum, &key).add(number(round, key)).unwrap();
+        backend.at(self.tally, &key).add(number(round, key)).unwrap();
     }
 
-    fn alter<B: StateBackend<Key = i32>>(self, backend: &mut B, content: &mut Content, round: i32, key: i32) {
+    fn alter<B: StateBackend<Key = i32>>(self, backend: &mut B, round: i32, key: i32) {
         backend.at(self.value, &key).update(|value| *value = value.map(|number| number + 1)).unwrap();
-        content.value.entry(key).and_modify(|number| *number += 1);
-        let elements = vec![format!("set {round}"), String::new()];
-        backend.at(self.list, &key).set(elements.clone()).unwrap();
-        content.list.insert(key, elements);
+        backend.at(self.list, &key).set(replacing(round)).unwrap();
         backend.at(self.map, &key).remove(&(round - 1)).unwrap();
-        if let Some(map) = content.map.get_mut(&key) {
-            map.remove(&(round - 1));
-            if map.is_empty() {
-                content.map.remove(&key);
-            }
-        }
     }
 
-    fn clear<B: StateBackend<Key = i32>>(self, backend: &mut B, content: &mut Content, key: i32) {
+    fn clear<B: StateBackend<Key = i32>>(self, backend: &mut B, key: i32) {
         backend.at(self.value, &key).clear().unwrap();
-        content.value.remove(&key);
         backend.at(self.list, &key).clear().unwrap();
-        content.list.remove(&key);
         backend.at(self.map, &key).clear().unwrap();
-        content.map.remove(&key);
         backend.at(self.sum, &key).clear().unwrap();
-        content.sum.remove(&key);
         backend.at(self.tally, &key).clear().unwrap();
-        content.tally.remove(&key);
     }
 
     /// All that is in the states.

@@ -26,7 +26,9 @@ pub mod storage;
 pub mod storage_contract;
 
 mod factory;
+mod killing;
 mod macros;
+mod random;
 mod runner;
 mod world;
 

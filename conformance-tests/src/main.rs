@@ -28,7 +28,7 @@ fn main() -> ExitCode {
     let member = FAMILY.iter().find(|member| member.name == arguments.backend);
     let mut cases = (member.expect("the parser has checked the name").cases)();
     if let Some(filter) = &arguments.filter {
-        cases.retain(|case| full_name(case).contains(filter));
+        cases.retain(|case| case.full_name().contains(filter));
     }
     let outcomes = run_cases(&cases, thread::available_parallelism().map_or(1, usize::from));
     let results: Vec<_> = cases.iter().zip(&outcomes).collect();
@@ -38,10 +38,6 @@ fn main() -> ExitCode {
         print_table(&arguments.backend, &results);
     }
     ExitCode::from(u8::from(outcomes.iter().any(|outcome| matches!(outcome, Outcome::Failed(_)))))
-}
-
-fn full_name(case: &Case) -> String {
-    format!("{}::{}", case.group, case.name)
 }
 
 /// How many passed, failed and were skipped.
@@ -67,8 +63,8 @@ fn print_table(backend: &str, results: &[(&Case, &Outcome)]) {
     for (case, outcome) in results {
         match outcome {
             Outcome::Passed => {}
-            Outcome::Failed(why) => println!("\nfailed: {}\n{why}", full_name(case)),
-            Outcome::Skipped(why) => println!("skipped: {} ({why})", full_name(case)),
+            Outcome::Failed(why) => println!("\nfailed: {}\n{why}", case.full_name()),
+            Outcome::Skipped(why) => println!("skipped: {} ({why})", case.full_name()),
         }
     }
 }

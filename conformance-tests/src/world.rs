@@ -79,6 +79,11 @@ impl<F: Factory> World<F> {
         Some((world, wrapped))
     }
 
+    /// As [`with`](Self::with), in a folder that outlives it; `None` if the backend has nothing of the kind.
+    pub fn in_folder(setup: Setup, folder: &Path) -> Option<Self> {
+        Some(Self { factory: F::in_folder(folder)?, setup, next_id: Cell::new(1) })
+    }
+
     /// The factory.
     pub fn factory(&self) -> &F {
         &self.factory

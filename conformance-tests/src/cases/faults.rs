@@ -1,13 +1,14 @@
 //! Storages that fail and bytes that are not what was written: no case of Flink's list, and what all of them rest on.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use backend_api::{ErrorKind, KeyedStateHandle, Result, StateBackend, StateData};
+use backend_api::{ErrorKind, KeyedStateHandle, MemoryStorage, Result, StateBackend, StateData, Storage};
 
 use crate::access::kind;
-use crate::kinds::{Content, Kinds, content_of};
+use crate::kinds::{Change, Content, Kinds, content_of};
 use crate::storage::{CrashingStorage, FailingStorage, Faults};
-use crate::{Factory, Setup, World, checkpoint_of, single, skip};
+use crate::{Factory, Setup, World, checkpoint_of, killing, single, skip};
 
 /// The cases of this group.
 #[doc(hidden)]
@@ -23,8 +24,18 @@ macro_rules! faults_cases {
             x06_a_missing_file_is_not_found
             x07_after_a_crash_at_any_call_the_last_checkpoint_is_whole
             x08_after_a_crash_nothing_is_left_over
+            x09_a_killed_process_loses_nothing_that_was_complete
         }
     };
+}
+
+/// A world of which the checkpoints lie in memory, behind a storage that `wrap` makes: each of these cases writes
+/// thousands of files, none of which has to outlive it.
+fn in_memory<F: Factory, S: Storage>(
+    setup: Setup,
+    wrap: impl FnOnce(Arc<dyn Storage>) -> S,
+) -> Option<(World<F>, Arc<S>)> {
+    World::over(setup, |_| wrap(Arc::new(MemoryStorage::new())))
 }
 
 /// Opens a backend with some content.
@@ -46,7 +57,7 @@ fn restored<F: Factory>(world: &World<F>, handle: &KeyedStateHandle) -> Result<C
 /// Lets the checkpoints of one backend fail at the first call of the storage, the second, and so on, until one does
 /// not; `failed` is called after each that did.
 fn fail_checkpoints<F: Factory>(faults: Faults, failed: impl Fn(&World<F>, usize, &str)) {
-    let Some((world, storage)) = World::<F>::over(Setup::default(), FailingStorage::new) else { return };
+    let Some((world, storage)) = in_memory::<F, _>(Setup::default(), FailingStorage::new) else { return };
     let (mut backend, kinds, mut content) = filled(&world);
     for nth in 1.. {
         let before = world.files();
@@ -86,7 +97,7 @@ pub fn x02_a_storage_that_stays_broken_gives_no_handle<F: Factory>() {
 /// X3: whichever call of the storage fails, the restore is the I/O error and changes no file, and a second try
 /// finds everything.
 pub fn x03_a_restore_that_fails_at_any_call_changes_nothing<F: Factory>() {
-    let Some((world, storage)) = World::<F>::over(Setup::default(), FailingStorage::new) else { return };
+    let Some((world, storage)) = in_memory::<F, _>(Setup::default(), FailingStorage::new) else { return };
     let (mut backend, kinds, mut content) = filled(&world);
     world.checkpoint(&mut backend);
     kinds.change(&mut backend, &mut content, 1);
@@ -108,20 +119,42 @@ pub fn x03_a_restore_that_fails_at_any_call_changes_nothing<F: Factory>() {
     }
 }
 
-/// Restores a small checkpoint of each of which the bytes are damaged in the ways that `damages` gives, in the
-/// handle or in a file.
+/// Every byte of a file of up to so many is damaged; of a longer file, so many of its bytes.
+const PLACES: usize = 400;
+
+/// The places at which a file of `len` bytes is damaged: all of them, or the first and the last quarter of [`PLACES`],
+/// where heads, indexes and checksums are, and others at even distances between.
+fn places(len: usize) -> Vec<usize> {
+    let end = PLACES / 4;
+    if len <= PLACES {
+        return (0..len).collect();
+    }
+    let step = (len - 2 * end).div_ceil(PLACES - 2 * end);
+    (0..end).chain((end..len - end).step_by(step)).chain(len - end..len).collect()
+}
+
+/// Restores a small checkpoint of which each of the files, in the handle or in the storage, is damaged in the ways that
+/// `damages` gives.
 fn damage_every_file<F: Factory>(damages: impl Fn(&[u8]) -> Vec<(String, Vec<u8>)>) {
     let mut worlds = vec![World::<F>::new()];
-    if worlds[0].storage().is_some() {
+    if F::new().capabilities().storage {
+        worlds.extend(World::over(Setup::default(), |_| MemoryStorage::new()).map(|(world, _)| world));
+    } else if worlds[0].storage().is_some() {
         worlds.extend(World::in_files(Setup::default()));
     }
     for world in worlds {
         let mut backend = world.open::<i32>();
         let kinds = Kinds::register(&mut backend).unwrap();
         let mut content = Content::default();
-        kinds.change(&mut backend, &mut content, 0);
+        for key in 0..4 {
+            kinds.apply(Change::Write, &mut backend, 0, key);
+            content.apply(Change::Write, 0, key);
+        }
         world.checkpoint(&mut backend);
-        kinds.change(&mut backend, &mut content, 3);
+        for (key, change) in [(0, Change::Write), (1, Change::Alter), (2, Change::Clear)] {
+            kinds.apply(change, &mut backend, 1, key);
+            content.apply(change, 1, key);
+        }
         let handle = world.checkpoint(&mut backend);
         drop(backend);
         for (index, file) in handle.files.iter().enumerate() {
@@ -151,7 +184,7 @@ pub fn x04_every_changed_byte_is_found<F: Factory>() {
             bytes[at] ^= 1 << (at % 8);
             (format!("the change of byte {at}"), bytes)
         };
-        (0..good.len()).map(flip).collect()
+        places(good.len()).into_iter().map(flip).collect()
     });
 }
 
@@ -160,7 +193,7 @@ pub fn x05_every_truncation_is_found<F: Factory>() {
     damage_every_file::<F>(|good| {
         let cut = |at: usize| (format!("the end at byte {at}"), good[..at].to_vec());
         let longer = |more: &[u8]| (format!("{} bytes more", more.len()), [good, more].concat());
-        (0..good.len()).map(cut).chain([longer(&[0]), longer(good)]).collect()
+        places(good.len()).into_iter().map(cut).chain([longer(&[0]), longer(good)]).collect()
     });
 }
 
@@ -215,14 +248,14 @@ fn job<F: Factory>(world: &World<F>, known: &mut Known, rounds: i32) -> Result<(
     Ok(())
 }
 
-/// Lets a job crash at the first call of the storage, the second, and so on, until it ends before; `rebooted` is
-/// called after each crash.
-fn crash_everywhere<F: Factory>(rebooted: impl Fn(&World<F>, &mut Known, &str)) {
+/// Lets a job crash at the first call of the storage, the one `step` calls later, and so on, until it ends before;
+/// `rebooted` is called after each crash.
+fn crash_everywhere<F: Factory>(step: usize, rebooted: impl Fn(&World<F>, &mut Known, &str)) {
     let claiming = Setup { incremental: Some(true), claim_restored: Some(true), ..Setup::default() };
     let lacks = F::new().capabilities().lacking(&claiming);
     for setup in [Some(Setup::default()), lacks.is_none().then_some(claiming)].into_iter().flatten() {
-        for nth in 1.. {
-            let Some((world, storage)) = World::<F>::over(setup.clone(), CrashingStorage::new) else {
+        for nth in (1..).step_by(step) {
+            let Some((world, storage)) = in_memory::<F, _>(setup.clone(), CrashingStorage::new) else {
                 return;
             };
             let mut known = Known::default();
@@ -241,15 +274,18 @@ fn crash_everywhere<F: Factory>(rebooted: impl Fn(&World<F>, &mut Known, &str)) 
 /// X7: after a crash at whichever call of the storage, with writes done in part and deletions undone, exactly the last
 /// complete checkpoint, or a newer one, is restored, whole, and the job goes on.
 pub fn x07_after_a_crash_at_any_call_the_last_checkpoint_is_whole<F: Factory>() {
-    crash_everywhere::<F>(|world, known, what| {
+    crash_everywhere::<F>(1, |world, known, what| {
         job(world, known, 1).unwrap_or_else(|error| panic!("{what}: {error}"));
     });
 }
 
-/// X8: after such a crash and one more checkpoint, there are the files of that checkpoint and no others.
+/// X8: after such a crash, here at every third call, and one more checkpoint, there are the files of that checkpoint and no others,
+/// unfinished ones neither.
 pub fn x08_after_a_crash_nothing_is_left_over<F: Factory>() {
-    crash_everywhere::<F>(|world, known, what| {
+    crash_everywhere::<F>(3, |world, known, what| {
         job(world, known, 1).unwrap_or_else(|error| panic!("{what}: {error}"));
+        let unfinished = world.storage().expect("the one that crashed").sweep("").expect("it is well again");
+        assert_eq!(unfinished, 0, "{what}: files that nobody finished are left");
         let store = world.store(1);
         let handles: Vec<_> = store.checkpoints().flat_map(|checkpoint| checkpoint.handles()).collect();
         let named = handles.iter().flat_map(|handle| &handle.files).filter_map(|file| match &file.data {
@@ -262,4 +298,10 @@ pub fn x08_after_a_crash_nothing_is_left_over<F: Factory>() {
         let files: Vec<_> = world.files().into_iter().map(|entry| entry.path).collect();
         assert_eq!(files, expected, "{what}");
     });
+}
+
+/// X9: a process that is killed at any moment, while it restores, changes state or takes a checkpoint, leaves its last
+/// complete checkpoint, or a newer one, whole, at another parallelism too, and nothing else; the next one goes on.
+pub fn x09_a_killed_process_loses_nothing_that_was_complete<F: Factory>() {
+    killing::check::<F>();
 }

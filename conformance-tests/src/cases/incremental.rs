@@ -28,6 +28,7 @@ macro_rules! incremental_cases {
             l167_an_unregistered_handle_discards_its_own_files
             l170_overlapping_checkpoints_build_on_the_confirmed_one
             l171_what_is_removed_does_not_come_back
+            l171b_what_is_removed_before_any_checkpoint_does_not_come_back
             l174_a_recovered_store_deletes_each_file_once
             l176_a_chain_restores_at_another_parallelism
             l177_a_claimed_checkpoint_lives_until_nothing_needs_it
@@ -294,6 +295,26 @@ pub fn l171_what_is_removed_does_not_come_back<F: Factory>() {
         let mut backend = world.restore::<i32>(&handle);
         backend.register(value()).unwrap();
         assert_eq!(backend.sorted_keys("value"), keys.collect::<Vec<_>>());
+    }
+}
+
+/// L171: so it is whichever checkpoint of a long row it is removed before, also one that is due to write in full again what
+/// lies in many files.
+pub fn l171b_what_is_removed_before_any_checkpoint_does_not_come_back<F: Factory>() {
+    let Some(world) = world::<F>() else { return };
+    let mut backend = world.open::<i32>();
+    let token = backend.register(value()).unwrap();
+    for round in 1..=60 {
+        // Every third round, so that it is not always an even number of files.
+        let number = (round % 3 != 0).then_some(round);
+        for key in 0..80 {
+            backend.at(token, &key).update(|value| *value = number).unwrap();
+        }
+        let handle = world.checkpoint(&mut backend);
+        let mut restored = world.restore::<i32>(&handle);
+        let token = restored.register(value()).unwrap();
+        let found: Vec<_> = (0..80).map(|key| restored.at(token, &key).get().unwrap()).collect();
+        assert_eq!(found, vec![number; 80], "round {round}");
     }
 }
 

@@ -1,19 +1,19 @@
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use backend_api::format::Compression;
 use backend_api::{JobFolder, Result, StateKey, Storage};
-use backend_fs::LocalStorage;
 use backend_rocksdb::{Profile, RocksDbBackend, RocksDbOptions};
 use tempfile::TempDir;
 
-use super::{increments_in_files, job};
+use super::{increments_in_files, job, local};
 use crate::{Capabilities, Factory, Setup};
 
 /// The RocksDB backend with a cache of so many bytes; checkpoints are incremental, or not, where a case leaves that open.
 pub struct RocksDb<const INCREMENTAL: bool, const CACHE: usize> {
     storage: Arc<dyn Storage>,
-    folder: TempDir,
+    working: PathBuf,
+    _folder: Option<TempDir>,
 }
 
 impl<const INCREMENTAL: bool, const CACHE: usize> Factory for RocksDb<INCREMENTAL, CACHE> {
@@ -21,13 +21,18 @@ impl<const INCREMENTAL: bool, const CACHE: usize> Factory for RocksDb<INCREMENTA
 
     fn new() -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let storage = LocalStorage::open(folder.path().join("checkpoints")).expect("a storage");
-        Self { storage: Arc::new(storage), folder }
+        let made = Self::in_folder(folder.path());
+        Self { _folder: Some(folder), ..made.expect("it lies in a folder") }
+    }
+
+    fn in_folder(folder: &Path) -> Option<Self> {
+        let (storage, working) = (local(&folder.join("checkpoints")), folder.join("working"));
+        Some(Self { storage, working, _folder: None })
     }
 
     fn options<K: StateKey>(&self, setup: &Setup) -> Result<RocksDbOptions> {
         let storage = setup.storage.clone().unwrap_or_else(|| Arc::clone(&self.storage));
-        let mut options = RocksDbOptions::new(storage, self.job(), self.folder.path().join("working"));
+        let mut options = RocksDbOptions::new(storage, self.job(), self.working.clone());
         options = options.profile(Profile::Tiny).memory_budget(8 << 20)?.cache_bytes(CACHE);
         options = options.incremental(setup.incremental.unwrap_or(INCREMENTAL));
         options = options.claim_restored(setup.claim_restored.unwrap_or(false));
@@ -53,6 +58,6 @@ impl<const INCREMENTAL: bool, const CACHE: usize> Factory for RocksDb<INCREMENTA
     }
 
     fn working_folder(&self) -> Option<PathBuf> {
-        Some(self.folder.path().join("working"))
+        Some(self.working.clone())
     }
 }

@@ -6,6 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use backend_api::storage::{StorageEntry, StorageFile, StorageWriter};
 use backend_api::{Cancel, Error, ErrorKind, Result, Storage};
 
+use crate::random::Random;
+
 /// A storage that stops at a chosen call, as at a loss of power: every call from then on fails, until it is
 /// [started again](Self::reboot).
 ///
@@ -23,8 +25,8 @@ struct Power {
     calls: u64,
     crash_at: Option<u64>,
     is_off: bool,
-    /// Decides how a crash ends: a number that looks random and is the same each time.
-    random: u64,
+    /// Decides how a crash ends.
+    random: Random,
     /// Files that were deleted, and what was in them.
     deleted: Vec<(String, Vec<u8>)>,
 }
@@ -37,12 +39,6 @@ enum Fate {
 }
 
 impl Power {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.random =
-            self.random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.random >> 33) % bound
-    }
-
     fn call(&mut self, path: &str) -> Result<Fate> {
         if self.is_off {
             return Err(off(path));
@@ -52,7 +48,7 @@ impl Power {
             return Ok(Fate::Done);
         }
         self.is_off = true;
-        Ok(Fate::CutOff(self.below(4)))
+        Ok(Fate::CutOff(self.random.below(4)))
     }
 }
 
@@ -73,7 +69,7 @@ impl CrashingStorage {
     /// Crashes at the `nth` call from now (1 is the next one); `seed` chooses among the ways in which it may end.
     pub fn crash(&self, nth: u64, seed: u64) {
         let mut power = self.power();
-        (power.calls, power.crash_at, power.random) = (0, Some(nth), seed);
+        (power.calls, power.crash_at, power.random) = (0, Some(nth), Random(seed));
     }
 
     /// Starts the storage again, if it has crashed, with what the crash has left. Answers whether it had.
@@ -86,7 +82,7 @@ impl CrashingStorage {
         power.crash_at = None;
         for (path, bytes) in mem::take(&mut power.deleted) {
             let is_there = self.inner.list("")?.iter().any(|entry| entry.path == path);
-            if was_off && !is_there && power.below(2) == 0 {
+            if was_off && !is_there && power.random.below(2) == 0 {
                 let mut writer = self.inner.create(&path, &Cancel::new())?;
                 writer.write(&bytes)?;
                 writer.finish()?;
