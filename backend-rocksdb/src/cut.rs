@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use backend_api::bytes::LateWrites;
@@ -12,18 +13,27 @@ use self_cell::self_cell;
 
 use crate::database::Database;
 use crate::error::failed;
+use crate::readers::Readers;
 use crate::writes::Writer;
 
 /// What a checkpoint is made of, of the database as it was when this was made; it is taken from there as soon as somebody
 /// asks for it.
 ///
-/// First what the caches have is written, and for links the write buffers are flushed, which takes its time. So the owner
-/// of the database only notes that it is due, and goes on; the task of the checkpoint does it on its own thread. If the
-/// owner wants to write before that, it does it itself, or waits until it is done: what it writes is not to be part of it.
+/// First what the caches have is written, and then, for links, the write buffers are flushed; both take their time. So the
+/// owner of the database only notes that it is due, and goes on; the task of the checkpoint does it on its own thread. What
+/// the owner writes before it is made is not to be part of it, so that has to wait elsewhere.
 pub(crate) struct Cut {
     writer: Writer,
     what: What,
+    late: Mutex<Late>,
     state: Mutex<State>,
+    is_made: AtomicBool,
+}
+
+/// What the caches have that is to be part of it.
+enum Late {
+    Due(LateWrites),
+    Written(Result<()>),
 }
 
 /// What a checkpoint is made of.
@@ -36,7 +46,7 @@ pub(crate) enum What {
 }
 
 enum State {
-    Due(LateWrites),
+    Due,
     Made(Result<Made>),
     Taken,
 }
@@ -44,20 +54,41 @@ enum State {
 /// What was taken from the database.
 pub(crate) enum Made {
     Links(CutFolder),
-    Snapshot(Held),
+    Snapshot(HeldSnapshot),
 }
 
 impl Cut {
     pub fn new(writer: Writer, what: What, late: LateWrites) -> Self {
-        Self { writer, what, state: Mutex::new(State::Due(late)) }
+        let (late, state) = (Mutex::new(Late::Due(late)), Mutex::new(State::Due));
+        Self { writer, what, late, state, is_made: AtomicBool::new(false) }
+    }
+
+    /// Whether it is made: what is written now is not part of it.
+    pub fn is_made(&self) -> bool {
+        self.is_made.load(Ordering::Acquire)
+    }
+
+    /// Whether it takes long to make, even when what the caches have is written.
+    pub fn takes_long(&self) -> bool {
+        matches!(self.what, What::Links)
+    }
+
+    /// Writes what the caches have, if nobody has.
+    pub fn write_late(&self) {
+        let mut late = lock(&self.late);
+        if let Late::Due(due) = &mut *late {
+            let (due, readers) = (std::mem::take(due), Readers::default());
+            *late = Late::Written(due.apply(&mut |batch| self.writer.write(batch, &readers)));
+        }
     }
 
     /// Does what is due, if nobody has. An error is for whoever takes it.
     pub fn settle(&self) {
-        let mut state = self.lock();
-        match std::mem::replace(&mut *state, State::Taken) {
-            State::Due(late) => *state = State::Made(self.make(late)),
-            other => *state = other,
+        self.write_late();
+        let mut state = lock(&self.state);
+        if let State::Due = *state {
+            *state = State::Made(self.make());
+            self.is_made.store(true, Ordering::Release);
         }
     }
 
@@ -67,21 +98,23 @@ impl Cut {
     /// [`Io`](ErrorKind::Io), and those of codecs.
     pub fn take(&self) -> Result<Made> {
         self.settle();
-        match std::mem::replace(&mut *self.lock(), State::Taken) {
+        match std::mem::replace(&mut *lock(&self.state), State::Taken) {
             State::Made(made) => made,
-            State::Due(_) | State::Taken => {
+            State::Due | State::Taken => {
                 Err(Error::new(ErrorKind::IllegalState, "a checkpoint is taken from the database twice"))
             }
         }
     }
 
-    fn make(&self, late: LateWrites) -> Result<Made> {
-        late.apply(&mut |batch| self.writer.write(batch))?;
+    fn make(&self) -> Result<Made> {
+        if let Late::Written(written) = &mut *lock(&self.late) {
+            std::mem::replace(written, Ok(()))?;
+        }
         let database = self.writer.database();
         match self.what {
-            What::Snapshot => {
-                Ok(Made::Snapshot(Held::new(Arc::clone(database), |database| database.db().snapshot())))
-            }
+            What::Snapshot => Ok(Made::Snapshot(HeldSnapshot::new(Arc::clone(database), |database| {
+                database.db().snapshot()
+            }))),
             What::Links => {
                 let folder = CutFolder(database.fresh_path("cut"));
                 let checkpoint = Checkpoint::new(database.db()).map_err(failed)?;
@@ -90,16 +123,15 @@ impl Cut {
             }
         }
     }
+}
 
-    fn lock(&self) -> MutexGuard<'_, State> {
-        // What panics under the lock leaves it as taken.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
+    of.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 self_cell!(
     /// A snapshot of RocksDB with the database that it belongs to.
-    pub(crate) struct Held {
+    pub(crate) struct HeldSnapshot {
         owner: Arc<Database>,
         #[covariant]
         dependent: Snapshot,

@@ -81,7 +81,8 @@ pub trait ByteStore: Send + 'static {
         self.snapshot()
     }
 
-    /// Ends what [`snapshot_after`](Self::snapshot_after) or [`NativeCheckpoints::freeze`] have put off.
+    /// Applies the late writes that [`snapshot_after`](Self::snapshot_after) or [`NativeCheckpoints::freeze`] have put off, if
+    /// nobody has yet.
     fn settle(&mut self) {}
 
     /// Ends the store and removes what it has on disk. Called once, as the last method, while snapshots may still be
