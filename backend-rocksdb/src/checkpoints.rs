@@ -12,7 +12,7 @@ use backend_api::bytes::{FreezeRequest, LateWrites, NativeTask};
 use backend_api::format::FileMeta;
 use backend_api::{Cancel, CheckpointTarget, Error, ErrorKind, Progress, Result, StateFile};
 
-use crate::cut::{Cut, CutFolder, Made, What};
+use crate::cut::{Cut, CutFolder, Made, Stage, What};
 use crate::error::io_failed;
 use crate::manifest::{Manifest, Table};
 use crate::writes::Writer;
@@ -37,7 +37,12 @@ pub(crate) struct Checkpoints {
     /// Of checkpoints that were written and are not confirmed, by their ids.
     written: Arc<Mutex<BTreeMap<u64, Tables>>>,
     due: Option<Arc<Cut>>,
+    /// How often the owner has waited for a task to begin with that.
+    waited: u32,
 }
+
+/// So often the owner waits for a moment, before it does itself what a task should do that has not begun.
+const PATIENCE: u32 = 100;
 
 impl Checkpoints {
     /// `base` are tables that the first increment may refer to.
@@ -49,6 +54,7 @@ impl Checkpoints {
             confirmed_id: None,
             written: Arc::default(),
             due: None,
+            waited: 0,
         }
     }
 
@@ -62,7 +68,7 @@ impl Checkpoints {
     fn advance(&mut self) -> bool {
         let Some(cut) = &self.due else { return false };
         // A task that was dropped needs no files.
-        if Arc::strong_count(cut) > 1 && !cut.is_made() {
+        if Arc::strong_count(cut) > 1 && cut.stage() != Stage::Made {
             cut.write_late();
             if cut.takes_long() {
                 return true;
@@ -71,6 +77,16 @@ impl Checkpoints {
         }
         self.due = None;
         false
+    }
+
+    /// Waits for a moment for somebody who brings the cut that is due to a stage, if there is somebody. Whether it is worth
+    /// while to go on with something else, since it is not there yet.
+    pub fn is_short_of(&mut self, stage: Stage) -> bool {
+        let Some(cut) = self.due.as_ref().filter(|cut| Arc::strong_count(cut) > 1) else { return false };
+        let reached = cut.wait(stage);
+        let is_at_work = matches!(reached, Stage::Writing | Stage::Making);
+        self.waited = if is_at_work { 0 } else { self.waited + 1 };
+        reached < stage && self.waited < PATIENCE
     }
 
     /// Ends the cut that is due: what is written from now on is not part of it.
@@ -83,6 +99,7 @@ impl Checkpoints {
     /// Notes that a cut is due, of which a task has the other reference.
     pub fn put_off(&mut self, cut: &Arc<Cut>) {
         self.settle();
+        self.waited = 0;
         self.due = Some(Arc::clone(cut));
     }
 }

@@ -2,8 +2,8 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use backend_api::bytes::LateWrites;
 use backend_api::{Error, ErrorKind, Result};
@@ -27,8 +27,27 @@ pub(crate) struct Cut {
     what: What,
     late: Mutex<Late>,
     state: Mutex<State>,
-    is_made: AtomicBool,
+    stage: Mutex<Stage>,
+    goes_on: Condvar,
 }
+
+/// How far it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Stage {
+    /// Nobody has begun.
+    Due,
+    /// What the caches have is being written,
+    Writing,
+    /// and is written.
+    Written,
+    /// It is being made,
+    Making,
+    /// and is made: what is written now is not part of it.
+    Made,
+}
+
+/// So long somebody waits who would rather go on.
+const MOMENT: Duration = Duration::from_millis(1);
 
 /// What the caches have that is to be part of it.
 enum Late {
@@ -60,12 +79,23 @@ pub(crate) enum Made {
 impl Cut {
     pub fn new(writer: Writer, what: What, late: LateWrites) -> Self {
         let (late, state) = (Mutex::new(Late::Due(late)), Mutex::new(State::Due));
-        Self { writer, what, late, state, is_made: AtomicBool::new(false) }
+        Self { writer, what, late, state, stage: Mutex::new(Stage::Due), goes_on: Condvar::new() }
     }
 
-    /// Whether it is made: what is written now is not part of it.
-    pub fn is_made(&self) -> bool {
-        self.is_made.load(Ordering::Acquire)
+    /// How far it is.
+    pub fn stage(&self) -> Stage {
+        *lock(&self.stage)
+    }
+
+    /// Waits for a moment until it is so far, and tells how far it is then.
+    pub fn wait(&self, until: Stage) -> Stage {
+        let waited = self.goes_on.wait_timeout_while(lock(&self.stage), MOMENT, |stage| *stage < until);
+        *waited.unwrap_or_else(PoisonError::into_inner).0
+    }
+
+    fn enter(&self, stage: Stage) {
+        *lock(&self.stage) = stage;
+        self.goes_on.notify_all();
     }
 
     /// Whether it takes long to make, even when what the caches have is written.
@@ -78,7 +108,9 @@ impl Cut {
         let mut late = lock(&self.late);
         if let Late::Due(due) = &mut *late {
             let (due, readers) = (std::mem::take(due), Readers::default());
+            self.enter(Stage::Writing);
             *late = Late::Written(due.apply(&mut |batch| self.writer.write(batch, &readers)));
+            self.enter(Stage::Written);
         }
     }
 
@@ -87,8 +119,9 @@ impl Cut {
         self.write_late();
         let mut state = lock(&self.state);
         if let State::Due = *state {
+            self.enter(Stage::Making);
             *state = State::Made(self.make());
-            self.is_made.store(true, Ordering::Release);
+            self.enter(Stage::Made);
         }
     }
 

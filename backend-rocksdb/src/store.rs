@@ -7,7 +7,7 @@ use backend_api::bytes::{
 use backend_api::format::StateMeta;
 
 use crate::checkpoints::Checkpoints;
-use crate::cut::{Cut, What};
+use crate::cut::{Cut, Stage, What};
 use crate::database::{Cursor, Family};
 use crate::error::failed;
 use crate::held::Held;
@@ -26,7 +26,7 @@ pub struct RocksDbStore {
 }
 
 impl RocksDbStore {
-    /// At most so many bytes of writes wait for a checkpoint to be cut.
+    /// About so many bytes of writes wait for a checkpoint to be cut, at most twice as many.
     pub(crate) fn new(writer: Writer, checkpoints: Checkpoints, held_bytes_max: usize) -> Self {
         let (readers, held) = (Readers::default(), Held::default());
         Self { writer, readers, held, held_bytes_max, checkpoints }
@@ -87,7 +87,9 @@ impl ByteStore for RocksDbStore {
 
     fn write(&mut self, batch: &WriteBatch) -> Result<()> {
         if self.checkpoints.is_cutting() {
-            if self.held.bytes_with(batch) <= self.held_bytes_max {
+            // Beyond what may be held each write waits, but none of them for all that is to be done.
+            let (held, max) = (self.held.bytes_with(batch), self.held_bytes_max);
+            if held <= max || held <= 2 * max && self.checkpoints.is_short_of(Stage::Made) {
                 self.held.add(batch);
                 return Ok(());
             }
@@ -131,6 +133,14 @@ impl ByteStore for RocksDbStore {
             cut.settle();
         }
         Ok(Box::new(RocksDbSnapshot::new(cut, self.writer.families().to_vec())))
+    }
+
+    fn is_settled(&mut self) -> bool {
+        if self.checkpoints.is_short_of(Stage::Written) {
+            return false;
+        }
+        self.settle();
+        true
     }
 
     fn settle(&mut self) {
