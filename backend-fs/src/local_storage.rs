@@ -164,6 +164,10 @@ impl Storage for LocalStorage {
         file.ok_or_else(|| Error::new(ErrorKind::NotFound, "there is no such file").in_file(path, None))
     }
 
+    fn local_path(&self, path: &str) -> Option<PathBuf> {
+        check_path(path).ok().map(|()| self.0.root.join(path))
+    }
+
     fn list(&self, folder: &str) -> Result<Vec<StorageEntry>> {
         let mut entries = Vec::new();
         self.walk(folder, &mut |path, entry| {

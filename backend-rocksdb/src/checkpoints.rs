@@ -12,7 +12,7 @@ use backend_api::bytes::{FreezeRequest, LateWrites, NativeTask};
 use backend_api::format::FileMeta;
 use backend_api::{Cancel, CheckpointTarget, Error, ErrorKind, Progress, Result, StateFile};
 
-use crate::cut::{Cut, CutFolder, Made, What};
+use crate::cut::{Cut, CutFolder, Made, Stage, What};
 use crate::error::io_failed;
 use crate::manifest::{Manifest, Table};
 use crate::writes::Writer;
@@ -20,8 +20,8 @@ use crate::writes::Writer;
 /// Bytes that are read and written at once.
 pub(crate) const CHUNK_BYTES: usize = 1 << 20;
 
-/// Files that are written at once.
-const WRITERS: usize = 4;
+/// Files that are written, or read, at once.
+const FILES_AT_ONCE: usize = 4;
 
 /// The tables of a checkpoint, by their names in the database.
 pub(crate) type Tables = BTreeMap<String, (Table, StateFile)>;
@@ -37,7 +37,12 @@ pub(crate) struct Checkpoints {
     /// Of checkpoints that were written and are not confirmed, by their ids.
     written: Arc<Mutex<BTreeMap<u64, Tables>>>,
     due: Option<Arc<Cut>>,
+    /// How often the owner has waited for a task to begin with that.
+    waited: u32,
 }
+
+/// So often the owner waits for a moment, before it does itself what a task should do that has not begun.
+const PATIENCE: u32 = 100;
 
 impl Checkpoints {
     /// `base` are tables that the first increment may refer to.
@@ -49,29 +54,53 @@ impl Checkpoints {
             confirmed_id: None,
             written: Arc::default(),
             due: None,
+            waited: 0,
         }
     }
 
-    /// To be called before anything is written: what comes now is not part of checkpoints that were frozen before.
+    /// Writes what caches have for the cut that is due. Whether that goes on: nothing else may be written then.
     #[inline]
+    pub fn is_cutting(&mut self) -> bool {
+        self.due.is_some() && self.advance()
+    }
+
+    #[cold]
+    fn advance(&mut self) -> bool {
+        let Some(cut) = &self.due else { return false };
+        // A task that was dropped needs no files.
+        if Arc::strong_count(cut) > 1 && cut.stage() != Stage::Made {
+            cut.write_late();
+            if cut.takes_long() {
+                return true;
+            }
+            cut.settle();
+        }
+        self.due = None;
+        false
+    }
+
+    /// Waits for a moment for somebody who brings the cut that is due to a stage, if there is somebody. Whether it is worth
+    /// while to go on with something else, since it is not there yet.
+    pub fn is_short_of(&mut self, stage: Stage) -> bool {
+        let Some(cut) = self.due.as_ref().filter(|cut| Arc::strong_count(cut) > 1) else { return false };
+        let reached = cut.wait(stage);
+        let is_at_work = matches!(reached, Stage::Writing | Stage::Making);
+        self.waited = if is_at_work { 0 } else { self.waited + 1 };
+        reached < stage && self.waited < PATIENCE
+    }
+
+    /// Ends the cut that is due: what is written from now on is not part of it.
     pub fn settle(&mut self) {
-        if let Some(cut) = self.due.take() {
-            settle(cut);
+        if let Some(cut) = self.due.take().filter(|cut| Arc::strong_count(cut) > 1) {
+            cut.settle();
         }
     }
 
     /// Notes that a cut is due, of which a task has the other reference.
     pub fn put_off(&mut self, cut: &Arc<Cut>) {
         self.settle();
+        self.waited = 0;
         self.due = Some(Arc::clone(cut));
-    }
-}
-
-#[cold]
-fn settle(cut: Arc<Cut>) {
-    // A task that was dropped needs no files.
-    if Arc::strong_count(&cut) > 1 {
-        cut.settle();
     }
 }
 
@@ -125,6 +154,29 @@ impl Checkpoints {
 fn lock(written: &Mutex<BTreeMap<u64, Tables>>) -> MutexGuard<'_, BTreeMap<u64, Tables>> {
     // Nothing that may panic runs under the lock.
     written.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Does some work for each of the files, for some at once; after an error no more are begun.
+pub(crate) fn several_at_once<T: Sync>(files: &[T], work: impl Fn(&T) -> Result<()> + Sync) -> Result<()> {
+    let next = AtomicUsize::new(0);
+    let work = || {
+        while let Some(file) = files.get(next.fetch_add(1, Ordering::Relaxed)) {
+            work(file).inspect_err(|_| next.store(files.len(), Ordering::Relaxed))?;
+        }
+        Ok(())
+    };
+    if files.len() < 2 {
+        return work();
+    }
+    thread::scope(|scope| {
+        let workers: Vec<_> = (0..FILES_AT_ONCE.min(files.len())).map(|_| scope.spawn(work)).collect();
+        let done = workers.into_iter().map(|worker| worker.join());
+        // A panic goes on in the caller once all workers have ended.
+        let results: Vec<_> = done.collect();
+        results
+            .into_iter()
+            .try_for_each(|result| result.unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+    })
 }
 
 /// What is to be written, and where.
@@ -187,30 +239,10 @@ impl Upload {
         cancel: &Cancel,
         progress: &Progress,
     ) -> Result<()> {
-        let next = AtomicUsize::new(0);
-        let work = || {
-            while let Some(name) = names.get(next.fetch_add(1, Ordering::Relaxed)) {
-                let written = self.write_table(folder, name, cancel, progress);
-                if written.is_err() {
-                    // The others stop too.
-                    next.store(names.len(), Ordering::Relaxed);
-                }
-                let written = written?;
-                made.lock().unwrap_or_else(PoisonError::into_inner).push(written);
-            }
+        several_at_once(names, |name| {
+            let written = self.write_table(folder, name, cancel, progress)?;
+            made.lock().unwrap_or_else(PoisonError::into_inner).push(written);
             Ok(())
-        };
-        if names.len() < 2 {
-            return work();
-        }
-        thread::scope(|scope| {
-            let workers: Vec<_> = (0..WRITERS.min(names.len())).map(|_| scope.spawn(work)).collect();
-            let done = workers.into_iter().map(|worker| worker.join());
-            // A panic goes on in the task, which makes an error of it, once all workers have ended.
-            let results: Vec<_> = done.collect();
-            results
-                .into_iter()
-                .try_for_each(|result| result.unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
         })
     }
 

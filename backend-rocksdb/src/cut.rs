@@ -2,7 +2,8 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use backend_api::bytes::LateWrites;
 use backend_api::{Error, ErrorKind, Result};
@@ -12,18 +13,46 @@ use self_cell::self_cell;
 
 use crate::database::Database;
 use crate::error::failed;
+use crate::readers::Readers;
 use crate::writes::Writer;
 
 /// What a checkpoint is made of, of the database as it was when this was made; it is taken from there as soon as somebody
 /// asks for it.
 ///
-/// First what the caches have is written, and for links the write buffers are flushed, which takes its time. So the owner
-/// of the database only notes that it is due, and goes on; the task of the checkpoint does it on its own thread. If the
-/// owner wants to write before that, it does it itself, or waits until it is done: what it writes is not to be part of it.
+/// First what the caches have is written, and then, for links, the write buffers are flushed; both take their time. So the
+/// owner of the database only notes that it is due, and goes on; the task of the checkpoint does it on its own thread. What
+/// the owner writes before it is made is not to be part of it, so that has to wait elsewhere.
 pub(crate) struct Cut {
     writer: Writer,
     what: What,
+    late: Mutex<Late>,
     state: Mutex<State>,
+    stage: Mutex<Stage>,
+    goes_on: Condvar,
+}
+
+/// How far it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Stage {
+    /// Nobody has begun.
+    Due,
+    /// What the caches have is being written,
+    Writing,
+    /// and is written.
+    Written,
+    /// It is being made,
+    Making,
+    /// and is made: what is written now is not part of it.
+    Made,
+}
+
+/// So long somebody waits who would rather go on.
+const MOMENT: Duration = Duration::from_millis(1);
+
+/// What the caches have that is to be part of it.
+enum Late {
+    Due(LateWrites),
+    Written(Result<()>),
 }
 
 /// What a checkpoint is made of.
@@ -36,7 +65,7 @@ pub(crate) enum What {
 }
 
 enum State {
-    Due(LateWrites),
+    Due,
     Made(Result<Made>),
     Taken,
 }
@@ -44,20 +73,55 @@ enum State {
 /// What was taken from the database.
 pub(crate) enum Made {
     Links(CutFolder),
-    Snapshot(Held),
+    Snapshot(HeldSnapshot),
 }
 
 impl Cut {
     pub fn new(writer: Writer, what: What, late: LateWrites) -> Self {
-        Self { writer, what, state: Mutex::new(State::Due(late)) }
+        let (late, state) = (Mutex::new(Late::Due(late)), Mutex::new(State::Due));
+        Self { writer, what, late, state, stage: Mutex::new(Stage::Due), goes_on: Condvar::new() }
+    }
+
+    /// How far it is.
+    pub fn stage(&self) -> Stage {
+        *lock(&self.stage)
+    }
+
+    /// Waits for a moment until it is so far, and tells how far it is then.
+    pub fn wait(&self, until: Stage) -> Stage {
+        let waited = self.goes_on.wait_timeout_while(lock(&self.stage), MOMENT, |stage| *stage < until);
+        *waited.unwrap_or_else(PoisonError::into_inner).0
+    }
+
+    fn enter(&self, stage: Stage) {
+        *lock(&self.stage) = stage;
+        self.goes_on.notify_all();
+    }
+
+    /// Whether it takes long to make, even when what the caches have is written.
+    pub fn takes_long(&self) -> bool {
+        matches!(self.what, What::Links)
+    }
+
+    /// Writes what the caches have, if nobody has.
+    pub fn write_late(&self) {
+        let mut late = lock(&self.late);
+        if let Late::Due(due) = &mut *late {
+            let (due, readers) = (std::mem::take(due), Readers::default());
+            self.enter(Stage::Writing);
+            *late = Late::Written(due.apply(&mut |batch| self.writer.write(batch, &readers)));
+            self.enter(Stage::Written);
+        }
     }
 
     /// Does what is due, if nobody has. An error is for whoever takes it.
     pub fn settle(&self) {
-        let mut state = self.lock();
-        match std::mem::replace(&mut *state, State::Taken) {
-            State::Due(late) => *state = State::Made(self.make(late)),
-            other => *state = other,
+        self.write_late();
+        let mut state = lock(&self.state);
+        if let State::Due = *state {
+            self.enter(Stage::Making);
+            *state = State::Made(self.make());
+            self.enter(Stage::Made);
         }
     }
 
@@ -67,21 +131,23 @@ impl Cut {
     /// [`Io`](ErrorKind::Io), and those of codecs.
     pub fn take(&self) -> Result<Made> {
         self.settle();
-        match std::mem::replace(&mut *self.lock(), State::Taken) {
+        match std::mem::replace(&mut *lock(&self.state), State::Taken) {
             State::Made(made) => made,
-            State::Due(_) | State::Taken => {
+            State::Due | State::Taken => {
                 Err(Error::new(ErrorKind::IllegalState, "a checkpoint is taken from the database twice"))
             }
         }
     }
 
-    fn make(&self, late: LateWrites) -> Result<Made> {
-        late.apply(&mut |batch| self.writer.write(batch))?;
+    fn make(&self) -> Result<Made> {
+        if let Late::Written(written) = &mut *lock(&self.late) {
+            std::mem::replace(written, Ok(()))?;
+        }
         let database = self.writer.database();
         match self.what {
-            What::Snapshot => {
-                Ok(Made::Snapshot(Held::new(Arc::clone(database), |database| database.db().snapshot())))
-            }
+            What::Snapshot => Ok(Made::Snapshot(HeldSnapshot::new(Arc::clone(database), |database| {
+                database.db().snapshot()
+            }))),
             What::Links => {
                 let folder = CutFolder(database.fresh_path("cut"));
                 let checkpoint = Checkpoint::new(database.db()).map_err(failed)?;
@@ -90,16 +156,15 @@ impl Cut {
             }
         }
     }
+}
 
-    fn lock(&self) -> MutexGuard<'_, State> {
-        // What panics under the lock leaves it as taken.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
+    of.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 self_cell!(
     /// A snapshot of RocksDB with the database that it belongs to.
-    pub(crate) struct Held {
+    pub(crate) struct HeldSnapshot {
         owner: Arc<Database>,
         #[covariant]
         dependent: Snapshot,

@@ -39,14 +39,17 @@
 //! Incremental ones ([`RocksDbOptions::incremental`]) are the database's own files, of which those that the last
 //! confirmed checkpoint has are not written again.
 
+mod adopt;
 mod checkpoints;
 mod cut;
 mod database;
 mod engine;
 mod error;
+mod held;
 mod manifest;
 mod options;
 mod profile;
+mod readers;
 mod restore;
 mod snapshot;
 mod store;

@@ -1,16 +1,17 @@
 //! From checkpoints of RocksDB's files to a database.
 
 use std::fs::{self, File};
-use std::io::Write;
-use std::path::Path;
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use backend_api::bytes::OpenedStore;
 use backend_api::format::StateMeta;
-use backend_api::{Error, ErrorKind, KeyGroupRange, KeyedStateHandle, Result, StateFile, Storage};
+use backend_api::{Error, ErrorKind, KeyGroupRange, KeyedStateHandle, Result, StateData, StateFile, Storage};
 use rocksdb::{DB, ReadOptions};
 
-use crate::checkpoints::{CHUNK_BYTES, Checkpoints, Tables};
+use crate::adopt::adopt;
+use crate::checkpoints::{CHUNK_BYTES, Checkpoints, Tables, several_at_once};
 use crate::database::{Cursor, Database, Family, Setup, SstFile, family_of};
 use crate::error::{failed, io_failed};
 use crate::manifest::{Manifest, Table};
@@ -20,6 +21,9 @@ use crate::{RocksDbOptions, RocksDbStore};
 
 /// Tables that are made to join databases grow to so many bytes.
 const JOINED_BYTES: u64 = 64 << 20;
+
+/// Of the memory budget, one in so many bytes may be writes that wait for a checkpoint.
+const HELD_SHARE: usize = 16;
 
 /// A handle, what its manifest says, and the key groups that are taken from it.
 struct Part<'h> {
@@ -74,7 +78,7 @@ fn store(
 ) -> RocksDbStore {
     let families = states.iter().map(|state| Family::of(state.kind)).collect();
     let checkpoints = Checkpoints::new(options.target.clone(), options.incremental, base);
-    RocksDbStore::new(Writer::new(database, families), checkpoints)
+    RocksDbStore::new(Writer::new(database, families), checkpoints, options.memory_budget / HELD_SHARE)
 }
 
 /// The tables that later checkpoints may refer to; none if they are private to this one.
@@ -84,43 +88,69 @@ fn tables_of(part: &Part<'_>) -> Tables {
     tables.map(|(table, file)| (table.name.clone(), (table.clone(), file.clone()))).collect()
 }
 
-/// Copies the files of a handle into the new folder `path`; each is checked as a whole.
+/// Links the files of a handle into the new folder `path`, or copies them; each is checked as a whole.
 fn fetch(part: &Part<'_>, storage: Option<&dyn Storage>, path: &Path) -> Result<()> {
     fs::create_dir(path).map_err(|error| io_failed(error, path))?;
     for (name, bytes) in &part.manifest.control {
         let path = path.join(name);
         fs::write(&path, bytes).map_err(|error| io_failed(error, &path))?;
     }
-    let files = part.handle.files.iter().skip(1);
-    part.manifest
-        .tables
-        .iter()
-        .zip(files)
-        .try_for_each(|(table, file)| fetch_table(table, file, storage, &path.join(&table.name)))
+    let tables: Vec<_> = part.manifest.tables.iter().zip(part.handle.files.iter().skip(1)).collect();
+    several_at_once(&tables, |(table, file)| fetch_table(table, file, storage, &path.join(&table.name)))
 }
 
 fn fetch_table(table: &Table, file: &StateFile, storage: Option<&dyn Storage>, path: &Path) -> Result<()> {
-    let stored = file.open_bytes(storage)?;
-    let damaged = |message: String, offset| {
-        Err(Error::new(ErrorKind::Corrupt, message).in_file(stored.path(), Some(offset)))
-    };
-    if stored.len() != table.length {
-        let message = format!("the file has {} bytes, {} were written", stored.len(), table.length);
-        return damaged(message, stored.len());
+    let failed = |error| io_failed(error, path);
+    // RocksDB does not change a table, and where it deletes one that is only its own name for it.
+    if is_linked(file, storage, path) {
+        let mut linked = File::open(path).map_err(failed)?;
+        let length = linked.metadata().map_err(failed)?.len();
+        let mut chunk = vec![0; CHUNK_BYTES];
+        return check_table(table, &file.name, length, |_, length| {
+            let bytes = chunk.get_mut(..length).unwrap_or_default();
+            linked.read_exact(bytes).map_err(failed)?;
+            Ok(crc32fast::hash(bytes))
+        });
     }
-    let mut target = File::create(path).map_err(|error| io_failed(error, path))?;
+    let stored = file.open_bytes(storage)?;
+    let mut copy = File::create(path).map_err(failed)?;
+    check_table(table, stored.path(), stored.len(), |at, length| {
+        let bytes = stored.read(at, length)?;
+        copy.write_all(&bytes).map_err(failed)?;
+        Ok(crc32fast::hash(&bytes))
+    })
+}
+
+/// Checks length and checksum of a table; `checksum` reads so many bytes from a place on, one part after the other.
+fn check_table(
+    table: &Table,
+    name: &str,
+    length: u64,
+    mut checksum: impl FnMut(u64, usize) -> Result<u32>,
+) -> Result<()> {
+    let damaged =
+        |message: String, offset| Err(Error::new(ErrorKind::Corrupt, message).in_file(name, Some(offset)));
+    if length != table.length {
+        let message = format!("the file has {length} bytes, {} were written", table.length);
+        return damaged(message, length);
+    }
     let (mut crc, mut at) = (crc32fast::Hasher::new(), 0);
-    while at < table.length {
-        let length = (table.length - at).min(CHUNK_BYTES as u64);
-        let bytes = stored.read(at, length as usize)?;
-        crc.update(&bytes);
-        target.write_all(&bytes).map_err(|error| io_failed(error, path))?;
-        at += length;
+    while at < length {
+        let part = (length - at).min(CHUNK_BYTES as u64);
+        crc.combine(&crc32fast::Hasher::new_with_initial_len(checksum(at, part as usize)?, part));
+        at += part;
     }
     if crc.finalize() != table.crc {
         return damaged("the checksum of the file does not match".to_owned(), 0);
     }
     Ok(())
+}
+
+/// Makes `path` another name of a stored file, if that is possible.
+fn is_linked(file: &StateFile, storage: Option<&dyn Storage>, path: &Path) -> bool {
+    let StateData::File { path: stored, .. } = &file.data else { return false };
+    let local = storage.and_then(|storage| storage.local_path(stored));
+    local.is_some_and(|local| fs::hard_link(local, path).is_ok())
 }
 
 /// Where the keys of a state and its groups from `group` on begin.
@@ -169,7 +199,8 @@ fn join(
     let path = database.fresh_path("join");
     fetch(part, storage, &path)?;
     let other = database.setup.open_read_only(&path)?;
-    for (number, meta) in numbered(&part.manifest.meta.states) {
+    let mut targets = Vec::new();
+    for meta in &part.manifest.meta.states {
         let known = numbered(states).find(|(_, known)| known.name == meta.name);
         let target = match known {
             Some((target, known)) => {
@@ -184,10 +215,49 @@ fn join(
                 target
             }
         };
-        copy_state(database, &other, Family::of(meta.kind), (number, target), part.range)?;
+        targets.push((target, Family::of(meta.kind)));
+    }
+    for family in Family::ALL {
+        let files = whole_files(&other, &path, family, &targets, part.range)?;
+        let handle = database.family(family)?;
+        if files.is_some_and(|files| files.is_empty() || adopt(database.db(), handle, &files)) {
+            continue;
+        }
+        for (number, &(target, _)) in (0..).zip(&targets).filter(|(_, (_, of))| *of == family) {
+            copy_state(database, &other, family, (number, target), part.range)?;
+        }
     }
     drop(other);
     fs::remove_dir_all(&path).map_err(|error| io_failed(error, &path))
+}
+
+/// The files of a column family, older ones first, if each holds nothing but key groups in `range` of one state that has
+/// the same number there.
+fn whole_files(
+    other: &DB,
+    path: &Path,
+    family: Family,
+    targets: &[(u16, Family)],
+    range: KeyGroupRange,
+) -> Result<Option<Vec<PathBuf>>> {
+    let fits = |key: &Option<Vec<u8>>| {
+        let (state, group) =
+            key.as_deref().and_then(<[u8]>::split_first_chunk).and_then(|(state, rest)| {
+                Some((u16::from_be_bytes(*state), u16::from_be_bytes(*rest.first_chunk()?)))
+            })?;
+        let keeps_number = targets.get(usize::from(state)).is_some_and(|(target, _)| *target == state);
+        (keeps_number && range.contains(group)).then_some(state)
+    };
+    // They come newest first.
+    let files = other.live_files().map_err(failed)?.into_iter().rev();
+    let files = files.filter(|file| file.column_family_name == family.name());
+    Ok(files
+        .map(|file| {
+            let first = fits(&file.start_key)?;
+            fits(&file.end_key).filter(|last| *last == first)?;
+            Some(path.join(file.name.trim_start_matches('/')))
+        })
+        .collect())
 }
 
 /// Copies the key groups `range` of a state, which has another number there, as sorted files.

@@ -6,7 +6,7 @@ use backend_api::bytes::{ByteCursor, ByteSnapshot};
 use backend_api::{Error, ErrorKind, Result};
 use rocksdb::ReadOptions;
 
-use crate::cut::{Cut, Held, Made};
+use crate::cut::{Cut, HeldSnapshot, Made};
 use crate::database::{Cursor, Family};
 use crate::store::empty;
 use crate::writes::state_of;
@@ -15,7 +15,7 @@ use crate::writes::state_of;
 pub(crate) struct RocksDbSnapshot {
     cut: Arc<Cut>,
     /// Once it was prepared.
-    held: Option<Held>,
+    held: Option<HeldSnapshot>,
     /// Where the states lie, by their numbers.
     families: Vec<Family>,
 }

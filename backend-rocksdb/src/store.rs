@@ -5,24 +5,40 @@ use backend_api::bytes::{
     ByteCursor, ByteSnapshot, ByteStore, FreezeRequest, LateWrites, NativeCheckpoints, NativeTask, WriteBatch,
 };
 use backend_api::format::StateMeta;
-use rocksdb::ReadOptions;
 
 use crate::checkpoints::Checkpoints;
-use crate::cut::{Cut, What};
+use crate::cut::{Cut, Stage, What};
 use crate::database::{Cursor, Family};
 use crate::error::failed;
+use crate::held::Held;
+use crate::readers::Readers;
 use crate::snapshot::RocksDbSnapshot;
 use crate::writes::Writer;
 
 /// The RocksDB database of a backend.
 pub struct RocksDbStore {
     writer: Writer,
+    readers: Readers,
+    /// What waits for a checkpoint to be cut, or for its turn after that.
+    held: Held,
+    held_bytes_max: usize,
     checkpoints: Checkpoints,
 }
 
 impl RocksDbStore {
-    pub(crate) fn new(writer: Writer, checkpoints: Checkpoints) -> Self {
-        Self { writer, checkpoints }
+    /// About so many bytes of writes wait for a checkpoint to be cut, at most twice as many.
+    pub(crate) fn new(writer: Writer, checkpoints: Checkpoints, held_bytes_max: usize) -> Self {
+        let (readers, held) = (Readers::default(), Held::default());
+        Self { writer, readers, held, held_bytes_max, checkpoints }
+    }
+
+    /// Ends what was put off, and writes all that has waited for that.
+    fn release_all(&mut self) -> Result<()> {
+        self.checkpoints.settle();
+        while !self.held.is_empty() {
+            self.held.release(|batch| self.writer.write(batch, &self.readers))?;
+        }
+        Ok(())
     }
 
     /// Bytes of memory in the block cache: blocks of files, their indexes and filters, and the part that write buffers
@@ -45,6 +61,10 @@ impl RocksDbStore {
 
 impl ByteStore for RocksDbStore {
     fn get(&self, key: &[u8], read: &mut dyn FnMut(Option<&[u8]>)) -> Result<()> {
+        if let Some(value) = self.held.get(key) {
+            read(value);
+            return Ok(());
+        }
         let database = self.writer.database();
         let family = database.family(self.writer.family(key)?)?;
         let value = database.db().get_pinned_cf_opt(family, key, &database.reads).map_err(failed)?;
@@ -56,14 +76,34 @@ impl ByteStore for RocksDbStore {
         if from >= to {
             return Ok(empty());
         }
-        let database = self.writer.database();
-        let family = database.family(self.writer.family(from)?)?;
-        Ok(Box::new(Cursor::new(database.db(), family, ReadOptions::default(), from, to)))
+        let family = self.writer.family(from)?;
+        let stored = self.readers.scan(self.writer.database(), family, from, to)?;
+        if self.held.is_empty() {
+            Ok(Box::new(stored))
+        } else {
+            Ok(Box::new(self.held.scan(stored, from, to)))
+        }
     }
 
     fn write(&mut self, batch: &WriteBatch) -> Result<()> {
-        self.settle();
-        self.writer.write(batch)
+        if self.checkpoints.is_cutting() {
+            // Beyond what may be held each write waits, but none of them for all that is to be done.
+            let (held, max) = (self.held.bytes_with(batch), self.held_bytes_max);
+            if held <= max || held <= 2 * max && self.checkpoints.is_short_of(Stage::Made) {
+                self.held.add(batch);
+                return Ok(());
+            }
+            self.checkpoints.settle();
+        }
+        if !self.held.is_empty() {
+            // Not all at once: that would be a pause, too.
+            self.held.release(|batch| self.writer.write(batch, &self.readers))?;
+            if !self.held.is_empty() {
+                self.held.add(batch);
+                return Ok(());
+            }
+        }
+        self.writer.write(batch, &self.readers)
     }
 
     fn add_state(&mut self, number: u16, meta: &StateMeta) -> Result<()> {
@@ -71,8 +111,8 @@ impl ByteStore for RocksDbStore {
     }
 
     fn load(&mut self, batch: &WriteBatch) -> Result<()> {
-        self.settle();
-        self.writer.load(batch)
+        self.release_all()?;
+        self.writer.load(batch, &self.readers)
     }
 
     fn native(&mut self) -> Option<&mut dyn NativeCheckpoints> {
@@ -84,6 +124,7 @@ impl ByteStore for RocksDbStore {
     }
 
     fn snapshot_after(&mut self, late: LateWrites) -> Result<Box<dyn ByteSnapshot>> {
+        self.release_all()?;
         let is_due = !late.is_empty();
         let cut = Arc::new(Cut::new(self.writer.clone(), What::Snapshot, late));
         if is_due {
@@ -94,12 +135,21 @@ impl ByteStore for RocksDbStore {
         Ok(Box::new(RocksDbSnapshot::new(cut, self.writer.families().to_vec())))
     }
 
-    #[inline]
+    fn is_settled(&mut self) -> bool {
+        if self.checkpoints.is_short_of(Stage::Written) {
+            return false;
+        }
+        self.settle();
+        true
+    }
+
     fn settle(&mut self) {
-        self.checkpoints.settle();
+        // What is written before the checkpoint is cut is held.
+        self.checkpoints.is_cutting();
     }
 
     fn close(&mut self) -> Result<()> {
+        self.readers.clear();
         self.writer.database().close()
     }
 }
@@ -110,6 +160,7 @@ impl NativeCheckpoints for RocksDbStore {
     }
 
     fn freeze(&mut self, request: FreezeRequest<'_>, late: LateWrites) -> Result<NativeTask> {
+        self.release_all()?;
         Ok(self.checkpoints.freeze(&self.writer, request, late))
     }
 

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use backend_api::bytes::{WriteBatch, WriteOp};
+use backend_api::bytes::{ByteCursor, WriteBatch, WriteOp};
 use backend_api::{Error, ErrorKind, Result};
-use rocksdb::ReadOptions;
 
-use crate::database::{Cursor, Database, Family, SstFile};
+use crate::database::{Database, Family, SstFile};
 use crate::error::failed;
+use crate::readers::Readers;
 
 /// Loads of at least so many bytes become files; smaller ones are not worth one.
 const FILE_BYTES: usize = 1 << 20;
@@ -61,7 +61,8 @@ impl Writer {
     }
 
     /// Applies a batch as a whole.
-    pub fn write(&self, batch: &WriteBatch) -> Result<()> {
+    pub fn write(&self, batch: &WriteBatch, readers: &Readers) -> Result<()> {
+        readers.note_written(batch.size());
         let mut ops = batch.iter();
         let (db, writes) = (self.database.db(), &self.database.writes);
         match (ops.next(), ops.next()) {
@@ -74,14 +75,14 @@ impl Writer {
                 let family = self.database.family(self.family(key)?)?;
                 db.delete_cf_opt(family, key, writes).map_err(failed)
             }
-            _ => self.write_all(batch),
+            _ => self.write_all(batch, readers),
         }
     }
 
     /// Adds sorted entries where nothing is, many of them as a file.
-    pub fn load(&self, batch: &WriteBatch) -> Result<()> {
+    pub fn load(&self, batch: &WriteBatch, readers: &Readers) -> Result<()> {
         if batch.size() < FILE_BYTES {
-            return self.write(batch);
+            return self.write(batch, readers);
         }
         let mut file: Option<SstFile<'_>> = None;
         for op in batch.iter() {
@@ -97,7 +98,7 @@ impl Writer {
         file.map_or(Ok(()), SstFile::ingest)
     }
 
-    fn write_all(&self, batch: &WriteBatch) -> Result<()> {
+    fn write_all(&self, batch: &WriteBatch, readers: &Readers) -> Result<()> {
         let mut writes = rocksdb::WriteBatch::with_capacity_bytes(batch.size());
         for (index, op) in batch.iter().enumerate() {
             match op {
@@ -109,40 +110,42 @@ impl Writer {
                     // The entries that are found in the database are not those that the batch puts before.
                     let put_before = |op| matches!(op, WriteOp::Put { key, .. } if from <= key && key < to);
                     let whole = index > COMPARED_OPS || batch.iter().take(index).any(put_before);
-                    self.delete_range(from, to, &mut writes, whole)?;
+                    let readers = Some(readers).filter(|_| !whole);
+                    self.delete_range(from, to, &mut writes, readers)?;
                 }
             }
         }
         self.database.db().write_opt(writes, &self.database.writes).map_err(failed)
     }
 
-    /// Adds to the batch: all that is stored in a range goes, and if it is to be the `whole` range, what the batch has put
-    /// there too.
+    /// Adds to the batch: all that is stored in a range goes, which `readers` find; without them the range as a whole, with
+    /// what the batch has put there.
     fn delete_range(
         &self,
         from: &[u8],
         to: &[u8],
         batch: &mut rocksdb::WriteBatch,
-        whole: bool,
+        readers: Option<&Readers>,
     ) -> Result<()> {
         if from >= to {
             return Ok(());
         }
-        let family = self.database.family(self.family(from)?)?;
-        if whole {
-            batch.delete_range_cf(family, from, to);
+        let family = self.family(from)?;
+        let handle = self.database.family(family)?;
+        let Some(readers) = readers else {
+            batch.delete_range_cf(handle, from, to);
             return Ok(());
-        }
-        let mut cursor = Cursor::new(self.database.db(), family, ReadOptions::default(), from, to);
+        };
+        let mut cursor = readers.scan(&self.database, family, from, to)?;
         let mut left = POINT_DELETES;
         while let Some((key, _)) = cursor.next()? {
             if left == 0 {
                 // What was added of it already goes twice.
-                batch.delete_range_cf(family, from, to);
+                batch.delete_range_cf(handle, from, to);
                 return Ok(());
             }
             left -= 1;
-            batch.delete_cf(family, key);
+            batch.delete_cf(handle, key);
         }
         Ok(())
     }

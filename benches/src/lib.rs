@@ -9,6 +9,7 @@
 
 pub mod counts;
 pub mod figures;
+pub mod flink;
 pub mod measure;
 pub mod ops;
 pub mod peers;

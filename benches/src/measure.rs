@@ -11,20 +11,23 @@ pub struct Took {
     pub wall: Duration,
     /// Of the processor, for this thread alone.
     pub cpu: Duration,
+    /// Of the processor, for all threads of the process.
+    pub process: Duration,
 }
 
-/// CPU time of this thread so far.
-fn thread_cpu() -> Duration {
-    let time = clock_gettime(ClockId::ThreadCPUTime);
+/// A clock of CPU time, of which the start means nothing.
+fn cpu_time(clock: ClockId) -> Duration {
+    let time = clock_gettime(clock);
     Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }
 
 /// Does `work` and measures it.
 pub fn timed<R>(work: impl FnOnce() -> R) -> (R, Took) {
-    let (start, cpu) = (Instant::now(), thread_cpu());
+    let now = || (cpu_time(ClockId::ThreadCPUTime), cpu_time(ClockId::ProcessCPUTime));
+    let ((cpu, process), start) = (now(), Instant::now());
     let result = work();
-    let took = Took { wall: start.elapsed(), cpu: thread_cpu() - cpu };
-    (result, took)
+    let (wall, (cpu_end, process_end)) = (start.elapsed(), now());
+    (result, Took { wall, cpu: cpu_end - cpu, process: process_end - process })
 }
 
 impl Took {
@@ -62,6 +65,17 @@ pub fn resident_bytes() -> std::io::Result<u64> {
     Ok(pages * rustix::param::page_size() as u64)
 }
 
+/// The most bytes of this process that were in memory at once.
+///
+/// # Errors
+/// Where the system does not tell.
+pub fn peak_resident_bytes() -> std::io::Result<u64> {
+    let status = std::fs::read_to_string("/proc/self/status")?;
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let kilobytes = peak.and_then(|peak| peak.split_whitespace().next()?.parse::<u64>().ok());
+    Ok(kilobytes.ok_or_else(|| std::io::Error::other("status has no peak"))? << 10)
+}
+
 /// Runnable processes on average over the last minute, of the whole machine; `None` where the system does not tell.
 pub fn load_average() -> Option<f64> {
     std::fs::read_to_string("/proc/loadavg").ok()?.split_whitespace().next()?.parse().ok()
@@ -83,6 +97,7 @@ mod tests {
         let before = resident_bytes().unwrap();
         let touched = vec![1_u8; 64 << 20];
         assert!(resident_bytes().unwrap() >= before + (60 << 20));
+        assert!(peak_resident_bytes().unwrap() >= before + (60 << 20));
         drop(touched);
     }
 }

@@ -121,8 +121,11 @@ impl<K: StateKey, E: ByteEngine> EngineBackend<K, E> {
     fn make_room(&mut self) -> Result<()> {
         let store = self.store.as_mut().ok_or_else(closed)?;
         let Some(largest) = self.registry.caches().max_by_key(|cache| cache.bytes()) else { return Ok(()) };
-        // Before the cache is locked: what was frozen of it may have to be written.
-        store.settle();
+        // Before the cache is locked: what was frozen of it may have to be written. While that goes on, each access waits a
+        // little, and room is made later.
+        if !store.is_settled() {
+            return Ok(());
+        }
         let bytes = self.cache_budget.excess() + self.cache_budget.step();
         largest.evict(bytes, &mut |batch| store.write(batch))
     }

@@ -81,8 +81,16 @@ pub trait ByteStore: Send + 'static {
         self.snapshot()
     }
 
-    /// Ends what [`snapshot_after`](Self::snapshot_after) or [`NativeCheckpoints::freeze`] have put off.
+    /// Applies the late writes that [`snapshot_after`](Self::snapshot_after) or [`NativeCheckpoints::freeze`] have put off, if
+    /// nobody has yet.
     fn settle(&mut self) {}
+
+    /// As [`settle`](Self::settle), but it does not wait for long: whether the late writes are applied. If not, caches may
+    /// not write to the store yet.
+    fn is_settled(&mut self) -> bool {
+        self.settle();
+        true
+    }
 
     /// Ends the store and removes what it has on disk. Called once, as the last method, while snapshots may still be
     /// alive: those must fail or go on, and leave nothing when they are dropped.
@@ -129,6 +137,10 @@ impl ByteStore for Box<dyn ByteStore> {
 
     fn settle(&mut self) {
         (**self).settle();
+    }
+
+    fn is_settled(&mut self) -> bool {
+        (**self).is_settled()
     }
 
     fn close(&mut self) -> Result<()> {

@@ -5,6 +5,7 @@ mod path;
 
 use std::borrow::Cow;
 use std::fmt;
+use std::path::PathBuf;
 
 pub use memory::MemoryStorage;
 pub use path::{check_folder, check_path, parent};
@@ -41,6 +42,13 @@ pub trait Storage: fmt::Debug + Send + Sync + 'static {
     /// # Errors
     /// [`ErrorKind::NotFound`] if there is no file of that name.
     fn open(&self, path: &str) -> Result<Box<dyn StorageFile>>;
+
+    /// Where the file `path` lies in this machine's file system, if it does, for those who would rather link to it than
+    /// copy it. Nobody may change it there.
+    fn local_path(&self, path: &str) -> Option<PathBuf> {
+        let _ = path;
+        None
+    }
 
     /// All files in `folder` and below, sorted by path; none if there is no such folder.
     ///

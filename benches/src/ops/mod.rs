@@ -7,6 +7,9 @@
 mod fold;
 mod list;
 mod map;
+#[cfg(feature = "rocksdb")]
+mod rocks;
+mod snapshots;
 mod value;
 mod words;
 
@@ -17,6 +20,10 @@ use state_backends::prelude::*;
 use crate::counts::subtask;
 use crate::measure::Took;
 use crate::workload::{Stream, shuffled, values};
+
+#[cfg(feature = "rocksdb")]
+pub use rocks::Rocks;
+pub use snapshots::snapshots;
 
 /// Entries of each map.
 pub const MAP_ENTRIES: usize = 10;
@@ -159,11 +166,23 @@ pub trait Family {
     /// The backend.
     type Backend<K: StateKey>: StateBackend<Key = K>;
 
-    /// Opens an empty one.
+    /// Opens one for a subtask, with what the handles have for it.
     ///
     /// # Errors
     /// Those of the backend.
-    fn open<K: StateKey>(&self) -> Result<Self::Backend<K>>;
+    fn open<K: StateKey>(
+        &self,
+        subtask: Subtask<K>,
+        restore: &[KeyedStateHandle],
+    ) -> Result<Self::Backend<K>>;
+
+    /// Opens an empty one for all keys.
+    ///
+    /// # Errors
+    /// Those of the backend.
+    fn open_empty<K: StateKey>(&self) -> Result<Self::Backend<K>> {
+        self.open(subtask()?, &[])
+    }
 }
 
 /// The [`MemoryBackend`].
@@ -173,8 +192,12 @@ pub struct Memory;
 impl Family for Memory {
     type Backend<K: StateKey> = MemoryBackend<K>;
 
-    fn open<K: StateKey>(&self) -> Result<MemoryBackend<K>> {
-        MemoryBackend::open(&MemoryOptions::default(), subtask()?, &[])
+    fn open<K: StateKey>(
+        &self,
+        subtask: Subtask<K>,
+        restore: &[KeyedStateHandle],
+    ) -> Result<MemoryBackend<K>> {
+        MemoryBackend::open(&MemoryOptions::default(), subtask, restore)
     }
 }
 
@@ -185,8 +208,8 @@ pub struct Any;
 impl Family for Any {
     type Backend<K: StateKey> = AnyBackend<K>;
 
-    fn open<K: StateKey>(&self) -> Result<AnyBackend<K>> {
-        AnyBackend::open(&AnyOptions::Memory(MemoryOptions::default()), subtask()?, &[])
+    fn open<K: StateKey>(&self, subtask: Subtask<K>, restore: &[KeyedStateHandle]) -> Result<AnyBackend<K>> {
+        AnyBackend::open(&AnyOptions::Memory(MemoryOptions::default()), subtask, restore)
     }
 }
 
@@ -219,23 +242,25 @@ pub trait Operations {
 pub fn load<F: Family + Clone + 'static>(family: &F, op: Op, load: &Rc<Load>) -> Result<Box<dyn Operations>> {
     use Op::*;
     Ok(match op {
-        ValueUpdate | ValueGet | ValueAdd => Box::new(value::Values::load(family.open()?, load)?),
+        ValueUpdate | ValueGet | ValueAdd => Box::new(value::Values::load(family.open_empty()?, load)?),
         ListUpdate | ListAdd | ListAppend | ListGet | ListAddAll => {
-            Box::new(list::Lists::load(family.open()?, load)?)
+            Box::new(list::Lists::load(family.open_empty()?, load)?)
         }
         MapUpdate | MapGet | MapContains | MapIterator | MapRemove | MapPutAll => {
-            Box::new(map::Maps::load(family.open()?, load)?)
+            Box::new(map::Maps::load(family.open_empty()?, load)?)
         }
-        ReducingAdd => Box::new(fold::Sums::load(family.open()?, load)?),
-        AggregatingAdd => Box::new(fold::Means::load(family.open()?, load)?),
-        WordcountUniform | WordcountZipf => Box::new(words::Counting::load(family.open()?, op, load)?),
+        ReducingAdd => Box::new(fold::Sums::load(family.open_empty()?, load)?),
+        AggregatingAdd => Box::new(fold::Means::load(family.open_empty()?, load)?),
+        WordcountUniform | WordcountZipf => Box::new(words::Counting::load(family.open_empty()?, op, load)?),
         Dedup => Box::new(words::Deduplication::new(family.clone(), load)),
     })
 }
 
-/// The entries that a backend tells of its only state.
-fn entries<B: StateBackend>(backend: &B) -> u64 {
-    backend.states().iter().filter_map(|state| state.entries).sum()
+/// Whether a backend's only state has so many entries, as far as it tells.
+fn has_entries<B: StateBackend>(backend: &B, entries: usize) -> bool {
+    let states = backend.states();
+    let told = states.first().and_then(|state| state.entries);
+    told.is_none_or(|told| told == entries as u64)
 }
 
 #[cfg(test)]
@@ -246,7 +271,9 @@ mod tests {
     fn every_operation_does_what_it_says_on_every_family() {
         let sizes = Rc::new(Load::new(500, 300, 400, 1000, 42));
         for op in Op::ALL.iter().copied() {
-            let mut families = [load(&Memory, op, &sizes).unwrap(), load(&Any, op, &sizes).unwrap()];
+            let mut families = vec![load(&Memory, op, &sizes).unwrap(), load(&Any, op, &sizes).unwrap()];
+            #[cfg(feature = "rocksdb")]
+            families.push(load(&Rocks::new(8 << 20, None).unwrap(), op, &sizes).unwrap());
             for family in &mut families {
                 for round in 0..4 {
                     let done = family.round(op, round).unwrap();

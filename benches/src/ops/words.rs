@@ -75,7 +75,7 @@ impl<F: Family> Operations for Deduplication<F> {
         let (n, events) = (self.load.app_keys as u64, self.load.events);
         let draws = uniform(n, self.load.seed, Stream::Dedup).take(events);
         let words: Vec<String> = draws.map(url_key).collect();
-        let mut backend = self.family.open::<String>()?;
+        let mut backend = self.family.open_empty::<String>()?;
         let token: ValueToken<bool> = backend.register(ValueDescriptor::new("seen"))?;
         let mut first = 0;
         let (result, took) = timed(|| {

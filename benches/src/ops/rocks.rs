@@ -1,0 +1,53 @@
+use std::rc::Rc;
+
+use state_backends::prelude::*;
+use tempfile::TempDir;
+
+use super::Family;
+
+/// The [`RocksDbBackend`], in a folder of its own.
+#[derive(Clone, Debug)]
+pub struct Rocks {
+    options: RocksDbOptions,
+    folder: Rc<TempDir>,
+}
+
+impl Rocks {
+    /// With incremental checkpoints and a memory budget of so many bytes; so many of them for decoded values, or the
+    /// default.
+    ///
+    /// # Errors
+    /// For a budget that is too small, or if there is no room for temporary files.
+    pub fn new(budget: usize, cache: Option<usize>) -> Result<Self> {
+        let folder = Rc::new(TempDir::new()?);
+        let (checkpoints, working) = (folder.path().join("checkpoints"), folder.path().join("working"));
+        let options = RocksDbOptions::in_folder(checkpoints, JobFolder::new("bench")?, working)?;
+        let mut options = options.memory_budget(budget)?.incremental(true);
+        if let Some(cache) = cache {
+            options = options.cache_bytes(cache);
+        }
+        Ok(Self { options, folder })
+    }
+
+    /// The options of its backends.
+    pub fn options(&self) -> &RocksDbOptions {
+        &self.options
+    }
+
+    /// Where the checkpoints are.
+    pub fn checkpoints(&self) -> std::path::PathBuf {
+        self.folder.path().join("checkpoints")
+    }
+}
+
+impl Family for Rocks {
+    type Backend<K: StateKey> = RocksDbBackend<K>;
+
+    fn open<K: StateKey>(
+        &self,
+        subtask: Subtask<K>,
+        restore: &[KeyedStateHandle],
+    ) -> Result<RocksDbBackend<K>> {
+        RocksDbBackend::open(&self.options, subtask, restore)
+    }
+}
