@@ -4,7 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use backend_api::{
     ErrorKind, JobFolder, KeySpace, KeyedStateHandle, ListDescriptor, ListState, MapDescriptor, MapState,
@@ -134,6 +134,64 @@ fn parents_that_number_their_states_differently_are_joined() {
         found.extend(read(&mut open(&options, part(4, index), std::slice::from_ref(&handle))));
     }
     assert_eq!(found, expected(3));
+}
+
+/// All files below a folder, and what is in them.
+fn files(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut found = BTreeMap::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(files(&path));
+        } else {
+            found.insert(path.clone(), std::fs::read(&path).unwrap());
+        }
+    }
+    found
+}
+
+#[test]
+fn files_that_are_linked_into_a_restored_database_stay_as_they_are() {
+    const ROUNDS: u64 = 5;
+    let folder = tempfile::tempdir().unwrap();
+    let options = options(folder.path(), true).inline_max(0).unwrap();
+    let mut handles = Vec::new();
+    for index in 0..2 {
+        let mut backend = open(&options, part(2, index), &[]);
+        // Each round has files with newer entries of the same keys.
+        for round in 0..ROUNDS {
+            write(&mut backend, round);
+            let handle = checkpoint(&mut backend, round + 1);
+            if round + 1 == ROUNDS {
+                handles.push(handle);
+            }
+        }
+    }
+    let before = files(&folder.path().join("checkpoints"));
+    assert!(before.len() > 4);
+    for _ in 0..2 {
+        let mut joined = open(&options, part(1, 0), &handles);
+        assert_eq!(read(&mut joined), expected(ROUNDS));
+        write(&mut joined, ROUNDS);
+        assert_eq!(read(&mut joined), expected(ROUNDS + 1));
+        joined.close().unwrap();
+        assert_eq!(files(&folder.path().join("checkpoints")), before);
+    }
+    // Each file is checked, linked or not.
+    let mut restored = open(&options, part(2, 0), &handles);
+    assert_eq!(read(&mut restored).len(), own(&part(2, 0)).len());
+    drop(restored);
+    for (path, bytes) in &before {
+        let mut damaged = bytes.clone();
+        if let Some(byte) = damaged.last_mut() {
+            *byte ^= 1;
+        }
+        std::fs::write(path, damaged).unwrap();
+        let named = handles.iter().flat_map(|handle| &handle.files).any(|file| path.ends_with(&file.name));
+        let opened = RocksDbBackend::open(&options, part(1, 0), &handles);
+        assert_eq!(opened.is_err(), named, "{path:?}");
+        std::fs::write(path, bytes).unwrap();
+    }
 }
 
 #[test]
