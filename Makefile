@@ -3,7 +3,7 @@
 
 CARGO ?= cargo
 # With RocksDB, which the plain builds leave out.
-WORKSPACE = --workspace --locked --features state-backends/rocksdb,conformance-tests/rocksdb
+WORKSPACE = --workspace --locked --features state-backends/rocksdb,conformance-tests/rocksdb,benches/rocksdb
 
 # Counts a generated access log of a million lines, with checkpoints, and prints the ten busiest paths.
 demo:

@@ -75,6 +75,7 @@ const HEAP_OPS: &[Op] = &[
     Op::WordcountZipf,
 ];
 
+#[cfg(feature = "rocksdb")]
 const ROCKSDB_OPS: &[Op] = &[
     Op::ValueGet,
     Op::ValueUpdate,
