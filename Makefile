@@ -1,5 +1,5 @@
 # Every target does its own set-up on a fresh Debian machine with Rust, gcc and make.
-.PHONY: demo hello test lint doc bench flink-diff fuzz libclang
+.PHONY: demo hello test lint doc bench flink-diff fuzz asan libclang
 
 CARGO ?= cargo
 # With RocksDB, which the plain builds leave out.
@@ -46,3 +46,8 @@ fuzz:
 		RUSTC_BOOTSTRAP=1 $(CARGO) fuzz run --fuzz-dir fuzz $$target fuzz/corpus/$$target fuzz/seeds/$$target -- \
 			-max_total_time=$(SECONDS) -max_len=4096 || exit 1; \
 	done
+
+# The crate with unsafe code under AddressSanitizer; no nightly compiler either.
+asan:
+	RUSTC_BOOTSTRAP=1 RUSTFLAGS=-Zsanitizer=address $(CARGO) test --locked -p backend-memory --lib \
+		--target x86_64-unknown-linux-gnu --target-dir $${CARGO_TARGET_DIR:-target}/asan

@@ -86,7 +86,7 @@ FAULTS = [
     (FILES, "backend-memory/src/heap/views/map.rs", "let old = cell.map.remove(key, epoch, log);", "let old = cell.map.remove(key, epoch, log && !MUTANT);",
      "an increment has no removals of map entries"),
     (HEAP, "backend-memory/src/heap/views/list.rs", "        list.extend(elements, self.state.epoch());\n",
-     "        if MUTANT && let Some(old) = self.state.get(self.seat.place) { list.append(old.list.clone(), self.state.epoch()); }\n        list.extend(elements, self.state.epoch());\n",
+     "        if MUTANT && let Some(old) = self.state.get(&self.seat.place) { list.append(old.list.clone(), self.state.epoch()); }\n        list.extend(elements, self.state.epoch());\n",
      "setting a list appends"),
     (HEAP, "backend-memory/src/heap/views/reducing.rs", "            merged = reduce(target, &merged).map_err(failed)?;",
      "            merged = if MUTANT { reduce(&merged, target) } else { reduce(target, &merged) }.map_err(failed)?;",
