@@ -175,7 +175,8 @@ impl<'a, T: StateValue> Lists<'a, T> {
 
     /// Encodes elements, and keeps them.
     fn gather(&self, access: &mut Access<'_>, elements: impl IntoIterator<Item = T>) -> Result<Elements<T>> {
-        let (mut all, mut heap, mut longest) = (Vec::new(), 0, 0);
+        let elements = elements.into_iter();
+        let (mut all, mut heap, mut longest) = (Vec::with_capacity(elements.size_hint().0), 0, 0);
         for element in elements {
             longest = longest.max(access.element_size(&element, self.codec)?);
             heap += self.codec.heap_size(&element);

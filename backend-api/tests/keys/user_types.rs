@@ -91,7 +91,7 @@ fn ordered<T: Serialize + ?Sized>(value: &T) -> Vec<u8> {
     bytes
 }
 
-fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ErrorKind> {
+fn read<T: Serialize + DeserializeOwned>(bytes: &[u8]) -> Result<T, ErrorKind> {
     let mut rest = bytes;
     let value = decode_ordered(&mut rest).map_err(|error| error.kind())?;
     assert!(rest.is_empty());
@@ -113,6 +113,15 @@ fn the_special_floats_are_in_order() {
         f64::NAN,
     ];
     assert!(ascending.map(|float| ordered(&float)).is_sorted_by(|a, b| a < b));
+}
+
+#[test]
+fn bytes_that_no_key_is_encoded_to_are_none() {
+    let set = |elements: [u8; 2]| read::<BTreeSet<u8>>(&[1, elements[0], 1, elements[1], 0]);
+    assert_eq!(set([3, 4]), Ok(BTreeSet::from([3, 4])));
+    assert_eq!(set([4, 3]), Err(ErrorKind::Corrupt));
+    assert_eq!(set([3, 3]), Err(ErrorKind::Corrupt));
+    assert_eq!(read::<BTreeMap<u8, u8>>(&[1, 3, 0, 1, 2, 0, 0]), Err(ErrorKind::Corrupt));
 }
 
 #[test]

@@ -32,6 +32,9 @@ pub(super) const VALUE_BYTES_MAX: usize = 4 << 10;
 /// Lists and maps of more bytes of memory are not kept as a whole.
 pub(super) const COLLECTION_BYTES_MAX: usize = 16 << 10;
 
+/// Bytes that are freed at once at most: whoever makes room waits for them to be written.
+const STEP_MAX: usize = 512 << 10;
+
 /// Frozen entries that are encoded at once, while the owner of the cache may have to wait.
 const SLICE: usize = 512;
 
@@ -63,7 +66,7 @@ impl Budget {
 
     /// Bytes that should be freed at once, so that entries are written back in batches.
     pub fn step(&self) -> usize {
-        self.max / 16
+        (self.max / 16).min(STEP_MAX)
     }
 
     fn change(&self, before: usize, after: usize) {

@@ -100,10 +100,27 @@ pub fn encode_ordered<T: Serialize + ?Sized, B: KeyBuffer>(value: &T, out: &mut 
 ///
 /// # Errors
 ///
-/// [`ErrorKind::Corrupt`] if there is none; [`ErrorKind::Unsupported`] if the type asks the bytes what they are,
-/// as serde's untagged enums do.
-pub fn decode_ordered<T: DeserializeOwned>(input: &mut &[u8]) -> Result<T> {
-    T::deserialize(&mut de::Deserializer::new(input))
+/// [`ErrorKind::Corrupt`] if there is none, or what there is is no value's encoding (a set whose elements are not in order,
+/// say); [`ErrorKind::Unsupported`] if the type asks the bytes what they are, as serde's untagged enums do.
+pub fn decode_ordered<T: Serialize + DeserializeOwned>(input: &mut &[u8]) -> Result<T> {
+    let before = *input;
+    let value = T::deserialize(&mut de::Deserializer::new(input))?;
+    // No two encodings may be of one key, and only the type knows which of them it would write.
+    let mut expected = Expected(before.get(..before.len() - input.len()));
+    encode_ordered(&value, &mut expected)?;
+    if expected.0.is_some_and(<[u8]>::is_empty) {
+        return Ok(value);
+    }
+    Err(Error::new(ErrorKind::Corrupt, "the bytes of a key are not those that it is encoded to"))
+}
+
+/// What is still to be appended; `None` once something else was.
+struct Expected<'a>(Option<&'a [u8]>);
+
+impl KeyBuffer for Expected<'_> {
+    fn extend_from_slice(&mut self, bytes: &[u8]) {
+        self.0 = self.0.and_then(|rest| rest.strip_prefix(bytes));
+    }
 }
 
 /// Whether [`encode_ordered`] can encode `value`.
