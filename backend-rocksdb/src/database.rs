@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use backend_api::{Error, ErrorKind, Result, StateKind};
 use rocksdb::{
-    Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBRawIterator, IngestExternalFileOptions, Options,
-    ReadOptions, SstFileWriter, WriteBufferManager, WriteOptions,
+    Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBRawIterator, IngestExternalFileOptions,
+    LruCacheOptions, Options, ReadOptions, SstFileWriter, WriteBufferManager, WriteOptions,
 };
 
 use crate::error::failed;
@@ -55,6 +55,10 @@ impl Family {
     }
 }
 
+/// The block cache is divided into 2 to the power of this, so that few threads wait for one another. A filter or an index
+/// of a large file has some megabytes; one that is larger than its part of the cache would be read again for each access.
+const SHARD_BITS: i32 = 2;
+
 /// Memory that several databases of one backend share, and the options that they are opened with.
 pub(crate) struct Setup {
     database: Options,
@@ -68,7 +72,10 @@ impl Setup {
         // As Flink divides its managed memory with a write buffer ratio of 0.5: a manager that is full lets half of its
         // size more be taken while it flushes, and then all together is the budget.
         let budget = options.memory_budget - options.value_cache_bytes();
-        let cache = Cache::new_lru_cache(budget / 6 * 5);
+        let mut shards = LruCacheOptions::default();
+        shards.set_capacity(budget / 6 * 5);
+        shards.set_num_shard_bits(SHARD_BITS);
+        let cache = Cache::new_lru_cache_opts(&shards);
         let write_buffers =
             WriteBufferManager::new_write_buffer_manager_with_cache(budget / 3, false, cache.clone());
         let tune = |what, changed: &mut Options| {
