@@ -196,6 +196,11 @@ fn types_that_ask_for_self_description_are_told() {
 fn a_sequence_for_a_fixed_number_of_elements_must_end_there() {
     #[derive(Debug, PartialEq)]
     struct Two(u8, u8);
+    impl Serialize for Two {
+        fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+            serializer.collect_seq([self.0, self.1])
+        }
+    }
     impl<'de> Deserialize<'de> for Two {
         fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
             struct Visitor;
@@ -212,7 +217,7 @@ fn a_sequence_for_a_fixed_number_of_elements_must_end_there() {
         }
     }
     assert_eq!(read::<(Two, u8)>(&[1, 7, 1, 8, 0, 9]), Ok((Two(7, 8), 9)));
-    assert_eq!(read::<(Two, u8)>(&[1, 7, 0, 9]), Ok((Two(7, 0), 9)));
+    assert_eq!(read::<(Two, u8)>(&[1, 7, 0, 9]), Err(ErrorKind::Corrupt));
     assert_eq!(read::<Two>(&[1, 7, 1, 8, 1, 9, 0]), Err(ErrorKind::Corrupt));
 }
 
