@@ -7,7 +7,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{self, ThreadId};
 
 use backend_api::{
-    Codec, Error, ErrorKind, KeySpace, ListDescriptor, ListState, MapDescriptor, MapState, Result,
+    Codec, Error, ErrorKind, KeySpace, ListDescriptor, ListState, MapDescriptor, MapState, MapToken, Result,
     SnapshotRequest, StateBackend, Subtask,
 };
 use backend_memory::{MemoryBackend, MemoryOptions};
@@ -51,6 +51,16 @@ fn open() -> MemoryBackend<u32> {
     MemoryBackend::open(&MemoryOptions::default(), subtask, &[]).unwrap()
 }
 
+/// A backend with a large map under key 1.
+fn with_large_map(sender: &Sender<ThreadId>) -> (MemoryBackend<u32>, MapToken<u32, Mortal>) {
+    let mut backend = open();
+    let maps = backend.register(MapDescriptor::with_codec("maps", Arc::new(OneWay))).unwrap();
+    let key = backend.key(&1).unwrap();
+    let entries = (0..ENTRIES).map(|entry| (entry, Mortal(sender.clone())));
+    backend.map(maps, key, &()).unwrap().put_all(entries).unwrap();
+    (backend, maps)
+}
+
 /// Waits until so many values are dropped, and answers how many of them this thread has dropped.
 fn dropped_here(threads: &Receiver<ThreadId>, values: u32) -> usize {
     let here = thread::current().id();
@@ -60,11 +70,9 @@ fn dropped_here(threads: &Receiver<ThreadId>, values: u32) -> usize {
 #[test]
 fn a_large_map_that_is_cleared_is_dropped_by_another_thread() {
     let (sender, threads) = channel();
-    let mut backend = open();
-    let maps = backend.register(MapDescriptor::<u32, Mortal>::with_codec("maps", Arc::new(OneWay))).unwrap();
+    let (mut backend, maps) = with_large_map(&sender);
     let key = backend.key(&1).unwrap();
     let mut map = backend.map(maps, key, &()).unwrap();
-    map.put_all((0..ENTRIES).map(|entry| (entry, Mortal(sender.clone())))).unwrap();
     map.clear().unwrap();
     assert!(map.is_empty().unwrap());
     assert_eq!(dropped_here(&threads, ENTRIES), 0);
@@ -73,11 +81,7 @@ fn a_large_map_that_is_cleared_is_dropped_by_another_thread() {
 #[test]
 fn a_large_map_that_a_snapshot_has_read_is_dropped_by_another_thread() {
     let (sender, threads) = channel();
-    let mut backend = open();
-    let maps = backend.register(MapDescriptor::<u32, Mortal>::with_codec("maps", Arc::new(OneWay))).unwrap();
-    let key = backend.key(&1).unwrap();
-    let entries = (0..ENTRIES).map(|entry| (entry, Mortal(sender.clone())));
-    backend.map(maps, key, &()).unwrap().put_all(entries).unwrap();
+    let (mut backend, maps) = with_large_map(&sender);
     let task = backend.snapshot(SnapshotRequest::new(1)).unwrap();
     let key = backend.key(&1).unwrap();
     backend.map(maps, key, &()).unwrap().clear().unwrap();
@@ -107,11 +111,9 @@ fn a_large_list_that_is_replaced_is_dropped_by_another_thread() {
 #[test]
 fn entries_put_into_a_large_map_drop_no_more_than_what_they_replace() {
     let (sender, threads) = channel();
-    let mut backend = open();
-    let maps = backend.register(MapDescriptor::<u32, Mortal>::with_codec("maps", Arc::new(OneWay))).unwrap();
+    let (mut backend, maps) = with_large_map(&sender);
     let key = backend.key(&1).unwrap();
     let mut map = backend.map(maps, key, &()).unwrap();
-    map.put_all((0..ENTRIES).map(|entry| (entry, Mortal(sender.clone())))).unwrap();
     map.put_all([(7, Mortal(sender.clone()))]).unwrap();
     // The copies of the entry's neighbours too.
     let dropped = dropped_here(&threads, 1);
