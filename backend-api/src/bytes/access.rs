@@ -2,7 +2,7 @@
 
 use std::iter::from_fn;
 
-use super::cache::{Cache, Changes, Object};
+use super::cache::{Cache, Changes, Collection, Object};
 use super::{ByteCursor, ByteStore, WriteBatch};
 use crate::format::StateMeta;
 use crate::{Codec, Error, ErrorKind, Result, StateKey, StateValue};
@@ -188,6 +188,63 @@ impl<'a> Access<'a> {
         let mut changes = Changes::default();
         cache.lock().encode(&self.buffers.from, &mut changes)?;
         changes.move_to(&mut self.buffers.batch);
+        Ok(())
+    }
+
+    /// Changes what a cache knows of the list or map here; of one that has grown too long, after that is written.
+    #[inline]
+    pub fn change_cached<O: Collection>(
+        &mut self,
+        cache: &Cache<O>,
+        change: impl FnOnce(&mut O, &dyn Codec<O::Value>),
+    ) -> Result<()> {
+        let mut table = cache.lock();
+        let mut found = table.find(self.key());
+        if found.and_then(|at| table.object(at)).is_some_and(O::is_too_long) {
+            drop(table);
+            self.give_up(cache)?;
+            table = cache.lock();
+            found = table.find(self.key());
+        }
+        table.change(self.key(), found, change);
+        Ok(())
+    }
+
+    /// Removes all of the list or map here.
+    pub fn clear_collection<O: Collection>(&mut self, cache: Option<&Cache<O>>) -> Result<()> {
+        let Some(cache) = cache else {
+            return self.write(|access| {
+                access.delete_all();
+                Ok(())
+            });
+        };
+        let mut table = cache.lock();
+        let found = table.find(self.key());
+        if !found.and_then(|at| table.object(at)).is_some_and(O::is_clear) {
+            table.change(self.key(), found, |collection, _| collection.clear());
+        }
+        Ok(())
+    }
+
+    /// Writes what the store does not have of the list or map here and what `add` adds behind it, past the cache.
+    pub fn write_past<O: Collection>(
+        &mut self,
+        cache: &Cache<O>,
+        add: impl FnOnce(&mut Self) -> Result<()>,
+    ) -> Result<()> {
+        self.write(|access| {
+            access.add_cached(cache)?;
+            add(access)
+        })?;
+        cache.lock().forget(self.key());
+        Ok(())
+    }
+
+    /// Writes what the store does not have of the list or map here, which is too long, and has the cache remember that it is.
+    #[cold]
+    pub fn give_up<O: Collection>(&mut self, cache: &Cache<O>) -> Result<()> {
+        self.write_past(cache, |_| Ok(()))?;
+        cache.lock().keep(self.key(), O::long());
         Ok(())
     }
 

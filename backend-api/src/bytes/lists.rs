@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::iter::from_fn;
 
 use super::access::{Access, decoded};
-use super::cache::{AnyCache, Cache, CachedList, VALUE_BYTES_MAX};
+use super::cache::{AnyCache, Cache, CachedList, Collection, VALUE_BYTES_MAX};
 use super::either::Either;
 use crate::{Codec, Result, StateKey, StateValue};
 
@@ -70,18 +70,7 @@ impl<'a, T: StateValue> Lists<'a, T> {
 
     /// Removes all elements.
     pub fn clear(&self, access: &mut Access<'_>) -> Result<()> {
-        let Some(cache) = self.cache else {
-            return access.write(|access| {
-                access.delete_all();
-                Ok(())
-            });
-        };
-        let mut table = cache.lock();
-        let found = table.find(access.key());
-        if !found.and_then(|at| table.object(at)).is_some_and(CachedList::is_clear) {
-            table.change(access.key(), found, |list, _| list.clear());
-        }
-        Ok(())
+        access.clear_collection(self.cache)
     }
 
     /// Whether there are no elements.
@@ -156,21 +145,12 @@ impl<'a, T: StateValue> Lists<'a, T> {
         replaces: bool,
     ) -> Result<()> {
         let number = access.take_numbers(elements.len());
-        let mut table = cache.lock();
-        let mut found = table.find(access.key());
-        if found.and_then(|at| table.object(at)).is_some_and(CachedList::is_too_long) {
-            drop(table);
-            self.give_up(cache, access)?;
-            table = cache.lock();
-            found = table.find(access.key());
-        }
-        table.change(access.key(), found, |list, _| {
+        access.change_cached(cache, |list, _| {
             if replaces {
                 list.clear();
             }
             list.append(elements, heap, number);
-        });
-        Ok(())
+        })
     }
 
     /// Encodes elements, and keeps them.
@@ -197,7 +177,7 @@ impl<'a, T: StateValue> Lists<'a, T> {
                 Some((_, list)) if list.is_long() => {
                     let is_pending = list.first().is_some();
                     drop(table);
-                    return if is_pending { self.give_up(cache, access).map(|()| None) } else { Ok(None) };
+                    return if is_pending { access.give_up(cache).map(|()| None) } else { Ok(None) };
                 }
                 Some((_, list)) => {
                     let first = list.first();
@@ -217,7 +197,7 @@ impl<'a, T: StateValue> Lists<'a, T> {
             elements.push(element);
             if CachedList::<T>::exceeds(elements.len(), heap) {
                 drop(cursor);
-                return self.give_up(cache, access).map(|()| None);
+                return access.give_up(cache).map(|()| None);
             }
         }
         drop(cursor);
@@ -240,22 +220,9 @@ impl<'a, T: StateValue> Lists<'a, T> {
         access: &mut Access<'_>,
         elements: &[T],
     ) -> Result<()> {
-        access.write(|access| {
-            access.add_cached(cache)?;
+        access.write_past(cache, |access| {
             elements.iter().try_for_each(|element| access.append(element, self.codec))
-        })?;
-        cache.lock().forget(access.key());
-        Ok(())
-    }
-
-    /// Writes what the store does not have of a list that is too long, and remembers that it is.
-    #[cold]
-    fn give_up(&self, cache: &Cache<CachedList<T>>, access: &mut Access<'_>) -> Result<()> {
-        access.write(|access| access.add_cached(cache))?;
-        let mut table = cache.lock();
-        table.forget(access.key());
-        table.keep(access.key(), CachedList::long());
-        Ok(())
+        })
     }
 }
 

@@ -60,7 +60,7 @@ impl<'a, MK: StateKey, MV: StateValue> Maps<'a, MK, MV> {
             return self.write_past(cache, access, &[(key, value)]);
         }
         let key_heap = key_heap::<MK>(key_size);
-        self.change(cache, access, |map, codec| map.put(key, value, key_heap, codec))
+        access.change_cached(cache, |map, codec| map.put(key, value, key_heap, codec))
     }
 
     /// Puts entries, all or none.
@@ -89,7 +89,7 @@ impl<'a, MK: StateKey, MV: StateValue> Maps<'a, MK, MV> {
             return self.write_past(cache, access, &all);
         }
         let key_heap = key_heap::<MK>(key_bytes / all.len());
-        self.change(cache, access, |map, codec| {
+        access.change_cached(cache, |map, codec| {
             all.into_iter().for_each(|(key, value)| map.put(key, value, key_heap, codec));
         })
     }
@@ -106,23 +106,12 @@ impl<'a, MK: StateKey, MV: StateValue> Maps<'a, MK, MV> {
                 return Ok(());
             }
         }
-        self.change(cache, access, |map, codec| map.remove(key, key_heap, codec))
+        access.change_cached(cache, |map, codec| map.remove(key, key_heap, codec))
     }
 
     /// Removes all entries.
     pub fn clear(&self, access: &mut Access<'_>) -> Result<()> {
-        let Some(cache) = self.cache else {
-            return access.write(|access| {
-                access.delete_all();
-                Ok(())
-            });
-        };
-        let mut table = cache.lock();
-        let found = table.find(access.key());
-        if !found.and_then(|at| table.object(at)).is_some_and(CachedMap::is_clear) {
-            table.change(access.key(), found, |map, _| map.clear());
-        }
-        Ok(())
+        access.clear_collection(self.cache)
     }
 
     /// Whether there are no entries.
@@ -190,7 +179,7 @@ impl<'a, MK: StateKey, MV: StateValue> Maps<'a, MK, MV> {
                 Some((at, map)) if map.is_long() => {
                     let is_dirty = table.is_dirty(at);
                     drop(table);
-                    return if is_dirty { self.write_out(cache, access).map(|()| None) } else { Ok(None) };
+                    return if is_dirty { access.give_up(cache).map(|()| None) } else { Ok(None) };
                 }
                 Some(_) => table.missed(),
                 None if !table.keeps_reads() => return Ok(None),
@@ -208,7 +197,7 @@ impl<'a, MK: StateKey, MV: StateValue> Maps<'a, MK, MV> {
             entries.push((key, value));
             if CachedMap::<MK, MV>::exceeds(entries.len(), heap) {
                 drop(cursor);
-                return self.write_out(cache, access).map(|()| None);
+                return access.give_up(cache).map(|()| None);
             }
         }
         drop(cursor);
@@ -217,26 +206,6 @@ impl<'a, MK: StateKey, MV: StateValue> Maps<'a, MK, MV> {
         let at = found.unwrap_or_else(|| table.keep(access.key(), CachedMap::default()));
         table.learn(at, |map, codec| map.complete(entries, heap, codec));
         Ok(Some(at))
-    }
-
-    /// Changes what is known of the map; of one that has grown too long, after that is written.
-    #[inline]
-    fn change(
-        &self,
-        cache: &Cache<CachedMap<MK, MV>>,
-        access: &mut Access<'_>,
-        change: impl FnOnce(&mut CachedMap<MK, MV>, &dyn Codec<MV>),
-    ) -> Result<()> {
-        let mut table = cache.lock();
-        let mut found = table.find(access.key());
-        if found.and_then(|at| table.object(at)).is_some_and(CachedMap::is_too_long) {
-            drop(table);
-            self.write_out(cache, access)?;
-            table = cache.lock();
-            found = table.find(access.key());
-        }
-        table.change(access.key(), found, change);
-        Ok(())
     }
 
     /// Keeps what was read at a key.
@@ -264,22 +233,9 @@ impl<'a, MK: StateKey, MV: StateValue> Maps<'a, MK, MV> {
         access: &mut Access<'_>,
         entries: &[(MK, MV)],
     ) -> Result<()> {
-        access.write(|access| {
-            access.add_cached(cache)?;
+        access.write_past(cache, |access| {
             entries.iter().try_for_each(|(key, value)| access.put_entry(key, value, self.codec))
-        })?;
-        cache.lock().forget(access.key());
-        Ok(())
-    }
-
-    /// Writes what the store does not have of a map that is too long, and remembers that it is.
-    #[cold]
-    fn write_out(&self, cache: &Cache<CachedMap<MK, MV>>, access: &mut Access<'_>) -> Result<()> {
-        access.write(|access| access.add_cached(cache))?;
-        let mut table = cache.lock();
-        table.forget(access.key());
-        table.keep(access.key(), CachedMap::long());
-        Ok(())
+        })
     }
 }
 

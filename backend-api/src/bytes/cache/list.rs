@@ -1,5 +1,5 @@
 use super::COLLECTION_BYTES_MAX;
-use super::object::{Base, Changes, Key, Object, grow};
+use super::object::{Base, Changes, Collection, Key, Object, grow};
 use crate::{Codec, Result, StateValue};
 
 /// Lists of more elements are not kept.
@@ -20,11 +20,6 @@ pub(in super::super) struct CachedList<T> {
 }
 
 impl<T: StateValue> CachedList<T> {
-    /// A list that is too long, and of which the store knows all.
-    pub fn long() -> Self {
-        Self { is_long: true, ..Self::default() }
-    }
-
     /// Whether all elements are known.
     pub fn is_whole(&self) -> bool {
         self.base.is_whole()
@@ -33,11 +28,6 @@ impl<T: StateValue> CachedList<T> {
     /// Whether it is too long to be kept.
     pub fn is_long(&self) -> bool {
         self.is_long
-    }
-
-    /// Whether what is known of it is more than should be kept.
-    pub fn is_too_long(&self) -> bool {
-        self.elements.len() > ELEMENTS_MAX || self.bytes() > COLLECTION_BYTES_MAX
     }
 
     /// Whether so many elements with so many bytes on the heap are more than should be kept.
@@ -65,16 +55,6 @@ impl<T: StateValue> CachedList<T> {
         grow(&mut self.elements, elements.len());
         self.elements.extend(elements);
         self.heap += heap;
-    }
-
-    /// Whether it is known that there are no elements, and that clearing it again would change nothing.
-    pub fn is_clear(&self) -> bool {
-        self.elements.is_empty() && self.is_whole()
-    }
-
-    /// Removes all elements.
-    pub fn clear(&mut self) {
-        *self = Self { base: self.base.cleared(), ..Self::default() };
     }
 
     /// Adds what the store has before [`first`](Self::first), with its bytes on the heap.
@@ -130,5 +110,23 @@ impl<T: StateValue> Object for CachedList<T> {
 
     fn heap_size(&self, _: &dyn Codec<T>) -> usize {
         self.bytes()
+    }
+}
+
+impl<T: StateValue> Collection for CachedList<T> {
+    fn long() -> Self {
+        Self { is_long: true, ..Self::default() }
+    }
+
+    fn is_too_long(&self) -> bool {
+        self.elements.len() > ELEMENTS_MAX || self.bytes() > COLLECTION_BYTES_MAX
+    }
+
+    fn is_clear(&self) -> bool {
+        self.elements.is_empty() && self.is_whole()
+    }
+
+    fn clear(&mut self) {
+        *self = Self { base: self.base.cleared(), ..Self::default() };
     }
 }

@@ -1,7 +1,7 @@
 use std::ops::{Bound, Range, RangeBounds};
 
 use super::COLLECTION_BYTES_MAX;
-use super::object::{Base, Changes, Key, Object, grow};
+use super::object::{Base, Changes, Collection, Key, Object, grow};
 use crate::{Codec, Result, StateKey, StateValue};
 
 /// Maps of more entries are not kept as a whole.
@@ -45,11 +45,6 @@ impl<MV> Entry<MV> {
 }
 
 impl<MK: StateKey, MV: StateValue> CachedMap<MK, MV> {
-    /// A map that is too long, and of which the store knows all.
-    pub fn long() -> Self {
-        Self { is_long: true, ..Self::default() }
-    }
-
     /// Whether there is nothing in the store that is not known here.
     pub fn is_whole(&self) -> bool {
         self.base.is_whole()
@@ -58,11 +53,6 @@ impl<MK: StateKey, MV: StateValue> CachedMap<MK, MV> {
     /// Whether it is too long to be kept as a whole.
     pub fn is_long(&self) -> bool {
         self.is_long
-    }
-
-    /// Whether what is known of it is more than should be kept.
-    pub fn is_too_long(&self) -> bool {
-        self.entries.len() > ENTRIES_MAX || self.bytes() > COLLECTION_BYTES_MAX
     }
 
     /// Whether so many entries with so many bytes on the heap are more than should be kept.
@@ -141,16 +131,6 @@ impl<MK: StateKey, MV: StateValue> CachedMap<MK, MV> {
             Err(at) if !self.is_whole() => self.insert(at, key.clone(), Entry::Removed, key_heap),
             Err(_) => {}
         }
-    }
-
-    /// Whether it is known that there are no entries, and that clearing it again would change nothing.
-    pub fn is_clear(&self) -> bool {
-        self.entries.is_empty() && self.is_whole()
-    }
-
-    /// Removes all entries.
-    pub fn clear(&mut self) {
-        *self = Self { base: self.base.cleared(), ..Self::default() };
     }
 
     /// Adds what the store has at a key that is not known.
@@ -265,5 +245,23 @@ impl<MK: StateKey, MV: StateValue> Object for CachedMap<MK, MV> {
 
     fn heap_size(&self, _: &dyn Codec<MV>) -> usize {
         self.bytes()
+    }
+}
+
+impl<MK: StateKey, MV: StateValue> Collection for CachedMap<MK, MV> {
+    fn long() -> Self {
+        Self { is_long: true, ..Self::default() }
+    }
+
+    fn is_too_long(&self) -> bool {
+        self.entries.len() > ENTRIES_MAX || self.bytes() > COLLECTION_BYTES_MAX
+    }
+
+    fn is_clear(&self) -> bool {
+        self.entries.is_empty() && self.is_whole()
+    }
+
+    fn clear(&mut self) {
+        *self = Self { base: self.base.cleared(), ..Self::default() };
     }
 }

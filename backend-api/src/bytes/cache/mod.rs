@@ -24,7 +24,7 @@ use table::Table;
 
 pub(super) use list::CachedList;
 pub(super) use map::CachedMap;
-pub(super) use object::{Changes, Object};
+pub(super) use object::{Changes, Collection, Object};
 
 /// Values, elements and entries of more bytes are not kept: encoding them again at each change would cost more than it saves.
 pub(super) const VALUE_BYTES_MAX: usize = 4 << 10;

@@ -29,6 +29,21 @@ pub(in super::super) trait Object: Default + Send + 'static {
     fn heap_size(&self, codec: &dyn Codec<Self::Value>) -> usize;
 }
 
+/// A list or map, of which a cache may know only a part.
+pub(in super::super) trait Collection: Object {
+    /// One that is too long to be kept as a whole, and of which the store knows all.
+    fn long() -> Self;
+
+    /// Whether what is known of it is more than should be kept.
+    fn is_too_long(&self) -> bool;
+
+    /// Whether it is known that there is nothing in it, and that clearing it again would change nothing.
+    fn is_clear(&self) -> bool;
+
+    /// Removes all that is in it.
+    fn clear(&mut self);
+}
+
 /// Key and namespace with what stands before them.
 #[derive(Clone, Copy)]
 pub(in super::super) struct Key<'k> {

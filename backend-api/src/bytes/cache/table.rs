@@ -161,11 +161,6 @@ impl<O: Object> Table<O> {
         self.keeps_reads
     }
 
-    /// Adds an object at a key that has no slot, of which the store has all, and gives its slot.
-    pub fn keep(&mut self, key: &[u8], object: O) -> u32 {
-        self.insert(key, object)
-    }
-
     /// Adds to an object what the store has, and gives what `learn` gives.
     pub fn learn<R>(&mut self, at: u32, learn: impl FnOnce(&mut O, &dyn Codec<O::Value>) -> R) -> Option<R> {
         let slot = self.slots.get_mut(at)?;
@@ -183,7 +178,7 @@ impl<O: Object> Table<O> {
         found: Option<u32>,
         change: impl FnOnce(&mut O, &dyn Codec<O::Value>) -> R,
     ) -> R {
-        let at = found.unwrap_or_else(|| self.insert(key, O::default()));
+        let at = found.unwrap_or_else(|| self.keep(key, O::default()));
         self.touch(at);
         self.learn(at, change).unwrap_or_default()
     }
@@ -326,8 +321,9 @@ impl<O: Object> Table<O> {
         (xxh3_64_with_seed(own, self.seed) >> 32) as u32
     }
 
-    /// Adds an object that has no slot.
-    fn insert(&mut self, key: &[u8], object: O) -> u32 {
+    /// Adds an object at a key that has no slot, and gives its slot; the store has all of it, unless it is
+    /// [changed](Self::change).
+    pub fn keep(&mut self, key: &[u8], object: O) -> u32 {
         let group = key.get(HEAD - 2..).and_then(|group| group.first_chunk());
         let own = key.get(HEAD..).unwrap_or_default();
         let hash = self.hash(own);
