@@ -14,7 +14,7 @@ use backend_api::{Cancel, CheckpointTarget, Error, ErrorKind, Progress, Result, 
 
 use crate::cut::{Cut, CutFolder, Made, Stage, What};
 use crate::error::io_failed;
-use crate::manifest::{Manifest, Table};
+use crate::manifest::{KIB, Manifest, Table};
 use crate::writes::Writer;
 
 /// Bytes that are read and written at once.
@@ -116,8 +116,14 @@ impl Checkpoints {
         self.put_off(&cut);
         let base =
             if self.incremental && !request.full { Arc::clone(&self.confirmed) } else { Arc::default() };
-        let (meta, sequence) = (request.meta.clone(), request.sequence);
-        let upload = Upload { meta, sequence, target: self.target.clone(), shared: self.incremental, base };
+        let upload = Upload {
+            meta: request.meta.clone(),
+            sequence: request.sequence,
+            bounds: request.bounds.to_vec(),
+            target: self.target.clone(),
+            shared: self.incremental,
+            base,
+        };
         let written = Arc::clone(&self.written);
         Box::new(move |cancel, progress| {
             let done = match cut.take() {
@@ -183,6 +189,8 @@ pub(crate) fn several_at_once<T: Sync>(files: &[T], work: impl Fn(&T) -> Result<
 struct Upload {
     meta: FileMeta,
     sequence: u64,
+    /// Of each state, in bytes.
+    bounds: Vec<Vec<u64>>,
     target: CheckpointTarget,
     shared: bool,
     base: Arc<Tables>,
@@ -283,7 +291,9 @@ impl Upload {
         cancel: &Cancel,
     ) -> Result<StateFile> {
         let meta = FileMeta { backend: crate::engine::FORMAT.to_owned(), ..self.meta.clone() };
-        let manifest = Manifest { meta, sequence: self.sequence, tables, control }.encode()?;
+        let in_kib = |bounds: &Vec<u64>| bounds.iter().map(|bytes| bytes.div_ceil(KIB)).collect();
+        let bounds = self.bounds.iter().map(in_kib).collect();
+        let manifest = Manifest { meta, sequence: self.sequence, bounds, tables, control }.encode()?;
         let (name, id) = (self.file_name("manifest"), self.meta.checkpoint_id);
         self.target.write_file(name, id, false, cancel, |sink| sink.write(&manifest))
     }

@@ -14,6 +14,9 @@ const BYTES_MAX: usize = 1 << 30;
 
 const LEVEL: i32 = 3;
 
+/// The unit of [`Manifest::bounds`]: fewer digits.
+pub(crate) const KIB: u64 = 1024;
+
 /// What the first file of a handle says of the others.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Manifest {
@@ -21,6 +24,8 @@ pub(crate) struct Manifest {
     pub meta: FileMeta,
     /// A number above those of all list elements.
     pub sequence: u64,
+    /// Of each state upper bounds of the KiB of its lists or maps, by the hashes of their keys.
+    pub bounds: Vec<Vec<u64>>,
     /// The files of the handle behind this one, in their order.
     pub tables: Vec<Table>,
     /// The files by which RocksDB finds the tables: their names, and what is in them.
@@ -95,9 +100,18 @@ impl Manifest {
         Err(Error::new(ErrorKind::Corrupt, message).in_file(file.path(), Some(0)))
     }
 
+    /// The bounds of its states, in bytes.
+    pub fn bounds_in_bytes(&self) -> Vec<Vec<u64>> {
+        let in_bytes = |bounds: &Vec<u64>| bounds.iter().map(|kib| kib.saturating_mul(KIB)).collect();
+        self.bounds.iter().map(in_bytes).collect()
+    }
+
     /// Whether its names are names of files, and its states fit a backend.
     fn check(&self) -> Result<(), &'static str> {
         self.meta.check().map_err(|_| "the manifest's states or key groups are out of bounds")?;
+        if self.bounds.len() > self.meta.states.len() {
+            return Err("the manifest has bounds of states that it does not have");
+        }
         let control = self.control.iter().map(|(name, _)| &**name);
         let names = || self.tables.iter().map(|table| &*table.name).chain(control.clone());
         let plain = |name: &str| {
@@ -133,7 +147,8 @@ mod tests {
         };
         let table =
             Table { name: table.to_owned(), file: "op-0-000009.sst-3".to_owned(), length: 10, crc: 7 };
-        Manifest { meta, sequence: 5, tables: vec![table], control: vec![("CURRENT".to_owned(), vec![1, 2])] }
+        let control = vec![("CURRENT".to_owned(), vec![1, 2])];
+        Manifest { meta, sequence: 5, bounds: Vec::new(), tables: vec![table], control }
     }
 
     #[test]

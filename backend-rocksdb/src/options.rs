@@ -137,8 +137,9 @@ impl RocksDbOptions {
     }
 
     /// Sets the most bytes that key and value of one entry may have together: 1 to 2,147,483,647, the limit of RocksDB
-    /// under Flink and the default. An entry is a value, an accumulator, one element of a list or one entry of a map; a
-    /// list or a map may have any number of them.
+    /// under Flink and the default. An entry is a value, an accumulator, one element of a list or one entry of a map. The
+    /// elements of one list, and the keys and values of one map, may not have more together, either; which is found
+    /// when they are added.
     ///
     /// # Errors
     /// [`InvalidArgument`](ErrorKind::InvalidArgument) beyond that.

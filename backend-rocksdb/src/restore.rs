@@ -53,21 +53,23 @@ pub(crate) fn open(
     let mut parts = parts.into_iter();
     let Some(base) = parts.next() else {
         let store = store(Database::open(setup, folder)?, options, &[], Tables::new());
-        return Ok(OpenedStore { store, states: Vec::new(), sequence: 0 });
+        return Ok(OpenedStore { store, states: Vec::new(), sequence: 0, bounds: Vec::new() });
     };
     fetch(&base, storage, &Database::path_in(&folder))?;
     let database = Database::open(setup, folder)?;
     let (mut states, mut sequence) = (base.manifest.meta.states.clone(), base.manifest.sequence);
+    let mut bounds = base.manifest.bounds_in_bytes();
     clip(&database, &states, base.range, &base.manifest)?;
     let mut joined = false;
     for part in parts {
         joined = true;
         sequence = sequence.max(part.manifest.sequence);
-        join(&database, &mut states, &part, storage)?;
+        let targets = join(&database, &mut states, &part, storage)?;
+        add_bounds(&mut bounds, part.manifest.bounds_in_bytes(), &targets);
     }
     let claimed = options.incremental && options.claims_restored && !joined;
     let tables = if claimed { tables_of(&base) } else { Tables::new() };
-    Ok(OpenedStore { store: store(database, options, &states, tables), states, sequence })
+    Ok(OpenedStore { store: store(database, options, &states, tables), states, sequence, bounds })
 }
 
 fn store(
@@ -189,13 +191,32 @@ fn clip(database: &Database, states: &[StateMeta], range: KeyGroupRange, manifes
     Ok(())
 }
 
-/// Adds the key groups of another database, which has none of those that are there.
+/// Adds the bounds of another database's states, which have these numbers here. A list or map is in one of the databases.
+fn add_bounds(bounds: &mut Vec<Vec<u64>>, others: Vec<Vec<u64>>, targets: &[(u16, Family)]) {
+    for (other, &(target, _)) in others.into_iter().zip(targets) {
+        let target = usize::from(target);
+        if bounds.len() <= target {
+            bounds.resize_with(target + 1, Vec::new);
+        }
+        let known = &mut bounds[target];
+        // One bound is that of all.
+        let at = |bounds: &[u64], at: usize| {
+            if bounds.len() == 1 { bounds[0] } else { bounds.get(at).copied().unwrap_or_default() }
+        };
+        *known = (0..known.len().max(other.len()))
+            .map(|bucket| at(known, bucket).saturating_add(at(&other, bucket)))
+            .collect();
+    }
+}
+
+/// Adds the key groups of another database, which has none of those that are there. Gives the numbers that its states
+/// have here.
 fn join(
     database: &Database,
     states: &mut Vec<StateMeta>,
     part: &Part<'_>,
     storage: Option<&dyn Storage>,
-) -> Result<()> {
+) -> Result<Vec<(u16, Family)>> {
     let path = database.fresh_path("join");
     fetch(part, storage, &path)?;
     let other = database.setup.open_read_only(&path)?;
@@ -228,7 +249,8 @@ fn join(
         }
     }
     drop(other);
-    fs::remove_dir_all(&path).map_err(|error| io_failed(error, &path))
+    fs::remove_dir_all(&path).map_err(|error| io_failed(error, &path))?;
+    Ok(targets)
 }
 
 /// The files of a column family, older ones first, if each holds nothing but key groups in `range` of one state that has

@@ -5,8 +5,8 @@
 use std::path::Path;
 
 use backend_api::{
-    ErrorKind, JobFolder, KeySpace, ListDescriptor, ListState, MapDescriptor, MapState, ReducingDescriptor,
-    ReducingState, StateBackend, Subtask, ValueDescriptor, ValueState,
+    ErrorKind, JobFolder, KeySpace, ListDescriptor, ListState, ListToken, MapDescriptor, MapState, MapToken,
+    ReducingDescriptor, ReducingState, SnapshotRequest, StateBackend, Subtask, ValueDescriptor, ValueState,
 };
 use backend_rocksdb::{Profile, RocksDbBackend, RocksDbOptions};
 
@@ -47,21 +47,150 @@ fn an_entry_beyond_the_limit_is_refused_and_what_was_there_stays() {
         refused(backend.value(value, key, &()).unwrap().set(too_long.clone()), "\"value\"");
         assert_eq!(backend.value(value, key, &()).unwrap().get().unwrap().as_ref(), Some(&half));
 
-        // A list and a map may be longer than an entry.
-        for _ in 0..3 {
-            backend.list(list, key, &()).unwrap().add(half.clone()).unwrap();
-        }
+        backend.list(list, key, &()).unwrap().add(half.clone()).unwrap();
         refused(backend.list(list, key, &()).unwrap().add(too_long.clone()), "\"list\"");
-        assert_eq!(backend.list(list, key, &()).unwrap().iter().unwrap().count(), 3);
-        for entry in 0..3 {
-            backend.map(map, key, &()).unwrap().put(entry, half.clone()).unwrap();
-        }
+        assert_eq!(backend.list(list, key, &()).unwrap().iter().unwrap().count(), 1);
+        backend.map(map, key, &()).unwrap().put(1, half.clone()).unwrap();
         refused(backend.map(map, key, &()).unwrap().put(1, too_long.clone()), "\"map\"");
         assert_eq!(backend.map(map, key, &()).unwrap().get(&1).unwrap().as_ref(), Some(&half));
 
         backend.reducing(joined, key, &()).unwrap().add(half.clone()).unwrap();
         refused(backend.reducing(joined, key, &()).unwrap().add(half.clone()), "\"joined\"");
         assert_eq!(backend.reducing(joined, key, &()).unwrap().get().unwrap().as_ref(), Some(&half));
+    }
+}
+
+/// Bytes of an element and of an entry with a map key of four bytes, and how many of them there may be.
+const PIECE: usize = 10_000;
+const PIECES: u32 = (1 << 20) / (PIECE as u32 + 8);
+
+type Backend = RocksDbBackend<u32>;
+
+struct Tokens {
+    list: ListToken<Vec<u8>, u8>,
+    map: MapToken<u32, Vec<u8>, u8>,
+}
+
+impl Tokens {
+    fn of(backend: &mut Backend) -> Self {
+        let list = backend.register(ListDescriptor::<Vec<u8>>::new("list").namespaced()).unwrap();
+        let map = backend.register(MapDescriptor::<u32, Vec<u8>>::new("map").namespaced()).unwrap();
+        Self { list, map }
+    }
+
+    /// Fills a list and a map as far as they may be, and checks that they are full.
+    fn fill(&self, backend: &mut Backend, key: u32, from: u32) {
+        let key = backend.key(&key).unwrap();
+        for piece in from..PIECES {
+            backend.list(self.list, key, &0).unwrap().add(vec![1; PIECE]).unwrap();
+            backend.map(self.map, key, &0).unwrap().put(piece, vec![1; PIECE]).unwrap();
+        }
+        self.check_full(backend, *key.key());
+    }
+
+    fn check_full(&self, backend: &mut Backend, key: u32) {
+        let key = backend.key(&key).unwrap();
+        refused(backend.list(self.list, key, &0).unwrap().add(vec![2; PIECE]), "\"list\"");
+        refused(backend.map(self.map, key, &0).unwrap().put(PIECES, vec![2; PIECE]), "\"map\"");
+        // What changes nothing is allowed.
+        backend.map(self.map, key, &0).unwrap().put(0, vec![1; PIECE]).unwrap();
+        let pieces = |pieces: usize| assert_eq!(pieces, PIECES as usize);
+        pieces(backend.list(self.list, key, &0).unwrap().iter().unwrap().count());
+        pieces(backend.map(self.map, key, &0).unwrap().iter().unwrap().count());
+    }
+}
+
+const CACHES: [usize; 3] = [0, 8 << 10, 2 << 20];
+
+#[test]
+fn a_list_or_map_beyond_the_limit_is_refused_and_what_was_there_stays() {
+    let folder = tempfile::tempdir().unwrap();
+    for cache in CACHES {
+        let options = options(folder.path()).entry_bytes_max(1 << 20).unwrap().cache_bytes(cache);
+        let mut backend = Backend::open(&options, subtask(), &[]).unwrap();
+        let tokens = Tokens::of(&mut backend);
+        tokens.fill(&mut backend, 1, 0);
+        let key = backend.key(&1).unwrap();
+        // Merging adds too, and empties nothing if it may not.
+        backend.list(tokens.list, key, &1).unwrap().add_all([vec![3; PIECE / 2], vec![3; PIECE]]).unwrap();
+        refused(backend.list(tokens.list, key, &0).unwrap().merge_from(&[1]), "\"list\"");
+        assert_eq!(backend.list(tokens.list, key, &1).unwrap().iter().unwrap().count(), 2);
+        tokens.check_full(&mut backend, 1);
+        backend.list(tokens.list, key, &2).unwrap().merge_from(&[1]).unwrap();
+        assert!(backend.list(tokens.list, key, &1).unwrap().is_empty().unwrap());
+        // What is removed makes room.
+        backend.list(tokens.list, key, &0).unwrap().clear().unwrap();
+        backend.map(tokens.map, key, &0).unwrap().remove(&7).unwrap();
+        backend.map(tokens.map, key, &0).unwrap().put(PIECES, vec![2; PIECE]).unwrap();
+        backend.map(tokens.map, key, &0).unwrap().clear().unwrap();
+        tokens.fill(&mut backend, 1, 0);
+    }
+}
+
+#[test]
+fn small_lists_and_maps_beside_large_ones_are_not_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    for cache in CACHES {
+        let options = options(folder.path()).entry_bytes_max(1 << 20).unwrap().cache_bytes(cache);
+        let mut backend = Backend::open(&options, subtask(), &[]).unwrap();
+        let tokens = Tokens::of(&mut backend);
+        tokens.fill(&mut backend, 0, 0);
+        // Many times the limit, under keys that share bounds with one another.
+        for number in 0..20_000_u32 {
+            let key = number % 5000;
+            let key = backend.key(&key).unwrap();
+            backend.list(tokens.list, key, &1).unwrap().add(vec![4; 500]).unwrap();
+            backend.map(tokens.map, key, &1).unwrap().put(number % 2, vec![4; 500]).unwrap();
+        }
+        tokens.check_full(&mut backend, 0);
+    }
+}
+
+#[test]
+fn the_limit_holds_after_a_restore_and_at_other_parallelisms() {
+    for (cache, incremental) in CACHES.into_iter().flat_map(|cache| [(cache, true), (cache, false)]) {
+        let folder = tempfile::tempdir().unwrap();
+        let options = options(folder.path()).entry_bytes_max(1 << 20).unwrap();
+        let options = options.cache_bytes(cache).incremental(incremental).profile(Profile::Tiny);
+        let part = |parallelism, index| {
+            Subtask::new("op", KeySpace::<u32>::new(10).unwrap(), parallelism, index).unwrap()
+        };
+        let take = |backend: &mut Backend, id| {
+            backend.snapshot(SnapshotRequest::new(id)).unwrap().run().unwrap().unwrap()
+        };
+        let mut backend = Backend::open(&options, subtask(), &[]).unwrap();
+        let tokens = Tokens::of(&mut backend);
+        let halves = [part(2, 0), part(2, 1)];
+        let keys = halves.each_ref().map(|part| (0..100).find(|key| part.key(key).is_ok()).unwrap());
+        for key in keys {
+            let key = backend.key(&key).unwrap();
+            for piece in 0..PIECES / 2 {
+                backend.list(tokens.list, key, &0).unwrap().add(vec![1; PIECE]).unwrap();
+                backend.map(tokens.map, key, &0).unwrap().put(piece, vec![1; PIECE]).unwrap();
+            }
+        }
+        let handle = take(&mut backend, 1);
+        drop(backend);
+        // One is filled by each of two, which one takes over.
+        let handles = [0, 1].map(|index| {
+            // The second one is new, and its states have other numbers.
+            let (restore, from) =
+                if index == 0 { (std::slice::from_ref(&handle), PIECES / 2) } else { (&[][..], 0) };
+            let mut backend = Backend::open(&options, halves[index].clone(), restore).unwrap();
+            if index == 1 {
+                backend.register(MapDescriptor::<u8, u8>::new("first")).unwrap();
+            }
+            let tokens = Tokens::of(&mut backend);
+            tokens.fill(&mut backend, keys[index], from);
+            take(&mut backend, 2)
+        });
+        let mut backend = Backend::open(&options, subtask(), &handles).unwrap();
+        let tokens = Tokens::of(&mut backend);
+        for key in keys {
+            tokens.check_full(&mut backend, key);
+            let key = backend.key(&key).unwrap();
+            backend.list(tokens.list, key, &1).unwrap().add(vec![1; PIECE]).unwrap();
+        }
     }
 }
 

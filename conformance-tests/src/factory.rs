@@ -62,6 +62,8 @@ pub struct Setup {
     pub inline_max: Option<usize>,
     /// The most bytes that the state of one checkpoint may have, of a backend that keeps it in memory.
     pub max_state_bytes: Option<u64>,
+    /// The most bytes of an entry, and of all that one list or map has.
+    pub entry_bytes_max: Option<u64>,
     /// Whether checkpoint files are compressed.
     pub compression: Option<bool>,
     /// Whether a checkpoint builds on the one confirmed last.
@@ -81,6 +83,8 @@ pub struct Capabilities {
     pub inline_max: bool,
     /// Heeds [`Setup::max_state_bytes`].
     pub max_state_bytes: bool,
+    /// Heeds [`Setup::entry_bytes_max`].
+    pub entry_bytes_max: bool,
     /// Heeds [`Setup::compression`].
     pub compression: bool,
     /// Heeds [`Setup::incremental`].
@@ -96,6 +100,7 @@ impl Capabilities {
             ("storage", setup.storage.is_some(), self.storage),
             ("inline_max", setup.inline_max.is_some(), self.inline_max),
             ("max_state_bytes", setup.max_state_bytes.is_some(), self.max_state_bytes),
+            ("entry_bytes_max", setup.entry_bytes_max.is_some(), self.entry_bytes_max),
             ("compression", setup.compression.is_some(), self.compression),
             ("incremental", setup.incremental.is_some(), self.incremental),
             ("claim_restored", setup.claim_restored.is_some(), self.claim_restored),

@@ -143,7 +143,8 @@ impl<const CACHE: usize> Factory for Bytes<CACHE> {
             target = target.with_compression(Compression::Lz4);
         }
         let options = ByteOptions::new(target, |_, _| Ok(Box::new(BTreeStore::default())));
-        Ok(options.with_cache_bytes(CACHE))
+        let limit = setup.entry_bytes_max.unwrap_or(ByteOptions::ENTRY_BYTES_MAX);
+        options.with_cache_bytes(CACHE).with_entry_bytes_max(limit)
     }
 
     fn storage(&self) -> Option<Arc<dyn Storage>> {
@@ -155,6 +156,12 @@ impl<const CACHE: usize> Factory for Bytes<CACHE> {
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities { storage: true, inline_max: true, compression: true, ..Capabilities::default() }
+        Capabilities {
+            storage: true,
+            inline_max: true,
+            compression: true,
+            entry_bytes_max: true,
+            ..Capabilities::default()
+        }
     }
 }

@@ -3,6 +3,7 @@
 use std::iter::from_fn;
 
 use super::cache::{Cache, Changes, Collection, Object};
+use super::totals::{Change, Totals};
 use super::{ByteCursor, ByteStore, WriteBatch};
 use crate::format::StateMeta;
 use crate::{Codec, Error, ErrorKind, Result, StateKey, StateValue};
@@ -10,27 +11,31 @@ use crate::{Codec, Error, ErrorKind, Result, StateKey, StateValue};
 /// Numbers of elements that one call uses again; more elements are removed as a range.
 const REUSED_NUMBERS: usize = 1024;
 
+/// Bytes of the number of a list element in its key.
+pub(super) const NUMBER: usize = size_of::<u64>();
+
 /// What accesses use again and again, so that they allocate nothing.
 #[derive(Debug, Default)]
 pub(super) struct Buffers {
     /// State, key group, key and namespace of the access.
-    key: Vec<u8>,
+    pub(super) key: Vec<u8>,
     /// Another key, or the start of a range.
-    from: Vec<u8>,
+    pub(super) from: Vec<u8>,
     /// The end of a range.
     to: Vec<u8>,
     /// The writes of one call.
-    batch: WriteBatch,
+    pub(super) batch: WriteBatch,
     /// Number of the next list element.
     sequence: u64,
 }
 
 /// One state at one key and namespace.
 pub(super) struct Access<'a> {
-    store: &'a mut dyn ByteStore,
-    buffers: &'a mut Buffers,
+    pub(super) store: &'a mut dyn ByteStore,
+    pub(super) buffers: &'a mut Buffers,
+    pub(super) totals: &'a mut Totals,
     pub place: Place<'a>,
-    entry_bytes_max: u64,
+    pub(super) entry_bytes_max: u64,
     /// Length of the key without the namespace.
     key_len: usize,
 }
@@ -76,6 +81,7 @@ impl<'a> Access<'a> {
     pub fn new<K: StateKey, N: StateKey>(
         store: &'a mut dyn ByteStore,
         buffers: &'a mut Buffers,
+        totals: &'a mut Totals,
         meta: &'a StateMeta,
         (state, group): (u16, u16),
         (key, namespace): (&K, &N),
@@ -86,7 +92,7 @@ impl<'a> Access<'a> {
         key.encode(&mut buffers.key);
         let key_len = buffers.key.len();
         let place = Place { meta, group: Some(group) };
-        let access = Self { store, buffers, place, entry_bytes_max, key_len };
+        let access = Self { store, buffers, totals, place, entry_bytes_max, key_len };
         namespace.check().map_err(|error| place.name(error))?;
         namespace.encode(&mut access.buffers.key);
         access.buffers.batch.clear();
@@ -212,17 +218,20 @@ impl<'a> Access<'a> {
 
     /// Removes all of the list or map here.
     pub fn clear_collection<O: Collection>(&mut self, cache: Option<&Cache<O>>) -> Result<()> {
-        let Some(cache) = cache else {
-            return self.write(|access| {
+        let bytes = self.least(cache)?;
+        if let Some(cache) = cache {
+            let mut table = cache.lock();
+            let found = table.find(self.key());
+            if !found.and_then(|at| table.object(at)).is_some_and(O::is_clear) {
+                table.change(self.key(), found, |collection, _| collection.clear());
+            }
+        } else {
+            self.write(|access| {
                 access.delete_all();
                 Ok(())
-            });
-        };
-        let mut table = cache.lock();
-        let found = table.find(self.key());
-        if !found.and_then(|at| table.object(at)).is_some_and(O::is_clear) {
-            table.change(self.key(), found, |collection, _| collection.clear());
+            })?;
         }
+        self.totals.clear(&self.buffers.key, bytes);
         Ok(())
     }
 
@@ -334,28 +343,30 @@ impl<'a> Access<'a> {
     pub fn put<V: StateValue>(&mut self, value: &V, codec: &dyn Codec<V>) -> Result<()> {
         let Buffers { key, batch, .. } = &mut *self.buffers;
         let put = batch.put_encoded(key, &[], |out| codec.encode(value, out));
-        self.check_size(put)
+        check_size(put, self.entry_bytes_max).map(drop)
     }
 
-    /// Adds to the batch: an element behind all others here.
-    pub fn append<V: StateValue>(&mut self, value: &V, codec: &dyn Codec<V>) -> Result<()> {
+    /// Adds to the batch: an element behind all others here. Gives its bytes.
+    pub fn append<V: StateValue>(&mut self, value: &V, codec: &dyn Codec<V>) -> Result<u64> {
         let Buffers { key, batch, sequence, .. } = &mut *self.buffers;
         let put = batch.put_encoded(key, &sequence.to_be_bytes(), |out| codec.encode(value, out));
         *sequence += 1;
-        self.check_size(put)
+        let size = check_size(put, self.entry_bytes_max)?;
+        Ok(self.content(size))
     }
 
     /// Adds to the batch: the elements here go, and these come. They take the numbers of those that go: a store that keeps
-    /// what was removed until it has time for it would have to step over that at each further read.
+    /// what was removed until it has time for it would have to step over that at each further read. Gives the bytes of both.
     pub fn replace<V: StateValue>(
         &mut self,
         elements: impl IntoIterator<Item = V>,
         codec: &dyn Codec<V>,
-    ) -> Result<()> {
+    ) -> Result<Change> {
         let prefix = self.prefix_len();
+        let mut change = Change::default();
         let (mut old, mut rest) = (Vec::new(), None);
         let mut cursor = self.scan_all()?;
-        while let Some((key, _)) = cursor.next()? {
+        while let Some((key, element)) = cursor.next()? {
             let number =
                 key.get(prefix..).and_then(|number| number.first_chunk().copied()).unwrap_or_default();
             if old.len() == REUSED_NUMBERS {
@@ -363,6 +374,7 @@ impl<'a> Access<'a> {
                 break;
             }
             old.push(number);
+            change.removed += element.len() as u64;
         }
         drop(cursor);
         let Buffers { key, from, to, batch, sequence } = &mut *self.buffers;
@@ -380,10 +392,11 @@ impl<'a> Access<'a> {
                 (*sequence - 1).to_be_bytes()
             });
             let put = batch.put_encoded(key, &number, |out| codec.encode(&element, out));
-            check_size(put, self.entry_bytes_max)?;
+            let size = check_size(put, self.entry_bytes_max)?;
+            change.added += (size - key.len() - NUMBER) as u64;
         }
         old.for_each(|number| batch.delete_parts(key, &number));
-        Ok(())
+        Ok(change)
     }
 
     /// Adds to the batch: a map entry here.
@@ -396,7 +409,7 @@ impl<'a> Access<'a> {
         self.set_entry(key)?;
         let Buffers { from, batch, .. } = &mut *self.buffers;
         let put = batch.put_encoded(from, &[], |out| codec.encode(value, out));
-        self.check_size(put)
+        check_size(put, self.entry_bytes_max).map(drop)
     }
 
     /// Adds to the batch: the value here goes.
@@ -425,14 +438,15 @@ impl<'a> Access<'a> {
         Ok(())
     }
 
-    /// Adds to the batch: the list in another namespace goes, its elements behind those here.
-    pub fn move_elements<N: StateKey>(&mut self, namespace: &N) -> Result<()> {
+    /// Adds to the batch: the list in another namespace goes, its elements behind those here. Gives their bytes.
+    pub fn move_elements<N: StateKey>(&mut self, namespace: &N) -> Result<u64> {
         self.set_other(namespace)?;
         let Buffers { key, from, to, batch, sequence } = &mut *self.buffers;
         successor(from, to);
         let mut cursor = self.store.scan(from, to)?;
-        let mut found = false;
+        let (mut found, mut bytes) = (false, 0);
         while let Some((_, element)) = cursor.next()? {
+            bytes += element.len() as u64;
             batch.put_encoded(key, &sequence.to_be_bytes(), |out| {
                 out.extend_from_slice(element);
                 Ok(())
@@ -443,7 +457,7 @@ impl<'a> Access<'a> {
         if found {
             batch.delete_range(from, to);
         }
-        Ok(())
+        Ok(bytes)
     }
 
     /// Writes the batch.
@@ -452,6 +466,11 @@ impl<'a> Access<'a> {
         let written = if batch.is_empty() { Ok(()) } else { self.store.write(batch) };
         batch.clear();
         written.map_err(|error| self.place.name(error))
+    }
+
+    /// Empties the batch.
+    pub fn start_batch(&mut self) {
+        self.buffers.batch.clear();
     }
 
     /// Makes `add` fill the batch, and writes it; if it fails or panics, nothing is written.
@@ -475,17 +494,13 @@ impl<'a> Access<'a> {
         Ok(())
     }
 
-    fn set_other<N: StateKey>(&mut self, namespace: &N) -> Result<()> {
+    pub(super) fn set_other<N: StateKey>(&mut self, namespace: &N) -> Result<()> {
         namespace.check().map_err(|error| self.place.name(error))?;
         let Buffers { key, from, .. } = &mut *self.buffers;
         from.clear();
         from.extend_from_slice(key.get(..self.key_len).unwrap_or(key));
         namespace.encode(from);
         Ok(())
-    }
-
-    fn check_size(&self, put: Result<usize>) -> Result<()> {
-        check_size(put, self.entry_bytes_max)
     }
 }
 
@@ -495,10 +510,10 @@ fn taken() -> Error {
 }
 
 /// The entry that was just put must not be too long.
-fn check_size(put: Result<usize>, max: u64) -> Result<()> {
-    let size = put? as u64;
-    if size <= max {
-        return Ok(());
+fn check_size(put: Result<usize>, max: u64) -> Result<usize> {
+    let size = put?;
+    if size as u64 <= max {
+        return Ok(size);
     }
     let message = format!("key and value of {size} bytes exceed the limit of {max} bytes for an entry");
     Err(Error::new(ErrorKind::Size, message))

@@ -7,6 +7,7 @@ use super::lists::Lists;
 use super::maps::Maps;
 use super::registry::{Found, Registry};
 use super::snapshot::{Frozen, FrozenNative, FrozenRows};
+use super::totals::Totals;
 use super::values::Values;
 use super::{ByteAggregating, ByteList, ByteMap, ByteReducing, ByteStore, ByteValue};
 use crate::format::FileMeta;
@@ -80,8 +81,10 @@ impl<K: StateKey, E: ByteEngine> EngineBackend<K, E> {
         if held.is_none() {
             store.add_state(number, &meta).map_err(place)?;
         }
+        let mut totals = self.registry.totals_of(held, E::entry_bytes_max(&self.options));
         if let Some(restored) = restored {
-            let loaded = super::load::load::<K, N, MK>(store, &mut self.buffers, number, &restored);
+            let into = (&mut *store as &mut dyn ByteStore, &mut self.buffers, &mut totals);
+            let loaded = super::load::load::<K, N, MK>(into, number, &restored);
             if let Err(error) = loaded {
                 if remove_rows(store, &mut self.buffers, number, &restored).is_err() {
                     self.leftover = Some((number, restored));
@@ -93,7 +96,7 @@ impl<K: StateKey, E: ByteEngine> EngineBackend<K, E> {
         let budget = Some(&self.cache_budget).filter(|budget| budget.is_some());
         let seed = self.subtask.hash_seed();
         let cache = budget.map(|budget| cache(&descriptor, number, seed, Arc::clone(budget)));
-        self.registry.add::<D, K, N>(number, meta, descriptor, cache);
+        self.registry.add::<D, K, N>(number, meta, descriptor, cache, totals);
         Ok(number.into())
     }
 
@@ -108,11 +111,11 @@ impl<K: StateKey, E: ByteEngine> EngineBackend<K, E> {
         }
         let store = self.store.as_mut().ok_or_else(closed)?;
         let state = self.registry.get::<D>(token.index()).filter(|_| token.backend() == self.id);
-        let Found { meta, descriptor, cache } = state.ok_or_else(foreign)?;
+        let Found { meta, descriptor, cache, totals } = state.ok_or_else(foreign)?;
         self.subtask.check(&key)?;
         let number = (token.index() as u16, key.group());
         let (key, max) = ((key.key(), namespace), E::entry_bytes_max(&self.options));
-        let access = Access::new(store, &mut self.buffers, meta, number, key, max)?;
+        let access = Access::new(store, &mut self.buffers, totals, meta, number, key, max)?;
         Ok(Opened { access, descriptor, cache })
     }
 
@@ -195,13 +198,17 @@ impl<K: StateKey, E: ByteEngine> StateBackend for EngineBackend<K, E> {
         }
         let storage = E::target(options).storage();
         let restored = RestorePlan::open(&rows, storage.map(|storage| &**storage), &subtask)?;
-        let OpenedStore { store, states, sequence } = E::open(options, &subtask, &native)?;
+        let OpenedStore { store, states, sequence, bounds } = E::open(options, &subtask, &native)?;
+        let limit = E::entry_bytes_max(options);
+        let bounds = bounds.iter().map(Vec::as_slice).chain(std::iter::repeat(&[][..]));
+        let held = states.into_iter().zip(bounds.map(|bounds| Totals::with_bounds(limit, bounds)));
+        let registry = Registry::holding(held);
         Ok(Self {
             id: BackendId::fresh(),
             subtask,
             options: options.clone(),
             store: Some(store),
-            registry: Registry::holding(states),
+            registry,
             restored,
             buffers: Buffers::starting_at(sequence),
             cache_budget: Budget::new(E::cache_bytes(options)),
@@ -394,7 +401,8 @@ impl<K: StateKey, E: ByteEngine> StateBackend for EngineBackend<K, E> {
                     Error::new(ErrorKind::IllegalState, message)
                 })?;
                 let (sequence, full) = (self.buffers.sequence(), request.is_full());
-                let task = native.freeze(FreezeRequest { meta: &meta, sequence, full }, late)?;
+                let bounds = &self.registry.bounds();
+                let task = native.freeze(FreezeRequest { meta: &meta, sequence, bounds, full }, late)?;
                 Frozen::Native(FrozenNative { task, format: E::FORMAT, restored, meta, range, target })
             }
         };

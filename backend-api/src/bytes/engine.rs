@@ -53,6 +53,9 @@ pub struct OpenedStore<S> {
     pub states: Vec<StateMeta>,
     /// A number above those of all list elements in it.
     pub sequence: u64,
+    /// Of each state what [`FreezeRequest::bounds`] said of it; where several checkpoints came together, the sums. Bounds of 0
+    /// where there are none.
+    pub bounds: Vec<Vec<u64>>,
 }
 
 /// What a store is to freeze.
@@ -62,6 +65,9 @@ pub struct FreezeRequest<'a> {
     pub meta: &'a FileMeta,
     /// A number above those of all list elements; to be kept for [`OpenedStore::sequence`].
     pub sequence: u64,
+    /// Of each state upper bounds of the bytes of its lists or maps, by the hashes of their keys: none, one, or 4,096; to be
+    /// kept for [`OpenedStore::bounds`].
+    pub bounds: &'a [Vec<u64>],
     /// Whether the checkpoint may depend on no earlier one.
     pub full: bool,
 }
@@ -125,6 +131,6 @@ impl ByteEngine for AnyStore {
             let message = "the store of a backend that is opened holds something already";
             return Err(Error::new(ErrorKind::IllegalState, message));
         }
-        Ok(OpenedStore { store, states: Vec::new(), sequence: 0 })
+        Ok(OpenedStore { store, states: Vec::new(), sequence: 0, bounds: Vec::new() })
     }
 }

@@ -3,6 +3,7 @@ use std::collections::BTreeSet;
 
 use super::access::Access;
 use super::lists::Lists;
+use super::totals::Change;
 use crate::{ListState, Result, StateKey, StateValue};
 
 /// A list state of a [`ByteBackend`](super::ByteBackend). Appending reads nothing; reading streams where the list is not in
@@ -34,7 +35,14 @@ impl<T: StateValue, N: StateKey> ListState<T, N> for ByteList<'_, T, N> {
         let mut seen = BTreeSet::from([self.namespace]);
         let sources: Vec<&N> = sources.iter().filter(|source| seen.insert(source)).collect();
         self.lists.write_out(&mut self.access, &sources)?;
-        self.access.write(|access| sources.iter().try_for_each(|source| access.move_elements(*source)))
+        let mut moved = Vec::new();
+        self.access.write_charged(|access| {
+            for source in &sources {
+                moved.push(access.move_elements(*source)?);
+            }
+            Ok(Change::adding(moved.iter().sum()))
+        })?;
+        sources.iter().zip(moved).try_for_each(|(source, bytes)| self.access.emptied(*source, bytes))
     }
 
     fn clear(&mut self) -> Result<()> {

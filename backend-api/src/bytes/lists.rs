@@ -6,6 +6,7 @@ use std::iter::from_fn;
 use super::access::{Access, decoded};
 use super::cache::{AnyCache, Cache, CachedList, Collection, VALUE_BYTES_MAX};
 use super::either::Either;
+use super::totals::Change;
 use crate::{Codec, Result, StateKey, StateValue};
 
 /// How the lists of one state are read and written.
@@ -24,48 +25,62 @@ impl<'a, T: StateValue> Lists<'a, T> {
     #[inline]
     pub fn add(&self, access: &mut Access<'_>, element: T) -> Result<()> {
         let Some(cache) = self.cache else {
-            return access.write(|access| access.append(&element, self.codec));
+            return access.write_charged(|access| Ok(Change::adding(access.append(&element, self.codec)?)));
         };
-        if access.element_size(&element, self.codec)? > VALUE_BYTES_MAX {
-            return self.write_past(cache, access, &[element]);
-        }
-        let heap = self.codec.heap_size(&element);
-        self.append(cache, access, [element].into_iter(), heap, false)
+        let size = access.element_size(&element, self.codec)?;
+        self.charged(cache, access, access.content(size), |access| {
+            if size > VALUE_BYTES_MAX {
+                return self.write_past(cache, access, &[element]);
+            }
+            let heap = self.codec.heap_size(&element);
+            self.append(cache, access, [element].into_iter(), heap, false)
+        })
     }
 
     /// Appends elements, all or none.
     pub fn add_all(&self, access: &mut Access<'_>, elements: impl IntoIterator<Item = T>) -> Result<()> {
         let Some(cache) = self.cache else {
-            return access.write(|access| {
-                elements.into_iter().try_for_each(|element| access.append(&element, self.codec))
+            return access.write_charged(|access| {
+                let appended = elements.into_iter().map(|element| access.append(&element, self.codec));
+                Ok(Change::adding(appended.sum::<Result<u64>>()?))
             });
         };
-        let Elements { all, heap, are_long } = self.gather(access, elements)?;
+        let Elements { all, bytes, heap, are_long } = self.gather(access, elements)?;
         if all.is_empty() {
-            Ok(())
-        } else if are_long {
-            self.write_past(cache, access, &all)
-        } else {
-            self.append(cache, access, all.into_iter(), heap, false)
+            return Ok(());
         }
+        self.charged(cache, access, bytes, |access| {
+            if are_long {
+                self.write_past(cache, access, &all)
+            } else {
+                self.append(cache, access, all.into_iter(), heap, false)
+            }
+        })
     }
 
     /// Replaces the list.
     pub fn set(&self, access: &mut Access<'_>, elements: impl IntoIterator<Item = T>) -> Result<()> {
         let Some(cache) = self.cache else {
-            return access.write(|access| access.replace(elements, self.codec));
+            return self.replace(access, elements);
         };
-        let Elements { all, heap, are_long } = self.gather(access, elements)?;
+        let Elements { all, bytes, heap, are_long } = self.gather(access, elements)?;
         if all.is_empty() {
             return self.clear(access);
         }
         if !are_long {
-            return self.append(cache, access, all.into_iter(), heap, true);
+            let change = Change { added: bytes, removed: access.least(Some(cache))? };
+            return access.replaced(change, |access| self.append(cache, access, all.into_iter(), heap, true));
         }
         // What is replaced must be in the store, where it is looked up.
-        access.write(|access| access.add_cached(cache))?;
-        cache.lock().forget(access.key());
-        access.write(|access| access.replace(all, self.codec))
+        access.write_past(cache, |_| Ok(()))?;
+        self.replace(access, all)
+    }
+
+    /// Replaces the list in the store, which knows all of it.
+    fn replace(&self, access: &mut Access<'_>, elements: impl IntoIterator<Item = T>) -> Result<()> {
+        access.start_batch();
+        let change = access.replace(elements, self.codec).map_err(|error| access.place.name(error))?;
+        access.replaced(change, Access::commit)
     }
 
     /// Removes all elements.
@@ -153,17 +168,32 @@ impl<'a, T: StateValue> Lists<'a, T> {
         })
     }
 
+    /// Makes `apply` add so many bytes, if the list is within the limit then.
+    #[inline]
+    fn charged(
+        &self,
+        cache: &Cache<CachedList<T>>,
+        access: &mut Access<'_>,
+        bytes: u64,
+        apply: impl FnOnce(&mut Access<'_>) -> Result<()>,
+    ) -> Result<()> {
+        access.charged(Change::adding(bytes), |access| access.write_past(cache, |_| Ok(())), apply)
+    }
+
     /// Encodes elements, and keeps them.
     fn gather(&self, access: &mut Access<'_>, elements: impl IntoIterator<Item = T>) -> Result<Elements<T>> {
         let elements = elements.into_iter();
-        let (mut all, mut heap, mut longest) = (Vec::with_capacity(elements.size_hint().0), 0, 0);
+        let (mut all, mut bytes) = (Vec::with_capacity(elements.size_hint().0), 0);
+        let (mut heap, mut longest) = (0, 0);
         for element in elements {
-            longest = longest.max(access.element_size(&element, self.codec)?);
+            let size = access.element_size(&element, self.codec)?;
+            longest = longest.max(size);
+            bytes += access.content(size);
             heap += self.codec.heap_size(&element);
             all.push(element);
         }
         let are_long = longest > VALUE_BYTES_MAX || CachedList::<T>::exceeds(all.len(), heap);
-        Ok(Elements { all, heap, are_long })
+        Ok(Elements { all, bytes, heap, are_long })
     }
 
     /// The slot of the list, of which all is known then. `None` if the list is to be read from the store, which knows all.
@@ -221,7 +251,7 @@ impl<'a, T: StateValue> Lists<'a, T> {
         elements: &[T],
     ) -> Result<()> {
         access.write_past(cache, |access| {
-            elements.iter().try_for_each(|element| access.append(element, self.codec))
+            elements.iter().try_for_each(|element| access.append(element, self.codec).map(drop))
         })
     }
 }
@@ -229,6 +259,8 @@ impl<'a, T: StateValue> Lists<'a, T> {
 /// Elements that can be encoded.
 struct Elements<T> {
     all: Vec<T>,
+    /// Bytes of their encodings.
+    bytes: u64,
     /// Bytes that they own on the heap.
     heap: usize,
     /// Whether they are not for the cache.

@@ -1,6 +1,7 @@
 //! Restored rows into the store.
 
 use super::access::{Buffers, start_key, successor};
+use super::totals::Totals;
 use super::{ByteStore, WriteBatch};
 use crate::format::SectionKind;
 use crate::restore::RestoredState;
@@ -13,16 +14,15 @@ const BATCH_BYTES: usize = 1 << 20;
 /// and up to so many where they can be sorted.
 const SORTED_BYTES: usize = 32 << 20;
 
-/// Puts all rows of `restored` into the store, as the state of number `state`.
+/// Puts all rows of `restored` into the store, as the state of number `state`, and notes how long its lists or maps are.
 pub(super) fn load<K: StateKey, N: StateKey, MK: StateKey>(
-    store: &mut dyn ByteStore,
-    buffers: &mut Buffers,
+    (store, buffers, totals): (&mut dyn ByteStore, &mut Buffers, &mut Totals),
     state: u16,
     restored: &RestoredState,
 ) -> Result<()> {
     let (batch, sequence) = buffers.batch();
-    let mut loader =
-        Loader { store, batch, sequence, key: Vec::new(), end: Vec::new(), list: None, puts_only: false };
+    let (key, end) = (Vec::new(), Vec::new());
+    let mut loader = Loader { store, batch, sequence, totals, key, end, list: None, puts_only: false };
     for group in restored.groups() {
         let chain = restored.chain(group);
         loader
@@ -39,6 +39,7 @@ struct Loader<'l> {
     store: &'l mut dyn ByteStore,
     batch: &'l mut WriteBatch,
     sequence: &'l mut u64,
+    totals: &'l mut Totals,
     key: Vec<u8>,
     end: Vec<u8>,
     /// The list of the last row, and its length.
@@ -72,11 +73,15 @@ impl Loader<'_> {
             RowChange::Value(value) => self.batch.put(&self.key, value),
             RowChange::Elements(elements) => self.append(section, elements)?,
             RowChange::Entries(mut entries) => {
+                let mut added = 0;
                 while let Some((key, value)) = entries.next_entry::<MK>()? {
                     self.key.truncate(prefix);
                     key.encode(&mut self.key);
+                    added += self.key.len() - prefix + value.len();
                     self.batch.put(&self.key, value);
                 }
+                self.key.truncate(prefix);
+                self.totals.add(&self.key, added as u64);
             }
             RowChange::RemoveEntries(mut keys) => {
                 while let Some(key) = keys.next_key::<MK>()? {
@@ -104,8 +109,9 @@ impl Loader<'_> {
         if !goes_on && !begins {
             self.cut(first)?;
         }
-        let mut length = first;
+        let (mut length, mut added) = (first, 0);
         while let Some(element) = elements.next_element()? {
+            added += element.len();
             self.batch.put_encoded(&self.key, &self.sequence.to_be_bytes(), |out| {
                 out.extend_from_slice(element);
                 Ok(())
@@ -113,6 +119,7 @@ impl Loader<'_> {
             *self.sequence += 1;
             length += 1;
         }
+        self.totals.add(&self.key, added as u64);
         let mut key = known.map(|(key, _)| key).unwrap_or_default();
         key.clone_from(&self.key);
         self.list = Some((key, length));

@@ -1,12 +1,14 @@
 //! Maps of a state, through its cache if it has one.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::iter::from_fn;
 use std::ops::{Bound, RangeBounds};
 
 use super::access::{Access, decoded};
 use super::cache::{AnyCache, Cache, CachedMap, VALUE_BYTES_MAX};
 use super::either::Either;
+use super::totals::Change;
 use crate::{Codec, Result, StateKey, StateValue};
 
 /// How the maps of one state are read and written.
@@ -53,14 +55,18 @@ impl<'a, MK: StateKey, MV: StateValue> Maps<'a, MK, MV> {
     #[inline]
     pub fn put(&self, access: &mut Access<'_>, key: MK, value: MV) -> Result<()> {
         let Some(cache) = self.cache else {
-            return access.write(|access| access.put_entry(&key, &value, self.codec));
+            return access.write_entries(|access| access.put_entry(&key, &value, self.codec));
         };
         let (size, key_size) = access.entry_size(&key, &value, self.codec)?;
-        if size > VALUE_BYTES_MAX {
-            return self.write_past(cache, access, &[(key, value)]);
-        }
-        let key_heap = key_heap::<MK>(key_size);
-        access.change_cached(cache, |map, codec| map.put(key, value, key_heap, codec))
+        let added = access.content(size);
+        let removed = if access.is_close(added) { self.bytes_of(access, &key)? } else { 0 };
+        self.charged(cache, access, Change { added, removed }, |access| {
+            if size > VALUE_BYTES_MAX {
+                return self.write_past(cache, access, &[(key, value)]);
+            }
+            let key_heap = key_heap::<MK>(key_size);
+            access.change_cached(cache, |map, codec| map.put(key, value, key_heap, codec))
+        })
     }
 
     /// Puts entries, all or none.
@@ -70,35 +76,49 @@ impl<'a, MK: StateKey, MV: StateValue> Maps<'a, MK, MV> {
         entries: impl IntoIterator<Item = (MK, MV)>,
     ) -> Result<()> {
         let Some(cache) = self.cache else {
-            return access.write(|access| {
+            return access.write_entries(|access| {
                 entries.into_iter().try_for_each(|(key, value)| access.put_entry(&key, &value, self.codec))
             });
         };
-        let (mut all, mut key_bytes, mut bytes, mut longest) = (Vec::new(), 0, 0, 0);
+        let (mut all, mut sizes) = (Vec::new(), Vec::new());
+        let (mut key_bytes, mut bytes, mut longest) = (0, 0, 0);
         for (key, value) in entries {
             let (size, key_size) = access.entry_size(&key, &value, self.codec)?;
             key_bytes += key_size;
             bytes += size;
             longest = longest.max(size);
+            sizes.push(access.content(size));
             all.push((key, value));
         }
         if all.is_empty() {
             return Ok(());
         }
-        if longest > VALUE_BYTES_MAX || CachedMap::<MK, MV>::exceeds(all.len(), bytes) {
-            return self.write_past(cache, access, &all);
+        let mut change = Change::adding(sizes.iter().sum());
+        if access.is_close(change.added) {
+            // Of one that is put twice only the last counts.
+            let last: BTreeMap<&MK, u64> = all.iter().map(|(key, _)| key).zip(sizes).collect();
+            change.added = last.values().sum();
+            for key in last.keys() {
+                change.removed += self.bytes_of(access, key)?;
+            }
         }
-        let key_heap = key_heap::<MK>(key_bytes / all.len());
-        access.change_cached(cache, |map, codec| {
-            all.into_iter().for_each(|(key, value)| map.put(key, value, key_heap, codec));
+        self.charged(cache, access, change, |access| {
+            if longest > VALUE_BYTES_MAX || CachedMap::<MK, MV>::exceeds(all.len(), bytes) {
+                return self.write_past(cache, access, &all);
+            }
+            let key_heap = key_heap::<MK>(key_bytes / all.len());
+            access.change_cached(cache, |map, codec| {
+                all.into_iter().for_each(|(key, value)| map.put(key, value, key_heap, codec));
+            })
         })
     }
 
     /// Removes an entry.
     #[inline]
     pub fn remove(&self, access: &mut Access<'_>, key: &MK) -> Result<()> {
-        let Some(cache) = self.cache else { return access.write(|access| access.delete_entry(key)) };
+        let Some(cache) = self.cache else { return access.write_entries(|access| access.delete_entry(key)) };
         let key_heap = key_heap::<MK>(access.map_key_size(key)?);
+        let removed = if access.is_close(0) { self.bytes_of(access, key)? } else { 0 };
         {
             let mut table = cache.lock();
             let found = table.find(access.key());
@@ -106,7 +126,33 @@ impl<'a, MK: StateKey, MV: StateValue> Maps<'a, MK, MV> {
                 return Ok(());
             }
         }
-        access.change_cached(cache, |map, codec| map.remove(key, key_heap, codec))
+        self.charged(cache, access, Change { added: 0, removed }, |access| {
+            access.change_cached(cache, |map, codec| map.remove(key, key_heap, codec))
+        })
+    }
+
+    /// Bytes of an entry; 0 if there is none.
+    #[cold]
+    fn bytes_of(&self, access: &mut Access<'_>, key: &MK) -> Result<u64> {
+        let mut bytes = Vec::new();
+        key.encode(&mut bytes);
+        let found = self.with(access, key, |value| value.map(|value| self.codec.encode(value, &mut bytes)))?;
+        match found {
+            Some(encoded) => encoded.map(|()| bytes.len() as u64).map_err(|error| access.place.name(error)),
+            None => Ok(0),
+        }
+    }
+
+    /// Makes `apply` change the map, if it is within the limit then.
+    #[inline]
+    fn charged(
+        &self,
+        cache: &Cache<CachedMap<MK, MV>>,
+        access: &mut Access<'_>,
+        change: Change,
+        apply: impl FnOnce(&mut Access<'_>) -> Result<()>,
+    ) -> Result<()> {
+        access.charged(change, |access| access.write_past(cache, |_| Ok(())), apply)
     }
 
     /// Removes all entries.

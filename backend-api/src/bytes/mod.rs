@@ -51,6 +51,7 @@ mod backend;
 mod batch;
 mod btree;
 mod cache;
+mod charging;
 mod either;
 mod engine;
 mod list;
@@ -63,6 +64,7 @@ mod options;
 mod registry;
 mod snapshot;
 mod store;
+mod totals;
 mod value;
 mod values;
 

@@ -4,6 +4,7 @@ use std::any::Any;
 use std::collections::BTreeMap;
 
 use super::cache::AnyCache;
+use super::totals::Totals;
 use crate::format::StateMeta;
 use crate::{Error, ErrorKind, Result, StateDescriptor, StateKey, StateKind};
 
@@ -15,6 +16,8 @@ struct State {
     meta: StateMeta,
     /// `None` if the store holds it from a restore, and nobody has registered it.
     registered: Option<Registered>,
+    /// Of its lists or maps.
+    totals: Totals,
 }
 
 struct Registered {
@@ -29,6 +32,7 @@ pub(super) struct Found<'r, D> {
     pub meta: &'r StateMeta,
     pub descriptor: &'r D,
     pub cache: Option<&'r dyn AnyCache>,
+    pub totals: &'r mut Totals,
 }
 
 /// The states that the store holds; the index of one is its number.
@@ -41,10 +45,11 @@ pub(super) struct Registry {
 }
 
 impl Registry {
-    /// Of a store that holds these states, which nobody has registered.
-    pub fn holding(metas: Vec<StateMeta>) -> Self {
-        let numbers = metas.iter().map(|meta| meta.name.clone()).zip(0..).collect();
-        let states = metas.into_iter().map(|meta| State { meta, registered: None }).collect();
+    /// Of a store that holds these states, with their totals, which nobody has registered.
+    pub fn holding(held: impl Iterator<Item = (StateMeta, Totals)>) -> Self {
+        let states: Vec<_> =
+            held.map(|(meta, totals)| State { meta, registered: None, totals }).collect();
+        let numbers = states.iter().map(|state| state.meta.name.clone()).zip(0..).collect();
         Self { states, numbers, order: Vec::new() }
     }
 
@@ -71,11 +76,22 @@ impl Registry {
 
     /// A registered state, if it is described by a `D`.
     #[inline]
-    pub fn get<D: 'static>(&self, number: usize) -> Option<Found<'_, D>> {
-        let State { meta, registered } = self.states.get(number)?;
+    pub fn get<D: 'static>(&mut self, number: usize) -> Option<Found<'_, D>> {
+        let State { meta, registered, totals } = self.states.get_mut(number)?;
         let registered = registered.as_ref()?;
         let descriptor = registered.descriptor.downcast_ref()?;
-        Some(Found { meta, descriptor, cache: registered.cache.as_deref() })
+        Some(Found { meta, descriptor, cache: registered.cache.as_deref(), totals })
+    }
+
+    /// What bounds the totals of each state, by their numbers.
+    pub fn bounds(&self) -> Vec<Vec<u64>> {
+        self.states.iter().map(|state| state.totals.bounds()).collect()
+    }
+
+    /// The totals of the state of that number, or of one that is new.
+    pub fn totals_of(&self, number: Option<u16>, limit: u64) -> Totals {
+        let state = number.and_then(|number| self.states.get(usize::from(number)));
+        Totals::with_bounds(limit, &state.map_or_else(Vec::new, |state| state.totals.bounds()))
     }
 
     /// The cache of the state with that number, if it has one.
@@ -112,7 +128,8 @@ impl Registry {
             let message = format!("registered as {} state, now as {}", known.kind, meta.kind);
             return Err(Error::new(ErrorKind::IncompatibleKind, message).in_state(&meta.name));
         }
-        if self.get::<D>(usize::from(number)).is_none() || known != meta {
+        let registered = self.states.get(usize::from(number)).and_then(|state| state.registered.as_ref());
+        if !registered.is_some_and(|registered| registered.descriptor.is::<D>()) || known != meta {
             let message = "the name is registered with other types, or another codec";
             return Err(Error::new(ErrorKind::IllegalState, message).in_state(&meta.name));
         }
@@ -148,14 +165,15 @@ impl Registry {
         meta: StateMeta,
         descriptor: D,
         cache: Option<Box<dyn AnyCache>>,
+        totals: Totals,
     ) {
         self.numbers.insert(meta.name.clone(), number);
         self.order.push(number);
         let descriptor = Box::new(descriptor);
         let registered = Some(Registered { descriptor, prefix_len: prefix_len::<K, N>, cache });
         match self.states.get_mut(usize::from(number)) {
-            Some(state) => *state = State { meta, registered },
-            None => self.states.push(State { meta, registered }),
+            Some(state) => *state = State { meta, registered, totals },
+            None => self.states.push(State { meta, registered, totals }),
         }
     }
 }

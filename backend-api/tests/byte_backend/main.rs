@@ -8,3 +8,4 @@ mod kinds;
 mod restore;
 mod snapshots;
 mod support;
+mod totals;

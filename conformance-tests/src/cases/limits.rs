@@ -1,8 +1,8 @@
-//! Limits and layout: behaviours O213 to O227.
+//! Limits and layout: behaviours O213 to O227, and X10.
 
 use backend_api::{
-    ErrorKind, KeyedStateHandle, ListDescriptor, ListState, StateBackend, StateData, ValueDescriptor,
-    ValueState,
+    ErrorKind, KeyedStateHandle, ListDescriptor, ListState, MapDescriptor, MapState, StateBackend, StateData,
+    ValueDescriptor, ValueState,
 };
 
 use crate::access::{Access, kind};
@@ -26,6 +26,7 @@ macro_rules! limits_cases {
             o225_a_hundred_thousand_keys_come_back
             o226_checkpoint_files_lie_in_the_folders_of_their_use
             o227_there_are_32767_states_at_most
+            x10_a_list_or_map_beyond_the_limit_is_refused_when_written
         }
     };
 }
@@ -240,4 +241,51 @@ pub fn o227_there_are_32767_states_at_most<F: Factory>() {
         let token = backend.register(state(i)).unwrap();
         assert_eq!(backend.at(token, &1).get().unwrap(), Some(i));
     }
+}
+
+/// X10: what would make a list or map larger than an entry may be is refused when it is written, with the state, the key
+/// group, the size and the limit; what was there stays and can be read, and the same holds after a restore.
+pub fn x10_a_list_or_map_beyond_the_limit_is_refused_when_written<F: Factory>() {
+    const LIMIT: usize = 1 << 20;
+    const PIECE: usize = LIMIT / 8;
+    let setup = Setup { entry_bytes_max: Some(LIMIT as u64), ..Setup::default() };
+    let Some(world) = World::<F>::with(setup) else { return };
+    let lists = || ListDescriptor::<Vec<u8>>::new("list");
+    let maps = || MapDescriptor::<u8, Vec<u8>>::new("map");
+    let refused = |result: backend_api::Result<()>, state: &str| {
+        let error = result.unwrap_err();
+        assert_eq!((error.kind(), error.state()), (ErrorKind::Size, Some(state)), "{error}");
+        assert!(error.key_group().is_some() && error.to_string().contains("1048576 bytes"), "{error}");
+    };
+    let mut backend = world.open::<i32>();
+    let (list, map) = (backend.register(lists()).unwrap(), backend.register(maps()).unwrap());
+    for piece in 0..7 {
+        backend.at(list, &1).add(vec![piece; PIECE]).unwrap();
+        backend.at(map, &1).put(piece, vec![piece; PIECE]).unwrap();
+    }
+    for _ in 0..2 {
+        let (list, map) = (backend.register(lists()).unwrap(), backend.register(maps()).unwrap());
+        let two = [vec![7; PIECE], vec![8; PIECE]];
+        refused(backend.at(list, &1).add_all(two.clone()), "list");
+        refused(backend.at(list, &1).add(two.concat()), "list");
+        refused(backend.at(map, &1).put_all((7..).zip(two.clone())), "map");
+        refused(backend.at(map, &1).put(7, two.concat()), "map");
+        let found = backend.at(list, &1).get().unwrap();
+        assert!(found.into_iter().eq((0..7).map(|piece| vec![piece; PIECE])));
+        let mut view = backend.at(map, &1);
+        let keys = view.keys().unwrap().map(|key| key.unwrap().into_owned()).collect::<Vec<_>>();
+        assert_eq!(keys, (0..7).collect::<Vec<_>>());
+        // Replacing adds nothing, and another key has a list and a map of its own.
+        backend.at(map, &1).put(0, vec![0; PIECE]).unwrap();
+        backend.at(list, &2).add(two.concat()).unwrap();
+        backend.at(map, &2).put(7, two.concat()).unwrap();
+        backend.at(list, &2).clear().unwrap();
+        backend.at(map, &2).clear().unwrap();
+        backend = world.reopen(backend);
+    }
+    let (list, map) = (backend.register(lists()).unwrap(), backend.register(maps()).unwrap());
+    backend.at(list, &1).clear().unwrap();
+    backend.at(list, &1).add_all((0..7).map(|piece| vec![piece; PIECE])).unwrap();
+    backend.at(map, &1).remove(&0).unwrap();
+    backend.at(map, &1).put(7, vec![7; PIECE]).unwrap();
 }

@@ -39,6 +39,9 @@ impl<const INCREMENTAL: bool, const CACHE: usize> Factory for RocksDb<INCREMENTA
         if let Some(bytes) = setup.inline_max {
             options = options.inline_max(bytes)?;
         }
+        if let Some(bytes) = setup.entry_bytes_max {
+            options = options.entry_bytes_max(bytes)?;
+        }
         if setup.compression == Some(true) {
             options = options.compression(Compression::Zstd(1));
         }
@@ -54,7 +57,7 @@ impl<const INCREMENTAL: bool, const CACHE: usize> Factory for RocksDb<INCREMENTA
     }
 
     fn capabilities(&self) -> Capabilities {
-        increments_in_files()
+        Capabilities { entry_bytes_max: true, ..increments_in_files() }
     }
 
     fn working_folder(&self) -> Option<PathBuf> {

@@ -129,4 +129,13 @@ impl<T: StateValue> Collection for CachedList<T> {
     fn clear(&mut self) {
         *self = Self { base: self.base.cleared(), ..Self::default() };
     }
+
+    fn least(&self, codec: &dyn Codec<T>) -> u64 {
+        let mut bytes = Vec::new();
+        let lengths = self.elements.iter().map(|element| {
+            bytes.clear();
+            codec.encode(element, &mut bytes).map_or(0, |()| bytes.len() as u64)
+        });
+        lengths.sum()
+    }
 }

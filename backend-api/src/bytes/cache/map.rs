@@ -264,4 +264,15 @@ impl<MK: StateKey, MV: StateValue> Collection for CachedMap<MK, MV> {
     fn clear(&mut self) {
         *self = Self { base: self.base.cleared(), ..Self::default() };
     }
+
+    fn least(&self, codec: &dyn Codec<MV>) -> u64 {
+        let mut bytes = Vec::new();
+        let lengths = self.entries.iter().filter_map(|(key, entry)| {
+            bytes.clear();
+            key.encode(&mut bytes);
+            codec.encode(entry.value()?, &mut bytes).ok()?;
+            Some(bytes.len() as u64)
+        });
+        lengths.sum()
+    }
 }

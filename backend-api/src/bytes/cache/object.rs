@@ -42,6 +42,9 @@ pub(in super::super) trait Collection: Object {
 
     /// Removes all that is in it.
     fn clear(&mut self);
+
+    /// Bytes of the encodings of what is known to be in it; less if some of that cannot be encoded.
+    fn least(&self, codec: &dyn Codec<Self::Value>) -> u64;
 }
 
 /// Key and namespace with what stands before them.

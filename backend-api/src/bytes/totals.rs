@@ -1,0 +1,162 @@
+//! How many bytes the lists and maps of a state have, as far as a limit needs to know.
+
+use std::collections::BTreeMap;
+
+use xxhash_rust::xxh3::xxh3_64;
+
+/// Bounds of a state, which its lists and maps share by the hashes of their keys.
+const BUCKETS: usize = 4096;
+
+/// Before one part in so many of the limit was written, one bound is enough for all.
+const SINGLE_SHARE: u64 = 16;
+
+/// Totals that are known at once.
+const KNOWN_MAX: usize = 1024;
+
+/// The length of a state's number, which keys begin with and which is not the same in another backend.
+const NUMBER: usize = 2;
+
+/// Upper bounds of the bytes that the lists or maps of a state have: of the elements, or of keys and values of the entries.
+///
+/// What is added raises the bound of many lists or maps together, blindly, so that what is replaced or removed leaves it too
+/// high. Only when it does not allow what is to be added is the total counted of that one. It is *known* from then on: it
+/// has a number of its own, which is exact as long as every change is charged and [credited](Self::charge).
+///
+/// In the upper half of the limit what is replaced and removed is to be credited too, so that bounds do not creep upwards
+/// for as long as a job runs.
+#[derive(Debug)]
+pub(super) struct Totals {
+    limit: u64,
+    /// Of so many buckets the sum of what is in each and not known; one for all as long as that is little.
+    bounds: Vec<u64>,
+    known: BTreeMap<Box<[u8]>, u64>,
+}
+
+/// Bytes of a list or map before and after a change.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Change {
+    pub added: u64,
+    /// At most those that go.
+    pub removed: u64,
+}
+
+impl Change {
+    /// Of so many bytes that are added.
+    pub fn adding(bytes: u64) -> Self {
+        Self { added: bytes, removed: 0 }
+    }
+}
+
+impl Totals {
+    /// Of a state that has nothing yet.
+    pub fn new(limit: u64) -> Self {
+        Self { limit, bounds: vec![0], known: BTreeMap::new() }
+    }
+
+    /// Of a state with what [`bounds`](Self::bounds) has given.
+    pub fn with_bounds(limit: u64, bounds: &[u64]) -> Self {
+        let mut totals = Self::new(limit);
+        totals.bounds = match bounds {
+            [] => vec![0],
+            [one] => vec![*one],
+            // Of another number, which is not written anywhere, all that is certain is the highest one.
+            many if many.len() == BUCKETS => many.to_vec(),
+            many => vec![many.iter().copied().fold(0, u64::saturating_add)],
+        };
+        totals
+    }
+
+    /// Bounds of the same without anything known; none if there is nothing.
+    pub fn bounds(&self) -> Vec<u64> {
+        let mut bounds = self.bounds.clone();
+        for (key, total) in &self.known {
+            let at = place(key, bounds.len());
+            bounds[at] = bounds[at].saturating_add(*total);
+        }
+        if bounds == [0] { Vec::new() } else { bounds }
+    }
+
+    /// The total of the list or map at a key, if it is known.
+    pub fn known(&self, key: &[u8]) -> Option<u64> {
+        if self.known.is_empty() { None } else { self.known.get(key).copied() }
+    }
+
+    /// Whether of a list or map, to which so many bytes are added, what goes should be credited.
+    #[inline]
+    pub fn is_close(&self, key: &[u8], added: u64) -> bool {
+        self.bounds[place(key, self.bounds.len())].saturating_add(added) > self.limit / 2
+            || self.known(key).is_some()
+    }
+
+    /// Notes a change, if it is certain that it leads to no total above the limit, or if nothing grows by it.
+    #[inline]
+    pub fn charge(&mut self, key: &[u8], change: Change) -> bool {
+        let limit = self.limit;
+        let total = self.total(key, change.added);
+        let next = total.saturating_sub(change.removed).saturating_add(change.added);
+        let is_within = next <= limit || change.added <= change.removed;
+        if is_within {
+            *total = next;
+        }
+        is_within
+    }
+
+    /// Notes bytes that are there, whatever the limit.
+    pub fn add(&mut self, key: &[u8], bytes: u64) {
+        let total = self.total(key, bytes);
+        *total = total.saturating_add(bytes);
+    }
+
+    /// Notes that bytes are gone.
+    pub fn credit(&mut self, key: &[u8], bytes: u64) {
+        let total = self.total(key, 0);
+        *total = total.saturating_sub(bytes);
+    }
+
+    /// Notes that a list or map is empty now, and had at least so many bytes.
+    pub fn clear(&mut self, key: &[u8], bytes: u64) {
+        if self.known.remove(key).is_none() {
+            self.credit(key, bytes);
+        }
+    }
+
+    /// Notes the total of a list or map. The smallest one that was known is forgotten if there are too many.
+    pub fn know(&mut self, key: &[u8], total: u64) {
+        // The bound was that of this one too.
+        self.credit(key, total);
+        self.known.insert(key.into(), total);
+        if self.known.len() > KNOWN_MAX
+            && let Some(least) = self.known.iter().min_by_key(|(_, total)| **total)
+        {
+            let key = least.0.clone();
+            if let Some(total) = self.known.remove(&key) {
+                self.add(&key, total);
+            }
+        }
+    }
+}
+
+impl Totals {
+    /// The total of the list or map at a key, or the bound for it, to which so many bytes may be added.
+    #[inline]
+    fn total(&mut self, key: &[u8], added: u64) -> &mut u64 {
+        if self.bounds.len() == 1 && self.bounds[0].saturating_add(added) > self.limit / SINGLE_SHARE {
+            self.bounds = vec![self.bounds[0]; BUCKETS];
+        }
+        let at = place(key, self.bounds.len());
+        match self.known.get_mut(key) {
+            Some(total) => total,
+            None => &mut self.bounds[at],
+        }
+    }
+}
+
+/// Which of so many bounds is that of a key.
+#[inline]
+fn place(key: &[u8], bounds: usize) -> usize {
+    if bounds == 1 {
+        return 0;
+    }
+    let hash = xxh3_64(key.get(NUMBER..).unwrap_or_default());
+    ((u128::from(hash) * bounds as u128) >> 64) as usize
+}
