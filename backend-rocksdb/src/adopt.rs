@@ -1,7 +1,8 @@
 //! Taking files of another database as they are.
 #![expect(unsafe_code, reason = "the binding does not offer the options for files that a database has made")]
 
-use std::ffi::CString;
+use std::collections::BTreeSet;
+use std::ffi::{CStr, CString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::ptr;
@@ -41,4 +42,24 @@ pub(crate) fn adopt(db: &DB, family: &ColumnFamily, files: &[PathBuf]) -> bool {
         ffi::rocksdb_free(error.cast());
     }
     false
+}
+
+/// The names of those files of which all entries have one and the same number. It may be that only this database knows it:
+/// files that were made outside of it have no numbers of their own, and got one when they were added.
+pub(crate) fn files_of_one_number(db: &DB) -> BTreeSet<String> {
+    let mut names = BTreeSet::new();
+    // SAFETY: the database outlives the call. The list is made here and ends here; it has as many files as it says, and lends
+    // the name of each as a string that ends with a zero.
+    unsafe {
+        let files = ffi::rocksdb_livefiles(db.as_raw_ptr());
+        for at in 0..ffi::rocksdb_livefiles_count(files) {
+            let last = ffi::rocksdb_livefiles_largest_seqno(files, at);
+            if last > 0 && ffi::rocksdb_livefiles_smallest_seqno(files, at) == last {
+                let name = CStr::from_ptr(ffi::rocksdb_livefiles_name(files, at));
+                names.insert(name.to_string_lossy().into_owned());
+            }
+        }
+        ffi::rocksdb_livefiles_destroy(files);
+    }
+    names
 }

@@ -21,7 +21,7 @@ use crate::writes::Writer;
 pub(crate) const CHUNK_BYTES: usize = 1 << 20;
 
 /// Files that are written, or read, at once.
-const FILES_AT_ONCE: usize = 4;
+pub(crate) const FILES_AT_ONCE: usize = 4;
 
 /// The tables of a checkpoint, by their names in the database.
 pub(crate) type Tables = BTreeMap<String, (Table, StateFile)>;
@@ -58,7 +58,7 @@ impl Checkpoints {
         }
     }
 
-    /// Writes what caches have for the cut that is due. Whether that goes on: nothing else may be written then.
+    /// Whether what is written now must wait, since it is not to be part of the cut that is due.
     #[inline]
     pub fn is_cutting(&mut self) -> bool {
         self.due.is_some() && self.advance()
@@ -69,14 +69,26 @@ impl Checkpoints {
         let Some(cut) = &self.due else { return false };
         // A task that was dropped needs no files.
         if Arc::strong_count(cut) > 1 && cut.stage() != Stage::Made {
-            cut.write_late();
-            if cut.takes_long() {
+            if cut.takes_long() || cut.stage() < Stage::Written {
                 return true;
             }
             cut.settle();
         }
         self.due = None;
         false
+    }
+
+    /// Whether what caches have for the cut that is due is not written yet.
+    pub fn is_writing(&self) -> bool {
+        self.due.as_ref().is_some_and(|cut| Arc::strong_count(cut) > 1 && cut.stage() < Stage::Written)
+    }
+
+    /// Sees to it that what caches have for the cut that is due is written.
+    pub fn write_late(&mut self) {
+        match self.due.as_ref().filter(|cut| Arc::strong_count(cut) > 1) {
+            Some(cut) => cut.write_late(),
+            None => self.due = None,
+        }
     }
 
     /// Waits for a moment for somebody who brings the cut that is due to a stage, if there is somebody. Whether it is worth

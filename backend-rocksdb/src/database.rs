@@ -6,8 +6,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use backend_api::{Error, ErrorKind, Result, StateKind};
 use rocksdb::{
-    Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBRawIterator, IngestExternalFileOptions,
-    LruCacheOptions, Options, ReadOptions, SstFileWriter, WriteBufferManager, WriteOptions,
+    Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType, DBRawIterator,
+    IngestExternalFileOptions, LruCacheOptions, Options, ReadOptions, SstFileWriter, WriteBufferManager,
+    WriteOptions,
 };
 
 use crate::error::failed;
@@ -46,6 +47,14 @@ impl Family {
         }
     }
 
+    fn of_each<T>(self, [values, lists, maps]: &[T; 3]) -> &T {
+        match self {
+            Self::Values => values,
+            Self::Lists => lists,
+            Self::Maps => maps,
+        }
+    }
+
     fn tuned(self) -> Tuned {
         match self {
             Self::Values => Tuned::Values,
@@ -63,6 +72,8 @@ const SHARD_BITS: i32 = 2;
 pub(crate) struct Setup {
     database: Options,
     families: [Options; 3],
+    /// Those of files that are made outside of a database.
+    files: [Options; 3],
     cache: Cache,
     write_buffers: WriteBufferManager,
 }
@@ -92,21 +103,26 @@ impl Setup {
         if options.statistics {
             database.enable_statistics();
         }
-        let families = Family::ALL.map(|family| {
-            let mut made = options.profile.family(family, &cache);
-            tune(family.tuned(), &mut made);
-            made
-        });
-        Self { database, families, cache, write_buffers }
+        let tuned = |change: fn(&mut Options)| {
+            Family::ALL.map(|family| {
+                let mut made = options.profile.family(family, &cache);
+                change(&mut made);
+                tune(family.tuned(), &mut made);
+                made
+            })
+        };
+        let families = tuned(|_| {});
+        // A writer of files would compress them as those of the last level, which takes its time; a compaction may do so.
+        let files = tuned(|options| options.set_bottommost_compression_type(DBCompressionType::Lz4));
+        Self { database, families, files, cache, write_buffers }
     }
 
     fn family(&self, family: Family) -> &Options {
-        let [values, lists, maps] = &self.families;
-        match family {
-            Family::Values => values,
-            Family::Lists => lists,
-            Family::Maps => maps,
-        }
+        family.of_each(&self.families)
+    }
+
+    fn files(&self, family: Family) -> &Options {
+        family.of_each(&self.files)
     }
 
     fn descriptors(&self) -> [ColumnFamilyDescriptor; 3] {
@@ -165,6 +181,17 @@ impl Database {
         self.folder.path().join(format!("{what}-{number}"))
     }
 
+    /// Makes sorted files, of which none is another's match in keys, parts of the database, and takes them away.
+    pub fn ingest(&self, family: Family, files: &[PathBuf]) -> Result<()> {
+        if files.is_empty() {
+            return Ok(());
+        }
+        let mut options = IngestExternalFileOptions::default();
+        options.set_move_files(true);
+        let files = files.iter().collect();
+        self.db.ingest_external_file_cf_opts(self.family(family)?, &options, files).map_err(failed)
+    }
+
     /// Bytes in the block cache, write buffers included, and bytes of write buffers.
     pub fn memory(&self) -> (usize, usize) {
         (self.setup.cache.get_usage(), self.setup.write_buffers.get_usage())
@@ -189,25 +216,21 @@ pub(crate) fn family_of(db: &DB, family: Family) -> Result<&ColumnFamily> {
     })
 }
 
-/// A sorted file that becomes a part of the database as a whole.
+/// A sorted file for [`Database::ingest`].
 pub(crate) struct SstFile<'d> {
-    database: &'d Database,
-    family: Family,
     path: PathBuf,
     writer: SstFileWriter<'d>,
-    entries: u64,
 }
 
 impl<'d> SstFile<'d> {
     pub fn create(database: &'d Database, family: Family) -> Result<Self> {
         let path = database.fresh_path("load");
-        let writer = SstFileWriter::create(database.setup.family(family));
+        let writer = SstFileWriter::create(database.setup.files(family));
         writer.open(&path).map_err(failed)?;
-        Ok(Self { database, family, path, writer, entries: 0 })
+        Ok(Self { path, writer })
     }
 
     pub fn put(&mut self, key: &[u8], value: &[u8]) -> Result<()> {
-        self.entries += 1;
         self.writer.put(key, value).map_err(failed)
     }
 
@@ -216,16 +239,10 @@ impl<'d> SstFile<'d> {
         self.writer.file_size()
     }
 
-    pub fn ingest(mut self) -> Result<()> {
-        if self.entries == 0 {
-            // RocksDB makes no empty files; the folder's end takes what is left of it.
-            return Ok(());
-        }
+    /// Ends the file, of at least one entry, and tells where it is.
+    pub fn finish(mut self) -> Result<PathBuf> {
         self.writer.finish().map_err(failed)?;
-        let mut options = IngestExternalFileOptions::default();
-        options.set_move_files(true);
-        let family = self.database.family(self.family)?;
-        self.database.db.ingest_external_file_cf_opts(family, &options, vec![&self.path]).map_err(failed)
+        Ok(self.path)
     }
 }
 

@@ -2,16 +2,17 @@
 
 use std::fs::{self, File};
 use std::io::{Read, Write};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use backend_api::bytes::OpenedStore;
 use backend_api::format::StateMeta;
 use backend_api::{Error, ErrorKind, KeyGroupRange, KeyedStateHandle, Result, StateData, StateFile, Storage};
-use rocksdb::{DB, ReadOptions};
+use rocksdb::{ColumnFamily, DB, ReadOptions};
 
-use crate::adopt::adopt;
-use crate::checkpoints::{CHUNK_BYTES, Checkpoints, Tables, several_at_once};
+use crate::adopt::{adopt, files_of_one_number};
+use crate::checkpoints::{CHUNK_BYTES, Checkpoints, FILES_AT_ONCE, Tables, several_at_once};
 use crate::database::{Cursor, Database, Family, Setup, SstFile, family_of};
 use crate::error::{failed, io_failed};
 use crate::manifest::{Manifest, Table};
@@ -21,6 +22,9 @@ use crate::{RocksDbOptions, RocksDbStore};
 
 /// Tables that are made to join databases grow to so many bytes.
 const JOINED_BYTES: u64 = 64 << 20;
+
+/// So many bytes of a state are worth a thread that copies them.
+const PART_BYTES: u64 = 1 << 20;
 
 /// Of the memory budget, one in so many bytes may be writes that wait for a checkpoint.
 const HELD_SHARE: usize = 16;
@@ -244,9 +248,19 @@ fn join(
         if files.is_some_and(|files| files.is_empty() || adopt(database.db(), handle, &files)) {
             continue;
         }
-        for (number, &(target, _)) in (0..).zip(&targets).filter(|(_, (_, of))| *of == family) {
-            copy_state(database, &other, family, (number, target), part.range)?;
-        }
+        let from = (&other, family_of(&other, family)?);
+        let states = (0..).zip(&targets).filter(|(_, (_, of))| *of == family);
+        let parts = states.flat_map(|(number, &(target, _))| {
+            divided(from, number, part.range).into_iter().map(move |groups| (number, target, groups))
+        });
+        let parts: Vec<_> = parts.collect();
+        let copies = Mutex::new(Vec::new());
+        several_at_once(&parts, |(number, target, groups)| {
+            let files = copy_groups(database, family, from, (*number, *target), groups.clone())?;
+            copies.lock().unwrap_or_else(PoisonError::into_inner).extend(files);
+            Ok(())
+        })?;
+        database.ingest(family, &copies.into_inner().unwrap_or_else(PoisonError::into_inner))?;
     }
     drop(other);
     fs::remove_dir_all(&path).map_err(|error| io_failed(error, &path))?;
@@ -254,7 +268,7 @@ fn join(
 }
 
 /// The files of a column family, older ones first, if each holds nothing but key groups in `range` of one state that has
-/// the same number there.
+/// the same number there, and tells itself how old its entries are.
 fn whole_files(
     other: &DB,
     path: &Path,
@@ -270,31 +284,43 @@ fn whole_files(
         let keeps_number = targets.get(usize::from(state)).is_some_and(|(target, _)| *target == state);
         (keeps_number && range.contains(group)).then_some(state)
     };
+    let untold = files_of_one_number(other);
     // They come newest first.
     let files = other.live_files().map_err(failed)?.into_iter().rev();
     let files = files.filter(|file| file.column_family_name == family.name());
     Ok(files
         .map(|file| {
-            let first = fits(&file.start_key)?;
+            let first = fits(&file.start_key).filter(|_| !untold.contains(&file.name))?;
             fits(&file.end_key).filter(|last| *last == first)?;
             Some(path.join(file.name.trim_start_matches('/')))
         })
         .collect())
 }
 
-/// Copies the key groups `range` of a state, which has another number there, as sorted files.
-fn copy_state(
-    database: &Database,
-    other: &DB,
-    family: Family,
-    (number, target): (u16, u16),
-    range: KeyGroupRange,
-) -> Result<()> {
+/// Key groups of a state in parts that are worth to be copied beside one another.
+fn divided((other, family): (&DB, &ColumnFamily), number: u16, range: KeyGroupRange) -> Vec<Range<u16>> {
     let (from, to) = (place(number, range.start()), place(number, range.end() + 1));
+    let bytes: u64 = other.get_approximate_sizes_cf(family, &[rocksdb::Range::new(&from, &to)]).iter().sum();
+    let groups = range.len();
+    let parts = usize::try_from(bytes / PART_BYTES).unwrap_or(usize::MAX).clamp(1, FILES_AT_ONCE.min(groups));
+    // No sum is above the last key group.
+    let begin = |part: usize| range.start() + (groups * part / parts) as u16;
+    (0..parts).map(|part| begin(part)..begin(part + 1)).collect()
+}
+
+/// Makes sorted files of some key groups of a state, which has another number there.
+fn copy_groups(
+    database: &Database,
+    family: Family,
+    (other, other_family): (&DB, &ColumnFamily),
+    (number, target): (u16, u16),
+    groups: Range<u16>,
+) -> Result<Vec<PathBuf>> {
+    let (from, to) = (place(number, groups.start), place(number, groups.end));
     let mut reads = ReadOptions::default();
     reads.fill_cache(false);
-    let mut entries = Cursor::new(other, family_of(other, family)?, reads, &from, &to);
-    let (mut file, mut key) = (None::<SstFile<'_>>, Vec::new());
+    let mut entries = Cursor::new(other, other_family, reads, &from, &to);
+    let (mut files, mut file, mut key) = (Vec::new(), None::<SstFile<'_>>, Vec::new());
     while let Some((old, value)) = entries.next()? {
         key.clear();
         key.extend_from_slice(&target.to_be_bytes());
@@ -307,8 +333,11 @@ fn copy_state(
         if open.size() > JOINED_BYTES
             && let Some(full) = file.take()
         {
-            full.ingest()?;
+            files.push(full.finish()?);
         }
     }
-    file.map_or(Ok(()), SstFile::ingest)
+    if let Some(last) = file {
+        files.push(last.finish()?);
+    }
+    Ok(files)
 }

@@ -143,9 +143,12 @@ impl ByteStore for RocksDbStore {
         true
     }
 
+    fn is_settling(&mut self) -> bool {
+        self.checkpoints.is_writing()
+    }
+
     fn settle(&mut self) {
-        // What is written before the checkpoint is cut is held.
-        self.checkpoints.is_cutting();
+        self.checkpoints.write_late();
     }
 
     fn close(&mut self) -> Result<()> {

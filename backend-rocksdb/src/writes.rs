@@ -84,18 +84,15 @@ impl Writer {
         if batch.size() < FILE_BYTES {
             return self.write(batch, readers);
         }
-        let mut file: Option<SstFile<'_>> = None;
+        let other = || Error::new(ErrorKind::IllegalState, "a load does not only put");
+        let Some(WriteOp::Put { key, .. }) = batch.iter().next() else { return Err(other()) };
+        let family = self.family(key)?;
+        let mut file = SstFile::create(&self.database, family)?;
         for op in batch.iter() {
-            let WriteOp::Put { key, value } = op else {
-                return Err(Error::new(ErrorKind::IllegalState, "a load does not only put"));
-            };
-            let file = match &mut file {
-                Some(file) => file,
-                None => file.insert(SstFile::create(&self.database, self.family(key)?)?),
-            };
+            let WriteOp::Put { key, value } = op else { return Err(other()) };
             file.put(key, value)?;
         }
-        file.map_or(Ok(()), SstFile::ingest)
+        self.database.ingest(family, &[file.finish()?])
     }
 
     fn write_all(&self, batch: &WriteBatch, readers: &Readers) -> Result<()> {

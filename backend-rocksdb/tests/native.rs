@@ -136,6 +136,59 @@ fn parents_that_number_their_states_differently_are_joined() {
     assert_eq!(found, expected(3));
 }
 
+#[test]
+fn key_groups_that_left_a_subtask_and_came_back_are_joined_with_others() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = options(folder.path(), true);
+    let mut handles: Vec<_> = (0..2)
+        .map(|index| {
+            let mut backend = open(&options, part(2, index), &[]);
+            write(&mut backend, 0);
+            checkpoint(&mut backend, 1)
+        })
+        .collect();
+    // What has left is still in the files, as removed; what comes back is newer than that.
+    for (id, parallelism) in [(2, 4), (3, 2), (4, 1)] {
+        let parts = (0..parallelism).map(|index| {
+            let subtask = part(parallelism, index);
+            let own = |handle: &&KeyedStateHandle| handle.range.intersection(subtask.range()).is_some();
+            let own: Vec<_> = handles.iter().filter(own).cloned().collect();
+            checkpoint(&mut open(&options, subtask, &own), id)
+        });
+        handles = parts.collect();
+    }
+    assert_eq!(read(&mut open(&options, part(1, 0), &handles)), expected(1));
+}
+
+#[test]
+fn a_large_state_is_joined() {
+    const LARGE: usize = 10 << 10;
+    let folder = tempfile::tempdir().unwrap();
+    let options = options(folder.path(), true);
+    let texts = || ValueDescriptor::<String>::new("texts");
+    let text = |key: u32| format!("{key:>LARGE$}");
+    let mut handles = Vec::new();
+    for index in 0..2 {
+        let mut backend = open(&options, part(2, index), &[]);
+        if index == 1 {
+            backend.register(numbers()).unwrap();
+        }
+        let token = backend.register(texts()).unwrap();
+        for key in (0..10 * KEYS).filter(|key| part(2, index).key(key).is_ok()) {
+            let context = backend.key(&key).unwrap();
+            backend.value(token, context, &()).unwrap().set(text(key)).unwrap();
+        }
+        handles.push(checkpoint(&mut backend, 1));
+    }
+    let mut joined = open(&options, part(1, 0), &handles);
+    let token = joined.register(texts()).unwrap();
+    for key in 0..10 * KEYS {
+        let context = joined.key(&key).unwrap();
+        assert_eq!(joined.value(token, context, &()).unwrap().get().unwrap(), Some(text(key)));
+    }
+    assert_eq!(joined.keys("texts", &()).unwrap().count(), 10 * KEYS as usize);
+}
+
 /// All files below a folder, and what is in them.
 fn files(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     let mut found = BTreeMap::new();

@@ -124,12 +124,12 @@ impl<K: StateKey, E: ByteEngine> EngineBackend<K, E> {
     fn make_room(&mut self) -> Result<()> {
         let store = self.store.as_mut().ok_or_else(closed)?;
         let Some(largest) = self.registry.caches().max_by_key(|cache| cache.bytes()) else { return Ok(()) };
-        // Before the cache is locked: what was frozen of it may have to be written. While that goes on, each access waits a
-        // little, and room is made later.
-        if !store.is_settled() {
+        let bytes = self.cache_budget.excess() + self.cache_budget.step();
+        // Before the cache is locked: what was frozen of it may have to be written. While that goes on, what is written makes
+        // room; if that is not enough each access waits a little.
+        if store.is_settling() && largest.evict_clean(bytes) || !store.is_settled() {
             return Ok(());
         }
-        let bytes = self.cache_budget.excess() + self.cache_budget.step();
         largest.evict(bytes, &mut |batch| store.write(batch))
     }
 

@@ -153,7 +153,17 @@ impl WriteBatch {
     /// Brings the operations into the order of their first strings.
     pub(super) fn sort(&mut self) {
         let bytes = &self.bytes;
-        self.ops.sort_by(|a, b| bytes[a.start..a.split].cmp(&bytes[b.start..b.split]));
+        let first = |op: &Op| &bytes[op.start..op.split];
+        // What most comparisons are about is kept side by side.
+        let beginning = |op: &Op| {
+            let mut beginning = [0; 16];
+            beginning.iter_mut().zip(first(op)).for_each(|(to, from)| *to = *from);
+            u128::from_be_bytes(beginning)
+        };
+        self.ops.sort_by_cached_key(beginning);
+        for alike in self.ops.chunk_by_mut(|a, b| beginning(a) == beginning(b)) {
+            alike.sort_by(|a, b| first(a).cmp(first(b)));
+        }
     }
 
     fn push(&mut self, kind: OpKind, first: &[u8], second: &[u8]) {

@@ -81,6 +81,11 @@ pub trait ByteStore: Send + 'static {
         self.snapshot()
     }
 
+    /// Whether late writes wait to be applied, or are being applied.
+    fn is_settling(&mut self) -> bool {
+        false
+    }
+
     /// Applies the late writes that [`snapshot_after`](Self::snapshot_after) or [`NativeCheckpoints::freeze`] have put off, if
     /// nobody has yet.
     fn settle(&mut self) {}
@@ -133,6 +138,10 @@ impl ByteStore for Box<dyn ByteStore> {
 
     fn snapshot_after(&mut self, late: LateWrites) -> Result<Box<dyn ByteSnapshot>> {
         (**self).snapshot_after(late)
+    }
+
+    fn is_settling(&mut self) -> bool {
+        (**self).is_settling()
     }
 
     fn settle(&mut self) {

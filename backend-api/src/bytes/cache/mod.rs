@@ -15,12 +15,13 @@ mod table;
 mod tests;
 
 use std::any::Any;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::thread;
 
 use super::WriteBatch;
 use crate::{Codec, Result};
-use table::Table;
+use table::{Place, Table};
 
 pub(super) use list::CachedList;
 pub(super) use map::CachedMap;
@@ -35,8 +36,17 @@ pub(super) const COLLECTION_BYTES_MAX: usize = 16 << 10;
 /// Bytes that are freed at once at most: whoever makes room waits for them to be written.
 const STEP_MAX: usize = 512 << 10;
 
-/// Frozen entries that are encoded at once, while the owner of the cache may have to wait.
+/// Frozen entries that are looked at at once, while the owner of the cache may have to wait.
 const SLICE: usize = 512;
+
+/// Frozen entries are written in batches of at least so many: enough to be worth a batch, few enough to be sorted fast.
+const BATCH: usize = 4096;
+
+/// Bytes of frozen entries that were changed, as they were, which may wait until all others are written.
+const PRESERVED_MAX: usize = 4 << 20;
+
+/// Entries that are looked at in search of some that can be taken out at once.
+const SEARCHED: usize = 4096;
 
 /// Writes a sorted batch to the store.
 pub(super) type Write<'w> = dyn FnMut(&WriteBatch) -> Result<()> + 'w;
@@ -79,7 +89,13 @@ impl Budget {
 }
 
 /// The cache of one state. Clones are the same cache: one belongs to the backend, others to snapshots under way.
-pub(super) struct Cache<O: Object>(Arc<Mutex<Table<O>>>);
+pub(super) struct Cache<O: Object>(Arc<Shared<O>>);
+
+struct Shared<O: Object> {
+    table: Mutex<Table<O>>,
+    /// Whether the owner waits for the lock. Who frees it and asks for it again at once would get it first, again and again.
+    is_awaited: AtomicBool,
+}
 
 impl<O: Object> Clone for Cache<O> {
     fn clone(&self) -> Self {
@@ -100,6 +116,9 @@ pub(super) trait AnyCache: Send {
     /// Takes entries out that were not used lately until `bytes` are free, or all are out; dirty ones are written first.
     fn evict(&self, bytes: usize, write: &mut Write<'_>) -> Result<()>;
 
+    /// As [`evict`](Self::evict), but takes only entries that need not be written, if a short search finds some; whether it has.
+    fn evict_clean(&self, bytes: usize) -> bool;
+
     /// Freezes the dirty entries as they are; `None` if there are none. What was frozen before must be written.
     fn freeze(&self) -> Option<Box<dyn FrozenCache>>;
 }
@@ -113,14 +132,35 @@ pub(super) trait FrozenCache: Send {
 impl<O: Object> Cache<O> {
     /// A cache of the state with that number.
     pub fn new(state: u16, seed: u64, codec: Arc<dyn Codec<O::Value>>, budget: Arc<Budget>) -> Self {
-        Self(Arc::new(Mutex::new(Table::new(state, seed, codec, budget))))
+        let table = Mutex::new(Table::new(state, seed, codec, budget));
+        Self(Arc::new(Shared { table, is_awaited: AtomicBool::new(false) }))
     }
 
     /// The entries, for a moment: the lock is the owner's but for the slices of a snapshot.
     #[inline]
     pub fn lock(&self) -> MutexGuard<'_, Table<O>> {
-        // A user's function that panics under the lock was lent a value and could not change it.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        match self.0.table.try_lock() {
+            Ok(table) => table,
+            // A user's function that panics under the lock was lent a value and could not change it.
+            Err(TryLockError::Poisoned(table)) => table.into_inner(),
+            Err(TryLockError::WouldBlock) => self.wait(),
+        }
+    }
+
+    #[cold]
+    fn wait(&self) -> MutexGuard<'_, Table<O>> {
+        self.0.is_awaited.store(true, Ordering::Relaxed);
+        let table = self.0.table.lock().unwrap_or_else(PoisonError::into_inner);
+        self.0.is_awaited.store(false, Ordering::Relaxed);
+        table
+    }
+
+    /// The entries, for a slice of a snapshot: the owner comes first.
+    fn lock_slice(&self) -> MutexGuard<'_, Table<O>> {
+        while self.0.is_awaited.load(Ordering::Relaxed) {
+            thread::yield_now();
+        }
+        self.0.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -147,37 +187,87 @@ impl<O: Object> AnyCache for Cache<O> {
         Ok(())
     }
 
+    fn evict_clean(&self, bytes: usize) -> bool {
+        let mut table = self.lock();
+        let slots = table.unused_clean(bytes, SEARCHED);
+        table.remove_all(&slots);
+        !slots.is_empty()
+    }
+
     fn freeze(&self) -> Option<Box<dyn FrozenCache>> {
         let slots = self.lock().freeze();
-        let frozen = Frozen { cache: self.clone(), slots, written: false };
+        let frozen = Frozen { cache: self.clone(), slots };
         (!frozen.slots.is_empty()).then(|| Box::new(frozen) as Box<dyn FrozenCache>)
     }
 }
 
 struct Frozen<O: Object> {
     cache: Cache<O>,
+    /// Empty once all is written.
     slots: Vec<u32>,
-    written: bool,
 }
 
 impl<O: Object> FrozenCache for Frozen<O> {
     fn write(&mut self, write: &mut Write<'_>) -> Result<()> {
-        let mut changes = Changes::default();
+        // As they lie in memory, which is walked over from one end to the other then.
+        self.slots.sort_unstable();
+        let mut places = Vec::with_capacity(self.slots.len());
         for slots in self.slots.chunks(SLICE) {
-            self.cache.lock().encode_frozen(slots, &mut changes)?;
+            self.cache.lock_slice().add_places(slots, &mut places);
         }
-        self.cache.lock().take_preserved(&mut changes)?;
-        changes.write(write)?;
-        self.written = true;
+        places.sort_unstable();
+        let mut rest = &places[..];
+        while !rest.is_empty() {
+            let (batch, behind) = rest.split_at(batch_len(rest));
+            rest = behind;
+            self.write_batch(batch, write)?;
+        }
+        self.write_preserved(write)?;
+        self.slots.clear();
         Ok(())
     }
 }
 
+impl<O: Object> Frozen<O> {
+    fn write_batch(&self, places: &[Place], write: &mut Write<'_>) -> Result<()> {
+        let mut changes = Changes::default();
+        for places in places.chunks(SLICE) {
+            self.cache.lock_slice().encode_frozen(places, &mut changes)?;
+        }
+        changes.write(write)?;
+        let mut has_many = false;
+        for places in places.chunks(SLICE) {
+            let mut table = self.cache.lock_slice();
+            places.iter().for_each(|place| table.end_frozen(place.slot, true));
+            has_many = table.preserved_bytes() > PRESERVED_MAX;
+        }
+        if has_many { self.write_preserved(write) } else { Ok(()) }
+    }
+
+    /// Writes what was changed in the meantime, as it was.
+    fn write_preserved(&self, write: &mut Write<'_>) -> Result<()> {
+        let preserved = self.cache.lock_slice().take_preserved()?;
+        preserved.write(write)
+    }
+}
+
+/// How many of these places, which are in order, go into the next batch: no place behind them may belong between them.
+fn batch_len(places: &[Place]) -> usize {
+    let Some(last) = places.get(BATCH - 1) else { return places.len() };
+    let more = places.iter().skip(BATCH).position(|place| !place.is_beside(last));
+    more.map_or(places.len(), |more| BATCH + more)
+}
+
 impl<O: Object> Drop for Frozen<O> {
     fn drop(&mut self) {
-        for slots in self.slots.chunks(SLICE) {
-            self.cache.lock().end_frozen(slots, self.written);
+        if self.slots.is_empty() {
+            return;
         }
+        for slots in self.slots.chunks(SLICE) {
+            let mut table = self.cache.lock_slice();
+            slots.iter().for_each(|slot| table.end_frozen(*slot, false));
+        }
+        self.cache.lock_slice().forget_preserved();
     }
 }
 
@@ -197,8 +287,8 @@ impl LateWrites {
         self.0.is_empty()
     }
 
-    /// Hands sorted batches to `write`, which puts them into the store. Any thread may do so, and the backend goes on
-    /// meanwhile; but it must not write to the store itself.
+    /// Hands sorted batches to `write`, which puts them into the store; all of them together are sorted too, but for what was
+    /// changed meanwhile. Any thread may do so, and the backend goes on; but it must not write to the store itself.
     ///
     /// # Errors
     /// Those of `write` and of codecs. What was not written is kept for the next time.

@@ -108,20 +108,6 @@ impl Changes {
         }
     }
 
-    /// Moves all changes of `other` to these; the two are of different keys.
-    pub fn append(&mut self, other: &mut Self) {
-        self.ranges.append(&mut other.ranges);
-        // More than there are, perhaps: the next range begins another batch earlier then.
-        self.in_last = self.in_last.max(std::mem::take(&mut other.in_last));
-        self.batch.append(&mut other.batch);
-    }
-
-    pub fn clear(&mut self) {
-        self.ranges.clear();
-        self.in_last = 0;
-        self.batch.clear();
-    }
-
     /// Adds all to a batch.
     pub fn move_to(mut self, batch: &mut WriteBatch) {
         self.ranges.iter_mut().for_each(|ranges| batch.append(ranges));

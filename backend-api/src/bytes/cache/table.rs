@@ -70,6 +70,22 @@ struct Slot<O> {
     object: O,
 }
 
+/// Where an entry's key is in the order of keys, roughly.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(in super::super) struct Place {
+    group: u16,
+    /// The first bytes of the key.
+    start: [u8; 8],
+    pub slot: u32,
+}
+
+impl Place {
+    /// Whether only the whole keys tell which of the two comes first.
+    pub fn is_beside(&self, other: &Self) -> bool {
+        (self.group, self.start) == (other.group, other.start)
+    }
+}
+
 impl<O> Slots<O> {
     #[inline]
     fn get(&self, at: u32) -> Option<&Slot<O>> {
@@ -205,9 +221,18 @@ impl<O: Object> Table<O> {
 
     /// Slots that were not used lately, of at least so many bytes together if there are so many.
     pub fn unused(&mut self, bytes: usize) -> Vec<u32> {
-        let (mut found, mut freed) = (Vec::new(), 0);
         // After one round none is used lately, and after a second one all have been taken.
-        for _ in 0..self.slots.len * 2 {
+        self.search(bytes, self.slots.len * 2, |_| true)
+    }
+
+    /// Those of the next `searched` slots that were not used lately and are not dirty, of as many bytes together.
+    pub fn unused_clean(&mut self, bytes: usize, searched: usize) -> Vec<u32> {
+        self.search(bytes, searched, |slot| slot.dirty == CLEAN)
+    }
+
+    fn search(&mut self, bytes: usize, searched: usize, fits: impl Fn(&Slot<O>) -> bool) -> Vec<u32> {
+        let (mut found, mut freed) = (Vec::new(), 0);
+        for _ in 0..searched {
             if freed >= bytes {
                 break;
             }
@@ -216,7 +241,7 @@ impl<O: Object> Table<O> {
             let Some(slot) = self.slots.get_mut(at) else { continue };
             if slot.used {
                 slot.used = false;
-            } else if slot.bytes > 0 {
+            } else if slot.bytes > 0 && fits(slot) {
                 freed += slot.bytes as usize;
                 found.push(at);
             }
@@ -259,6 +284,10 @@ impl<O: Object> Table<O> {
     pub fn remove_all(&mut self, slots: &[u32]) {
         for &at in slots {
             let Some(slot) = self.slots.get_mut(at).filter(|slot| slot.bytes > 0) else { continue };
+            if slot.dirty != CLEAN && slot.dirty == self.frozen {
+                let preserved = preserve(self.state, slot, &*self.codec, &mut self.preserved);
+                self.preserve_failed = preserved.err().or(self.preserve_failed.take());
+            }
             self.index.remove(slot.hash, at);
             self.budget.change(slot.bytes as usize, 0);
             self.bytes -= slot.bytes as usize;
@@ -276,9 +305,19 @@ impl<O: Object> Table<O> {
         self.take_dirty()
     }
 
-    /// Adds those of the slots to the changes that are as they were frozen.
-    pub fn encode_frozen(&mut self, slots: &[u32], changes: &mut Changes) -> Result<()> {
+    /// Adds the places of those of the slots that are as they were frozen.
+    pub fn add_places(&self, slots: &[u32], places: &mut Vec<Place>) {
         for &at in slots {
+            let Some(slot) = self.slots.get(at).filter(|slot| slot.dirty == self.frozen) else { continue };
+            let mut start = [0; 8];
+            start.iter_mut().zip(slot.key.iter()).for_each(|(to, from)| *to = *from);
+            places.push(Place { group: slot.group, start, slot: at });
+        }
+    }
+
+    /// Adds those of the entries to the changes that are as they were frozen.
+    pub fn encode_frozen(&mut self, places: &[Place], changes: &mut Changes) -> Result<()> {
+        for &Place { slot: at, .. } in places {
             let Some(slot) = self.slots.get_mut(at) else { continue };
             if slot.dirty == self.frozen && !slot.encoded {
                 encode(self.state, slot, &*self.codec, changes)?;
@@ -288,24 +327,30 @@ impl<O: Object> Table<O> {
         Ok(())
     }
 
-    /// Adds what was frozen and has been changed since, as it was.
-    pub fn take_preserved(&mut self, changes: &mut Changes) -> Result<()> {
-        changes.append(&mut self.preserved);
-        self.preserve_failed.take().map_or(Ok(()), Err)
+    /// Takes what was frozen and has been changed since, as it was.
+    pub fn take_preserved(&mut self) -> Result<Changes> {
+        let preserved = std::mem::take(&mut self.preserved);
+        self.preserve_failed.take().map_or(Ok(preserved), Err)
     }
 
-    /// What was frozen is in the store now, or, if not, is as dirty as before.
-    pub fn end_frozen(&mut self, slots: &[u32], written: bool) {
-        for &at in slots {
-            let Some(slot) = self.slots.get_mut(at) else { continue };
-            slot.encoded = false;
-            if slot.dirty == self.frozen {
-                slot.dirty = CLEAN;
-                if written { self.settle(at) } else { self.touch(at) }
-            }
-        }
-        if !written {
-            self.preserved.clear();
+    /// Bytes of memory of that.
+    pub fn preserved_bytes(&self) -> usize {
+        self.preserved.batch.size()
+    }
+
+    /// Nobody needs what was frozen any more.
+    pub fn forget_preserved(&mut self) {
+        self.preserved = Changes::default();
+        self.preserve_failed = None;
+    }
+
+    /// A slot that was frozen is in the store now, or, if not, is as dirty as before.
+    pub fn end_frozen(&mut self, at: u32, written: bool) {
+        let Some(slot) = self.slots.get_mut(at) else { return };
+        slot.encoded = false;
+        if slot.dirty == self.frozen {
+            slot.dirty = CLEAN;
+            if written { self.settle(at) } else { self.touch(at) }
         }
     }
 
@@ -358,11 +403,8 @@ impl<O: Object> Table<O> {
             return;
         }
         if slot.dirty != CLEAN {
-            if !slot.encoded
-                && let Err(error) = encode(self.state, slot, &*self.codec, &mut self.preserved)
-            {
-                self.preserve_failed = Some(error);
-            }
+            let preserved = preserve(self.state, slot, &*self.codec, &mut self.preserved);
+            self.preserve_failed = preserved.err().or(self.preserve_failed.take());
             slot.object.preserve();
         }
         slot.dirty = self.epoch;
@@ -401,6 +443,16 @@ impl<O: Object> Drop for Table<O> {
     fn drop(&mut self) {
         self.budget.change(self.bytes, 0);
     }
+}
+
+/// Adds what a frozen slot says that the store does not have, unless that is on its way already.
+fn preserve<O: Object>(
+    state: u16,
+    slot: &Slot<O>,
+    codec: &dyn Codec<O::Value>,
+    preserved: &mut Changes,
+) -> Result<()> {
+    if slot.encoded { Ok(()) } else { encode(state, slot, codec, preserved) }
 }
 
 /// Adds what a slot says that the store does not have.

@@ -13,7 +13,7 @@ enum Step {
     Put(u8, u32),
     Clear(u8),
     Read(u8),
-    /// Written to the store past the cache, as values are that are too long.
+    /// Written to the store past the cache, as values are that are too long; held as long as something is frozen.
     PutPast(u8, u32),
     Flush {
         fails: bool,
@@ -22,6 +22,7 @@ enum Step {
         fails: bool,
         bytes: usize,
     },
+    EvictClean(usize),
     /// What is frozen is written at once, after the next change, or never.
     Freeze,
     WriteFrozen {
@@ -38,6 +39,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         1 => (0..KEYS, any::<u32>()).prop_map(|(key, value)| Step::PutPast(key, value)),
         1 => any::<bool>().prop_map(|fails| Step::Flush { fails }),
         2 => (any::<bool>(), 0..600_usize).prop_map(|(fails, bytes)| Step::Evict { fails, bytes }),
+        1 => (0..600_usize).prop_map(Step::EvictClean),
         2 => Just(Step::Freeze),
         2 => any::<bool>().prop_map(|fails| Step::WriteFrozen { fails }),
         1 => Just(Step::DropFrozen),
@@ -56,24 +58,22 @@ struct World {
     model: BTreeMap<u8, u32>,
     /// What is frozen, and what the store must hold once it is written.
     frozen: Option<(Box<dyn FrozenCache>, BTreeMap<u8, u32>)>,
+    /// What is above the store until that is written.
+    held: Vec<WriteBatch>,
 }
 
 impl World {
     fn new() -> Self {
         let cache = Cache::new(7, 1, Arc::new(PlainCodec), Budget::new(1));
-        Self { store: BTreeStore::default(), cache, model: BTreeMap::new(), frozen: None }
+        let (store, model) = (BTreeStore::default(), BTreeMap::new());
+        Self { store, cache, model, frozen: None, held: Vec::new() }
     }
 
-    fn stored(&self) -> BTreeMap<u8, u32> {
-        let mut all = BTreeMap::new();
-        for number in 0..KEYS {
-            let read = &mut |bytes: Option<&[u8]>| {
-                let value = bytes.map(|bytes| u32::from_le_bytes(bytes.try_into().unwrap()));
-                all.extend(value.map(|value| (number, value)));
-            };
-            self.store.get(&key(number), read).unwrap();
-        }
-        all
+    /// What the store has, and what is held.
+    fn below(&self) -> BTreeMap<u8, u32> {
+        let mut store = self.store.clone();
+        self.held.iter().for_each(|batch| store.write(batch).unwrap());
+        stored(&store)
     }
 
     /// Whoever wants to write writes first what is frozen.
@@ -84,8 +84,13 @@ impl World {
         drop(frozen);
         // There may be nothing to write.
         if written.is_ok() {
-            assert_eq!(self.stored(), expected, "the store at the moment of the snapshot");
+            assert_eq!(stored(&self.store), expected, "the store at the moment of the snapshot");
         }
+        self.release();
+    }
+
+    fn release(&mut self) {
+        self.held.drain(..).for_each(|batch| self.store.write(&batch).unwrap());
     }
 
     fn run(&mut self, step: &Step) {
@@ -98,17 +103,19 @@ impl World {
                     table.find(&key(number)).map(|at| table.object(at).copied().flatten())
                 };
                 let value = found.unwrap_or_else(|| {
-                    let value = self.stored().get(&number).copied();
+                    let value = self.below().get(&number).copied();
                     self.cache.lock().keep(&key(number), value);
                     value
                 });
                 assert_eq!(value.as_ref(), self.model.get(&number));
             }
             Step::PutPast(number, value) => {
-                self.settle(false);
                 let mut batch = WriteBatch::default();
                 batch.put(&key(number), &value.to_le_bytes());
-                self.store.write(&batch).unwrap();
+                self.held.push(batch);
+                if self.frozen.is_none() {
+                    self.release();
+                }
                 self.cache.lock().forget(&key(number));
                 self.model.insert(number, value);
             }
@@ -116,19 +123,23 @@ impl World {
                 self.settle(fails);
                 let flushed = self.cache.flush(&mut |batch| put(&mut self.store, batch, fails));
                 if flushed.is_ok() {
-                    assert_eq!(self.stored(), self.model);
+                    assert_eq!(stored(&self.store), self.model);
                 }
             }
             Step::Evict { fails, bytes } => {
                 self.settle(fails);
                 let _ = self.cache.evict(bytes, &mut |batch| put(&mut self.store, batch, fails));
             }
+            Step::EvictClean(bytes) => _ = self.cache.evict_clean(bytes),
             Step::Freeze => {
                 self.settle(false);
                 self.frozen = self.cache.freeze().map(|frozen| (frozen, self.model.clone()));
             }
             Step::WriteFrozen { fails } => self.settle(fails),
-            Step::DropFrozen => self.frozen = None,
+            Step::DropFrozen => {
+                self.frozen = None;
+                self.release();
+            }
         }
     }
 
@@ -141,6 +152,18 @@ impl World {
             None => self.model.remove(&number),
         };
     }
+}
+
+fn stored(store: &BTreeStore) -> BTreeMap<u8, u32> {
+    let mut all = BTreeMap::new();
+    for number in 0..KEYS {
+        let read = &mut |bytes: Option<&[u8]>| {
+            let value = bytes.map(|bytes| u32::from_le_bytes(bytes.try_into().unwrap()));
+            all.extend(value.map(|value| (number, value)));
+        };
+        store.get(&key(number), read).unwrap();
+    }
+    all
 }
 
 fn put(store: &mut BTreeStore, batch: &WriteBatch, fails: bool) -> Result<()> {
@@ -168,8 +191,35 @@ proptest! {
         }
         world.settle(false);
         world.cache.flush(&mut |batch| put(&mut world.store, batch, false)).unwrap();
-        prop_assert_eq!(world.stored(), world.model);
+        prop_assert_eq!(stored(&world.store), world.model);
     }
+}
+
+#[test]
+fn what_is_frozen_is_written_in_the_order_of_its_keys() {
+    let cache = Cache::new(7, 1, Arc::new(PlainCodec), Budget::new(1));
+    let count = 3 * BATCH as u32;
+    // Of two key groups, and only the ends of the keys differ.
+    let of =
+        |number: u32| [&[0, 7, 0, (number % 2) as u8][..], b"long beginning", &number.to_be_bytes()].concat();
+    for number in (0..count).rev() {
+        cache.lock().change(&of(number), None, |known, _| *known = Some(number));
+    }
+    let mut frozen = cache.freeze().unwrap();
+    let mut written = Vec::new();
+    let mut batches = 0;
+    frozen
+        .write(&mut |batch| {
+            batches += 1;
+            written.extend(batch.iter().map(|op| match op {
+                super::super::WriteOp::Put { key, .. } => key.to_vec(),
+                _ => panic!("nothing is removed"),
+            }));
+            Ok(())
+        })
+        .unwrap();
+    assert!(written.is_sorted() && batches > 1);
+    assert_eq!(written.len(), count as usize);
 }
 
 #[test]
