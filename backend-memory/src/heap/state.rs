@@ -39,6 +39,9 @@ pub(super) trait AnyState<K>: Any + Send {
 
     /// Loads the memory that an access will need.
     fn prefetch(&self, group: usize, hash: u64);
+
+    /// Loads the memory that accesses to several groups and hashes will need, and what that points to.
+    fn prefetch_all(&self, places: &[(usize, u64)]);
 }
 
 /// A state with a table of [`Content`], and what else its kind needs to know: a default, a function.
@@ -505,6 +508,11 @@ impl<K: StateKey, N: StateKey, C: Content, X: Send + 'static> AnyState<K> for He
 
     fn prefetch(&self, group: usize, hash: u64) {
         self.table.prefetch(group, hash);
+    }
+
+    fn prefetch_all(&self, places: &[(usize, u64)]) {
+        places.iter().for_each(|(group, hash)| self.table.prefetch(*group, *hash));
+        places.iter().for_each(|(group, hash)| self.table.prefetch_value(*group, *hash));
     }
 }
 

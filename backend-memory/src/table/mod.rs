@@ -37,12 +37,16 @@ use backend_api::{Error, ErrorKind, Result};
 pub use placement::{Container, Handle, Mode, Placement, TableKey, TableValue, UserValue};
 pub use snapshot::TableSnapshot;
 
+use crate::prefetch::{prefetch, prefetch_line};
 use bag::{Bag, Estate, Garbage, Pile};
 use group::{Directory, Group};
 use segment::{Segment, TAG_MASK};
 use slab::Slab;
 use slot::Slot;
 use snapshot::{FrozenGroup, Progress};
+
+/// Bytes of a boxed value that are loaded ahead.
+const BOXED_MAX: usize = 256;
 
 /// An odd number of random bits.
 const MULTIPLIER: u64 = 0x9E37_79B9_7F4A_7C15;
@@ -215,7 +219,7 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> Table<S, V, P> {
         eq: impl FnMut(&S) -> bool,
     ) -> Result<(usize, Slot<S, V, P>), usize> {
         if self.reshapes {
-            prefetch(self.groups[group].segment(tag).0.address());
+            prefetch_line(self.groups[group].segment(tag).0.address());
         }
         let found = self.find(group, tag, eq);
         self.reshapes = found.is_err();
@@ -236,9 +240,29 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> Table<S, V, P> {
         let tag = self.tag(hash);
         let (segment, mask) = self.groups[group].segment(tag);
         // SAFETY: masked.
-        prefetch(unsafe { segment.slot(tag as usize & mask) }.address());
+        let slot = unsafe { segment.slot(tag as usize & mask) }.address();
+        prefetch_line(slot);
+        prefetch_line(slot.wrapping_add(Slot::<S, V, P>::SIZE - 1));
         if self.reshapes {
-            prefetch(segment.address());
+            prefetch_line(segment.address());
+        }
+    }
+
+    /// Loads the memory to which the value of this key points. It waits for the entry itself, so
+    /// [`prefetch`](Self::prefetch) comes first.
+    #[inline]
+    pub fn prefetch_value(&self, group: usize, hash: u64) {
+        if P::MODE == Mode::Plain {
+            return;
+        }
+        // Another key of that tag would do no harm.
+        if let Ok((_, slot)) = self.find(group, self.tag(hash), |_| true) {
+            // SAFETY: occupied, and not written to as long as `self` is borrowed.
+            let value = unsafe { slot.value() };
+            if P::MODE == Mode::Boxed {
+                prefetch(value, size_of::<V>().min(BOXED_MAX));
+            }
+            P::prefetch(value);
         }
     }
 
@@ -473,17 +497,4 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> Drop for Table<S, V, P> {
             }
         }
     }
-}
-
-/// Lets the memory at `address` be fetched.
-#[inline]
-fn prefetch(address: *const u8) {
-    #[cfg(target_arch = "x86_64")]
-    // SAFETY: a prefetch has no effect that can be observed, whatever the address.
-    unsafe {
-        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        _mm_prefetch::<_MM_HINT_T0>(address.cast());
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = address;
 }
