@@ -3,7 +3,7 @@
 #![expect(unsafe_code, reason = "the instruction takes any address, which only an intrinsic can say")]
 
 /// Bytes that the processor fetches at once.
-const LINE: usize = 64;
+pub(crate) const LINE: usize = 64;
 
 /// Lets the memory of `value` be fetched, as far as it is of the first `bytes` bytes.
 #[inline]

@@ -150,18 +150,26 @@ impl<T> ChunkedList<T> {
 }
 
 impl<T: Clone> ChunkedList<T> {
-    /// Appends `item` in `epoch`.
+    /// Appends `item` in `epoch` if nothing has to be allocated or copied for it, or else gives it back.
     #[inline]
-    pub fn push(&mut self, item: T, epoch: u32) {
-        match &mut self.last {
-            Some(last) if last.len() < last.capacity() && last.is_unique() => {}
-            _ => self.make_room(1),
+    pub(crate) fn push_within(&mut self, item: T, epoch: u32) -> Result<(), T> {
+        let Some(last) = &mut self.last else { return Err(item) };
+        if last.len() == last.capacity() {
+            return Err(item);
         }
-        if let Some(last) = &mut self.last {
-            last.note = last.note.max(epoch);
-            if let Some(mut own) = last.unique() {
-                own.push(item);
-            }
+        let latest = last.note.max(epoch);
+        let Some(mut own) = last.unique() else { return Err(item) };
+        own.push(item);
+        last.note = latest;
+        Ok(())
+    }
+
+    /// Appends `item` in `epoch`.
+    pub fn push(&mut self, item: T, epoch: u32) {
+        if let Err(item) = self.push_within(item, epoch) {
+            self.make_room(1);
+            // There is room now.
+            self.push_within(item, epoch).unwrap_or(());
         }
     }
 

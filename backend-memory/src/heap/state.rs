@@ -433,6 +433,14 @@ where
     C::Cell: crate::table::Handle,
     X: Send + 'static,
 {
+    /// The cell at a place and the epoch of a write, if no snapshot can see it, for a change that leaves its size as it is.
+    #[inline]
+    pub(super) fn own(&mut self, place: &Place<'_, K, N>) -> Option<(&mut C::Cell, u32)> {
+        let epoch = self.table.epoch();
+        let cell = self.table.get_own(place.group, place.hash, |row| place.matches(row))?;
+        Some((cell, epoch))
+    }
+
     /// Lets `f` change the cell at a place, a new one if there is none. `f` must not panic half way, but leave the
     /// container as it was.
     #[inline]

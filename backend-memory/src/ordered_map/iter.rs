@@ -75,30 +75,28 @@ impl<'a, K, V> Range<'a, K, V> {
         let rest = Rest { root, front, back, tail: tail.unwrap_or_default().iter() };
         Self { head: first.unwrap_or_default().iter(), rest: Some(Box::new(rest)) }
     }
+}
 
-    /// Goes to the next leaf, if there is one.
+/// What is left of the first leaf, and what comes after it.
+type Parts<'a, K, V> = (slice::Iter<'a, Entry<K, V>>, Option<Box<Rest<'a, K, V>>>);
+
+impl<'a, K, V> Rest<'a, K, V> {
+    /// Goes to the next leaf. All goes in and out by value: what has no address can be kept in registers.
     #[cold]
-    fn go_on(&mut self) -> Option<()> {
-        let rest = self.rest.as_mut()?;
-        let leaf = rest.root.next_leaf(&mut rest.front)?;
-        if rest.front.steps() != rest.back.steps() {
-            self.head = leaf.entries().iter();
-        } else if let Some(rest) = self.rest.take() {
-            self.head = rest.tail;
+    #[inline(never)]
+    fn go_on(mut self: Box<Self>) -> Option<Parts<'a, K, V>> {
+        let leaf = self.root.next_leaf(&mut self.front)?;
+        if self.front.steps() == self.back.steps() {
+            return Some((self.tail, None));
         }
-        Some(())
+        Some((leaf.entries().iter(), Some(self)))
     }
 
-    /// Goes to the leaf before the last one, if that is not the first one.
-    #[cold]
-    fn go_back(&mut self) -> Option<()> {
-        let rest = self.rest.as_mut()?;
-        let leaf = rest.root.previous_leaf(&mut rest.back)?;
-        rest.tail = leaf.entries().iter();
-        if rest.front.steps() == rest.back.steps() {
-            self.rest = None;
-        }
-        Some(())
+    /// Goes to the leaf before the last one; nothing is left if that is the first one.
+    fn go_back(mut self: Box<Self>) -> Option<Box<Self>> {
+        let leaf = self.root.previous_leaf(&mut self.back)?;
+        self.tail = leaf.entries().iter();
+        (self.front.steps() != self.back.steps()).then_some(self)
     }
 }
 
@@ -111,7 +109,7 @@ impl<'a, K, V> Iterator for Range<'a, K, V> {
             if let Some(entry) = self.head.next() {
                 return Some((&entry.key, &entry.value));
             }
-            self.go_on()?;
+            (self.head, self.rest) = self.rest.take()?.go_on()?;
         }
     }
 }
@@ -123,7 +121,7 @@ impl<K, V> DoubleEndedIterator for Range<'_, K, V> {
             if let Some(entry) = end.next_back() {
                 return Some((&entry.key, &entry.value));
             }
-            self.go_back()?;
+            self.rest = self.rest.take()?.go_back();
         }
     }
 }

@@ -22,6 +22,9 @@ const LINEAR_MAX: usize = 16;
 /// next access. What asks all of them, or computes where to look next, keeps it waiting, even where it often guesses wrong.
 #[inline]
 pub(super) fn rank<T>(items: &[T], before: impl Fn(&T) -> bool) -> usize {
+    if items.len() <= LINEAR_MAX {
+        return items.iter().position(|item| !before(item)).unwrap_or(items.len());
+    }
     let (mut low, mut high) = (0, items.len());
     while high - low > LINEAR_MAX {
         let middle = low + (high - low) / 2;
@@ -139,8 +142,19 @@ impl<K: Clone, V: Clone> Leaf<K, V> {
         self.own_all();
     }
 
-    /// Writes the value of the entry at `at`; returns the old one.
+    /// Writes the value of the entry at `at` if the leaf is not shared, or else gives it back.
     #[inline]
+    pub(super) fn replace_within(&mut self, at: usize, value: V, epoch: u32) -> Result<(), V> {
+        match self.0.unique().and_then(|own| own.into_items().get_mut(at)) {
+            Some(entry) => {
+                (entry.value, entry.epoch) = (value, epoch);
+                Ok(())
+            }
+            None => Err(value),
+        }
+    }
+
+    /// Writes the value of the entry at `at`; returns the old one.
     pub(super) fn replace(&mut self, at: usize, value: V, epoch: u32) -> Option<V> {
         let entry = self.own_all().into_items().get_mut(at)?;
         entry.epoch = epoch;

@@ -133,6 +133,11 @@ impl<K: Ord, V> OrderedMap<K, V> {
             let at = leaf.find(key).ok()?;
             return leaf.get(at).map(|entry| &entry.value);
         }
+        self.get_below(key)
+    }
+
+    #[inline(never)]
+    fn get_below(&self, key: &K) -> Option<&V> {
         self.root.find(key, &mut { Place::START }).map(|entry| &entry.value)
     }
 
@@ -161,19 +166,20 @@ impl<K, V> OrderedMap<K, V> {
 }
 
 impl<K: Ord + Clone, V: Clone> OrderedMap<K, V> {
-    /// Writes the value of `key` in `epoch`; returns the old one.
+    /// Writes the value of `key` in `epoch` if it has one in a map of one node that nobody shares, or else gives it back.
     #[inline]
-    pub fn insert(&mut self, key: K, value: V, epoch: u32) -> Option<V> {
-        if let Node::Leaf(leaf) = &mut self.root
-            && let Ok(at) = leaf.find(&key)
-        {
-            return leaf.replace(at, value, epoch);
+    pub(crate) fn replace(&mut self, key: &K, value: V, epoch: u32) -> Result<(), V> {
+        match &mut self.root {
+            Node::Leaf(leaf) => match leaf.find(key) {
+                Ok(at) => leaf.replace_within(at, value, epoch),
+                Err(_) => Err(value),
+            },
+            Node::Branch(_) => Err(value),
         }
-        self.insert_below(key, value, epoch)
     }
 
-    #[inline(never)]
-    fn insert_below(&mut self, key: K, value: V, epoch: u32) -> Option<V> {
+    /// Writes the value of `key` in `epoch`; returns the old one.
+    pub fn insert(&mut self, key: K, value: V, epoch: u32) -> Option<V> {
         let mut place = Place::START;
         if self.root.find(&key, &mut place).is_some() {
             return self.root.replace(&place, value, epoch);

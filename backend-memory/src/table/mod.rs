@@ -37,7 +37,7 @@ use backend_api::{Error, ErrorKind, Result};
 pub use placement::{Container, Handle, Mode, Placement, TableKey, TableValue, UserValue};
 pub use snapshot::TableSnapshot;
 
-use crate::prefetch::{prefetch, prefetch_line};
+use crate::prefetch::{LINE, prefetch, prefetch_line};
 use bag::{Bag, Estate, Garbage, Pile};
 use group::{Directory, Group};
 use segment::{Segment, TAG_MASK};
@@ -218,10 +218,14 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> Table<S, V, P> {
         tag: u32,
         eq: impl FnMut(&S) -> bool,
     ) -> Result<(usize, Slot<S, V, P>), usize> {
+        let (segment, mask) = self.groups[group].segment(tag);
         if self.reshapes {
-            prefetch_line(self.groups[group].segment(tag).0.address());
+            prefetch_line(segment.address());
+            // SAFETY: masked.
+            prefetch_line(unsafe { segment.slot(tag as usize & mask) }.address().wrapping_add(LINE));
         }
-        let found = self.find(group, tag, eq);
+        // SAFETY: the table's segments are written to by the writer only, which `self` borrows.
+        let found = unsafe { segment.find(mask, tag, eq) };
         self.reshapes = found.is_err();
         found
     }
@@ -242,7 +246,8 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> Table<S, V, P> {
         // SAFETY: masked.
         let slot = unsafe { segment.slot(tag as usize & mask) }.address();
         prefetch_line(slot);
-        prefetch_line(slot.wrapping_add(Slot::<S, V, P>::SIZE - 1));
+        // The next line has the rest of the slot, or those that are looked at after it.
+        prefetch_line(slot.wrapping_add(if self.reshapes { LINE } else { Slot::<S, V, P>::SIZE - 1 }));
         if self.reshapes {
             prefetch_line(segment.address());
         }
@@ -433,6 +438,14 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> Table<S, V, P> {
 }
 
 impl<S: TableKey, V: Handle> Table<S, V, Container> {
+    /// The value of a key, if it is there and no snapshot can see it.
+    #[inline]
+    pub fn get_own(&mut self, group: usize, hash: u64, eq: impl FnMut(&S) -> bool) -> Option<&mut V> {
+        let (_, slot) = self.find(group, self.tag(hash), eq).ok()?;
+        // SAFETY: occupied; of this epoch it is the writer's alone, which is borrowed.
+        unsafe { (slot.epoch() == self.epoch).then(|| slot.value_place().as_mut()) }
+    }
+
     /// Changes the value of a key in place; a new one is made by `init`, and `key` makes its stored form.
     ///
     /// If `f` panics the value is as `f` left it, unless a snapshot needed it as it was before.
