@@ -358,6 +358,14 @@ macro_rules! any_backend {
             ) {
                 match self { $(Self::$variant(backend) => backend.prefetch(token, key, namespace),)+ }
             }
+            fn prefetch_batch<T: $crate::StateToken>(
+                &self,
+                token: T,
+                keys: &[$crate::KeyContext<'_, K>],
+                namespace: &T::Namespace,
+            ) {
+                match self { $(Self::$variant(backend) => backend.prefetch_batch(token, keys, namespace),)+ }
+            }
             fn get_batch<V: $crate::StateValue, N: $crate::StateKey>(
                 &mut self,
                 token: $crate::ValueToken<V, N>,

@@ -111,15 +111,15 @@ impl<K: StateKey> Subtask<K> {
     #[inline(always)]
     pub fn check(&self, key: &KeyContext<'_, K>) -> Result<usize> {
         if key.max_parallelism() != self.key_space.max_parallelism() || !self.range.contains(key.group()) {
-            return Err(self.refuse(key));
+            return Err(self.refuse(key.group(), key.max_parallelism()));
         }
         Ok(usize::from(key.group() - self.range.start()))
     }
 
     #[cold]
     #[inline(never)]
-    fn refuse(&self, key: &KeyContext<'_, K>) -> Error {
-        let (theirs, ours) = (key.max_parallelism(), self.key_space.max_parallelism());
+    fn refuse(&self, group: u16, theirs: u16) -> Error {
+        let ours = self.key_space.max_parallelism();
         if theirs != ours {
             return Error::new(
                 ErrorKind::IllegalState,
@@ -129,13 +129,10 @@ impl<K: StateKey> Subtask<K> {
         Error::new(
             ErrorKind::KeyOutOfRange,
             format!(
-                "key group {} is not in the range {} of subtask {} of {:?}; is the record routed by the same key?",
-                key.group(),
-                self.range,
-                self.index,
-                self.operator
+                "key group {group} is not in the range {} of subtask {} of {:?}; is the record routed by the same key?",
+                self.range, self.index, self.operator
             ),
         )
-        .in_group(key.group())
+        .in_group(group)
     }
 }

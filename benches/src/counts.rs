@@ -60,11 +60,16 @@ impl<B: StateBackend> Counts<B> {
     /// # Errors
     /// Those of the backend.
     pub fn remove_each(&mut self, keys: &[B::Key]) -> Result<()> {
+        let mut contexts = Vec::with_capacity(BATCH);
         for batch in keys.chunks(BATCH) {
+            contexts.clear();
             for key in batch {
-                self.backend.prefetch(self.token, self.backend.key(key)?, &());
+                contexts.push(self.backend.key(key)?);
             }
-            batch.iter().try_for_each(|key| self.remove(key))?;
+            self.backend.prefetch_batch(self.token, &contexts, &());
+            for &key in &contexts {
+                self.backend.value(self.token, key, &())?.clear()?;
+            }
         }
         Ok(())
     }

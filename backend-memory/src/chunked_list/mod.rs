@@ -1,7 +1,7 @@
 //! A list that grows at its end and whose clone shares its elements: the value of list state.
 //!
 //! Elements lie in chunks of at most 128 elements or 4 KiB; all chunks but the last are full and hang in a
-//! radix tree. A clone copies two pointers. An append after it copies the last chunk, whatever the length;
+//! radix tree. A clone copies three words. An append after it copies the last chunk, whatever the length;
 //! without a clone in between it copies nothing.
 //!
 //! Every append carries an *epoch*, the number of the checkpoint interval it happens in. Epochs must not
@@ -14,7 +14,6 @@ mod tests;
 use std::fmt;
 
 use spine::{Chunk, Spine};
-use triomphe::Arc;
 
 /// A list of `T` with copy-on-write chunks.
 ///
@@ -31,10 +30,10 @@ use triomphe::Arc;
 pub struct ChunkedList<T> {
     full: Spine<T>,
     /// Never empty; absent only if the list is empty.
-    last: Option<Arc<Chunk<T>>>,
+    last: Option<Chunk<T>>,
 }
 
-const _: () = assert!(size_of::<ChunkedList<u64>>() == 2 * size_of::<usize>());
+const _: () = assert!(size_of::<ChunkedList<u64>>() == 3 * size_of::<usize>());
 
 const CHUNK_BYTES_MAX: usize = 4096;
 const CHUNK_ITEMS_MAX: usize = 128;
@@ -79,7 +78,7 @@ impl<T> ChunkedList<T> {
 
     /// Number of elements.
     pub fn len(&self) -> usize {
-        self.full.len() * Self::CHUNK_ITEMS + self.last.as_ref().map_or(0, |chunk| chunk.items.len())
+        self.full.len() * Self::CHUNK_ITEMS + self.last.as_ref().map_or(0, |chunk| chunk.len())
     }
 
     /// Whether there is no element.
@@ -101,7 +100,7 @@ impl<T> ChunkedList<T> {
     pub fn chunks(&self) -> impl Iterator<Item = (usize, u32, &[T])> {
         (0..).map_while(|number| {
             let chunk = self.chunk(number)?;
-            Some((number * Self::CHUNK_ITEMS, chunk.epoch, chunk.items.as_slice()))
+            Some((number * Self::CHUNK_ITEMS, chunk.note, &**chunk))
         })
     }
 
@@ -109,7 +108,7 @@ impl<T> ChunkedList<T> {
     /// be cut to, and the elements to append then. It starts at a chunk's start, and at the list's end if
     /// nothing was appended.
     pub fn changed_since(&self, base: u32) -> (usize, Iter<'_, T>) {
-        let changed = |number| self.chunk(number).is_some_and(|chunk| chunk.epoch > base);
+        let changed = |number| self.chunk(number).is_some_and(|chunk| chunk.note > base);
         let (mut low, mut high) = (0, self.full.len() + usize::from(self.last.is_some()));
         while low < high {
             let middle = low + (high - low) / 2;
@@ -124,13 +123,19 @@ impl<T> ChunkedList<T> {
 
     /// Bytes held by the list, shared ones included, without what the elements point to. O(1).
     pub fn heap_size(&self) -> usize {
-        let chunk = size_of::<usize>() + size_of::<Chunk<T>>();
-        let last = self.last.as_ref().map_or(0, |last| chunk + last.items.capacity() * size_of::<T>());
-        self.full.len() * (chunk + Self::CHUNK_ITEMS * size_of::<T>()) + self.full.heap_size() + last
+        let last = self.last.as_ref().map_or(0, Chunk::bytes);
+        self.full.len() * Chunk::<T>::bytes_for(Self::CHUNK_ITEMS) + self.full.heap_size() + last
+    }
+
+    /// Lets the end of the list be fetched, without waiting for it.
+    pub(crate) fn prefetch(&self) {
+        if let Some(last) = &self.last {
+            last.prefetch();
+        }
     }
 
     fn chunk(&self, number: usize) -> Option<&Chunk<T>> {
-        if number == self.full.len() { self.last.as_deref() } else { self.full.get(number) }
+        if number == self.full.len() { self.last.as_ref() } else { self.full.get(number) }
     }
 
     /// The items from `index` on; the chunks before it are not looked at.
@@ -145,24 +150,42 @@ impl<T> ChunkedList<T> {
 }
 
 impl<T: Clone> ChunkedList<T> {
+    /// Appends `item` in `epoch` if nothing has to be allocated or copied for it, or else gives it back.
+    #[inline]
+    pub(crate) fn push_within(&mut self, item: T, epoch: u32) -> Result<(), T> {
+        let Some(last) = &mut self.last else { return Err(item) };
+        if last.len() == last.capacity() {
+            return Err(item);
+        }
+        let latest = last.note.max(epoch);
+        let Some(mut own) = last.unique() else { return Err(item) };
+        own.push(item);
+        last.note = latest;
+        Ok(())
+    }
+
     /// Appends `item` in `epoch`.
     pub fn push(&mut self, item: T, epoch: u32) {
-        let last = match self.last.as_mut().and_then(Arc::get_mut) {
-            Some(last) if last.items.len() < last.items.capacity().min(Self::CHUNK_ITEMS) => last,
-            _ => self.appendable(1),
-        };
-        last.items.push(item);
-        last.epoch = last.epoch.max(epoch);
+        if let Err(item) = self.push_within(item, epoch) {
+            self.make_room(1);
+            // There is room now.
+            self.push_within(item, epoch).unwrap_or(());
+        }
     }
 
     /// Appends all of `items` in `epoch`; none if the iterator or a clone panics.
     pub fn extend(&mut self, items: impl IntoIterator<Item = T>, epoch: u32) {
         let mut items = Vec::from_iter(items).into_iter();
         while items.len() > 0 {
-            let last = self.appendable(items.len());
-            let room = Self::CHUNK_ITEMS - last.items.len();
-            last.items.extend(items.by_ref().take(room));
-            last.epoch = last.epoch.max(epoch);
+            self.make_room(items.len());
+            let Some(last) = &mut self.last else { return };
+            last.note = last.note.max(epoch);
+            let Some(mut own) = last.unique() else { return };
+            while own.has_room()
+                && let Some(item) = items.next()
+            {
+                own.push(item);
+            }
         }
     }
 
@@ -172,12 +195,7 @@ impl<T: Clone> ChunkedList<T> {
         chunks.extend(other.last.take());
         chunks.extend(std::iter::from_fn(|| other.full.pop()));
         let mut items = Vec::new();
-        for chunk in chunks.into_iter().rev() {
-            match Arc::try_unwrap(chunk) {
-                Ok(mut own) => items.append(&mut own.items),
-                Err(shared) => items.extend_from_slice(&shared.items),
-            }
-        }
+        chunks.into_iter().rev().for_each(|chunk| chunk.append_to(&mut items));
         self.extend(items, epoch);
     }
 
@@ -190,17 +208,16 @@ impl<T: Clone> ChunkedList<T> {
             return self.clear();
         };
         let keep = len - number * Self::CHUNK_ITEMS;
-        if number == self.full.len() && self.last.as_ref().is_some_and(Arc::is_unique) {
-            if let Some(last) = self.last.as_mut().and_then(Arc::get_mut) {
-                last.items.truncate(keep);
-            }
-            return;
+        if number == self.full.len()
+            && let Some(mut own) = self.last.as_mut().and_then(Chunk::unique)
+        {
+            return own.truncate(keep);
         }
         // Cloned before anything is dropped: a clone that panics leaves the list as it was.
-        let cut = (keep < Self::CHUNK_ITEMS).then(|| self.chunk(number)).flatten().map(|chunk| {
-            let items = chunk.items.get(..keep).unwrap_or(&chunk.items).to_vec();
-            Arc::new(Chunk { epoch: chunk.epoch, items })
-        });
+        let cut = (keep < Self::CHUNK_ITEMS)
+            .then(|| self.chunk(number))
+            .flatten()
+            .map(|chunk| Chunk::of(chunk.get(..keep).unwrap_or(chunk), 0, chunk.note));
         let mut dropped = Vec::new();
         while self.full.len() > number {
             dropped.extend(std::mem::replace(&mut self.last, self.full.pop()));
@@ -213,35 +230,36 @@ impl<T: Clone> ChunkedList<T> {
     /// Clones the last chunk if it is shared, so that the next push clones nothing.
     pub(crate) fn unshare(&mut self) {
         let Some(last) = self.last.as_mut() else { return };
-        if last.items.len() < Self::CHUNK_ITEMS && !last.is_unique() {
-            let mut items = Vec::with_capacity(Self::capacity_for(last.items.len() + 1));
-            items.extend_from_slice(&last.items);
-            *last = Arc::new(Chunk { epoch: last.epoch, items });
+        if last.len() < Self::CHUNK_ITEMS && !last.is_unique() {
+            last.resize(Self::capacity_for(last.len() + 1));
         }
     }
 
-    /// The last chunk, unshared and with room for one element at least, for `wanted` if it can be.
+    /// Makes the last chunk unshared and with room for `wanted` elements, which are not 0, or for as many as a chunk can take.
     ///
     /// It may be empty, so the caller fills it at once. Clones come before any change.
-    fn appendable(&mut self, wanted: usize) -> &mut Chunk<T> {
-        self.unshare();
-        if let Some(full) = self.last.take_if(|last| last.items.len() >= Self::CHUNK_ITEMS) {
-            let items = Vec::with_capacity(Self::CHUNK_ITEMS / 4);
-            self.last = Some(Arc::new(Chunk { epoch: full.epoch, items }));
+    #[cold]
+    #[inline(never)]
+    fn make_room(&mut self, wanted: usize) {
+        if let Some(full) = self.last.take_if(|last| last.len() >= Self::CHUNK_ITEMS) {
+            let capacity = Self::capacity_for(wanted).max(Self::CHUNK_ITEMS / 4);
+            self.last = Some(Chunk::with_capacity(capacity, full.note));
             self.full.push(full);
         }
-        let last = self.last.get_or_insert_with(|| Arc::new(Chunk { epoch: 0, items: Vec::new() }));
-        let last = Arc::get_mut(last).expect("unshared above or new");
-        if last.items.len() == last.items.capacity() {
-            let len = last.items.len();
-            last.items.reserve_exact(Self::capacity_for(len + wanted) - len);
+        match &mut self.last {
+            None => self.last = Some(Chunk::with_capacity(Self::capacity_for(wanted), 0)),
+            Some(last) => {
+                let needed = Self::capacity_for(last.len() + wanted);
+                if last.capacity() < (last.len() + wanted).min(Self::CHUNK_ITEMS) || !last.is_unique() {
+                    last.resize(needed);
+                }
+            }
         }
-        last
     }
 
     /// Room for `len` elements: at least as many as the smallest piece of memory that an allocator gives will hold.
     fn capacity_for(len: usize) -> usize {
-        let least = ALLOCATION_MIN / size_of::<T>().max(1);
+        let least = (ALLOCATION_MIN - Chunk::<T>::bytes_for(0).min(ALLOCATION_MIN)) / size_of::<T>().max(1);
         len.next_power_of_two().max(least).min(Self::CHUNK_ITEMS)
     }
 }
@@ -273,7 +291,7 @@ impl<'a, T> Iterator for Iter<'a, T> {
                 self.left -= 1;
                 return Some(item);
             }
-            self.items = self.list.chunk(self.chunk)?.items.iter();
+            self.items = self.list.chunk(self.chunk)?.iter();
             self.chunk += 1;
         }
     }

@@ -2,17 +2,16 @@
 
 use triomphe::Arc;
 
-/// Elements of one allocation, with the epoch of the last append to it or to a chunk before it.
-pub(super) struct Chunk<T> {
-    pub(super) epoch: u32,
-    pub(super) items: Vec<T>,
-}
+use crate::block::Block;
+
+/// Elements of one allocation; the note is the epoch of the last append to it or to a chunk before it.
+pub(super) type Chunk<T> = Block<T, u32>;
 
 const BITS: u32 = 5;
 const FANOUT: usize = 1 << BITS;
 
 enum Node<T> {
-    Chunk(Arc<Chunk<T>>),
+    Chunk(Chunk<T>),
     Block(Arc<Vec<Node<T>>>),
 }
 
@@ -72,7 +71,7 @@ impl<T> Spine<T> {
         }
     }
 
-    pub(super) fn push(&mut self, chunk: Arc<Chunk<T>>) {
+    pub(super) fn push(&mut self, chunk: Chunk<T>) {
         let root = self.0.get_or_insert_with(|| Arc::new(Root { height: 0, chunks: 0, nodes: Vec::new() }));
         let root = Arc::make_mut(root);
         if root.nodes.len() == FANOUT && slot(root.chunks, root.height) == 0 {
@@ -84,7 +83,7 @@ impl<T> Spine<T> {
         root.chunks += 1;
     }
 
-    pub(super) fn pop(&mut self) -> Option<Arc<Chunk<T>>> {
+    pub(super) fn pop(&mut self) -> Option<Chunk<T>> {
         let root = Arc::make_mut(self.0.as_mut()?);
         let chunk = pop_last(&mut root.nodes)?;
         root.chunks -= 1;
@@ -112,7 +111,7 @@ impl<T> Spine<T> {
 }
 
 /// Adds chunk `number` to `nodes`, which have room for it and `height` levels below them.
-fn push_last<T>(nodes: &mut Vec<Node<T>>, height: u32, number: usize, chunk: Arc<Chunk<T>>) {
+fn push_last<T>(nodes: &mut Vec<Node<T>>, height: u32, number: usize, chunk: Chunk<T>) {
     if height == 0 {
         return nodes.push(Node::Chunk(chunk));
     }
@@ -124,7 +123,7 @@ fn push_last<T>(nodes: &mut Vec<Node<T>>, height: u32, number: usize, chunk: Arc
     }
 }
 
-fn pop_last<T>(nodes: &mut Vec<Node<T>>) -> Option<Arc<Chunk<T>>> {
+fn pop_last<T>(nodes: &mut Vec<Node<T>>) -> Option<Chunk<T>> {
     if let Some(Node::Block(block)) = nodes.last_mut() {
         let block = Arc::make_mut(block);
         let chunk = pop_last(block);

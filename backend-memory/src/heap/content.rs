@@ -111,6 +111,10 @@ unsafe impl<T: StateValue> Handle for ListCell<T> {
     fn is_large(&self) -> bool {
         self.list.heap_size() as u64 + self.owned > DROPPED_IN_PLACE
     }
+
+    fn prefetch(&self) {
+        self.list.prefetch();
+    }
 }
 
 impl<T: StateValue> Elements<T> {
@@ -201,6 +205,10 @@ impl<MK, MV> MapCell<MK, MV> {
 unsafe impl<MK: StateKey, MV: StateValue> Handle for MapCell<MK, MV> {
     fn is_large(&self) -> bool {
         self.map.heap_size() as u64 + self.owned > DROPPED_IN_PLACE && self.map.is_unshared()
+    }
+
+    fn prefetch(&self) {
+        self.map.prefetch();
     }
 }
 

@@ -21,6 +21,7 @@ use std::fmt::Debug;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
+use arrayvec::ArrayVec;
 use backend_api::format::{FileMeta, StateMeta};
 use backend_api::restore::{RestorePlan, RestoredState};
 use backend_api::row::{FORMAT, RowChange};
@@ -40,6 +41,9 @@ use state::{AnyState, HeapState, Keeping};
 use views::{
     AggregatingTable, Fallback, Function, ListTable, MapTable, Reduce, ReducingTable, Seat, ValueTable,
 };
+
+/// Keys whose memory is asked for at once: as many as fit into the nearest cache.
+const PREFETCHED: usize = 32;
 
 /// Writes a frozen heap; runs on any thread.
 pub type WriteHeap = Box<dyn FnOnce(&Cancel, &Progress) -> Result<Option<KeyedStateHandle>> + Send>;
@@ -193,10 +197,7 @@ impl<K: StateKey, C: Checkpointing> HeapBackend<K, C> {
             return Err(refused(*is_closed));
         };
         namespace.check()?;
-        for key in keys {
-            let group = subtask.check(key)?;
-            state.prefetch(group, place_hash(key.hash(), namespace));
-        }
+        prefetch_batch(state, subtask, keys, namespace);
         for (i, &key) in keys.iter().enumerate() {
             let seat = Seat::new(key, subtask.check(&key)?, namespace);
             f(&mut HeapValue { state, seat }, i)?;
@@ -236,6 +237,23 @@ impl<K: StateKey, C: Checkpointing> HeapBackend<K, C> {
             })?;
         }
         Ok(places)
+    }
+}
+
+/// Loads the memory that accesses to a state will need; keys of other subtasks are ignored.
+fn prefetch_batch<K: StateKey, N: StateKey>(
+    state: &(impl AnyState<K> + ?Sized),
+    subtask: &Subtask<K>,
+    keys: &[KeyContext<'_, K>],
+    namespace: &N,
+) {
+    let mut places = ArrayVec::<(usize, u64), PREFETCHED>::new();
+    for some in keys.chunks(PREFETCHED) {
+        let known =
+            some.iter().filter_map(|key| Some((subtask.check(key).ok()?, place_hash(key.hash(), namespace))));
+        places.clear();
+        places.extend(known);
+        state.prefetch_all(&places);
     }
 }
 
@@ -520,6 +538,12 @@ impl<K: StateKey, C: Checkpointing> StateBackend for HeapBackend<K, C> {
             && let (Some(state), Ok(group)) = (self.states.get(token.index()), self.subtask.check(&key))
         {
             state.prefetch(group, place_hash(key.hash(), namespace));
+        }
+    }
+
+    fn prefetch_batch<T: StateToken>(&self, token: T, keys: &[KeyContext<'_, K>], namespace: &T::Namespace) {
+        if let Some(state) = self.states.get(token.index()).filter(|_| token.backend() == self.id) {
+            prefetch_batch(&**state, &self.subtask, keys, namespace);
         }
     }
 

@@ -78,6 +78,12 @@ impl<'a, K: StateKey, N: StateKey> Place<'a, K, N> {
         Self { key: key.key(), namespace, group, hash: place_hash(key.hash(), namespace) }
     }
 
+    /// A copy for a call out of the way of most accesses, which then need not put their place into memory for it.
+    #[inline]
+    pub(super) fn aside(&self) -> Self {
+        Self { ..*self }
+    }
+
     /// Whether a row is of this place.
     #[inline]
     pub(super) fn matches(&self, row: &RowKey<K, N>) -> bool {

@@ -39,6 +39,9 @@ pub(super) trait AnyState<K>: Any + Send {
 
     /// Loads the memory that an access will need.
     fn prefetch(&self, group: usize, hash: u64);
+
+    /// Loads the memory that accesses to several groups and hashes will need, and what that points to.
+    fn prefetch_all(&self, places: &[(usize, u64)]);
 }
 
 /// A state with a table of [`Content`], and what else its kind needs to know: a default, a function.
@@ -430,6 +433,14 @@ where
     C::Cell: crate::table::Handle,
     X: Send + 'static,
 {
+    /// The cell at a place and the epoch of a write, if no snapshot can see it, for a change that leaves its size as it is.
+    #[inline]
+    pub(super) fn own(&mut self, place: &Place<'_, K, N>) -> Option<(&mut C::Cell, u32)> {
+        let epoch = self.table.epoch();
+        let cell = self.table.get_own(place.group, place.hash, |row| place.matches(row))?;
+        Some((cell, epoch))
+    }
+
     /// Lets `f` change the cell at a place, a new one if there is none. `f` must not panic half way, but leave the
     /// container as it was.
     #[inline]
@@ -505,6 +516,11 @@ impl<K: StateKey, N: StateKey, C: Content, X: Send + 'static> AnyState<K> for He
 
     fn prefetch(&self, group: usize, hash: u64) {
         self.table.prefetch(group, hash);
+    }
+
+    fn prefetch_all(&self, places: &[(usize, u64)]) {
+        places.iter().for_each(|(group, hash)| self.table.prefetch(*group, *hash));
+        places.iter().for_each(|(group, hash)| self.table.prefetch_value(*group, *hash));
     }
 }
 

@@ -5,24 +5,30 @@ use std::iter::FusedIterator;
 use std::ops::{Bound, RangeBounds};
 use std::slice;
 
-use super::leaf::{Leaf, Slot};
+use super::leaf::{Entry, Leaf};
 use super::node::{Link, Node, Place};
 
 /// The entries of a range of keys, in key order, from both ends.
 pub struct Range<'a, K, V> {
-    /// `None` if there is but one leaf to walk over, or nothing.
-    root: Option<&'a Node<K, V>>,
+    /// What is left of the first leaf.
+    head: slice::Iter<'a, Entry<K, V>>,
+    /// What comes after, if there is more than one leaf to walk over. Apart, so that a walk over one leaf is light.
+    rest: Option<Box<Rest<'a, K, V>>>,
+}
+
+/// The leaves after the first one.
+struct Rest<'a, K, V> {
+    root: &'a Node<K, V>,
+    /// In the first leaf.
     front: Place,
+    /// In the last leaf, which is another one.
     back: Place,
-    /// Whether `front` and `back` are in different leaves.
-    apart: bool,
-    /// What is left of the leaf at `front`.
-    head: slice::Iter<'a, Slot<K, V>>,
-    /// What is left of the leaf at `back`, if they are.
-    tail: slice::Iter<'a, Slot<K, V>>,
+    /// What is left of the last leaf.
+    tail: slice::Iter<'a, Entry<K, V>>,
 }
 
 impl<'a, K: Ord, V> Range<'a, K, V> {
+    #[inline]
     pub(super) fn new(root: &'a Node<K, V>, range: &impl RangeBounds<K>) -> Self {
         if let (Bound::Unbounded, Bound::Unbounded) = (range.start_bound(), range.end_bound()) {
             return Self::all(root);
@@ -45,35 +51,52 @@ impl<'a, K, V> Range<'a, K, V> {
     /// No entries.
     #[inline]
     pub fn none() -> Self {
-        Self::of_leaf(&[])
+        Self { head: [].iter(), rest: None }
     }
 
     #[inline]
     pub(super) fn all(root: &'a Node<K, V>) -> Self {
         match root {
-            Node::Leaf(leaf) => Self::of_leaf(leaf.entries()),
+            Node::Leaf(leaf) => Self { head: leaf.entries().iter(), rest: None },
             Node::Branch(_) => Self::between(root, root.first_place(), root.end_place()),
         }
     }
 
-    #[inline]
-    fn of_leaf(entries: &'a [Slot<K, V>]) -> Self {
-        let (front, back) = (Place::START, Place::START);
-        Self { root: None, front, back, apart: false, head: entries.iter(), tail: [].iter() }
-    }
-
     fn between(root: &'a Node<K, V>, front: Place, back: Place) -> Self {
         let entries = |place| root.leaf(place).map_or(&[][..], Leaf::entries);
-        let apart = front.steps() < back.steps();
-        let (head, tail) = if apart {
-            (entries(&front).get(front.at()..), entries(&back).get(..back.at()))
+        let (first, last) = (entries(&front), entries(&back));
+        let [first, tail] = if front.steps() < back.steps() {
+            [first.get(front.at()..), last.get(..back.at())]
         } else if front.steps() == back.steps() {
-            (entries(&front).get(front.at()..back.at()), None)
+            return Self { head: first.get(front.at()..back.at()).unwrap_or_default().iter(), rest: None };
         } else {
-            (None, None)
+            return Self::none();
         };
-        let [head, tail] = [head, tail].map(|entries| entries.unwrap_or_default().iter());
-        Self { root: Some(root), front, back, apart, head, tail }
+        let rest = Rest { root, front, back, tail: tail.unwrap_or_default().iter() };
+        Self { head: first.unwrap_or_default().iter(), rest: Some(Box::new(rest)) }
+    }
+}
+
+/// What is left of the first leaf, and what comes after it.
+type Parts<'a, K, V> = (slice::Iter<'a, Entry<K, V>>, Option<Box<Rest<'a, K, V>>>);
+
+impl<'a, K, V> Rest<'a, K, V> {
+    /// Goes to the next leaf. All goes in and out by value: what has no address can be kept in registers.
+    #[cold]
+    #[inline(never)]
+    fn go_on(mut self: Box<Self>) -> Option<Parts<'a, K, V>> {
+        let leaf = self.root.next_leaf(&mut self.front)?;
+        if self.front.steps() == self.back.steps() {
+            return Some((self.tail, None));
+        }
+        Some((leaf.entries().iter(), Some(self)))
+    }
+
+    /// Goes to the leaf before the last one; nothing is left if that is the first one.
+    fn go_back(mut self: Box<Self>) -> Option<Box<Self>> {
+        let leaf = self.root.previous_leaf(&mut self.back)?;
+        self.tail = leaf.entries().iter();
+        (self.front.steps() != self.back.steps()).then_some(self)
     }
 }
 
@@ -84,51 +107,36 @@ impl<'a, K, V> Iterator for Range<'a, K, V> {
     fn next(&mut self) -> Option<Self::Item> {
         loop {
             if let Some(entry) = self.head.next() {
-                return entry.as_ref().map(|entry| (&entry.key, &entry.value));
+                return Some((&entry.key, &entry.value));
             }
-            if !self.apart {
-                return None;
-            }
-            self.go_on()?;
+            (self.head, self.rest) = self.rest.take()?.go_on()?;
         }
-    }
-}
-
-impl<K, V> Range<'_, K, V> {
-    /// Goes to the next leaf, of which there is one.
-    #[cold]
-    fn go_on(&mut self) -> Option<()> {
-        let leaf = self.root?.next_leaf(&mut self.front)?;
-        self.apart = self.front.steps() != self.back.steps();
-        self.head = if self.apart { leaf.entries().iter() } else { std::mem::take(&mut self.tail) };
-        Some(())
     }
 }
 
 impl<K, V> DoubleEndedIterator for Range<'_, K, V> {
     fn next_back(&mut self) -> Option<Self::Item> {
         loop {
-            let end = if self.apart { &mut self.tail } else { &mut self.head };
+            let end = self.rest.as_mut().map_or(&mut self.head, |rest| &mut rest.tail);
             if let Some(entry) = end.next_back() {
-                return entry.as_ref().map(|entry| (&entry.key, &entry.value));
+                return Some((&entry.key, &entry.value));
             }
-            if !self.apart {
-                return None;
-            }
-            let leaf = self.root?.previous_leaf(&mut self.back)?;
-            self.apart = self.front.steps() != self.back.steps();
-            if self.apart {
-                self.tail = leaf.entries().iter();
-            }
+            self.rest = self.rest.take()?.go_back();
         }
     }
 }
 
 impl<K, V> FusedIterator for Range<'_, K, V> {}
 
+impl<K, V> Clone for Rest<'_, K, V> {
+    fn clone(&self) -> Self {
+        Self { tail: self.tail.clone(), ..*self }
+    }
+}
+
 impl<K, V> Clone for Range<'_, K, V> {
     fn clone(&self) -> Self {
-        Self { head: self.head.clone(), tail: self.tail.clone(), ..*self }
+        Self { head: self.head.clone(), rest: self.rest.clone() }
     }
 }
 
@@ -142,7 +150,7 @@ impl<K: fmt::Debug, V: fmt::Debug> fmt::Debug for Range<'_, K, V> {
 pub struct Changed<'a, K, V> {
     base: u32,
     links: Vec<slice::Iter<'a, Link<K, V>>>,
-    entries: slice::Iter<'a, Slot<K, V>>,
+    entries: slice::Iter<'a, Entry<K, V>>,
 }
 
 impl<'a, K, V> Changed<'a, K, V> {
@@ -165,7 +173,7 @@ impl<'a, K, V> Iterator for Changed<'a, K, V> {
 
     fn next(&mut self) -> Option<Self::Item> {
         loop {
-            if let Some(entry) = self.entries.by_ref().flatten().find(|entry| entry.epoch > self.base) {
+            if let Some(entry) = self.entries.find(|entry| entry.epoch > self.base) {
                 return Some((&entry.key, &entry.value));
             }
             match self.links.last_mut()?.find(|link| link.epoch > self.base) {

@@ -82,16 +82,19 @@ impl<K, V> OrderedMap<K, V> {
     }
 
     /// Number of entries. O(1).
+    #[inline]
     pub fn len(&self) -> usize {
         self.root.len()
     }
 
     /// Whether there is no entry.
+    #[inline]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
     /// The entries in key order.
+    #[inline]
     pub fn iter(&self) -> Range<'_, K, V> {
         Range::all(&self.root)
     }
@@ -124,7 +127,17 @@ impl<K, V> OrderedMap<K, V> {
 
 impl<K: Ord, V> OrderedMap<K, V> {
     /// The value of `key`.
+    #[inline]
     pub fn get(&self, key: &K) -> Option<&V> {
+        if let Node::Leaf(leaf) = &self.root {
+            let at = leaf.find(key).ok()?;
+            return leaf.get(at).map(|entry| &entry.value);
+        }
+        self.get_below(key)
+    }
+
+    #[inline(never)]
+    fn get_below(&self, key: &K) -> Option<&V> {
         self.root.find(key, &mut { Place::START }).map(|entry| &entry.value)
     }
 
@@ -134,12 +147,18 @@ impl<K: Ord, V> OrderedMap<K, V> {
     }
 
     /// The entries with keys in `range`, in key order; none if it ends before it starts.
+    #[inline]
     pub fn range(&self, range: impl RangeBounds<K>) -> Range<'_, K, V> {
         Range::new(&self.root, &range)
     }
 }
 
 impl<K, V> OrderedMap<K, V> {
+    /// Lets the root be fetched, without waiting for it.
+    pub(crate) fn prefetch(&self) {
+        self.root.prefetch();
+    }
+
     /// Whether most of its nodes are no other map's too.
     pub(crate) fn is_unshared(&self) -> bool {
         self.root.is_unshared()
@@ -147,6 +166,18 @@ impl<K, V> OrderedMap<K, V> {
 }
 
 impl<K: Ord + Clone, V: Clone> OrderedMap<K, V> {
+    /// Writes the value of `key` in `epoch` if it has one in a map of one node that nobody shares, or else gives it back.
+    #[inline]
+    pub(crate) fn replace(&mut self, key: &K, value: V, epoch: u32) -> Result<(), V> {
+        match &mut self.root {
+            Node::Leaf(leaf) => match leaf.find(key) {
+                Ok(at) => leaf.replace_within(at, value, epoch),
+                Err(_) => Err(value),
+            },
+            Node::Branch(_) => Err(value),
+        }
+    }
+
     /// Writes the value of `key` in `epoch`; returns the old one.
     pub fn insert(&mut self, key: K, value: V, epoch: u32) -> Option<V> {
         let mut place = Place::START;
@@ -209,6 +240,7 @@ impl<K: Ord + Clone, V: Clone> OrderedMap<K, V> {
     }
 
     /// Forgets the removals in epochs up to `confirmed`, the last one whose checkpoint can be built upon.
+    #[inline]
     pub fn forget_removals(&mut self, confirmed: u32) {
         let Some(removals) = self.removals.as_mut().filter(|removals| !removals.is_after(confirmed)) else {
             return;
@@ -220,6 +252,7 @@ impl<K: Ord + Clone, V: Clone> OrderedMap<K, V> {
 
     /// Bytes held by the map, shared ones included, without what keys and values point to. O(1), and
     /// O(number of epochs) if removals are remembered.
+    #[inline]
     pub fn heap_size(&self) -> usize {
         self.root.bytes() + self.removals.as_ref().map_or(0, |removals| removals.heap_size())
     }

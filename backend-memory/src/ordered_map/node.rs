@@ -7,6 +7,8 @@
 use arrayvec::ArrayVec;
 use triomphe::Arc;
 
+use crate::prefetch::prefetch;
+
 use super::leaf::{Entry, LEAF_MAX, Leaf, rank};
 
 /// Links of a branch at most.
@@ -20,6 +22,9 @@ pub(super) const WIDTH_MIN: usize = 8;
 /// Neighbours are merged if they are no wider together; below `FANOUT`, so that the next insertion does not
 /// split them again.
 const MERGE_MAX: usize = 24;
+
+/// Bytes of a branch that are fetched ahead.
+const PREFETCHED: usize = 256;
 
 /// Branches above a leaf at most: a first child has 8 nodes at least, so 2^63 entries lie 21 branches deep.
 const DEPTH_MAX: usize = 24;
@@ -87,6 +92,7 @@ pub(super) struct Removed<K, V> {
 impl<K, V> Node<K, V> {
     pub(super) const EMPTY: Self = Self::Branch(None);
 
+    #[inline]
     pub(super) fn len(&self) -> usize {
         match self {
             Self::Leaf(leaf) => leaf.len(),
@@ -94,10 +100,20 @@ impl<K, V> Node<K, V> {
         }
     }
 
+    #[inline]
     pub(super) fn bytes(&self) -> usize {
         match self {
             Self::Leaf(leaf) => leaf.bytes(),
             Self::Branch(branch) => branch.as_ref().map_or(0, |branch| branch.bytes),
+        }
+    }
+
+    /// Lets the node be fetched, without waiting for it.
+    pub(super) fn prefetch(&self) {
+        match self {
+            Self::Leaf(leaf) => leaf.prefetch(),
+            Self::Branch(Some(branch)) => prefetch(Arc::as_ptr(branch), PREFETCHED),
+            Self::Branch(None) => {}
         }
     }
 
@@ -223,7 +239,7 @@ impl<K: Ord, V> Node<K, V> {
             match node {
                 Self::Branch(None) => return None,
                 Self::Branch(Some(branch)) => {
-                    let link = rank::<K, _>(&branch.keys, |bound| bound <= key);
+                    let link = rank(&branch.keys, |bound| bound <= key);
                     place.step(link);
                     node = &branch.links[link].node;
                 }

@@ -37,12 +37,16 @@ use backend_api::{Error, ErrorKind, Result};
 pub use placement::{Container, Handle, Mode, Placement, TableKey, TableValue, UserValue};
 pub use snapshot::TableSnapshot;
 
+use crate::prefetch::{LINE, prefetch, prefetch_line};
 use bag::{Bag, Estate, Garbage, Pile};
 use group::{Directory, Group};
 use segment::{Segment, TAG_MASK};
 use slab::Slab;
 use slot::Slot;
 use snapshot::{FrozenGroup, Progress};
+
+/// Bytes of a boxed value that are loaded ahead.
+const BOXED_MAX: usize = 256;
 
 /// An odd number of random bits.
 const MULTIPLIER: u64 = 0x9E37_79B9_7F4A_7C15;
@@ -214,10 +218,14 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> Table<S, V, P> {
         tag: u32,
         eq: impl FnMut(&S) -> bool,
     ) -> Result<(usize, Slot<S, V, P>), usize> {
+        let (segment, mask) = self.groups[group].segment(tag);
         if self.reshapes {
-            prefetch(self.groups[group].segment(tag).0.address());
+            prefetch_line(segment.address());
+            // SAFETY: masked.
+            prefetch_line(unsafe { segment.slot(tag as usize & mask) }.address().wrapping_add(LINE));
         }
-        let found = self.find(group, tag, eq);
+        // SAFETY: the table's segments are written to by the writer only, which `self` borrows.
+        let found = unsafe { segment.find(mask, tag, eq) };
         self.reshapes = found.is_err();
         found
     }
@@ -236,9 +244,30 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> Table<S, V, P> {
         let tag = self.tag(hash);
         let (segment, mask) = self.groups[group].segment(tag);
         // SAFETY: masked.
-        prefetch(unsafe { segment.slot(tag as usize & mask) }.address());
+        let slot = unsafe { segment.slot(tag as usize & mask) }.address();
+        prefetch_line(slot);
+        // The next line has the rest of the slot, or those that are looked at after it.
+        prefetch_line(slot.wrapping_add(if self.reshapes { LINE } else { Slot::<S, V, P>::SIZE - 1 }));
         if self.reshapes {
-            prefetch(segment.address());
+            prefetch_line(segment.address());
+        }
+    }
+
+    /// Loads the memory to which the value of this key points. It waits for the entry itself, so
+    /// [`prefetch`](Self::prefetch) comes first.
+    #[inline]
+    pub fn prefetch_value(&self, group: usize, hash: u64) {
+        if P::MODE == Mode::Plain {
+            return;
+        }
+        // Another key of that tag would do no harm.
+        if let Ok((_, slot)) = self.find(group, self.tag(hash), |_| true) {
+            // SAFETY: occupied, and not written to as long as `self` is borrowed.
+            let value = unsafe { slot.value() };
+            if P::MODE == Mode::Boxed {
+                prefetch(value, size_of::<V>().min(BOXED_MAX));
+            }
+            P::prefetch(value);
         }
     }
 
@@ -409,6 +438,14 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> Table<S, V, P> {
 }
 
 impl<S: TableKey, V: Handle> Table<S, V, Container> {
+    /// The value of a key, if it is there and no snapshot can see it.
+    #[inline]
+    pub fn get_own(&mut self, group: usize, hash: u64, eq: impl FnMut(&S) -> bool) -> Option<&mut V> {
+        let (_, slot) = self.find(group, self.tag(hash), eq).ok()?;
+        // SAFETY: occupied; of this epoch it is the writer's alone, which is borrowed.
+        unsafe { (slot.epoch() == self.epoch).then(|| slot.value_place().as_mut()) }
+    }
+
     /// Changes the value of a key in place; a new one is made by `init`, and `key` makes its stored form.
     ///
     /// If `f` panics the value is as `f` left it, unless a snapshot needed it as it was before.
@@ -473,17 +510,4 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> Drop for Table<S, V, P> {
             }
         }
     }
-}
-
-/// Lets the memory at `address` be fetched.
-#[inline]
-fn prefetch(address: *const u8) {
-    #[cfg(target_arch = "x86_64")]
-    // SAFETY: a prefetch has no effect that can be observed, whatever the address.
-    unsafe {
-        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        _mm_prefetch::<_MM_HINT_T0>(address.cast());
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = address;
 }

@@ -59,6 +59,11 @@ pub unsafe trait Placement<V>: 'static {
     /// How values are held.
     const MODE: Mode;
 
+    /// Loads the memory to which a value points, without waiting for it.
+    fn prefetch(value: &V) {
+        let _ = value;
+    }
+
     /// Drops a value that has left the table.
     fn dispose(value: V) {
         drop(value);
@@ -94,6 +99,10 @@ pub enum Container {}
 unsafe impl<V: Handle> Placement<V> for Container {
     const MODE: Mode = Mode::Handle;
 
+    fn prefetch(value: &V) {
+        value.prefetch();
+    }
+
     fn dispose(value: V) {
         if value.is_large() {
             // Were there no thread to be had, the value would be dropped here, with the closure.
@@ -114,6 +123,9 @@ pub unsafe trait Handle: TableValue {
     fn is_large(&self) -> bool {
         false
     }
+
+    /// Loads the memory to which it points, without waiting for it.
+    fn prefetch(&self) {}
 }
 
 // SAFETY: a pointer.

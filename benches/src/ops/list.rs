@@ -2,7 +2,7 @@ use std::rc::Rc;
 
 use state_backends::prelude::*;
 
-use super::{LIST_ELEMENTS, Load, Op, Operations, Round, has_entries};
+use super::{LIST_ELEMENTS, Load, Op, Operations, Round, has_entries, in_batches};
 use crate::measure::timed;
 
 /// Lists of one element each.
@@ -83,8 +83,13 @@ impl<B: StateBackend<Key = i64>> Operations for Lists<B> {
                 }
                 took
             }
-            Op::ListAppend => {
-                let (result, took) = timed(|| existing().try_for_each(|(key, value)| self.add(key, value)));
+            Op::ListAppend | Op::ListAppendBatch => {
+                let (result, took) = timed(|| match op {
+                    Op::ListAppend => existing().try_for_each(|(key, value)| self.add(key, value)),
+                    _ => in_batches(&mut self.backend, self.token, existing(), |backend, key, value| {
+                        backend.list(self.token, key, &())?.add(value)
+                    }),
+                });
                 result?;
                 self.undo(round, n, |value| vec![value])?;
                 took

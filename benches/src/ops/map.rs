@@ -3,7 +3,7 @@ use std::rc::Rc;
 
 use state_backends::prelude::*;
 
-use super::{Load, MAP_ENTRIES, Op, Operations, Round, has_entries};
+use super::{Load, MAP_ENTRIES, Op, Operations, Round, has_entries, in_batches};
 use crate::measure::timed;
 
 /// Maps of 10 entries each, and what each is to hold under the map keys 0 to 9.
@@ -41,6 +41,11 @@ impl<B: StateBackend<Key = i64>> Maps<B> {
         self.backend.map(self.token, key, &())?.get(&map_key)
     }
 
+    /// Whether the accesses of an operation are batches of 32.
+    fn is_batch(op: Op) -> bool {
+        matches!(op, Op::MapGetBatch | Op::MapUpdateBatch | Op::MapIteratorBatch)
+    }
+
     #[inline]
     fn contains(&mut self, key: i64, map_key: i64) -> Result<bool> {
         let key = self.backend.key(&key)?;
@@ -61,8 +66,18 @@ impl<B: StateBackend<Key = i64>> Maps<B> {
     /// Number and sum of a map's entries.
     #[inline]
     fn walk(&mut self, key: i64, sum: &mut i64) -> Result<u64> {
-        let key = self.backend.key(&key)?;
-        let mut map = self.backend.map(self.token, key, &())?;
+        let context = self.backend.key(&key)?;
+        Self::walk_at(&mut self.backend, self.token, context, sum)
+    }
+
+    #[inline]
+    fn walk_at(
+        backend: &mut B,
+        token: MapToken<i64, i64>,
+        key: KeyContext<'_, i64>,
+        sum: &mut i64,
+    ) -> Result<u64> {
+        let mut map = backend.map(token, key, &())?;
         let mut entries = 0;
         for entry in map.iter()? {
             let (map_key, value) = entry?;
@@ -89,17 +104,35 @@ fn expected(values: &[i64; MAP_ENTRIES]) -> i64 {
 impl<B: StateBackend<Key = i64>> Operations for Maps<B> {
     fn round(&mut self, op: Op, round: usize) -> Result<Round> {
         let load = Rc::clone(&self.load);
-        let n = if matches!(op, Op::MapIterator | Op::MapPutAll) { load.tenth() } else { load.ops };
+        let n = if matches!(op, Op::MapIterator | Op::MapIteratorBatch | Op::MapPutAll) {
+            load.tenth()
+        } else {
+            load.ops
+        };
         // Key, map key and value of each operation.
         let accesses = || {
             let map_keys = load.positions(round, n).map(|at| load.map_keys[at % MAP_ENTRIES]);
             load.existing(round, n).zip(map_keys).map(|((key, value), map_key)| (key, map_key, value))
         };
+        let batched = || accesses().map(|(key, map_key, value)| (key, (map_key, value)));
+        let (token, is_batch) = (self.token, Self::is_batch(op));
         let mut ops = n as u64;
         let took = match op {
-            Op::MapGet => {
+            Op::MapGet | Op::MapGetBatch => {
                 let mut sum = 0_i64;
                 let (result, took) = timed(|| {
+                    if is_batch {
+                        return in_batches(
+                            &mut self.backend,
+                            token,
+                            batched(),
+                            |backend, key, (map_key, _)| {
+                                sum = sum
+                                    .wrapping_add(backend.map(token, key, &())?.get(&map_key)?.unwrap_or(0));
+                                Ok(())
+                            },
+                        );
+                    }
                     accesses().try_for_each(|(key, map_key, _)| {
                         sum = sum.wrapping_add(self.get(key, map_key)?.unwrap_or(0));
                         Ok::<_, Error>(())
@@ -125,10 +158,16 @@ impl<B: StateBackend<Key = i64>> Operations for Maps<B> {
                 assert_eq!(there, expected, "other entries than were put");
                 took
             }
-            Op::MapIterator => {
+            Op::MapIterator | Op::MapIteratorBatch => {
                 let mut sum = 0;
                 ops = 0;
                 let (result, took) = timed(|| {
+                    if is_batch {
+                        return in_batches(&mut self.backend, token, batched(), |backend, key, _| {
+                            ops += Self::walk_at(backend, token, key, &mut sum)?;
+                            Ok(())
+                        });
+                    }
                     accesses().try_for_each(|(key, ..)| {
                         ops += self.walk(key, &mut sum)?;
                         Ok::<_, Error>(())
@@ -167,8 +206,19 @@ impl<B: StateBackend<Key = i64>> Operations for Maps<B> {
                 took
             }
             _ => {
-                let (result, took) =
-                    timed(|| accesses().try_for_each(|(key, map_key, value)| self.put(key, map_key, value)));
+                let (result, took) = timed(|| {
+                    if is_batch {
+                        return in_batches(
+                            &mut self.backend,
+                            token,
+                            batched(),
+                            |backend, key, (map_key, value)| {
+                                backend.map(token, key, &())?.put(map_key, value)
+                            },
+                        );
+                    }
+                    accesses().try_for_each(|(key, map_key, value)| self.put(key, map_key, value))
+                });
                 result?;
                 for (key, map_key, value) in accesses() {
                     self.model[key as usize][map_key as usize] = value;

@@ -31,6 +31,9 @@ pub const MAP_ENTRIES: usize = 10;
 /// Elements that one `add_all` adds.
 pub const LIST_ELEMENTS: usize = 100;
 
+/// Accesses whose memory is asked for together.
+const BATCH: usize = 32;
+
 macro_rules! operations {
     ($($(#[$doc:meta])* $op:ident = $name:literal,)*) => {
         /// An operation.
@@ -43,7 +46,7 @@ macro_rules! operations {
             /// All operations.
             pub const ALL: &[Self] = &[$(Self::$op),*];
 
-            /// Its name, the same as with the Flink peer.
+            /// Its name, the same as with the Flink peer but for what only we can do.
             pub fn name(self) -> &'static str {
                 match self {
                     $(Self::$op => $name,)*
@@ -58,6 +61,8 @@ operations! {
     ValueUpdate = "valueUpdate",
     /// Reads the value of an existing key.
     ValueGet = "valueGet",
+    /// Reads the values of existing keys, 32 that are known ahead.
+    ValueGetBatch = "valueGet, batches of 32",
     /// Sets the value of a new key.
     ValueAdd = "valueAdd",
     /// Replaces a list of one element.
@@ -66,18 +71,26 @@ operations! {
     ListAdd = "listAdd",
     /// Adds an element to a list of one.
     ListAppend = "listAppend",
+    /// Adds an element to each of 32 lists that are known ahead.
+    ListAppendBatch = "listAppend, batches of 32",
     /// Opens a list.
     ListGet = "listGet",
     /// Adds 100 elements to a list of one.
     ListAddAll = "listAddAll",
     /// Replaces an entry of a map of 10.
     MapUpdate = "mapUpdate",
+    /// Replaces an entry in each of 32 maps that are known ahead.
+    MapUpdateBatch = "mapUpdate, batches of 32",
     /// Reads an entry.
     MapGet = "mapGet",
+    /// Reads an entry of each of 32 maps that are known ahead.
+    MapGetBatch = "mapGet, batches of 32",
     /// Asks for an entry that half of the maps have.
     MapContains = "mapContains",
     /// Walks over all entries, by which it is counted.
     MapIterator = "mapIterator",
+    /// Walks over all entries of 32 maps that are known ahead.
+    MapIteratorBatch = "mapIterator, batches of 32",
     /// Removes an entry.
     MapRemove = "mapRemove",
     /// Replaces all entries; one call is one operation.
@@ -242,18 +255,48 @@ pub trait Operations {
 pub fn load<F: Family + Clone + 'static>(family: &F, op: Op, load: &Rc<Load>) -> Result<Box<dyn Operations>> {
     use Op::*;
     Ok(match op {
-        ValueUpdate | ValueGet | ValueAdd => Box::new(value::Values::load(family.open_empty()?, load)?),
-        ListUpdate | ListAdd | ListAppend | ListGet | ListAddAll => {
+        ValueUpdate | ValueGet | ValueGetBatch | ValueAdd => {
+            Box::new(value::Values::load(family.open_empty()?, load)?)
+        }
+        ListUpdate | ListAdd | ListAppend | ListAppendBatch | ListGet | ListAddAll => {
             Box::new(list::Lists::load(family.open_empty()?, load)?)
         }
-        MapUpdate | MapGet | MapContains | MapIterator | MapRemove | MapPutAll => {
-            Box::new(map::Maps::load(family.open_empty()?, load)?)
-        }
+        MapUpdate | MapUpdateBatch | MapGet | MapGetBatch | MapContains | MapIterator | MapIteratorBatch
+        | MapRemove | MapPutAll => Box::new(map::Maps::load(family.open_empty()?, load)?),
         ReducingAdd => Box::new(fold::Sums::load(family.open_empty()?, load)?),
         AggregatingAdd => Box::new(fold::Means::load(family.open_empty()?, load)?),
         WordcountUniform | WordcountZipf => Box::new(words::Counting::load(family.open_empty()?, op, load)?),
         Dedup => Box::new(words::Deduplication::new(family.clone(), load)),
     })
+}
+
+/// Does the accesses in batches: asks for the memory of the keys of each batch, then lets `f` do its accesses.
+fn in_batches<B: StateBackend<Key = i64>, T: StateToken<Namespace = ()>, A>(
+    backend: &mut B,
+    token: T,
+    mut accesses: impl Iterator<Item = (i64, A)>,
+    mut f: impl FnMut(&mut B, KeyContext<'_, i64>, A) -> Result<()>,
+) -> Result<()> {
+    let (mut keys, mut rest) = (Vec::with_capacity(BATCH), Vec::with_capacity(BATCH));
+    loop {
+        keys.clear();
+        rest.clear();
+        for (key, access) in accesses.by_ref().take(BATCH) {
+            keys.push(key);
+            rest.push(access);
+        }
+        if keys.is_empty() {
+            return Ok(());
+        }
+        let mut contexts = Vec::with_capacity(keys.len());
+        for key in &keys {
+            contexts.push(backend.key(key)?);
+        }
+        backend.prefetch_batch(token, &contexts, &());
+        for (key, access) in contexts.into_iter().zip(rest.drain(..)) {
+            f(backend, key, access)?;
+        }
+    }
 }
 
 /// Whether a backend's only state has so many entries, as far as it tells.

@@ -3,7 +3,7 @@ use std::rc::Rc;
 
 use state_backends::prelude::*;
 
-use super::{Load, Op, Operations, Round, has_entries};
+use super::{Load, Op, Operations, Round, has_entries, in_batches};
 use crate::measure::timed;
 
 /// Value states, and what each is to hold.
@@ -57,6 +57,21 @@ impl<B: StateBackend<Key = i64>> Operations for Values<B> {
                 let expected =
                     existing().fold(0_i64, |sum, (key, _)| sum.wrapping_add(self.model[key as usize]));
                 assert_eq!(sum?, expected, "other values than were set");
+                took
+            }
+            Op::ValueGetBatch => {
+                let mut sum = 0_i64;
+                let keys = existing().map(|(key, _)| (key, ()));
+                let (result, took) = timed(|| {
+                    in_batches(&mut self.backend, self.token, keys, |backend, key, ()| {
+                        sum = sum.wrapping_add(backend.value(self.token, key, &())?.get()?.unwrap_or(0));
+                        Ok(())
+                    })
+                });
+                result?;
+                let expected =
+                    existing().fold(0_i64, |sum, (key, _)| sum.wrapping_add(self.model[key as usize]));
+                assert_eq!(black_box(sum), expected, "other values than were set");
                 took
             }
             Op::ValueAdd => {

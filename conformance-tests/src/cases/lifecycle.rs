@@ -68,6 +68,7 @@ pub fn p228_a_token_of_another_backend_is_refused<F: Factory>() {
     // A hint takes anything.
     let key = theirs.key(&1).unwrap();
     theirs.prefetch(token, key, &());
+    theirs.prefetch_batch(token, &[key; 40], &());
 }
 
 /// P229: closing a backend ends a snapshot that is blocked in its storage, as cancelled and without a file.
@@ -163,6 +164,7 @@ pub fn p232_a_closed_backend_answers_that_it_is<F: Factory>() {
     ];
     assert_eq!(answers, [ErrorKind::Closed; 19]);
     backend.prefetch(value_token, key, &());
+    backend.prefetch_batch(value_token, &[key; 40], &());
     backend.states();
 }
 

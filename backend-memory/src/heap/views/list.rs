@@ -1,8 +1,9 @@
 use std::borrow::Cow;
+use std::mem::needs_drop;
 
 use backend_api::{ListState, Result, StateKey, StateValue};
 
-use super::Seat;
+use super::{Place, Seat};
 use crate::chunked_list::ChunkedList;
 use crate::heap::content::{Elements, ListCell};
 use crate::heap::state::HeapState;
@@ -24,6 +25,17 @@ impl<K: StateKey, N: StateKey, T: StateValue> HeapList<'_, K, N, T> {
         (elements, owned)
     }
 
+    /// Adds an element to a list that may need more memory for it.
+    #[inline(never)]
+    fn grow(state: &mut ListTable<K, N, T>, place: Place<'_, K, N>, element: T) -> Result<()> {
+        let owned = state.content().owned(&element);
+        state.afford(&place, size_of::<T>() as u64 + owned)?;
+        state.modify(&place, ListCell::new, |_, cell, epoch| {
+            cell.list.push(element, epoch);
+            cell.owned += owned;
+        })
+    }
+
     /// Checks the budget for that many more elements, which own `owned` bytes.
     fn afford(&self, elements: usize, owned: u64) -> Result<()> {
         self.state.afford(&self.seat.place, (elements * size_of::<T>()) as u64 + owned)
@@ -33,12 +45,15 @@ impl<K: StateKey, N: StateKey, T: StateValue> HeapList<'_, K, N, T> {
 impl<K: StateKey, N: StateKey, T: StateValue> ListState<T, N> for HeapList<'_, K, N, T> {
     #[inline]
     fn add(&mut self, element: T) -> Result<()> {
-        let owned = self.state.content().owned(&element);
-        self.afford(1, owned)?;
-        self.state.modify(&self.seat.place, ListCell::new, |_, cell, epoch| {
-            cell.list.push(element, epoch);
-            cell.owned += owned;
-        })
+        if needs_drop::<T>() || self.state.is_limited() {
+            return Self::grow(self.state, self.seat.place.aside(), element);
+        }
+        // Where there is room nothing else changes, and nothing else is looked at.
+        let rest = match self.state.own(&self.seat.place) {
+            Some((cell, epoch)) => cell.list.push_within(element, epoch),
+            None => Err(element),
+        };
+        rest.or_else(|element| Self::grow(self.state, self.seat.place.aside(), element))
     }
 
     fn add_all(&mut self, elements: impl IntoIterator<Item = T>) -> Result<()> {

@@ -1,9 +1,10 @@
 use std::borrow::Cow;
+use std::mem::needs_drop;
 use std::ops::RangeBounds;
 
 use backend_api::{Error, MapState, Result, StateKey, StateValue};
 
-use super::Seat;
+use super::{Place, Seat};
 use crate::heap::content::{Entries, MapCell};
 use crate::heap::state::HeapState;
 use crate::ordered_map::Range;
@@ -18,15 +19,28 @@ pub struct HeapMap<'a, K: StateKey, N: StateKey, MK: StateKey, MV: StateValue> {
 }
 
 impl<K: StateKey, N: StateKey, MK: StateKey, MV: StateValue> HeapMap<'_, K, N, MK, MV> {
+    /// Puts an entry into a map that may need more memory for it.
+    #[inline(never)]
+    fn grow(state: &mut MapTable<K, N, MK, MV>, place: Place<'_, K, N>, key: MK, value: MV) -> Result<()> {
+        if state.is_limited() {
+            Self::afford(state, &place, &key, &value)?;
+        }
+        let (_, confirmed) = state.removals();
+        state.modify(&place, MapCell::new, |content, cell, epoch| {
+            content.put(cell, key, value, epoch);
+            cell.map.forget_removals(confirmed);
+        })
+    }
+
     /// Checks the budget for an entry that may replace one.
     #[inline(never)]
-    fn afford(&self, key: &MK, value: &MV) -> Result<()> {
-        let old = self.state.get(&self.seat.place).and_then(|cell| cell.map.get(key));
+    fn afford(state: &MapTable<K, N, MK, MV>, place: &Place<'_, K, N>, key: &MK, value: &MV) -> Result<()> {
+        let old = state.get(place).and_then(|cell| cell.map.get(key));
         let key_bytes = Entries::<MK, MV>::key_bytes(key);
         let slot = if old.is_none() { size_of::<(MK, MV)>() as u64 } else { 0 };
-        let before = self.state.content().owned(key_bytes, old);
-        let after = self.state.content().owned(key_bytes, Some(value));
-        self.state.afford(&self.seat.place, (slot + after).saturating_sub(before))
+        let before = state.content().owned(key_bytes, old);
+        let after = state.content().owned(key_bytes, Some(value));
+        state.afford(place, (slot + after).saturating_sub(before))
     }
 }
 
@@ -39,14 +53,15 @@ impl<K: StateKey, N: StateKey, MK: StateKey, MV: StateValue> MapState<MK, MV> fo
     #[inline]
     fn put(&mut self, key: MK, value: MV) -> Result<()> {
         key.check()?;
-        if self.state.is_limited() {
-            self.afford(&key, &value)?;
+        if needs_drop::<(MK, MV)>() || self.state.is_limited() {
+            return Self::grow(self.state, self.seat.place.aside(), key, value);
         }
-        let (_, confirmed) = self.state.removals();
-        self.state.modify(&self.seat.place, MapCell::new, |content, cell, epoch| {
-            content.put(cell, key, value, epoch);
-            cell.map.forget_removals(confirmed);
-        })
+        // Where there is an entry nothing else changes, and nothing else is looked at.
+        let rest = match self.state.own(&self.seat.place) {
+            Some((cell, epoch)) => cell.map.replace(&key, value, epoch),
+            None => Err(value),
+        };
+        rest.or_else(|value| Self::grow(self.state, self.seat.place.aside(), key, value))
     }
 
     fn put_all(&mut self, entries: impl IntoIterator<Item = (MK, MV)>) -> Result<()> {

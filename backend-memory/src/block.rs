@@ -1,0 +1,386 @@
+//! Arrays that are shared and copied on write: the nodes of lists and maps.
+//!
+//! How many items there are stands in the handle and not beside the items, so that whoever looks into a block has to wait
+//! for the memory of what it looks for, and for nothing before that.
+
+#![expect(unsafe_code, reason = "counted memory of as many items as are needed, some of them not there yet")]
+
+use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
+use std::marker::PhantomData;
+use std::ops::Deref;
+use std::process::abort;
+use std::ptr::NonNull;
+use std::slice;
+use std::sync::atomic::{AtomicUsize, Ordering, fence};
+
+use crate::prefetch::prefetch;
+
+/// Bytes of a block that are fetched ahead.
+const PREFETCHED: usize = 256;
+
+/// A handle of up to 65,535 items `T` in one allocation. Its clone is a handle of the same items, which nobody can change
+/// as long as there are two. `note` is the handle's own.
+pub(crate) struct Block<T, N: Copy = ()> {
+    /// Number of handles, before the items.
+    count: NonNull<AtomicUsize>,
+    /// The first so many items are there.
+    len: u16,
+    /// There is memory for so many.
+    capacity: u16,
+    pub(crate) note: N,
+    items: PhantomData<T>,
+}
+
+const _: () = assert!(size_of::<Option<Block<u64, u32>>>() == 2 * size_of::<usize>());
+
+// SAFETY: as a counted pointer: items are shared, and dropped by any of the threads.
+unsafe impl<T: Send + Sync, N: Copy + Send> Send for Block<T, N> {}
+// SAFETY: as above.
+unsafe impl<T: Send + Sync, N: Copy + Sync> Sync for Block<T, N> {}
+
+impl<T, N: Copy> Block<T, N> {
+    /// Bytes before the items.
+    const ITEMS_AT: usize = size_of::<AtomicUsize>().next_multiple_of(align_of::<T>());
+    const ALIGN: usize =
+        if align_of::<T>() > align_of::<AtomicUsize>() { align_of::<T>() } else { align_of::<AtomicUsize>() };
+
+    fn layout(capacity: usize) -> Layout {
+        let items = capacity.checked_mul(size_of::<T>()).and_then(|items| items.checked_add(Self::ITEMS_AT));
+        let layout = items.and_then(|size| Layout::from_size_align(size, Self::ALIGN).ok());
+        layout.expect("few items, each of which fits into memory")
+    }
+
+    /// Bytes of a block with room for `capacity` items, without what they own.
+    pub(crate) const fn bytes_for(capacity: usize) -> usize {
+        Self::ITEMS_AT + capacity * size_of::<T>()
+    }
+
+    /// A block without items, with room for `capacity` of them.
+    pub(crate) fn with_capacity(capacity: usize, note: N) -> Self {
+        let room = u16::try_from(capacity).expect("at most 65,535 items");
+        let layout = Self::layout(capacity);
+        // SAFETY: the counter makes it larger than nothing.
+        let count =
+            NonNull::new(unsafe { alloc(layout) }).unwrap_or_else(|| handle_alloc_error(layout)).cast();
+        // SAFETY: just allocated, with the counter in front.
+        unsafe { count.write(AtomicUsize::new(1)) };
+        Self { count, len: 0, capacity: room, note, items: PhantomData }
+    }
+
+    pub(crate) fn capacity(&self) -> usize {
+        usize::from(self.capacity)
+    }
+
+    /// Bytes of the allocation, without what the items own.
+    pub(crate) fn bytes(&self) -> usize {
+        Self::bytes_for(self.capacity())
+    }
+
+    /// Lets the first 256 bytes be fetched.
+    pub(crate) fn prefetch(&self) {
+        prefetch(self.count.as_ptr(), self.bytes().min(PREFETCHED));
+    }
+
+    #[inline]
+    fn first(&self) -> NonNull<T> {
+        // SAFETY: within the allocation, or at its end.
+        unsafe { self.count.byte_add(Self::ITEMS_AT).cast() }
+    }
+
+    /// Whether this is the only handle.
+    #[inline]
+    pub(crate) fn is_unique(&self) -> bool {
+        // SAFETY: the counter lives as long as a handle does. Acquire: what other handles did is done.
+        unsafe { self.count.as_ref() }.load(Ordering::Acquire) == 1
+    }
+
+    /// The right to change the items, if this is the only handle.
+    #[inline]
+    pub(crate) fn unique(&mut self) -> Option<Unique<'_, T, N>> {
+        self.is_unique().then(|| Unique(self))
+    }
+
+    /// Moves the items out if this is the only handle. They are at the end of `to` then.
+    fn try_take(&mut self, to: &mut Vec<T>) -> bool {
+        let unique = self.is_unique();
+        if unique {
+            to.reserve(self.len());
+            // SAFETY: there is room, and the block does not count its items any more.
+            unsafe {
+                to.as_mut_ptr().add(to.len()).copy_from_nonoverlapping(self.first().as_ptr(), self.len());
+                to.set_len(to.len() + self.len());
+            }
+            self.len = 0;
+        }
+        unique
+    }
+}
+
+impl<T: Clone, N: Copy> Block<T, N> {
+    /// A block of clones.
+    pub(crate) fn of(items: &[T], capacity: usize, note: N) -> Self {
+        let mut block = Self::with_capacity(capacity.max(items.len()), note);
+        let mut own = Unique(&mut block);
+        items.iter().for_each(|item| own.push(item.clone()));
+        block
+    }
+
+    /// Makes this the only handle of a block with room for `capacity` items, no less than there are. Items that are shared
+    /// are cloned; if that panics, nothing has changed.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn resize(&mut self, capacity: usize) {
+        let mut other = match self.is_unique() {
+            false => Self::of(self, capacity, self.note),
+            true => Self::with_capacity(capacity.max(self.len()), self.note),
+        };
+        if self.is_unique() {
+            // SAFETY: there is room for all, and this block does not count them any more.
+            unsafe { other.first().copy_from_nonoverlapping(self.first(), self.len()) };
+            other.len = std::mem::take(&mut self.len);
+        }
+        *self = other;
+    }
+
+    /// Appends the items to `to`: clones of them if they are shared.
+    pub(crate) fn append_to(mut self, to: &mut Vec<T>) {
+        if !self.try_take(to) {
+            to.extend_from_slice(&self);
+        }
+    }
+}
+
+impl<T, N: Copy> Deref for Block<T, N> {
+    type Target = [T];
+
+    #[inline]
+    fn deref(&self) -> &[T] {
+        // SAFETY: so many items are there, and nobody changes them as long as a handle is borrowed.
+        unsafe { slice::from_raw_parts(self.first().as_ptr(), usize::from(self.len)) }
+    }
+}
+
+impl<T, N: Copy> Clone for Block<T, N> {
+    #[inline]
+    fn clone(&self) -> Self {
+        // SAFETY: the counter lives as long as a handle does.
+        let before = unsafe { self.count.as_ref() }.fetch_add(1, Ordering::Relaxed);
+        if before > isize::MAX as usize {
+            // So many handles can only have been forgotten; the count must not start again at 0.
+            abort();
+        }
+        Self { ..*self }
+    }
+}
+
+impl<T, N: Copy> Drop for Block<T, N> {
+    #[inline]
+    fn drop(&mut self) {
+        // SAFETY: the counter lives as long as a handle does. Release: what this handle read, it has read.
+        if unsafe { self.count.as_ref() }.fetch_sub(1, Ordering::Release) == 1 {
+            fence(Ordering::Acquire);
+            self.free();
+        }
+    }
+}
+
+impl<T, N: Copy> Block<T, N> {
+    #[inline(never)]
+    fn free(&mut self) {
+        /// Frees the memory even if dropping an item panics.
+        struct Memory(NonNull<u8>, Layout);
+
+        impl Drop for Memory {
+            fn drop(&mut self) {
+                // SAFETY: allocated with this layout; the last handle is gone.
+                unsafe { dealloc(self.0.as_ptr(), self.1) };
+            }
+        }
+
+        let _memory = Memory(self.count.cast(), Self::layout(self.capacity()));
+        let items = NonNull::slice_from_raw_parts(self.first(), self.len());
+        // SAFETY: the items are there, and nobody else has a handle.
+        unsafe { items.drop_in_place() };
+    }
+}
+
+/// The only handle of a block.
+pub(crate) struct Unique<'a, T, N: Copy = ()>(&'a mut Block<T, N>);
+
+impl<'a, T, N: Copy> Unique<'a, T, N> {
+    /// The items.
+    #[inline]
+    pub(crate) fn into_items(self) -> &'a mut [T] {
+        // SAFETY: so many items are there; nobody else has a handle, and this one is borrowed.
+        unsafe { slice::from_raw_parts_mut(self.0.first().as_ptr(), self.0.len()) }
+    }
+
+    /// Whether there is room for another item.
+    #[inline]
+    pub(crate) fn has_room(&self) -> bool {
+        self.0.len < self.0.capacity
+    }
+
+    /// Adds an item at the end; there must be room.
+    #[inline]
+    pub(crate) fn push(&mut self, item: T) {
+        assert!(self.has_room());
+        // SAFETY: there is room for one more, and nobody looks at it.
+        unsafe { self.0.first().add(self.0.len()).write(item) };
+        self.0.len += 1;
+    }
+
+    /// Adds an item at `at`, which must not be behind the end; there must be room.
+    pub(crate) fn insert(&mut self, at: usize, item: T) {
+        let len = self.0.len();
+        assert!(self.has_room() && at <= len);
+        // SAFETY: the items from `at` on move up by one, for which there is room.
+        unsafe {
+            let place = self.0.first().add(at);
+            place.copy_to(place.add(1), len - at);
+            place.write(item);
+        }
+        self.0.len += 1;
+    }
+
+    /// Takes out the item at `at`, which must be there.
+    pub(crate) fn remove(&mut self, at: usize) -> T {
+        let len = self.0.len();
+        assert!(at < len);
+        self.0.len -= 1;
+        // SAFETY: the item is there, and is not counted any more when those behind it have moved down.
+        unsafe {
+            let place = self.0.first().add(at);
+            let item = place.read();
+            place.add(1).copy_to(place, len - 1 - at);
+            item
+        }
+    }
+
+    /// Drops the items from `len` on.
+    pub(crate) fn truncate(&mut self, len: usize) {
+        let Some(more) = self.0.len().checked_sub(len) else { return };
+        // At most as many as there are.
+        self.0.len = len as u16;
+        // SAFETY: they are there, and not counted any more.
+        unsafe { NonNull::slice_from_raw_parts(self.0.first().add(len), more).drop_in_place() };
+    }
+
+    /// Moves the items from `at` on to a new block with room for `capacity`, or for all of them if that is more.
+    pub(crate) fn split_off(&mut self, at: usize, capacity: usize) -> Block<T, N> {
+        let len = self.0.len();
+        assert!(at <= len);
+        let mut right = Block::with_capacity(capacity.max(len - at), self.0.note);
+        // SAFETY: there is room for them; here they are not counted any more.
+        unsafe { right.first().copy_from_nonoverlapping(self.0.first().add(at), len - at) };
+        // No more than there were here.
+        right.len = (len - at) as u16;
+        self.0.len = at as u16;
+        right
+    }
+
+    /// Moves all items of `other` to the end of this block, in which there must be room.
+    pub(crate) fn append(&mut self, other: &mut Unique<'_, T, N>) {
+        let (len, more) = (self.0.len(), other.0.len());
+        assert!(len + more <= self.0.capacity());
+        // SAFETY: there is room for them; there they are not counted any more.
+        unsafe { self.0.first().add(len).copy_from_nonoverlapping(other.0.first(), more) };
+        self.0.len += std::mem::take(&mut other.0.len);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+    use std::sync::Arc;
+
+    use super::*;
+
+    fn numbers(items: impl IntoIterator<Item = u32>) -> Block<String> {
+        Block::of(&Vec::from_iter(items.into_iter().map(|item| item.to_string())), 8, ())
+    }
+
+    #[test]
+    fn items_move_between_blocks_and_none_is_lost() {
+        let mut block = numbers(0..5);
+        let mut own = block.unique().unwrap();
+        own.insert(2, "new".to_owned());
+        assert_eq!(own.remove(0), "0");
+        let mut right = own.split_off(3, 0);
+        assert_eq!((block.join(" "), right.join(" "), right.capacity()), ("1 new 2".into(), "3 4".into(), 2));
+        block.unique().unwrap().append(&mut right.unique().unwrap());
+        block.unique().unwrap().truncate(4);
+        assert_eq!(*block, ["1", "new", "2", "3"].map(String::from));
+        assert!(right.is_empty());
+    }
+
+    #[test]
+    fn a_shared_block_does_not_change() {
+        let mut block = numbers(0..3);
+        let other = block.clone();
+        assert!(block.unique().is_none());
+        block.resize(4);
+        block.unique().unwrap().push("3".to_owned());
+        assert_eq!((block.len(), other.len()), (4, 3));
+        let mut all = Vec::new();
+        other.clone().append_to(&mut all);
+        other.append_to(&mut all);
+        assert_eq!(all, ["0", "1", "2", "0", "1", "2"]);
+    }
+
+    /// Counts itself, and panics when its clone or drop is asked for in vain.
+    struct Picky(Arc<()>, bool);
+
+    impl Clone for Picky {
+        fn clone(&self) -> Self {
+            assert!(!self.1, "no clone");
+            Self(self.0.clone(), false)
+        }
+    }
+
+    impl Drop for Picky {
+        fn drop(&mut self) {
+            assert!(!self.1 || std::thread::panicking(), "no drop");
+        }
+    }
+
+    #[test]
+    fn panics_in_items_lose_and_double_nothing() {
+        let live = Arc::new(());
+        let mut block = Block::with_capacity(3, ());
+        for panics in [false, true, false] {
+            block.unique().unwrap().push(Picky(live.clone(), panics));
+        }
+        let shared = block.clone();
+        assert!(catch_unwind(AssertUnwindSafe(|| block.resize(8))).is_err());
+        assert_eq!((block.len(), Arc::strong_count(&live)), (3, 4));
+        drop(shared);
+        assert!(catch_unwind(AssertUnwindSafe(|| drop(block))).is_err());
+        assert_eq!(Arc::strong_count(&live), 1);
+    }
+
+    #[test]
+    fn items_may_be_nothing_or_widely_aligned() {
+        #[derive(Clone, PartialEq, Debug)]
+        #[repr(align(64))]
+        struct Wide(u8);
+        let block = Block::of(&[Wide(1), Wide(2)], 0, 7_u16);
+        assert_eq!((&*block, block.note), (&[Wide(1), Wide(2)][..], 7));
+        assert!(block.as_ptr().is_aligned());
+        assert_eq!(Block::of(&[(); 300], 0, ()).len(), 300);
+    }
+
+    #[test]
+    fn handles_may_be_dropped_by_any_thread() {
+        let live = Arc::new(());
+        let block = Block::of(&[live.clone(), live.clone()], 0, ());
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                let block = block.clone();
+                scope.spawn(move || assert_eq!(block.clone().len(), 2));
+            }
+            drop(block);
+        });
+        assert_eq!(Arc::strong_count(&live), 1);
+    }
+}
