@@ -3,6 +3,7 @@
 use std::iter::from_fn;
 
 use super::cache::{Cache, Changes, Collection, Object};
+use super::fetched::Fetched;
 use super::totals::{Change, Totals};
 use super::{ByteCursor, ByteStore, WriteBatch};
 use crate::format::StateMeta;
@@ -25,6 +26,8 @@ pub(super) struct Buffers {
     to: Vec<u8>,
     /// The writes of one call.
     pub(super) batch: WriteBatch,
+    /// Values that accesses of one batch find here.
+    pub(super) fetched: Fetched,
     /// Number of the next list element.
     sequence: u64,
 }
@@ -260,7 +263,14 @@ impl<'a> Access<'a> {
     /// The value here in the store.
     #[inline]
     pub fn read<V: StateValue>(&self, codec: &dyn Codec<V>) -> Result<Option<V>> {
-        self.read_at(&self.buffers.key, codec)
+        let Buffers { key, fetched, .. } = &*self.buffers;
+        if !fetched.is_empty() {
+            let mut value = None;
+            if fetched.take(key, &mut |bytes| value = bytes.map(|bytes| codec.decode(bytes))) {
+                return value.transpose().map_err(|error| self.place.name(error));
+            }
+        }
+        self.read_at(key, codec)
     }
 
     /// The value in another namespace in the store.
@@ -377,7 +387,7 @@ impl<'a> Access<'a> {
             change.removed += element.len() as u64;
         }
         drop(cursor);
-        let Buffers { key, from, to, batch, sequence } = &mut *self.buffers;
+        let Buffers { key, from, to, batch, sequence, .. } = &mut *self.buffers;
         if let Some(rest) = rest {
             from.clone_from(key);
             from.extend_from_slice(&rest);
@@ -441,7 +451,7 @@ impl<'a> Access<'a> {
     /// Adds to the batch: the list in another namespace goes, its elements behind those here. Gives their bytes.
     pub fn move_elements<N: StateKey>(&mut self, namespace: &N) -> Result<u64> {
         self.set_other(namespace)?;
-        let Buffers { key, from, to, batch, sequence } = &mut *self.buffers;
+        let Buffers { key, from, to, batch, sequence, .. } = &mut *self.buffers;
         successor(from, to);
         let mut cursor = self.store.scan(from, to)?;
         let (mut found, mut bytes) = (false, 0);

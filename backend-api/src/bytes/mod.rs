@@ -54,6 +54,7 @@ mod cache;
 mod charging;
 mod either;
 mod engine;
+mod fetched;
 mod list;
 mod lists;
 mod load;
