@@ -72,6 +72,22 @@ impl ByteStore for RocksDbStore {
         Ok(())
     }
 
+    fn get_all(&self, keys: &[&[u8]], read: &mut dyn FnMut(usize, Option<&[u8]>)) -> Result<()> {
+        let Some(first) = keys.first() else { return Ok(()) };
+        if !self.held.is_empty() {
+            let mut keys = keys.iter().enumerate();
+            return keys.try_for_each(|(index, key)| self.get(key, &mut |value| read(index, value)));
+        }
+        let database = self.writer.database();
+        let family = database.family(self.writer.family(first)?)?;
+        let found =
+            database.db().batched_multi_get_cf_opt(family, keys.iter().copied(), true, &database.reads);
+        for (index, value) in found.into_iter().enumerate() {
+            read(index, value.map_err(failed)?.as_deref());
+        }
+        Ok(())
+    }
+
     fn scan<'s>(&'s self, from: &[u8], to: &[u8]) -> Result<Box<dyn ByteCursor + 's>> {
         if from >= to {
             return Ok(empty());

@@ -3,6 +3,8 @@
 use std::iter::from_fn;
 
 use super::cache::{Cache, Changes, Collection, Object};
+use super::fetched::Fetched;
+use super::runs::{ElementCursor, RUN_BYTES, encode_element, taken};
 use super::totals::{Change, Totals};
 use super::{ByteCursor, ByteStore, WriteBatch};
 use crate::format::StateMeta;
@@ -25,6 +27,8 @@ pub(super) struct Buffers {
     to: Vec<u8>,
     /// The writes of one call.
     pub(super) batch: WriteBatch,
+    /// Values that accesses of one batch find here.
+    pub(super) fetched: Fetched,
     /// Number of the next list element.
     sequence: u64,
 }
@@ -122,16 +126,34 @@ impl<'a> Access<'a> {
         self.size(value, codec)
     }
 
-    /// Bytes of a list element's entry.
+    /// Hands list elements to `keep` that can be encoded and are not too long; their bytes, and those of the longest one's
+    /// entry.
     ///
     /// # Errors
-    /// As [`value_size`](Self::value_size).
+    /// As [`value_size`](Self::value_size); some were handed over then.
     #[inline]
-    pub fn element_size<V: StateValue>(&mut self, value: &V, codec: &dyn Codec<V>) -> Result<usize> {
-        let Buffers { key, from, sequence, .. } = &mut *self.buffers;
-        from.clone_from(key);
-        from.extend_from_slice(&sequence.to_be_bytes());
-        self.size(value, codec)
+    pub fn element_sizes<V: StateValue>(
+        &mut self,
+        elements: impl IntoIterator<Item = V>,
+        codec: &dyn Codec<V>,
+        mut keep: impl FnMut(V),
+    ) -> Result<(u64, usize)> {
+        let Buffers { key, from, .. } = &mut *self.buffers;
+        let head = key.len() + NUMBER;
+        let (mut bytes, mut longest) = (0, 0);
+        from.clear();
+        for element in elements {
+            if from.len() > RUN_BYTES {
+                from.clear();
+            }
+            let before = from.len();
+            let size = encode_element(&element, codec, from).map(|()| head + from.len() - before);
+            let size = check_size(size, self.entry_bytes_max).map_err(|error| self.place.name(error))?;
+            bytes += (size - head) as u64;
+            longest = longest.max(size);
+            keep(element);
+        }
+        Ok((bytes, longest))
     }
 
     /// Bytes of a map entry, and of the map key.
@@ -260,7 +282,14 @@ impl<'a> Access<'a> {
     /// The value here in the store.
     #[inline]
     pub fn read<V: StateValue>(&self, codec: &dyn Codec<V>) -> Result<Option<V>> {
-        self.read_at(&self.buffers.key, codec)
+        let Buffers { key, fetched, .. } = &*self.buffers;
+        if !fetched.is_empty() {
+            let mut value = None;
+            if fetched.take(key, &mut |bytes| value = bytes.map(|bytes| codec.decode(bytes))) {
+                return value.transpose().map_err(|error| self.place.name(error));
+            }
+        }
+        self.read_at(key, codec)
     }
 
     /// The value in another namespace in the store.
@@ -310,12 +339,13 @@ impl<'a> Access<'a> {
     }
 
     /// The elements of a list with numbers below `end`.
-    pub fn scan_elements(&mut self, end: Option<u64>) -> Result<Box<dyn ByteCursor + '_>> {
-        let Some(end) = end else { return self.scan_all() };
+    pub fn scan_elements(&mut self, end: Option<u64>) -> Result<ElementCursor<'_>> {
+        let Some(end) = end else { return self.scan_all().map(ElementCursor::new) };
         let Buffers { key, to, .. } = &mut *self.buffers;
         to.clone_from(key);
         to.extend_from_slice(&end.to_be_bytes());
-        self.store.scan(&self.buffers.key, &self.buffers.to).map_err(|error| self.place.name(error))
+        let runs = self.store.scan(&self.buffers.key, &self.buffers.to);
+        runs.map(ElementCursor::new).map_err(|error| self.place.name(error))
     }
 
     /// The entries of a map from the key that `from` appends to the one that `to` appends; `true` asks for the place
@@ -346,13 +376,23 @@ impl<'a> Access<'a> {
         check_size(put, self.entry_bytes_max).map(drop)
     }
 
-    /// Adds to the batch: an element behind all others here. Gives its bytes.
-    pub fn append<V: StateValue>(&mut self, value: &V, codec: &dyn Codec<V>) -> Result<u64> {
+    /// Adds to the batch: elements behind all others here. Gives their bytes.
+    pub fn append<V: StateValue>(
+        &mut self,
+        elements: impl IntoIterator<Item = V>,
+        codec: &dyn Codec<V>,
+    ) -> Result<u64> {
         let Buffers { key, batch, sequence, .. } = &mut *self.buffers;
-        let put = batch.put_encoded(key, &sequence.to_be_bytes(), |out| codec.encode(value, out));
-        *sequence += 1;
-        let size = check_size(put, self.entry_bytes_max)?;
-        Ok(self.content(size))
+        let mut bytes = 0;
+        for (index, element) in elements.into_iter().enumerate() {
+            let number = || sequence.to_be_bytes();
+            let size =
+                batch.put_element(key, number, index > 0, |out| encode_element(&element, codec, out))?;
+            *sequence += 1;
+            check_size(Ok(key.len() + NUMBER + size), self.entry_bytes_max)?;
+            bytes += size as u64;
+        }
+        Ok(bytes)
     }
 
     /// Adds to the batch: the elements here go, and these come. They take the numbers of those that go: a store that keeps
@@ -366,7 +406,7 @@ impl<'a> Access<'a> {
         let mut change = Change::default();
         let (mut old, mut rest) = (Vec::new(), None);
         let mut cursor = self.scan_all()?;
-        while let Some((key, element)) = cursor.next()? {
+        while let Some((key, run)) = cursor.next()? {
             let number =
                 key.get(prefix..).and_then(|number| number.first_chunk().copied()).unwrap_or_default();
             if old.len() == REUSED_NUMBERS {
@@ -374,10 +414,10 @@ impl<'a> Access<'a> {
                 break;
             }
             old.push(number);
-            change.removed += element.len() as u64;
+            change.removed += run.len() as u64;
         }
         drop(cursor);
-        let Buffers { key, from, to, batch, sequence } = &mut *self.buffers;
+        let Buffers { key, from, to, batch, sequence, .. } = &mut *self.buffers;
         if let Some(rest) = rest {
             from.clone_from(key);
             from.extend_from_slice(&rest);
@@ -386,14 +426,17 @@ impl<'a> Access<'a> {
             batch.delete_range(from, to);
         }
         let mut old = old.into_iter();
-        for element in elements {
-            let number = old.next().unwrap_or_else(|| {
-                *sequence += 1;
-                (*sequence - 1).to_be_bytes()
-            });
-            let put = batch.put_encoded(key, &number, |out| codec.encode(&element, out));
-            let size = check_size(put, self.entry_bytes_max)?;
-            change.added += (size - key.len() - NUMBER) as u64;
+        for (index, element) in elements.into_iter().enumerate() {
+            let number = || {
+                old.next().unwrap_or_else(|| {
+                    *sequence += 1;
+                    (*sequence - 1).to_be_bytes()
+                })
+            };
+            let size =
+                batch.put_element(key, number, index > 0, |out| encode_element(&element, codec, out))?;
+            check_size(Ok(key.len() + NUMBER + size), self.entry_bytes_max)?;
+            change.added += size as u64;
         }
         old.for_each(|number| batch.delete_parts(key, &number));
         Ok(change)
@@ -441,14 +484,14 @@ impl<'a> Access<'a> {
     /// Adds to the batch: the list in another namespace goes, its elements behind those here. Gives their bytes.
     pub fn move_elements<N: StateKey>(&mut self, namespace: &N) -> Result<u64> {
         self.set_other(namespace)?;
-        let Buffers { key, from, to, batch, sequence } = &mut *self.buffers;
+        let Buffers { key, from, to, batch, sequence, .. } = &mut *self.buffers;
         successor(from, to);
         let mut cursor = self.store.scan(from, to)?;
         let (mut found, mut bytes) = (false, 0);
-        while let Some((_, element)) = cursor.next()? {
-            bytes += element.len() as u64;
+        while let Some((_, run)) = cursor.next()? {
+            bytes += run.len() as u64;
             batch.put_encoded(key, &sequence.to_be_bytes(), |out| {
-                out.extend_from_slice(element);
+                out.extend_from_slice(run);
                 Ok(())
             })?;
             *sequence += 1;
@@ -504,19 +547,17 @@ impl<'a> Access<'a> {
     }
 }
 
-#[cold]
-fn taken() -> Error {
-    Error::new(ErrorKind::Codec, "the codec took bytes away that are not its own")
-}
-
 /// The entry that was just put must not be too long.
+#[inline]
 fn check_size(put: Result<usize>, max: u64) -> Result<usize> {
     let size = put?;
-    if size as u64 <= max {
-        return Ok(size);
-    }
+    if size as u64 <= max { Ok(size) } else { Err(too_long(size, max)) }
+}
+
+#[cold]
+fn too_long(size: usize, max: u64) -> Error {
     let message = format!("key and value of {size} bytes exceed the limit of {max} bytes for an entry");
-    Err(Error::new(ErrorKind::Size, message))
+    Error::new(ErrorKind::Size, message)
 }
 
 /// From where to where the keys of a state lie: the first byte of a key group is below 128.

@@ -16,8 +16,11 @@ use crate::{
     Aggregate, AggregatingDescriptor, AggregatingToken, BackendId, Cancel, Error, ErrorKind, KeyContext,
     KeyedStateHandle, Keys, ListDescriptor, ListToken, MapDescriptor, MapToken, ReducingDescriptor,
     ReducingToken, Result, SnapshotRequest, SnapshotTask, StateBackend, StateDescriptor, StateInfo, StateKey,
-    StateToken, StateValue, Subtask, ValueDescriptor, ValueToken, row,
+    StateToken, StateValue, Subtask, ValueDescriptor, ValueState, ValueToken, row,
 };
+
+/// Values that a batch reads at once.
+const FETCHED: usize = 128;
 
 /// A state backend over a [`ByteStore`]; see the [module](super).
 ///
@@ -106,6 +109,20 @@ impl<K: StateKey, E: ByteEngine> EngineBackend<K, E> {
         key: KeyContext<'a, K>,
         namespace: &'a N,
     ) -> Result<Opened<'a, D>> {
+        // What a batch has left that failed.
+        if !self.buffers.fetched.is_empty() {
+            self.buffers.fetched.clear();
+        }
+        self.access_fetched(token, key, namespace)
+    }
+
+    /// As [`access`](Self::access), after a [`fetch`](Self::fetch).
+    fn access_fetched<'a, D: 'static, N: StateKey>(
+        &'a mut self,
+        token: impl StateToken,
+        key: KeyContext<'a, K>,
+        namespace: &'a N,
+    ) -> Result<Opened<'a, D>> {
         if self.cache_budget.excess() > 0 {
             self.make_room()?;
         }
@@ -117,6 +134,61 @@ impl<K: StateKey, E: ByteEngine> EngineBackend<K, E> {
         let (key, max) = ((key.key(), namespace), E::entry_bytes_max(&self.options));
         let access = Access::new(store, &mut self.buffers, totals, meta, number, key, max)?;
         Ok(Opened { access, descriptor, cache })
+    }
+
+    /// Reads values that the cache does not know, all at once, for the accesses to them that follow. Tokens and keys that are
+    /// wrong are left to these.
+    fn fetch<D: 'static, N: StateKey>(
+        &mut self,
+        token: impl StateToken,
+        keys: &[KeyContext<'_, K>],
+        namespace: &N,
+    ) -> Result<()> {
+        let Buffers { fetched, key: encoded, .. } = &mut self.buffers;
+        fetched.clear();
+        let state = self.registry.get::<D>(token.index()).filter(|_| token.backend() == self.id);
+        let (Some(store), Some(Found { meta, cache, .. })) = (&self.store, state) else { return Ok(()) };
+        for key in keys.iter().filter(|key| self.subtask.check(key).is_ok()) {
+            encoded.clear();
+            start_key(token.index() as u16, key.group(), encoded);
+            key.key().encode(encoded);
+            namespace.encode(encoded);
+            if !cache.is_some_and(|cache| cache.has(encoded)) {
+                fetched.add(encoded);
+            }
+        }
+        let read = fetched.read(|keys, read| store.get_all(keys, read));
+        read.map_err(|error| error.in_state(&meta.name))
+    }
+
+    /// A value as [`fetch`](Self::fetch) has found it.
+    fn fetched_value<'a, V: StateValue, N: StateKey>(
+        &'a mut self,
+        token: ValueToken<V, N>,
+        key: KeyContext<'a, K>,
+        namespace: &'a N,
+    ) -> Result<ByteValue<'a, V, N>> {
+        let Opened { access, descriptor, cache } =
+            self.access_fetched::<ValueDescriptor<V, N>, _>(token, key, namespace)?;
+        Ok(ByteValue { access, descriptor, values: Values::new(cache, &**descriptor.codec()) })
+    }
+
+    /// Opens a value at each of the keys, in order, with what is read at once for some of them.
+    fn each_value<V: StateValue, N: StateKey>(
+        &mut self,
+        token: ValueToken<V, N>,
+        keys: &[KeyContext<'_, K>],
+        namespace: &N,
+        mut f: impl FnMut(usize, ByteValue<'_, V, N>) -> Result<()>,
+    ) -> Result<()> {
+        for (first, keys) in (0..).step_by(FETCHED).zip(keys.chunks(FETCHED)) {
+            self.fetch::<ValueDescriptor<V, N>, _>(token, keys, namespace)?;
+            for (index, &key) in (first..).zip(keys) {
+                f(index, self.fetched_value(token, key, namespace)?)?;
+            }
+        }
+        self.buffers.fetched.clear();
+        Ok(())
     }
 
     /// Takes values out of the largest cache.
@@ -280,9 +352,8 @@ impl<K: StateKey, E: ByteEngine> StateBackend for EngineBackend<K, E> {
         key: KeyContext<'a, K>,
         namespace: &'a N,
     ) -> Result<ByteValue<'a, V, N>> {
-        let Opened { access, descriptor, cache } =
-            self.access::<ValueDescriptor<V, N>, _>(token, key, namespace)?;
-        Ok(ByteValue { access, descriptor, values: Values::new(cache, &**descriptor.codec()) })
+        self.buffers.fetched.clear();
+        self.fetched_value(token, key, namespace)
     }
 
     fn list<'a, T: StateValue, N: StateKey>(
@@ -329,6 +400,26 @@ impl<K: StateKey, E: ByteEngine> StateBackend for EngineBackend<K, E> {
             self.access::<AggregatingDescriptor<A, N>, _>(token, key, namespace)?;
         let values = Values::new(cache, &**descriptor.codec());
         Ok(ByteAggregating { access, descriptor, values, namespace })
+    }
+
+    fn get_batch<V: StateValue, N: StateKey>(
+        &mut self,
+        token: ValueToken<V, N>,
+        keys: &[KeyContext<'_, K>],
+        namespace: &N,
+        mut f: impl FnMut(usize, Option<&V>),
+    ) -> Result<()> {
+        self.each_value(token, keys, namespace, |index, mut value| value.with(|value| f(index, value)))
+    }
+
+    fn update_batch<V: StateValue, N: StateKey>(
+        &mut self,
+        token: ValueToken<V, N>,
+        keys: &[KeyContext<'_, K>],
+        namespace: &N,
+        mut f: impl FnMut(usize, &mut Option<V>),
+    ) -> Result<()> {
+        self.each_value(token, keys, namespace, |index, mut value| value.update(|value| f(index, value)))
     }
 
     fn keys<N: StateKey>(&mut self, state: &str, namespace: &N) -> Result<Keys<'_, K>> {

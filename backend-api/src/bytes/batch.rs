@@ -1,4 +1,5 @@
-use crate::{Error, ErrorKind, Result};
+use super::runs::{RUN_BYTES, taken};
+use crate::Result;
 
 /// Operations for [`ByteStore::write`](super::ByteStore::write), in the order in which they apply.
 ///
@@ -122,8 +123,7 @@ impl WriteBatch {
         let mut encoded = encode(&mut self.bytes);
         if self.bytes.len() < split {
             self.bytes.resize(split, 0);
-            encoded = encoded
-                .and(Err(Error::new(ErrorKind::Codec, "the codec took bytes away that are not its own")));
+            encoded = encoded.and(Err(taken()));
         }
         if let Err(error) = encoded {
             self.bytes.truncate(start);
@@ -131,6 +131,29 @@ impl WriteBatch {
         }
         self.ops.push(Op { kind: OpKind::Put, start, split, end: self.bytes.len() });
         Ok(self.bytes.len() - start)
+    }
+
+    /// Adds an element of the list of `prefix`, which `encode` appends with its length, and gives its bytes. If it `goes_on` it is
+    /// put into the entry of the last operation, as long as that is short; else it gets an entry of its own, with `number`. After
+    /// an error it is as if nothing had been asked.
+    pub(super) fn put_element(
+        &mut self,
+        prefix: &[u8],
+        number: impl FnOnce() -> [u8; 8],
+        goes_on: bool,
+        encode: impl FnOnce(&mut Vec<u8>) -> Result<()>,
+    ) -> Result<usize> {
+        if goes_on
+            && let Some(op) = self.ops.last_mut()
+            && op.end - op.split < RUN_BYTES
+        {
+            encode(&mut self.bytes)?;
+            let size = self.bytes.len() - op.end;
+            op.end = self.bytes.len();
+            return Ok(size);
+        }
+        let number = number();
+        Ok(self.put_encoded(prefix, &number, encode)? - prefix.len() - number.len())
     }
 
     /// Adds an operation that removes the entry of this key, of which there are two parts.

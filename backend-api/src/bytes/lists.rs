@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::iter::from_fn;
 
-use super::access::{Access, decoded};
+use super::access::Access;
 use super::cache::{AnyCache, Cache, CachedList, Collection, VALUE_BYTES_MAX};
 use super::either::Either;
 use super::totals::Change;
@@ -25,14 +25,16 @@ impl<'a, T: StateValue> Lists<'a, T> {
     #[inline]
     pub fn add(&self, access: &mut Access<'_>, element: T) -> Result<()> {
         let Some(cache) = self.cache else {
-            return access.write_charged(|access| Ok(Change::adding(access.append(&element, self.codec)?)));
+            return access.write_charged(|access| Ok(Change::adding(access.append([element], self.codec)?)));
         };
-        let size = access.element_size(&element, self.codec)?;
-        self.charged(cache, access, access.content(size), |access| {
+        let mut kept = None;
+        let (bytes, size) = access.element_sizes([element], self.codec, |element| kept = Some(element))?;
+        let Some(element) = kept else { return Ok(()) };
+        self.charged(cache, access, bytes, |access| {
             if size > VALUE_BYTES_MAX {
-                return self.write_past(cache, access, &[element]);
+                return self.write_past(cache, access, [element]);
             }
-            let heap = self.codec.heap_size(&element);
+            let heap = self.heap_size(&element);
             self.append(cache, access, [element].into_iter(), heap, false)
         })
     }
@@ -40,10 +42,7 @@ impl<'a, T: StateValue> Lists<'a, T> {
     /// Appends elements, all or none.
     pub fn add_all(&self, access: &mut Access<'_>, elements: impl IntoIterator<Item = T>) -> Result<()> {
         let Some(cache) = self.cache else {
-            return access.write_charged(|access| {
-                let appended = elements.into_iter().map(|element| access.append(&element, self.codec));
-                Ok(Change::adding(appended.sum::<Result<u64>>()?))
-            });
+            return access.write_charged(|access| Ok(Change::adding(access.append(elements, self.codec)?)));
         };
         let Elements { all, bytes, heap, are_long } = self.gather(access, elements)?;
         if all.is_empty() {
@@ -51,7 +50,7 @@ impl<'a, T: StateValue> Lists<'a, T> {
         }
         self.charged(cache, access, bytes, |access| {
             if are_long {
-                self.write_past(cache, access, &all)
+                self.write_past(cache, access, all)
             } else {
                 self.append(cache, access, all.into_iter(), heap, false)
             }
@@ -120,8 +119,16 @@ impl<'a, T: StateValue> Lists<'a, T> {
             return Ok(Either::Cached(next));
         }
         let (place, codec) = (access.place, self.codec);
-        let cursor = access.scan_all()?;
-        Ok(Either::Stored(decoded(cursor, place, |_, element| Some(codec.decode(element).map(Cow::Owned)))))
+        let mut cursor = access.scan_elements(None)?;
+        let mut ended = false;
+        Ok(Either::Stored(from_fn(move || {
+            if ended {
+                return None;
+            }
+            let element = cursor.next().and_then(|element| element.map(|bytes| codec.decode(bytes)).transpose());
+            ended = !matches!(element, Ok(Some(_)));
+            Some(element.transpose()?.map(Cow::Owned).map_err(|error| place.name(error)))
+        })))
     }
 
     /// The elements, cloned.
@@ -183,17 +190,19 @@ impl<'a, T: StateValue> Lists<'a, T> {
     /// Encodes elements, and keeps them.
     fn gather(&self, access: &mut Access<'_>, elements: impl IntoIterator<Item = T>) -> Result<Elements<T>> {
         let elements = elements.into_iter();
-        let (mut all, mut bytes) = (Vec::with_capacity(elements.size_hint().0), 0);
-        let (mut heap, mut longest) = (0, 0);
-        for element in elements {
-            let size = access.element_size(&element, self.codec)?;
-            longest = longest.max(size);
-            bytes += access.content(size);
-            heap += self.codec.heap_size(&element);
+        let (mut all, mut heap) = (Vec::with_capacity(elements.size_hint().0), 0);
+        let (bytes, longest) = access.element_sizes(elements, self.codec, |element| {
+            heap += self.heap_size(&element);
             all.push(element);
-        }
+        })?;
         let are_long = longest > VALUE_BYTES_MAX || CachedList::<T>::exceeds(all.len(), heap);
         Ok(Elements { all, bytes, heap, are_long })
+    }
+
+    /// Bytes that an element owns on the heap.
+    #[inline]
+    fn heap_size(&self, element: &T) -> usize {
+        if std::mem::needs_drop::<T>() { self.codec.heap_size(element) } else { 0 }
     }
 
     /// The slot of the list, of which all is known then. `None` if the list is to be read from the store, which knows all.
@@ -221,9 +230,9 @@ impl<'a, T: StateValue> Lists<'a, T> {
         let place = access.place;
         let (mut elements, mut heap) = (Vec::new(), 0);
         let mut cursor = access.scan_elements(first)?;
-        while let Some((_, element)) = cursor.next().map_err(|error| place.name(error))? {
+        while let Some(element) = cursor.next().map_err(|error| place.name(error))? {
             let element = self.codec.decode(element).map_err(|error| place.name(error))?;
-            heap += self.codec.heap_size(&element);
+            heap += self.heap_size(&element);
             elements.push(element);
             if CachedList::<T>::exceeds(elements.len(), heap) {
                 drop(cursor);
@@ -248,11 +257,9 @@ impl<'a, T: StateValue> Lists<'a, T> {
         &self,
         cache: &Cache<CachedList<T>>,
         access: &mut Access<'_>,
-        elements: &[T],
+        elements: impl IntoIterator<Item = T>,
     ) -> Result<()> {
-        access.write_past(cache, |access| {
-            elements.iter().try_for_each(|element| access.append(element, self.codec).map(drop))
-        })
+        access.write_past(cache, |access| access.append(elements, self.codec).map(drop))
     }
 }
 

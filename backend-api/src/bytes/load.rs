@@ -5,7 +5,7 @@ use super::totals::Totals;
 use super::{ByteStore, WriteBatch};
 use crate::format::SectionKind;
 use crate::restore::RestoredState;
-use crate::row::{ListRow, Row, RowChange};
+use crate::row::{ListRow, Row, RowChange, decode_sized, encode_sized};
 use crate::{Error, ErrorKind, Result, StateKey};
 
 /// Writes are gathered up to so many bytes,
@@ -111,10 +111,12 @@ impl Loader<'_> {
         }
         let (mut length, mut added) = (first, 0);
         while let Some(element) = elements.next_element()? {
-            added += element.len();
-            self.batch.put_encoded(&self.key, &self.sequence.to_be_bytes(), |out| {
-                out.extend_from_slice(element);
-                Ok(())
+            let number = || self.sequence.to_be_bytes();
+            added += self.batch.put_element(&self.key, number, length > first, |out| {
+                encode_sized(out, |out| {
+                    out.extend_from_slice(element);
+                    Ok(())
+                })
             })?;
             *self.sequence += 1;
             length += 1;
@@ -131,16 +133,30 @@ impl Loader<'_> {
         self.flush()?;
         successor(&self.key, &mut self.end);
         let mut cursor = self.store.scan(&self.key, &self.end)?;
-        for _ in 0..length {
-            if cursor.next()?.is_none() {
-                let message = format!("a row goes on at element {length} of a list that is shorter");
-                return Err(Error::new(ErrorKind::Corrupt, message));
+        let mut left = length;
+        while let Some((key, run)) = cursor.next()? {
+            let mut rest = run;
+            while left > 0 && !rest.is_empty() {
+                decode_sized(&mut rest)?;
+                left -= 1;
+            }
+            if rest.len() == run.len() {
+                self.batch.delete_range(key, &self.end);
+                return Ok(());
+            }
+            if !rest.is_empty() {
+                let kept = run.len() - rest.len();
+                self.batch.put(key, run.get(..kept).unwrap_or_default());
+                // The least key behind it.
+                self.batch.delete_range(&[key, &[0]].concat(), &self.end);
+                return Ok(());
             }
         }
-        if let Some((from, _)) = cursor.next()? {
-            self.batch.delete_range(from, &self.end);
+        if left == 0 {
+            return Ok(());
         }
-        Ok(())
+        let message = format!("a row goes on at element {length} of a list that is shorter");
+        Err(Error::new(ErrorKind::Corrupt, message))
     }
 
     fn flush(&mut self) -> Result<()> {

@@ -40,9 +40,10 @@
 //! | 2 | key group, big endian |
 //! | | key, in the encoding of [`StateKey`](crate::StateKey) |
 //! | | namespace, likewise |
-//! | | of a map: the map key, likewise; of a list: the element's sequence number, 8 bytes big endian |
+//! | | of a map: the map key, likewise; of a list: the sequence number of its first element, 8 bytes big endian |
 //!
-//! and its value the codec's bytes. The encodings are self-delimiting, so the entries of one list or map are exactly
+//! and its value the codec's bytes; of a list one or several elements that were added together, each with its length before
+//! it, as a varint. The encodings are self-delimiting, so the entries of one list or map are exactly
 //! those with its prefix. Sequence numbers come from one counter of the backend: elements of a list ascend, with
 //! gaps, and appending one reads nothing. A list that is known to begin anew may begin with 0; no number is above the counter.
 
@@ -54,6 +55,7 @@ mod cache;
 mod charging;
 mod either;
 mod engine;
+mod fetched;
 mod list;
 mod lists;
 mod load;
@@ -62,6 +64,7 @@ mod maps;
 mod merging;
 mod options;
 mod registry;
+mod runs;
 mod snapshot;
 mod store;
 mod totals;

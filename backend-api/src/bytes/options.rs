@@ -31,8 +31,8 @@ impl ByteOptions {
 
     /// Sets the most bytes that the key (laid out as the [module](super) tells) and the value of one entry may have
     /// together: 1 to 2,147,483,647 (the default). An entry is a value, an accumulator, one element of a list, or one
-    /// entry of a map. The elements of one list, and the keys and values of one map, may not have more together, either;
-    /// which is found when they are added.
+    /// entry of a map. The elements of one list (with their lengths), and the keys and values of one map, may not
+    /// have more together, either; which is found when they are added.
     ///
     /// # Errors
     /// [`InvalidArgument`](ErrorKind::InvalidArgument) beyond that.

@@ -6,6 +6,7 @@ use super::ByteSnapshot;
 use super::access::state_range;
 use super::engine::NativeTask;
 use super::registry::PrefixLen;
+use super::runs;
 use crate::format::{CheckpointWriter, FileMeta, SectionKind};
 use crate::restore::RestoredState;
 use crate::row::{self, encode_sized, encode_varint};
@@ -207,14 +208,18 @@ impl FrozenRows {
         match kind {
             StateKind::Value | StateKind::Reducing | StateKind::Aggregating => rows.value(rest, value),
             StateKind::List => {
-                if rows.begins_other(rest, prefix_len)? {
+                let mut begins = rows.begins_other(rest, prefix_len)?;
+                if begins {
                     rows.index = 0;
-                    rows.begin(rest, kind)?;
-                } else if rows.is_full() {
-                    rows.begin(rest, kind)?;
                 }
-                rows.index += 1;
-                rows.add(&[], value)
+                for element in runs::elements(value) {
+                    if std::mem::take(&mut begins) || rows.is_full() {
+                        rows.begin(rest, kind)?;
+                    }
+                    rows.index += 1;
+                    rows.add(&[], element?)?;
+                }
+                Ok(())
             }
             StateKind::Map => {
                 if rows.begins_other(rest, prefix_len)? || rows.is_full() {

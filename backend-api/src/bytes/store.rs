@@ -27,6 +27,14 @@ pub trait ByteStore: Send + 'static {
     /// If the store cannot be read; `read` was not called then.
     fn get(&self, key: &[u8], read: &mut dyn FnMut(Option<&[u8]>)) -> Result<()>;
 
+    /// Calls `read` once for each of the keys, which ascend, with its index and its value or `None`.
+    ///
+    /// # Errors
+    /// If the store cannot be read; `read` may have been called for some of them then.
+    fn get_all(&self, keys: &[&[u8]], read: &mut dyn FnMut(usize, Option<&[u8]>)) -> Result<()> {
+        keys.iter().enumerate().try_for_each(|(index, key)| self.get(key, &mut |value| read(index, value)))
+    }
+
     /// The entries with keys from `from` (included) to `to` (excluded), ascending; none if `from` is not below `to`.
     /// They are to be streamed: there may be more than fit in memory, and the reader may stop at any of them.
     ///
@@ -110,6 +118,10 @@ pub trait ByteStore: Send + 'static {
 impl ByteStore for Box<dyn ByteStore> {
     fn get(&self, key: &[u8], read: &mut dyn FnMut(Option<&[u8]>)) -> Result<()> {
         (**self).get(key, read)
+    }
+
+    fn get_all(&self, keys: &[&[u8]], read: &mut dyn FnMut(usize, Option<&[u8]>)) -> Result<()> {
+        (**self).get_all(keys, read)
     }
 
     fn scan<'s>(&'s self, from: &[u8], to: &[u8]) -> Result<Box<dyn ByteCursor + 's>> {

@@ -57,10 +57,12 @@ fn size(length: u8) -> u64 {
 }
 
 fn list_size(list: &[u8]) -> u64 {
-    list.iter().map(|length| size(*length)).sum()
+    // Each with its length, which is one byte.
+    list.iter().map(|length| 1 + size(*length)).sum()
 }
 
 fn map_size(map: &BTreeMap<u8, u8>) -> u64 {
+    // Each with its map key.
     map.values().map(|length| 1 + size(*length)).sum()
 }
 

@@ -18,7 +18,7 @@ use state_backends::prelude::*;
 /// Measures the RocksDB backend with much state.
 #[derive(Parser)]
 struct Arguments {
-    /// Only the parts whose names contain this: memory, increments, rescale, pauses.
+    /// Only the parts whose names contain this: memory, increments, rescale, pauses, batches.
     #[arg(default_value = "")]
     filter: String,
     /// Keys of the state that is larger than memory, values of 100 bytes.
@@ -327,6 +327,64 @@ fn pauses(arguments: &Arguments) -> Fallible<()> {
     Ok(())
 }
 
+/// Keys of one call of `get_batch` and `update_batch`.
+const BATCH: usize = 100;
+
+/// Single accesses and batches, of values that mostly are not in memory.
+fn batches(arguments: &Arguments) -> Fallible<()> {
+    let Arguments { keys, budget_mb, rounds, .. } = *arguments;
+    for (name, cache) in [("cache", None), ("without cache", Some(0))] {
+        let family = Rocks::new(budget_mb << 20, cache)?;
+        let mut state = State::open(&family, descriptor(), subtask()?, &[])?;
+        for key in 0..keys {
+            state.set(key, long_value(key, 0))?;
+        }
+        state.checkpoint(false)?;
+        let mut random = SplitMix64::new(SEED, Stream::Touch);
+        let mut times: [Vec<f64>; 4] = Default::default();
+        for _ in 0..rounds {
+            for (what, times) in times.iter_mut().enumerate() {
+                let drawn: Vec<u64> = (0..200_000).map(|_| random.below(keys)).collect();
+                let start = Instant::now();
+                for keys in drawn.chunks(BATCH) {
+                    let mut found = 0;
+                    let contexts = keys.iter().map(|key| state.backend.key(key)).collect::<Result<Vec<_>>>()?;
+                    let State { backend, token, .. } = &mut state;
+                    let change = |value: &mut Option<Vec<u8>>| value.get_or_insert_default().truncate(99);
+                    match what {
+                        0 => {
+                            for &key in &contexts {
+                                found += usize::from(backend.value(*token, key, &())?.get()?.is_some());
+                            }
+                        }
+                        1 => backend.get_batch(*token, &contexts, &(), |_, value| {
+                            found += usize::from(value.cloned().is_some());
+                        })?,
+                        2 => {
+                            for &key in &contexts {
+                                backend.value(*token, key, &())?.update(change)?;
+                                found += 1;
+                            }
+                        }
+                        _ => backend.update_batch(*token, &contexts, &(), |_, value| {
+                            change(value);
+                            found += 1;
+                        })?,
+                    }
+                    assert_eq!(found, keys.len(), "values were lost");
+                }
+                times.push(start.elapsed().as_secs_f64() * 1e9 / drawn.len() as f64);
+            }
+        }
+        let [get, get_batch, update, update_batch] = times.map(median);
+        for (what, single, batch) in [("get", get, get_batch), ("update", update, update_batch)] {
+            let detail = format!("{batch:.0} ns in batches of {BATCH}, {single:.0} one by one");
+            publish(Figure::new(format!("{what}, {name}: batches"), single / batch, "x", detail))?;
+        }
+    }
+    Ok(())
+}
+
 fn main() -> Fallible<()> {
     let arguments = Arguments::parse();
     writeln!(stdout(), "Load average: {:.2}\n\n{MARKDOWN_HEAD}", load_average().unwrap_or(f64::NAN))?;
@@ -336,6 +394,7 @@ fn main() -> Fallible<()> {
         ("increments", increments),
         ("rescale", rescale),
         ("pauses", pauses),
+        ("batches", batches),
     ] {
         if wants(name) {
             part(&arguments)?;

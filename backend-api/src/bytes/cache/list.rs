@@ -1,4 +1,5 @@
 use super::COLLECTION_BYTES_MAX;
+use super::super::runs::encode_element;
 use super::object::{Base, Changes, Collection, Key, Object, grow};
 use crate::{Codec, Result, StateValue};
 
@@ -88,8 +89,10 @@ impl<T: StateValue> Object for CachedList<T> {
         scratch.clear();
         scratch.extend_from_slice(&key.head);
         scratch.extend_from_slice(key.own);
-        for (number, element) in (self.first..).zip(self.elements.iter().skip(self.stored)) {
-            batch.put_encoded(scratch, &number.to_be_bytes(), |out| codec.encode(element, out))?;
+        // Those that come later leave the entries of these as they are, or make the last one longer.
+        for (index, element) in (0..).zip(self.elements.iter().skip(self.stored)) {
+            let number = || (self.first + index).to_be_bytes();
+            batch.put_element(scratch, number, index > 0, |out| encode_element(element, codec, out))?;
         }
         Ok(())
     }
@@ -134,7 +137,7 @@ impl<T: StateValue> Collection for CachedList<T> {
         let mut bytes = Vec::new();
         let lengths = self.elements.iter().map(|element| {
             bytes.clear();
-            codec.encode(element, &mut bytes).map_or(0, |()| bytes.len() as u64)
+            encode_element(element, codec, &mut bytes).map_or(0, |()| bytes.len() as u64)
         });
         lengths.sum()
     }

@@ -110,6 +110,9 @@ pub(super) trait AnyCache: Send {
     /// Bytes held.
     fn bytes(&self) -> usize;
 
+    /// Whether something is known of a key.
+    fn has(&self, key: &[u8]) -> bool;
+
     /// Writes all dirty entries to the store. What cannot be written stays dirty.
     fn flush(&self, write: &mut Write<'_>) -> Result<()>;
 
@@ -171,6 +174,10 @@ impl<O: Object> AnyCache for Cache<O> {
 
     fn bytes(&self) -> usize {
         self.lock().bytes()
+    }
+
+    fn has(&self, key: &[u8]) -> bool {
+        self.lock().locate(key).is_some()
     }
 
     fn flush(&self, write: &mut Write<'_>) -> Result<()> {

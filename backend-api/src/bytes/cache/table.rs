@@ -354,7 +354,8 @@ impl<O: Object> Table<O> {
         }
     }
 
-    fn locate(&self, key: &[u8]) -> Option<u32> {
+    /// The slot of a key, without noting that it is used.
+    pub fn locate(&self, key: &[u8]) -> Option<u32> {
         let own = key.get(HEAD..).unwrap_or_default();
         let hash = self.hash(own);
         self.index.find(hash, |at| self.slots.get(at).is_some_and(|slot| *slot.key == *own))

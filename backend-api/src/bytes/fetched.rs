@@ -1,0 +1,92 @@
+//! What was read from the store at once, for the accesses that follow.
+
+use std::cell::Cell;
+use std::ops::Range;
+
+/// More bytes than these are not kept: whoever asks for them reads them again.
+const KEPT_BYTES: usize = 1 << 20;
+
+/// Values of the store by their keys. Each is given out once: whoever took it may change it after that.
+#[derive(Debug, Default)]
+pub(super) struct Fetched {
+    /// Keys, in order, and what was read at them.
+    entries: Vec<Entry>,
+    bytes: Vec<u8>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    key: Range<usize>,
+    found: Cell<Found>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+enum Found {
+    /// Nobody knows, or it was taken.
+    #[default]
+    Unknown,
+    Absent,
+    /// From where to where.
+    Value(usize, usize),
+}
+
+impl Fetched {
+    /// Adds a key that is to be read.
+    pub fn add(&mut self, key: &[u8]) {
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(key);
+        self.entries.push(Entry { key: start..self.bytes.len(), found: Cell::default() });
+    }
+
+    /// Has `read` read all keys, in order, each once. It is given the keys, and what takes the value of the one of that index.
+    pub fn read<E>(
+        &mut self,
+        read: impl FnOnce(&[&[u8]], &mut dyn FnMut(usize, Option<&[u8]>)) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let Self { entries, bytes } = self;
+        entries.sort_by(|a, b| bytes[a.key.clone()].cmp(&bytes[b.key.clone()]));
+        entries.dedup_by(|a, b| bytes[a.key.clone()] == bytes[b.key.clone()]);
+        let keys: Vec<&[u8]> = entries.iter().map(|entry| &bytes[entry.key.clone()]).collect();
+        let (mut values, mut found) = (Vec::new(), vec![Found::Unknown; keys.len()]);
+        let start = bytes.len();
+        read(&keys, &mut |index, value| {
+            let Some(found) = found.get_mut(index) else { return };
+            *found = match value {
+                None => Found::Absent,
+                Some(value) if values.len() + value.len() > KEPT_BYTES => Found::Unknown,
+                Some(value) => {
+                    let from = start + values.len();
+                    values.extend_from_slice(value);
+                    Found::Value(from, start + values.len())
+                }
+            };
+        })?;
+        bytes.append(&mut values);
+        entries.iter().zip(found).for_each(|(entry, found)| entry.found.set(found));
+        Ok(())
+    }
+
+    /// Gives `read` what was read at a key, if that is known and was not taken before, and tells whether it did.
+    #[inline]
+    pub fn take(&self, key: &[u8], read: &mut dyn FnMut(Option<&[u8]>)) -> bool {
+        let Self { entries, bytes } = self;
+        let Ok(at) = entries.binary_search_by(|entry| bytes[entry.key.clone()].cmp(key)) else { return false };
+        match entries[at].found.take() {
+            Found::Unknown => return false,
+            Found::Absent => read(None),
+            Found::Value(from, to) => read(Some(&bytes[from..to])),
+        }
+        true
+    }
+
+    /// Whether there are keys.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Forgets all, and keeps the memory.
+    pub fn clear(&mut self) {
+        self.entries.clear();
+        self.bytes.clear();
+    }
+}
