@@ -195,6 +195,7 @@ impl<K: StateKey, E: ByteEngine> StateBackend for EngineBackend<K, E> {
         }
         let storage = E::target(options).storage();
         let restored = RestorePlan::open(&rows, storage.map(|storage| &**storage), &subtask)?;
+        restored.verify()?;
         let OpenedStore { store, states, sequence } = E::open(options, &subtask, &native)?;
         Ok(Self {
             id: BackendId::fresh(),
