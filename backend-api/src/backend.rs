@@ -82,7 +82,8 @@ pub trait StateBackend: Send + Sized + 'static {
     ///
     /// # Errors
     /// [`Corrupt`](crate::ErrorKind::Corrupt), [`NotFound`](crate::ErrorKind::NotFound) or
-    /// [`Io`](crate::ErrorKind::Io) if a file is not what was written; [`IllegalState`](crate::ErrorKind::IllegalState)
+    /// [`Io`](crate::ErrorKind::Io) if a file is not what was written (of damage within the rows of a state, some backends
+    /// tell when the state is [registered](Self::register), or passed on to a checkpoint without that); [`IllegalState`](crate::ErrorKind::IllegalState)
     /// for another max parallelism or mapping of keys to groups, or if two handles hold the same group;
     /// [`Migration`](crate::ErrorKind::Migration) for another key type; [`Unsupported`](crate::ErrorKind::Unsupported)
     /// for another family's format. Nothing is left behind then.
@@ -254,7 +255,7 @@ pub trait StateBackend: Send + Sized + 'static {
     /// [`IllegalState`](crate::ErrorKind::IllegalState) if the name is registered with other types;
     /// [`IncompatibleKind`](crate::ErrorKind::IncompatibleKind) if it is, or was when the snapshot was taken, of
     /// another kind; [`Migration`](crate::ErrorKind::Migration) if the restored state was written by other codecs;
-    /// [`Corrupt`](crate::ErrorKind::Corrupt) if it does not decode;
+    /// [`Corrupt`](crate::ErrorKind::Corrupt) if it does not decode, or is not what was written;
     /// [`InvalidArgument`](crate::ErrorKind::InvalidArgument) for an empty name. The restored state stays as it is
     /// for a further try.
     fn register<D: StateDescriptor>(&mut self, descriptor: D) -> Result<D::Token> {

@@ -90,7 +90,7 @@ impl<K: StateKey> KeySpace<K> {
         key.check()?;
         let hash = key.stable_hash();
         let group = match &self.mapping {
-            None => ((hash >> 32) as u32 % u32::from(self.max_parallelism)) as u16,
+            None => native_group((hash >> 32) as u32, u32::from(self.max_parallelism)) as u16,
             Some(mapping) => self.mapped(&**mapping, key, hash)?,
         };
         Ok(KeyContext { key, hash, group, max_parallelism: self.max_parallelism })
@@ -141,6 +141,13 @@ impl<K: StateKey> fmt::Debug for KeySpace<K> {
             .field("mapping", &self.mapping_id())
             .finish()
     }
+}
+
+/// The remainder, for which a power of two needs no division.
+#[inline]
+fn native_group(hash: u32, groups: u32) -> u32 {
+    let below = groups.wrapping_sub(1);
+    if groups & below == 0 { hash & below } else { hash % groups }
 }
 
 /// A key with what is computed from it once for all states that a record touches; [`KeySpace::key`] makes it.

@@ -10,7 +10,7 @@ use crate::{
     Storage, Subtask,
 };
 
-/// All that the handles of a restore hold for one subtask, found and checked, and not decoded yet.
+/// All that the handles of a restore hold for one subtask, found, and not decoded yet.
 ///
 /// It keeps the files open, and an open file stays readable when its name is deleted: the handles may be discarded
 /// as soon as there is a plan, and each state be decoded when it is registered.
@@ -29,7 +29,7 @@ pub struct RestoredState {
     chains: BTreeMap<u16, Vec<RestoredSection>>,
 }
 
-/// A section that a restored key group is made of. Its blocks were checked.
+/// A section that a restored key group is made of. No row of a block is given out before its checksum matched.
 #[derive(Clone, Debug)]
 pub struct RestoredSection {
     reader: Arc<CheckpointReader>,
@@ -39,8 +39,9 @@ pub struct RestoredSection {
 }
 
 impl RestorePlan {
-    /// Reads what `handles` hold for the key groups of `subtask`, and checks every block of it. Files without a part
-    /// in it are not opened; `storage` may be missing if all state is inline.
+    /// Finds what `handles` hold for the key groups of `subtask`. Files without a part in it are not opened; `storage` may
+    /// be missing if all state is inline. Of the files heads and indexes are checked; a block is when it is read, or by
+    /// [`verify`](Self::verify).
     ///
     /// # Errors
     /// Those of [`StateBackend::open`](crate::StateBackend::open);
@@ -60,10 +61,16 @@ impl RestorePlan {
                 add_file(&mut states, &reader, range)?;
             }
         }
-        for section in states.values().flat_map(|state| state.chains.values().flatten()) {
-            section.reader.verify(&section.section)?;
-        }
         Ok(Self { states: states.into_iter().map(|(name, state)| (name, Arc::new(state))).collect() })
+    }
+
+    /// Checks all blocks: for those who are not going to read each of them before they use any.
+    ///
+    /// # Errors
+    /// [`Corrupt`](ErrorKind::Corrupt); [`Io`](ErrorKind::Io).
+    pub fn verify(&self) -> Result<()> {
+        let mut sections = self.states.values().flat_map(|state| state.chains.values().flatten());
+        sections.try_for_each(|section| section.reader.verify(&section.section))
     }
 
     /// The states that nobody has taken, by their names.
@@ -203,19 +210,29 @@ impl RestoredSection {
         &self,
         mut f: impl FnMut(Row<'_, K, N>) -> Result<()>,
     ) -> Result<()> {
-        let Some(meta) = self.meta() else { return Ok(()) };
-        let mut rows = self.reader.rows(&self.section);
-        while let Some(row) = rows.next()? {
-            // Taken apart where it is used: a row is too large to be handed on for nothing.
-            let result = match Row::decode(meta.kind, self.section.kind, row) {
-                Ok(row) => f(row),
-                Err(error) => Err(error),
-            };
-            result.map_err(|error| {
-                error.in_state(&meta.name).in_group(self.section.group).in_file(self.reader.path(), None)
-            })?;
+        let (kind, section) = (self.meta().map(|meta| meta.kind), self.section.kind);
+        self.for_each_raw_row(|row| match kind {
+            Some(kind) => f(Row::decode(kind, section, row)?),
+            None => Ok(()),
+        })
+    }
+
+    /// Calls `f` with the bytes of all rows, in the order in which they were written.
+    ///
+    /// # Errors
+    /// As [`for_each_row`](Self::for_each_row).
+    #[inline(always)]
+    pub fn for_each_raw_row(&self, mut f: impl FnMut(&[u8]) -> Result<()>) -> Result<()> {
+        self.reader.rows(&self.section).for_each(|row| f(row).map_err(|error| self.placed(error)))
+    }
+
+    #[cold]
+    fn placed(&self, error: Error) -> Error {
+        let error = error.in_group(self.section.group).in_file(self.reader.path(), None);
+        match self.meta() {
+            Some(meta) => error.in_state(&meta.name),
+            None => error,
         }
-        Ok(())
     }
 }
 

@@ -1,6 +1,7 @@
 //! Files in a folder of a local (or mounted) file system.
 
 mod mapped_file;
+mod output;
 mod writer;
 
 use std::fs::{self, DirEntry, File};

@@ -53,6 +53,27 @@ fn nothing_but_the_files_and_their_folders_is_left_on_the_disk() {
 }
 
 #[test]
+fn long_files_are_what_was_written_in_whatever_pieces() {
+    let (storage, _kept) = storage();
+    let bytes: Vec<u8> = (0..20_000_000_u32).map(|i| (i / 7 + i / 65_521) as u8).collect();
+    for piece in [300_007, 3 << 20, bytes.len()] {
+        let mut writer = storage.create("job/long", &Cancel::new()).unwrap();
+        bytes.chunks(piece).for_each(|piece| writer.write(piece).unwrap());
+        writer.finish().unwrap();
+        assert!(fs::read(storage.root().join("job/long")).unwrap() == bytes, "in pieces of {piece}");
+        storage.delete("job/long").unwrap();
+        // Cancelled in between, it leaves nothing.
+        let cancel = Cancel::new();
+        let mut writer = storage.create("job/long", &cancel).unwrap();
+        writer.write(&bytes).unwrap();
+        cancel.cancel();
+        assert_eq!(writer.write(&bytes[..piece]).unwrap_err().kind(), ErrorKind::Cancelled);
+        drop(writer);
+        assert_eq!(on_disk(storage.root()), [""; 0]);
+    }
+}
+
+#[test]
 fn what_a_crash_has_left_is_hidden_and_can_be_removed() {
     let (storage, _kept) = storage();
     let crash = |path: &str| {

@@ -270,6 +270,7 @@ impl<K: StateKey, E: ByteEngine> StateBackend for EngineBackend<K, E> {
         }
         let storage = E::target(options).storage();
         let restored = RestorePlan::open(&rows, storage.map(|storage| &**storage), &subtask)?;
+        restored.verify()?;
         let OpenedStore { store, states, sequence, bounds } = E::open(options, &subtask, &native)?;
         let limit = E::entry_bytes_max(options);
         let bounds = bounds.iter().map(Vec::as_slice).chain(std::iter::repeat(&[][..]));

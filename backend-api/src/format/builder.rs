@@ -12,7 +12,7 @@ pub(super) struct BlockBuilder {
     buffer: Vec<u8>,
     end: usize,
     rows: u32,
-    /// Width of the first row.
+    /// Width of the first row; before there is one, that of an earlier block.
     width: u32,
     /// Lengths of all rows, once two of them differ.
     lengths: Vec<u32>,
@@ -40,26 +40,33 @@ impl BlockBuilder {
     }
 
     /// Whether an encoder has taken bytes of earlier rows away. The block is lost then.
-    #[inline]
     pub fn is_damaged(&self) -> bool {
         self.buffer.len() < self.end
     }
 
-    /// Has a row appended, and gives its length. After an error it is as if nothing had been asked.
+    /// Has a row appended, and gives its length; `None` if the encoder has taken bytes of earlier rows away, so that the
+    /// block is lost. After an error it is as if nothing had been asked.
     #[inline]
-    pub fn encode(&mut self, encode: impl FnOnce(&mut Vec<u8>) -> Result<()>) -> Result<usize> {
-        self.end = self.end.max(BlockHeader::ENCODED);
-        if self.buffer.len() != self.end {
-            // Also takes back what an encoder that failed or panicked has left.
+    pub fn encode(&mut self, encode: impl FnOnce(&mut Vec<u8>) -> Result<()>) -> Result<Option<usize>> {
+        if (self.buffer.len() != self.end || self.end == 0) && !self.take_back() {
+            return Ok(None);
+        }
+        let result = encode(&mut self.buffer);
+        let Some(len) = self.buffer.len().checked_sub(self.end) else { return Ok(None) };
+        result?;
+        if len > MAX_ROW_BYTES { Err(too_long(len)) } else { Ok(Some(len)) }
+    }
+
+    /// Takes back what an encoder that failed or panicked has left, if it has not taken bytes away; makes room for the
+    /// header.
+    #[cold]
+    fn take_back(&mut self) -> bool {
+        let is_whole = !self.is_damaged();
+        if is_whole {
+            self.end = self.end.max(BlockHeader::ENCODED);
             self.buffer.resize(self.end, 0);
         }
-        encode(&mut self.buffer)?;
-        let len = self.buffer.len().saturating_sub(self.end);
-        if len > MAX_ROW_BYTES {
-            let message = format!("row of {len} bytes exceeds the limit of {MAX_ROW_BYTES} bytes");
-            return Err(Error::new(ErrorKind::Size, message));
-        }
-        Ok(len)
+        is_whole
     }
 
     /// Whether the encoded row of `len` bytes belongs to the block.
@@ -72,17 +79,19 @@ impl BlockBuilder {
     #[inline]
     pub fn commit(&mut self, len: usize) {
         let row = len as u32;
-        if self.rows == 0 {
-            self.width = row;
-        } else if row != self.width || !self.lengths.is_empty() {
+        if row != self.width || !self.lengths.is_empty() {
             self.note_length(row);
         }
         self.end += len;
         self.rows += 1;
     }
 
-    /// Notes the length of a row where not all are of one width.
+    /// Notes the length of the first row, and of each where not all are of one width.
     fn note_length(&mut self, row: u32) {
+        if self.rows == 0 {
+            self.width = row;
+            return;
+        }
         self.lengths.resize(self.rows as usize, self.width);
         self.lengths.push(row);
     }
@@ -101,7 +110,7 @@ impl BlockBuilder {
             Ok(())
         })?;
         self.carried = carried;
-        Ok(len)
+        Ok(len.unwrap_or(0))
     }
 
     /// The finished block with its header. The builder is to be [reset](Self::reset) then.
@@ -161,4 +170,9 @@ impl BlockBuilder {
         self.rows = 0;
         self.lengths.clear();
     }
+}
+
+#[cold]
+fn too_long(len: usize) -> Error {
+    Error::new(ErrorKind::Size, format!("row of {len} bytes exceeds the limit of {MAX_ROW_BYTES} bytes"))
 }

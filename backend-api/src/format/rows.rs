@@ -66,6 +66,31 @@ impl<'a> RowReader<'a> {
         Ok(Some(row))
     }
 
+    /// Hands the rows that are left to `f`, until it fails.
+    ///
+    /// # Errors
+    /// As [`next`](Self::next), and the first of `f`.
+    #[inline(always)]
+    pub(crate) fn for_each(mut self, mut f: impl FnMut(&[u8]) -> Result<()>) -> Result<()> {
+        while self.row < self.rows || self.next_block()? {
+            let block = self.lent.unwrap_or(&self.raw);
+            let (layout, width, column) = (self.layout, self.width, self.column);
+            let is_fixed = layout.length_bytes() == 0;
+            let mut at = self.at;
+            for index in self.row..self.rows {
+                let len = if is_fixed { Some(width) } else { length(block, column, layout, index) };
+                let row = len.and_then(|len| block.get(at..)?.get(..len));
+                let Some(row) = row else {
+                    return Err(self.blocks.corrupt("a row lies outside of its block"));
+                };
+                at += row.len();
+                f(row)?;
+            }
+            self.row = self.rows;
+        }
+        Ok(())
+    }
+
     /// Goes to the next block; every block has a row.
     fn next_block(&mut self) -> Result<bool> {
         // Where the error is, should there be one; and the next call is to find it again.

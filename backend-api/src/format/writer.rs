@@ -96,13 +96,10 @@ impl<'a> CheckpointWriter<'a> {
     /// than [`MAX_ROW_BYTES`](super::MAX_ROW_BYTES); [`ErrorKind::IllegalState`] without a section; those of the sink.
     #[inline]
     pub fn row(&mut self, encode: impl FnOnce(&mut Vec<u8>) -> Result<()>) -> Result<()> {
-        self.check()?;
-        if self.sections.is_empty() {
-            return Err(Error::new(ErrorKind::IllegalState, "a row before the first section"));
+        if self.failed || self.sections.is_empty() {
+            return Err(self.refuse());
         }
-        let encoded = self.block.encode(encode);
-        self.check()?;
-        let mut len = encoded?;
+        let Some(mut len) = self.block.encode(encode)? else { return Err(self.refuse()) };
         if !self.block.fits(len) {
             self.block.carry();
             self.end_block()?;
@@ -190,7 +187,7 @@ impl<'a> CheckpointWriter<'a> {
                 Ok(Place { state: section.state, group: section.group, block: section.blocks })
             }
             Some(_) => Err(Error::new(ErrorKind::Size, "the section has too many blocks")),
-            None => Err(Error::new(ErrorKind::IllegalState, "a row before the first section")),
+            None => Err(no_section()),
         }
     }
 
@@ -208,10 +205,17 @@ impl<'a> CheckpointWriter<'a> {
     fn refuse(&self) -> Error {
         if self.block.is_damaged() {
             Error::new(ErrorKind::IllegalState, "the encoder of a row took bytes of other rows away")
-        } else {
+        } else if self.failed {
             Error::new(ErrorKind::Io, "an earlier write failed")
+        } else {
+            no_section()
         }
     }
+}
+
+#[cold]
+fn no_section() -> Error {
+    Error::new(ErrorKind::IllegalState, "a row before the first section")
 }
 
 fn not_encodable(error: impl std::error::Error + Send + Sync + 'static) -> Error {

@@ -1,21 +1,13 @@
 //! Writing a file durably.
 
 use std::fs::{self, File};
-use std::io::{self, BufWriter, Write};
+use std::io;
 use std::path::PathBuf;
-use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
-use std::thread::{self, JoinHandle};
 
 use backend_api::{Cancel, Error, ErrorKind, Result, StorageWriter};
 
+use super::output::Output;
 use super::{LocalStorage, failed, sync_folder};
-
-/// Bytes that gather small writes; larger ones go to the file directly.
-const BUFFER_BYTES: usize = 64 << 10;
-
-/// Bytes after which the disk begins to write, while more are written to the page cache. Without that the disk
-/// idles until the end: measured 1.0 against 1.55 GB/s.
-const WRITE_BACK_BYTES: usize = 8 << 20;
 
 /// Writes an unfinished file and gives it its name at the end.
 #[derive(Debug)]
@@ -24,10 +16,7 @@ pub(super) struct LocalWriter {
     path: String,
     target: PathBuf,
     unfinished: PathBuf,
-    file: BufWriter<File>,
-    /// Bytes that the disk was not asked to write yet.
-    waiting: usize,
-    write_back: Option<WriteBack>,
+    output: Output,
     cancel: Cancel,
     failed: bool,
     renamed: bool,
@@ -47,9 +36,7 @@ impl LocalWriter {
             path: path.to_owned(),
             target,
             unfinished,
-            file: BufWriter::with_capacity(BUFFER_BYTES, file),
-            waiting: 0,
-            write_back: None,
+            output: Output::new(file),
             cancel,
             failed: false,
             renamed: false,
@@ -62,39 +49,6 @@ impl LocalWriter {
             return Err(Error::new(ErrorKind::Io, "an earlier write failed").in_file(&self.path, None));
         }
         Ok(())
-    }
-
-    fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.file.write_all(bytes)?;
-        self.waiting += bytes.len();
-        if self.waiting >= WRITE_BACK_BYTES {
-            self.begin_write_back()?;
-        }
-        Ok(())
-    }
-
-    fn begin_write_back(&mut self) -> io::Result<()> {
-        if self.write_back.is_none() {
-            // Only speed is lost when there can be no thread.
-            self.write_back = WriteBack::start(self.file.get_ref()).ok();
-        }
-        if let Some(write_back) = self.write_back.take() {
-            match write_back.wake.try_send(()) {
-                Ok(()) => self.waiting = 0,
-                Err(TrySendError::Full(())) => {}
-                Err(TrySendError::Disconnected(())) => return write_back.finish(),
-            }
-            self.write_back = Some(write_back);
-        }
-        Ok(())
-    }
-
-    fn sync(&mut self) -> io::Result<()> {
-        self.file.flush()?;
-        if let Some(write_back) = self.write_back.take() {
-            write_back.finish()?;
-        }
-        self.file.get_ref().sync_data()
     }
 
     fn rename(&mut self) -> io::Result<()> {
@@ -115,7 +69,7 @@ impl LocalWriter {
 impl StorageWriter for LocalWriter {
     fn write(&mut self, bytes: &[u8]) -> Result<()> {
         self.check()?;
-        self.append(bytes).map_err(|error| {
+        self.output.write(bytes).map_err(|error| {
             self.failed = true;
             failed(error, &self.path)
         })
@@ -123,7 +77,7 @@ impl StorageWriter for LocalWriter {
 
     fn finish(mut self: Box<Self>) -> Result<()> {
         self.check()?;
-        self.sync().map_err(|error| failed(error, &self.path))?;
+        self.output.sync().map_err(|error| failed(error, &self.path))?;
         self.check()?;
         self.rename().map_err(|error| failed(error, &self.path))
     }
@@ -136,34 +90,5 @@ impl Drop for LocalWriter {
             _ = fs::remove_file(&self.unfinished);
             self.storage.remove_empty(self.target.parent().unwrap_or(self.storage.root()));
         }
-    }
-}
-
-/// A thread that has the disk write what is in the page cache.
-///
-/// Dropped without [`finish`](Self::finish), the thread ends by itself: a cancelled writer does not wait for it.
-#[derive(Debug)]
-struct WriteBack {
-    wake: SyncSender<()>,
-    thread: JoinHandle<io::Result<()>>,
-}
-
-impl WriteBack {
-    fn start(file: &File) -> io::Result<Self> {
-        let file = file.try_clone()?;
-        let (wake, woken) = sync_channel(1);
-        let thread = thread::Builder::new().name("write-back".to_owned()).spawn(move || {
-            while woken.recv().is_ok() {
-                // The error belongs here: it is reported once for the file, and the final sync would not see it.
-                file.sync_data()?;
-            }
-            Ok(())
-        })?;
-        Ok(Self { wake, thread })
-    }
-
-    fn finish(self) -> io::Result<()> {
-        drop(self.wake);
-        self.thread.join().unwrap_or_else(|_| Err(io::Error::other("the write-back thread panicked")))
     }
 }

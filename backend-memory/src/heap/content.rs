@@ -320,6 +320,6 @@ impl<MK: StateKey, MV: StateValue> Content for Entries<MK, MV> {
 }
 
 #[cold]
-fn unfit() -> Error {
+pub(super) fn unfit() -> Error {
     Error::new(ErrorKind::Corrupt, "a row is none of this kind of state")
 }

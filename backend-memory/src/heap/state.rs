@@ -7,12 +7,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-use backend_api::format::{Section, StateMeta};
-use backend_api::restore::RestoredState;
+use backend_api::format::{Section, SectionKind, StateMeta};
+use backend_api::restore::{RestoredSection, RestoredState};
+use backend_api::row::{RowChange, decode_key};
 use backend_api::{Error, ErrorKind, KeyGroupRange, KeySpace, Keys, Result, StateInfo, StateKey, StateKind};
 
 use super::budget::Budget;
-use super::content::{Content, Measure};
+use super::content::{Content, Measure, unfit};
 use super::row_key::{Place, RowKey, place_hash};
 use super::rows::{Frozen, FrozenState};
 use crate::table::Table;
@@ -109,6 +110,8 @@ impl<K: StateKey, N: StateKey, C: Content, X: Send + 'static> HeapState<K, N, C,
         threads: usize,
     ) -> Result<()> {
         let groups: Vec<u16> = restored.groups().collect();
+        let rows = groups.iter().filter_map(|group| fillable::<C>(restored.chain(*group)));
+        let _supply = self.table.supply(rows.map(|(first, _)| believed_rows(first)));
         let next = AtomicUsize::new(0);
         let parts: Vec<_> = (1..threads.min(groups.len())).map(|_| self.part()).collect();
         thread::scope(|scope| {
@@ -174,26 +177,44 @@ impl<K: StateKey, N: StateKey, C: Content, X: Send + 'static> HeapState<K, N, C,
 
     /// Loads a key group.
     fn load(&mut self, restored: &RestoredState, keys: &KeySpace<K>, group: u16) -> Result<()> {
-        let index = usize::from(group - self.first);
-        let chain = restored.chain(group);
-        if let (true, [only]) = (C::ROW_PER_CELL, chain) {
-            // A number of rows is believed as far as there are bytes for them.
-            let Section { rows, raw_bytes, .. } = *only.section();
-            self.table.reserve(index, usize::try_from(rows.min(raw_bytes)).unwrap_or(0));
+        let mut chain = restored.chain(group);
+        if let Some((first, rest)) = fillable::<C>(chain) {
+            self.fill(first, keys, group)?;
+            chain = rest;
         }
+        let index = usize::from(group - self.first);
         for section in chain {
             section.for_each_row::<K, N>(|row| {
-                let key = keys.key(&row.key)?;
-                if key.group() != group {
-                    let message =
-                        format!("a row of key group {} lies in the section of another", key.group());
-                    return Err(Error::new(ErrorKind::Corrupt, message));
-                }
-                let hash = place_hash(key.hash(), &row.namespace);
+                let hash = row_hash(&row.key, &row.namespace, keys, group)?;
                 let place = Place { key: &row.key, namespace: &row.namespace, group: index, hash };
                 self.change(&place, |content, cell, epoch| content.change(cell, row.change, epoch))
             })?;
         }
+        Ok(())
+    }
+
+    /// Fills an empty key group with a section that has one row for each cell.
+    fn fill(&mut self, section: &RestoredSection, keys: &KeySpace<K>, group: u16) -> Result<()> {
+        let index = usize::from(group - self.first);
+        let (content, epoch) = (&*self.content, self.table.epoch());
+        let (mut held, mut key_bytes) = (Measure::default(), 0);
+        let mut filling = self.table.fill(index, believed_rows(section));
+        section.for_each_raw_row(|mut row| {
+            let (key, namespace) = decode_key::<K, N>(&mut row)?;
+            let hash = row_hash(&key, &namespace, keys, group)?;
+            let mut cell = None;
+            content.change(&mut cell, RowChange::Value(row), epoch)?;
+            let cell = cell.ok_or_else(unfit)?;
+            held.bytes += measure(content, Some(&cell)).bytes;
+            let store = || {
+                let stored = RowKey::store(&key, &namespace);
+                key_bytes += stored.heap_size() as u64;
+                stored
+            };
+            filling.put(hash, |stored| stored.matches(&key, &namespace), store, cell)
+        })?;
+        drop(filling);
+        self.count(Measure::default(), held, key_bytes, 0);
         Ok(())
     }
 
@@ -522,6 +543,31 @@ impl<K: StateKey, N: StateKey, C: Content, X: Send + 'static> AnyState<K> for He
         places.iter().for_each(|(group, hash)| self.table.prefetch(*group, *hash));
         places.iter().for_each(|(group, hash)| self.table.prefetch_value(*group, *hash));
     }
+}
+
+/// The first section of a chain, if each of its rows makes a cell, and the rest.
+fn fillable<C: Content>(chain: &[RestoredSection]) -> Option<(&RestoredSection, &[RestoredSection])> {
+    let is_full = |first: &RestoredSection| first.section().kind == SectionKind::Full;
+    chain.split_first().filter(|(first, _)| C::ROW_PER_CELL && is_full(first))
+}
+
+/// Number of rows in a section: as far as there are bytes for them.
+fn believed_rows(section: &RestoredSection) -> usize {
+    let Section { rows, raw_bytes, .. } = *section.section();
+    usize::try_from(rows.min(raw_bytes)).unwrap_or(0)
+}
+
+/// The hash of a row's place, which must be in the key group.
+#[inline(always)]
+fn row_hash<K: StateKey, N: StateKey>(key: &K, namespace: &N, keys: &KeySpace<K>, group: u16) -> Result<u64> {
+    let key = keys.key(key)?;
+    if key.group() == group { Ok(place_hash(key.hash(), namespace)) } else { Err(astray(key.group())) }
+}
+
+#[cold]
+fn astray(group: u16) -> Error {
+    let message = format!("a row of key group {group} lies in the section of another");
+    Error::new(ErrorKind::Corrupt, message)
 }
 
 /// Size of a cell, if its kind has any.

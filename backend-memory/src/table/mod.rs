@@ -18,6 +18,7 @@
 #![expect(unsafe_code, reason = "segments are raw memory that the writer and snapshots share by epochs")]
 
 mod bag;
+mod filling;
 mod group;
 mod placement;
 mod removals;
@@ -34,6 +35,7 @@ use std::sync::{Arc, Weak};
 
 use backend_api::{Error, ErrorKind, Result};
 
+pub use filling::{Filling, Supply};
 pub use placement::{Container, Handle, Mode, Placement, TableKey, TableValue, UserValue};
 pub use snapshot::TableSnapshot;
 
@@ -372,11 +374,6 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> Table<S, V, P> {
             return copy;
         }
         Some(value.into_value())
-    }
-
-    /// Prepares a group without entries for `entries` of them. A group that has had entries is left alone.
-    pub fn reserve(&mut self, group: usize, entries: usize) {
-        self.presize(group, entries);
     }
 
     /// Takes a snapshot, which costs as much as there are groups, and begins the next epoch.

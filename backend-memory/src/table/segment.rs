@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::{
-    Mode, Placement, TableKey, TableValue,
+    Mode, Placement, TableKey, TableValue, prefetch,
     slab::Slab,
     slot::{Slot, Types},
 };
@@ -35,8 +35,12 @@ pub(super) struct Header {
 
 impl Header {
     /// Most entries that leave enough empty slots for short probes.
+    pub(super) fn room(&self) -> u16 {
+        self.slots / 16 * 13
+    }
+
     pub(super) fn is_full(&self) -> bool {
-        self.len >= self.slots / 16 * 13
+        self.len >= self.room()
     }
 
     #[inline]
@@ -106,6 +110,12 @@ impl<S, V, P> Segment<S, V, P> {
     #[inline]
     pub(super) fn address(self) -> *const u8 {
         self.at.as_ptr()
+    }
+
+    /// Lets the line of memory at an offset be fetched, if there is one.
+    #[inline]
+    fn prefetch(self, offset: usize) {
+        prefetch(self.address().wrapping_add(offset));
     }
 
     /// # Safety
@@ -418,7 +428,8 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> Segment<S, V, P> {
         unsafe { indices(self.occupancy()).map(move |index| self.slot(index)) }
     }
 
-    /// Calls `f` with the occupied slots until it fails. The loop is plain, so that `f` becomes part of it.
+    /// Calls `f` with the occupied slots until it fails. The loop is plain, so that `f` becomes part of it. Meanwhile the
+    /// memory of the segment that comes `next` is loaded: segments lie anywhere, and reading is all that a scan waits for.
     ///
     /// # Safety
     ///
@@ -426,11 +437,16 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> Segment<S, V, P> {
     #[inline]
     pub(super) unsafe fn try_each<E>(
         self,
+        next: Option<Self>,
         mut f: impl FnMut(Slot<S, V, P>) -> Result<(), E>,
     ) -> Result<(), E> {
         // SAFETY: the caller's; indices of slots.
         unsafe {
+            let part = Self::size(usize::from(self.header().slots)) / 4;
             for (word, mut rest) in self.occupancy().into_iter().enumerate() {
+                if let Some(next) = next {
+                    (word * part..(word + 1) * part).step_by(64).for_each(|at| next.prefetch(at));
+                }
                 while rest != 0 {
                     f(self.slot(word * 64 + rest.trailing_zeros() as usize))?;
                     rest &= rest - 1;

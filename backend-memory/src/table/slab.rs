@@ -3,7 +3,11 @@
 use std::{
     alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error},
     ptr::NonNull,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        mpsc::{Receiver, sync_channel},
+    },
+    thread,
 };
 
 use super::segment::HEADER_SIZE;
@@ -11,6 +15,8 @@ use super::segment::HEADER_SIZE;
 /// Chunks grow to the size of a huge page, and are then aligned to it.
 const HUGE: usize = 2 << 20;
 const PAGE: usize = 4 << 10;
+/// Chunks that are made ahead of their use.
+const AHEAD: usize = 8;
 
 /// Blocks of one size, carved from chunks that are given back when the slab is dropped.
 ///
@@ -26,14 +32,8 @@ struct Inner {
     chunks: Vec<Chunk>,
     /// Blocks of the last chunk that were given out at least once.
     carved: usize,
-}
-
-struct Chunk {
-    at: NonNull<u8>,
-    layout: Layout,
-    blocks: usize,
-    /// Whether it is of [`map_huge`], not of the allocator.
-    mapped: bool,
+    /// Chunks that a thread makes ahead.
+    supply: Option<Receiver<Chunk>>,
 }
 
 // SAFETY: the blocks belong to whoever took them; the slab itself never looks into them.
@@ -57,8 +57,10 @@ impl Slab {
             return (block, false);
         }
         if inner.chunks.last().is_none_or(|chunk| inner.carved == chunk.blocks) {
+            // Who is faster than the thread that makes chunks ahead does not wait for it.
+            let supplied = inner.supply.as_ref().and_then(|supply| supply.try_recv().ok());
             let blocks = inner.chunks.last().map_or(1, |chunk| chunk.blocks * 2);
-            inner.chunks.push(self.chunk(blocks));
+            inner.chunks.push(supplied.unwrap_or_else(|| Chunk::new(self.block, blocks)));
             inner.carved = 0;
         }
         let at = inner.carved * self.block.size();
@@ -73,19 +75,43 @@ impl Slab {
         self.lock().free.extend_from_slice(blocks);
     }
 
+    /// Has a thread make the memory of about `blocks` blocks ahead of their use, of which [`end_supply`](Self::end_supply)
+    /// takes back what is left. Its pages are present, and fresh ones are most of what filling a table costs.
+    pub(super) fn supply(&self, blocks: usize) {
+        let (block, chunks) = (self.block, blocks / Chunk::most_blocks(self.block));
+        if chunks < AHEAD {
+            return;
+        }
+        let (supply, supplied) = sync_channel(AHEAD);
+        let work = move || {
+            for _ in 0..chunks {
+                let chunk = Chunk::new(block, Chunk::most_blocks(block));
+                chunk.touch();
+                if supply.send(chunk).is_err() {
+                    return;
+                }
+            }
+        };
+        // Without a thread whoever needs memory gets it himself.
+        if thread::Builder::new().name("memory".to_owned()).spawn(work).is_ok() {
+            self.lock().supply = Some(supplied);
+        }
+    }
+
+    pub(super) fn end_supply(&self) {
+        self.lock().supply = None;
+    }
+
     /// Sees to it that `blocks` blocks are free and their pages present, without holding up others.
     pub(super) fn prepare(&self, blocks: usize) {
         let mut spare = self.lock().free.len();
         while spare < blocks {
-            let chunk = self.chunk(blocks - spare);
+            let chunk = Chunk::new(self.block, blocks - spare);
             let carved: Vec<_> = (0..chunk.blocks)
                 // SAFETY: within the chunk.
                 .map(|i| unsafe { chunk.at.add(i * self.block.size()) })
                 .collect();
-            for page in (0..chunk.layout.size()).step_by(PAGE) {
-                // SAFETY: within the chunk, which nobody else knows yet.
-                unsafe { chunk.at.add(page).write_volatile(0) };
-            }
+            chunk.touch();
             let mut inner = self.lock();
             inner.free.extend_from_slice(&carved);
             if inner.chunks.is_empty() {
@@ -96,14 +122,33 @@ impl Slab {
             spare = inner.free.len();
         }
     }
+}
 
-    /// A chunk of about `blocks` blocks, at most of a huge page, all zero.
-    fn chunk(&self, blocks: usize) -> Chunk {
-        let most = (HUGE / self.block.size()).max(1);
+/// Memory for blocks, given back when it is dropped.
+struct Chunk {
+    at: NonNull<u8>,
+    layout: Layout,
+    blocks: usize,
+    /// Whether it is of [`map_huge`], not of the allocator.
+    mapped: bool,
+}
+
+// SAFETY: memory of its own, into which it never looks.
+unsafe impl Send for Chunk {}
+
+impl Chunk {
+    /// Blocks of a chunk of the size of a huge page.
+    fn most_blocks(block: Layout) -> usize {
+        (HUGE / block.size()).max(1)
+    }
+
+    /// About `blocks` blocks, at most of a huge page, all zero.
+    fn new(block: Layout, blocks: usize) -> Self {
+        let most = Self::most_blocks(block);
         let (size, align, blocks) = if blocks * 2 > most && most > 1 {
             (HUGE, HUGE, most)
         } else {
-            (blocks.min(most) * self.block.size(), self.block.align(), blocks.min(most))
+            (blocks.min(most) * block.size(), block.align(), blocks.min(most))
         };
         let layout = Layout::from_size_align(size, align).expect("at most 2 MiB, or one block");
         let at = if align == HUGE { map_huge() } else { None };
@@ -111,7 +156,28 @@ impl Slab {
         let allocate = || NonNull::new(unsafe { alloc_zeroed(layout) });
         let mapped = at.is_some();
         let at = at.or_else(allocate).unwrap_or_else(|| handle_alloc_error(layout));
-        Chunk { at, layout, blocks, mapped }
+        Self { at, layout, blocks, mapped }
+    }
+
+    /// Has the pages of a new chunk present.
+    fn touch(&self) {
+        for page in (0..self.layout.size()).step_by(PAGE) {
+            // SAFETY: within the chunk, which nobody else knows yet, and all zero.
+            unsafe { self.at.add(page).write_volatile(0) };
+        }
+    }
+}
+
+impl Drop for Chunk {
+    fn drop(&mut self) {
+        #[cfg(target_os = "linux")]
+        if self.mapped {
+            // SAFETY: mapped by `map_huge`; whoever uses a block keeps the slab alive.
+            unsafe { libc::munmap(self.at.as_ptr().cast(), HUGE) };
+            return;
+        }
+        // SAFETY: allocated by `new` with this layout; whoever uses a block keeps the slab alive.
+        unsafe { dealloc(self.at.as_ptr(), self.layout) };
     }
 }
 
@@ -136,20 +202,4 @@ fn map_huge() -> Option<NonNull<u8>> {
     }
     #[cfg(not(target_os = "linux"))]
     None
-}
-
-impl Drop for Slab {
-    fn drop(&mut self) {
-        let inner = self.inner.get_mut().unwrap_or_else(PoisonError::into_inner);
-        for chunk in inner.chunks.drain(..) {
-            #[cfg(target_os = "linux")]
-            if chunk.mapped {
-                // SAFETY: mapped by `map_huge`; whoever uses a block keeps the slab alive.
-                unsafe { libc::munmap(chunk.at.as_ptr().cast(), HUGE) };
-                continue;
-            }
-            // SAFETY: allocated by `chunk` with this layout; whoever uses a block keeps the slab alive.
-            unsafe { dealloc(chunk.at.as_ptr(), chunk.layout) };
-        }
-    }
 }

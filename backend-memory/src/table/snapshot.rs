@@ -146,8 +146,9 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> TableSnapshot<S, V, P> {
             // that `f` is given do not outlive its call.
             unsafe {
                 index += 1 << (frozen.depth - segment.header().local_depth);
+                let next = frozen.directory.get(index).copied();
                 match base {
-                    None => segment.try_each(|slot| f(slot.key(), slot.value(), slot.epoch())),
+                    None => segment.try_each(next, |slot| f(slot.key(), slot.value(), slot.epoch())),
                     Some(base) => {
                         segment.changed(base).try_for_each(|slot| f(slot.key(), slot.value(), slot.epoch()))
                     }

@@ -1,6 +1,7 @@
 //! The table against a plain map, with snapshots read late, partly, elsewhere or never.
 
 mod concurrency;
+mod filling;
 mod model;
 mod structure;
 

@@ -13,7 +13,7 @@ use super::{
 };
 
 /// Deepest directory: 16 million segments in one group.
-const DEPTH_MAX: u32 = 24;
+pub(super) const DEPTH_MAX: u32 = 24;
 /// Pieces of garbage that one of these steps frees on the side.
 const RELIEF: usize = 4;
 
@@ -227,7 +227,7 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> Table<S, V, P> {
     }
 
     /// Replaces the one segment of a group by one of more slots.
-    fn grow(&mut self, group: usize, old: Segment<S, V, P>, slots: usize) {
+    pub(super) fn grow(&mut self, group: usize, old: Segment<S, V, P>, slots: usize) {
         // SAFETY: the writer reads its own segments.
         let (epoch, old_slots) = unsafe { (old.header().epoch, usize::from(old.header().slots)) };
         let shared = self.is_needed(epoch, group, 0);
@@ -289,46 +289,5 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> Table<S, V, P> {
             // SAFETY: neither the table nor a snapshot will use it.
             unsafe { segment.free(&self.slab) };
         }
-    }
-
-    /// Gives a group without segments as many as `entries` entries need.
-    pub(super) fn presize(&mut self, group: usize, entries: usize) {
-        let full = Segment::<S, V, P>::SLOTS;
-        let mut slots = 0;
-        while slots / 16 * 13 < entries {
-            match Segment::<S, V, P>::next_slots(slots) {
-                Some(next) => slots = next,
-                None => break,
-            }
-        }
-        if self.groups[group].mask != 0 || slots == 0 {
-            return;
-        }
-        self.grow(group, Segment::nothing(), slots);
-        // Segments are filled unevenly: at this mean hardly any is too full.
-        let mean = full * 5 / 8;
-        let mut depth = 0;
-        while depth < DEPTH_MAX && entries > full / 16 * 13 && entries >> depth > mean {
-            depth += 1;
-        }
-        if depth == 0 {
-            return;
-        }
-        let entries = &mut self.groups[group];
-        let first = entries.directory[0];
-        self.bytes -= entries.directory_size() + Segment::<S, V, P>::FULL.size();
-        entries.directory = (0..1 << depth)
-            .map(|index| {
-                if index == 0 {
-                    // SAFETY: ours, and empty.
-                    unsafe { first.header_mut() }.local_depth = depth;
-                    return first;
-                }
-                Segment::allocate(&self.slab, full).clear(depth, self.epoch, self.confirmed).keep()
-            })
-            .collect();
-        entries.depth = depth;
-        entries.segments = 1 << depth;
-        self.bytes += entries.directory_size() + entries.segments * Segment::<S, V, P>::FULL.size();
     }
 }

@@ -57,14 +57,14 @@ fn what_is_copied_for_a_snapshot_counts_once() {
 }
 
 #[test]
-fn reserved_room_is_enough_or_nearly() {
+fn room_made_for_a_filling_is_enough_or_nearly() {
     let mut table = Numbers::new(1, 3);
-    table.reserve(0, 20_000);
+    drop(table.fill(0, 20_000));
     let bytes = table.bytes();
     (0..20_000).for_each(|k| insert(&mut table, k));
     assert!(table.bytes() < bytes + bytes / 8, "{} after {bytes}", table.bytes());
     let kept = table.bytes();
-    table.reserve(0, 1 << 20);
+    drop(table.fill(0, 1 << 20));
     assert_eq!(table.bytes(), kept);
     assert_eq!(table.iter().count(), 20_000);
 }

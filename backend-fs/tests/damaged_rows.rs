@@ -1,0 +1,93 @@
+//! What becomes of a restore when the rows of a state are not what they should be.
+
+#![expect(clippy::unwrap_used, reason = "the functions of tests may fail as the tests do")]
+
+use backend_api::format::{CheckpointReader, SectionKind};
+use backend_api::storage::Bytes;
+use backend_api::{
+    Cancel, CheckpointTarget, ErrorKind, JobFolder, KeySpace, KeyedStateHandle, SnapshotRequest,
+    StateBackend, StateData, StateKey, Subtask, ValueDescriptor, ValueState,
+};
+use backend_fs::{FsBackend, FsOptions};
+use tempfile::TempDir;
+
+const KEYS: u32 = 40_000;
+
+fn open(folder: &TempDir, handle: &[KeyedStateHandle]) -> FsBackend<u32> {
+    let options = FsOptions::in_folder(folder.path(), JobFolder::new("job").unwrap()).unwrap();
+    let subtask = Subtask::single("op", KeySpace::new(2).unwrap()).unwrap();
+    FsBackend::open(&options, subtask, handle).unwrap()
+}
+
+fn state(name: &str) -> ValueDescriptor<u32> {
+    ValueDescriptor::new(name)
+}
+
+/// A checkpoint of two states, in a file.
+fn checkpoint(folder: &TempDir) -> KeyedStateHandle {
+    let mut backend = open(folder, &[]);
+    for name in ["first", "second"] {
+        let token = backend.register(state(name)).unwrap();
+        for key in 0..KEYS {
+            let context = backend.key(&key).unwrap();
+            backend.value(token, context, &()).unwrap().set(key).unwrap();
+        }
+    }
+    backend.snapshot(SnapshotRequest::new(1)).unwrap().run().unwrap().unwrap()
+}
+
+#[test]
+fn damage_within_a_state_is_found_before_a_row_of_its_block_is_used() {
+    let folder = tempfile::tempdir().unwrap();
+    let handle = checkpoint(&folder);
+    let StateData::File { path, length } = &handle.files[0].data else { panic!("a file") };
+    let file = folder.path().join(path);
+    let mut bytes = std::fs::read(&file).unwrap();
+    // Of the second state's half of the file.
+    bytes[*length as usize * 3 / 4] ^= 1;
+    std::fs::write(&file, bytes).unwrap();
+
+    let mut backend = open(&folder, std::slice::from_ref(&handle));
+    let first = backend.register(state("first")).unwrap();
+    let error = backend.register(state("second")).unwrap_err();
+    assert_eq!((error.kind(), error.state()), (ErrorKind::Corrupt, Some("second")));
+    assert!(error.file() == Some(path) && error.offset().is_some() && error.key_group().is_some(), "{error}");
+    // The sound one works; the other is not passed on to a checkpoint.
+    let key = backend.key(&7).unwrap();
+    assert_eq!(backend.value(first, key, &()).unwrap().get().unwrap().copied(), Some(7));
+    let error = backend.snapshot(SnapshotRequest::new(2)).unwrap().run().unwrap_err();
+    assert_eq!((error.kind(), error.state()), (ErrorKind::Corrupt, Some("second")));
+}
+
+#[test]
+fn a_full_section_with_two_rows_for_a_key_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut handle = checkpoint(&folder);
+    let StateData::File { path, .. } = &handle.files[0].data else { panic!("a file") };
+    let bytes = std::fs::read(folder.path().join(path)).unwrap();
+    let reader = CheckpointReader::open(Box::new(Bytes::new(path.clone(), bytes))).unwrap();
+    for rows in [2, 10, 1_000] {
+        // Rows of keys of the first group, the last of them that of the first once more.
+        let space = KeySpace::<u32>::new(2).unwrap();
+        let mut keys: Vec<u32> =
+            (0..KEYS).filter(|key| space.key(key).unwrap().group() == 0).take(rows - 1).collect();
+        keys.push(keys[0]);
+        let target = CheckpointTarget::memory(1 << 20).unwrap();
+        let file = target.write(reader.meta(), false, &Cancel::new(), |writer| {
+            writer.begin_section(0, 0, SectionKind::Full)?;
+            for key in &keys {
+                writer.row(|out| {
+                    key.encode(out);
+                    out.extend_from_slice(&key.to_le_bytes());
+                    Ok(())
+                })?;
+            }
+            Ok(true)
+        });
+        handle.files = vec![file.unwrap().unwrap()];
+        let mut backend = open(&folder, std::slice::from_ref(&handle));
+        let error = backend.register(state("first")).unwrap_err();
+        assert_eq!((error.kind(), error.key_group()), (ErrorKind::Corrupt, Some(0)), "{rows} rows");
+        assert!(error.file().is_some(), "{error}");
+    }
+}

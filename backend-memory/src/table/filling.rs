@@ -1,0 +1,267 @@
+//! Filling a group that has no entries yet, as a restore does: quickest in the order of segments.
+
+use std::ptr;
+use std::sync::Arc;
+
+use backend_api::{Error, ErrorKind, Result};
+
+use super::{
+    Placement, Table, TableKey, TableValue,
+    group::{Group, directory_index},
+    prefetch,
+    segment::Segment,
+    slab::Slab,
+    writer::DEPTH_MAX,
+};
+
+/// Slots whose tags are looked at together.
+const WINDOW: usize = 8;
+
+/// Segments that are filled at the same time: a segment of the table that was written may be two in this one.
+const CURSORS: usize = 2;
+
+/// Puts entries into a group that had none. See [`Table::fill`].
+pub struct Filling<'t, S: TableKey, V: TableValue, P: Placement<V>> {
+    table: &'t mut Table<S, V, P>,
+    group: usize,
+    /// Those of the group.
+    depth: u32,
+    mask: usize,
+    cursors: [Cursor<S, V, P>; CURSORS],
+}
+
+/// A segment that had no entries when the cursor came to it. Its header learns of new ones when the cursor leaves.
+struct Cursor<S, V, P> {
+    /// Index in the directory; of none if there is no segment.
+    index: usize,
+    segment: Segment<S, V, P>,
+    len: u16,
+    /// Most entries that the segment takes.
+    room: u16,
+    /// One bit for each slot, set if it is occupied.
+    occupied: [u64; 4],
+    /// Where the segment is that is likely to be next.
+    next: *const u8,
+}
+
+impl<S: TableKey, V: TableValue, P: Placement<V>> Cursor<S, V, P> {
+    fn none() -> Self {
+        Self {
+            index: usize::MAX,
+            segment: Segment::nothing(),
+            len: 0,
+            room: 0,
+            occupied: [0; 4],
+            next: ptr::null(),
+        }
+    }
+
+    /// The empty slot in which an entry with `tag` belongs, if it is near and no slot near has this tag. Without
+    /// branches that nobody could predict. Only for a cursor that is at a segment.
+    #[inline(always)]
+    fn near_vacancy(&self, tag: u32, mask: usize) -> Option<usize> {
+        let home = tag as usize & mask;
+        let free = !self.occupied[home / 64 % 4] >> (home % 64);
+        let slot = home + free.trailing_zeros() as usize;
+        let window = home.min((mask + 1) - WINDOW);
+        // SAFETY: a segment has more slots than a window, and is the writer's.
+        let tags = (window..window + WINDOW).map(|slot| unsafe { self.segment.slot(slot).tag() });
+        let is_known = tags.fold(false, |known, other| known | (other == tag));
+        (free != 0 && slot < window + WINDOW && slot <= mask && !is_known).then_some(slot)
+    }
+
+    /// Puts an entry where it belongs, and notes that.
+    ///
+    /// # Safety
+    ///
+    /// There is room in the segment, and the slot is the empty one in which a new entry with `tag` belongs.
+    #[inline(always)]
+    unsafe fn put(&mut self, slot: usize, tag: u32, epoch: u32, key: S, value: V) {
+        // SAFETY: the caller's; the segment is the writer's.
+        unsafe { self.segment.slot(slot).fill(tag, epoch, key, value) };
+        // A line with each entry: the next segment is there when this one is full.
+        prefetch(self.next.wrapping_add(usize::from(self.len) * 64));
+        self.occupied[slot / 64 % 4] |= 1 << (slot % 64);
+        self.len += 1;
+    }
+}
+
+impl<S: TableKey, V: TableValue, P: Placement<V>> Filling<'_, S, V, P> {
+    /// Puts an entry, as [`Table::set`] does, but its key must be new.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Corrupt`] if the key is there; [`ErrorKind::Size`] if too many keys have this hash.
+    #[inline(always)]
+    pub fn put(
+        &mut self,
+        hash: u64,
+        eq: impl FnMut(&S) -> bool,
+        key: impl FnOnce() -> S,
+        value: V,
+    ) -> Result<()> {
+        let tag = self.table.tag(hash);
+        let index = directory_index(tag, self.depth);
+        let cursor = &mut self.cursors[index % CURSORS];
+        if cursor.index == index
+            && cursor.len < cursor.room
+            && let Some(slot) = cursor.near_vacancy(tag, self.mask)
+        {
+            // SAFETY: of the segment for this tag, which has room, the slot where the search would end.
+            unsafe { cursor.put(slot, tag, self.table.epoch, key(), value) };
+            return Ok(());
+        }
+        self.put_anywhere(tag, eq, key, value)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn put_anywhere(
+        &mut self,
+        tag: u32,
+        eq: impl FnMut(&S) -> bool,
+        key: impl FnOnce() -> S,
+        value: V,
+    ) -> Result<()> {
+        let index = directory_index(tag, self.depth);
+        self.come_to(index);
+        let found = self.table.find(self.group, tag, eq);
+        let vacancy = found.err().ok_or_else(|| Error::new(ErrorKind::Corrupt, "a key comes twice"))?;
+        let cursor = &mut self.cursors[index % CURSORS];
+        if cursor.index == index && cursor.len < cursor.room {
+            // SAFETY: of the segment for this tag, which has room, the slot where the search ended.
+            unsafe { cursor.put(vacancy, tag, self.table.epoch, key(), value) };
+            return Ok(());
+        }
+        (0..CURSORS).for_each(|cursor| self.leave(cursor));
+        self.table.insert(self.group, tag, vacancy, key, value)?;
+        let group = &self.table.groups[self.group];
+        (self.depth, self.mask) = (group.depth, group.mask);
+        Ok(())
+    }
+
+    /// Moves a cursor to a segment without entries, if only the directory's entry `index` points to it.
+    fn come_to(&mut self, index: usize) {
+        let group = &self.table.groups[self.group];
+        if self.cursors[index % CURSORS].index == index || group.mask == 0 {
+            return;
+        }
+        let (segment, depth) = (group.directory[index], group.depth);
+        let next = group.directory.get(index + 1).map_or(ptr::null(), |next| next.address());
+        // SAFETY: the writer reads its own segments.
+        let header = unsafe { segment.header() };
+        if header.len == 0 && header.epoch == self.table.epoch && header.local_depth == depth {
+            self.leave(index % CURSORS);
+            let cursor = &mut self.cursors[index % CURSORS];
+            (cursor.index, cursor.segment, cursor.room) = (index, segment, header.room());
+            (cursor.occupied, cursor.next) = ([0; 4], next);
+        }
+    }
+
+    /// Lets the segment of a cursor, and the table, know of what was put there.
+    fn leave(&mut self, cursor: usize) {
+        let cursor = &mut self.cursors[cursor];
+        let len = std::mem::take(&mut cursor.len);
+        cursor.index = usize::MAX;
+        if len > 0 {
+            // SAFETY: a cursor's segment is the writer's.
+            let header = unsafe { cursor.segment.header_mut() };
+            (header.len, header.dirty) = (len, cursor.occupied);
+            self.table.groups[self.group].len += usize::from(len);
+            self.table.len += usize::from(len);
+        }
+    }
+}
+
+impl<S: TableKey, V: TableValue, P: Placement<V>> Drop for Filling<'_, S, V, P> {
+    fn drop(&mut self) {
+        (0..CURSORS).for_each(|cursor| self.leave(cursor));
+    }
+}
+
+impl<S: TableKey, V: TableValue, P: Placement<V>> Table<S, V, P> {
+    /// Begins to fill a group that has no entries with about `entries` of them: quickest in the order in which a table
+    /// of the same seed iterates.
+    pub fn fill(&mut self, group: usize, entries: usize) -> Filling<'_, S, V, P> {
+        if self.groups[group].mask == 0 {
+            self.presize(group, entries);
+        }
+        let Group { depth, mask, .. } = self.groups[group];
+        Filling { table: self, group, depth, mask, cursors: std::array::from_fn(|_| Cursor::none()) }
+    }
+
+    /// Has memory made ready, by another thread, to [fill](Self::fill) groups with so many entries each, in this table
+    /// and its siblings.
+    pub fn supply(&self, entries: impl Iterator<Item = usize>) -> Supply {
+        let segments = |entries| match Shape::of::<S, V, P>(entries) {
+            Shape { slots, depth } if slots == Segment::<S, V, P>::SLOTS => 1 << depth,
+            _ => 0,
+        };
+        self.slab.supply(entries.map(segments).sum());
+        Supply(Arc::clone(&self.slab))
+    }
+
+    /// Gives a group without segments as many as `entries` entries need.
+    fn presize(&mut self, group: usize, entries: usize) {
+        let Shape { slots, depth } = Shape::of::<S, V, P>(entries);
+        if slots == 0 {
+            return;
+        }
+        self.grow(group, Segment::nothing(), slots);
+        if depth == 0 {
+            return;
+        }
+        let entries = &mut self.groups[group];
+        let first = entries.directory[0];
+        self.bytes -= entries.directory_size() + Segment::<S, V, P>::FULL.size();
+        entries.directory = (0..1 << depth)
+            .map(|index| {
+                if index == 0 {
+                    // SAFETY: ours, and empty.
+                    unsafe { first.header_mut() }.local_depth = depth;
+                    return first;
+                }
+                Segment::allocate(&self.slab, slots).clear(depth, self.epoch, self.confirmed).keep()
+            })
+            .collect();
+        entries.depth = depth;
+        entries.segments = 1 << depth;
+        self.bytes += entries.directory_size() + entries.segments * Segment::<S, V, P>::FULL.size();
+    }
+}
+
+/// The segments of a group that was presized.
+struct Shape {
+    slots: usize,
+    depth: u32,
+}
+
+impl Shape {
+    /// For so many entries.
+    fn of<S: TableKey, V: TableValue, P: Placement<V>>(entries: usize) -> Self {
+        let full = Segment::<S, V, P>::SLOTS;
+        let mut slots = 0;
+        while slots / 16 * 13 < entries {
+            match Segment::<S, V, P>::next_slots(slots) {
+                Some(next) => slots = next,
+                None => break,
+            }
+        }
+        // Segments are filled unevenly: at this mean hardly any is too full.
+        let mean = full * 5 / 8;
+        let mut depth = 0;
+        while depth < DEPTH_MAX && entries > full / 16 * 13 && entries >> depth > mean {
+            depth += 1;
+        }
+        Self { slots, depth }
+    }
+}
+
+/// A [supply](Table::supply) of memory, until it is dropped.
+pub struct Supply(Arc<Slab>);
+
+impl Drop for Supply {
+    fn drop(&mut self) {
+        self.0.end_supply();
+    }
+}
