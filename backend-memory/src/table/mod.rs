@@ -25,12 +25,12 @@ mod segment;
 mod slab;
 mod slot;
 mod snapshot;
+mod sync;
 #[cfg(test)]
 mod tests;
 mod writer;
 
-use std::sync::atomic::{Ordering, fence};
-use std::sync::{Arc, Weak};
+use std::sync::atomic::Ordering;
 
 use backend_api::{Error, ErrorKind, Result};
 
@@ -43,6 +43,7 @@ use segment::{Segment, TAG_MASK};
 use slab::Slab;
 use slot::Slot;
 use snapshot::{FrozenGroup, Progress};
+use sync::{Arc, Weak, fence};
 
 /// An odd number of random bits.
 const MULTIPLIER: u64 = 0x9E37_79B9_7F4A_7C15;
@@ -83,7 +84,7 @@ struct Live {
 impl<S: TableKey, V: TableValue, P: Placement<V>> Table<S, V, P> {
     /// A table without entries. `seed` decides their order; with a random one nobody can choose keys that collide.
     pub fn new(groups: usize, seed: u64) -> Self {
-        let nothing: Directory<S, V, P> = Arc::new([Segment::nothing()]);
+        let nothing = Directory::from([Segment::nothing()]);
         Self {
             groups: (0..groups).map(|_| Group::new(&nothing)).collect(),
             seed,

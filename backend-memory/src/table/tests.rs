@@ -1,6 +1,8 @@
 //! The table against a plain map, with snapshots read late, partly, elsewhere or never.
 
 mod concurrency;
+#[cfg(loom)]
+mod hand_over;
 mod model;
 mod structure;
 
