@@ -1,5 +1,5 @@
 # Every target does its own set-up on a fresh Debian machine with Rust, gcc and make.
-.PHONY: demo hello test lint doc bench flink-diff fuzz asan libclang
+.PHONY: demo hello test lint doc bench flink-diff fuzz asan loom libclang
 
 CARGO ?= cargo
 # With RocksDB, which the plain builds leave out.
@@ -46,6 +46,11 @@ fuzz:
 		RUSTC_BOOTSTRAP=1 $(CARGO) fuzz run --fuzz-dir fuzz $$target fuzz/corpus/$$target fuzz/seeds/$$target -- \
 			-max_total_time=$(SECONDS) -max_len=4096 || exit 1; \
 	done
+
+# The hand-over of snapshots between threads, in every order of theirs.
+loom:
+	RUSTFLAGS="--cfg loom" $(CARGO) test --locked -p backend-memory --lib hand_over \
+		--target-dir $${CARGO_TARGET_DIR:-target}/loom
 
 # The crate with unsafe code under AddressSanitizer; no nightly compiler either.
 asan:

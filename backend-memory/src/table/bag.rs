@@ -1,9 +1,15 @@
 //! What the writer has given up and a snapshot may still read.
 
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{OnceLock, PoisonError};
 
 use super::{
-    Placement, TableKey, TableValue, group::Group, removals::Part, segment::Segment, slab::Slab, slot::Held,
+    Placement, TableKey, TableValue,
+    group::Group,
+    removals::Part,
+    segment::Segment,
+    slab::Slab,
+    slot::Held,
+    sync::{Arc, Mutex},
 };
 
 /// Something to be freed.

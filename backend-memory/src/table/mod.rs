@@ -26,12 +26,12 @@ mod segment;
 mod slab;
 mod slot;
 mod snapshot;
+mod sync;
 #[cfg(test)]
 mod tests;
 mod writer;
 
-use std::sync::atomic::{Ordering, fence};
-use std::sync::{Arc, Weak};
+use std::sync::atomic::Ordering;
 
 use backend_api::{Error, ErrorKind, Result};
 
@@ -46,6 +46,7 @@ use segment::{Segment, TAG_MASK};
 use slab::Slab;
 use slot::Slot;
 use snapshot::{FrozenGroup, Progress};
+use sync::{Arc, Weak, fence};
 
 /// Bytes of a boxed value that are loaded ahead.
 const BOXED_MAX: usize = 256;
@@ -89,7 +90,7 @@ struct Live {
 impl<S: TableKey, V: TableValue, P: Placement<V>> Table<S, V, P> {
     /// A table without entries. `seed` decides their order; with a random one nobody can choose keys that collide.
     pub fn new(groups: usize, seed: u64) -> Self {
-        let nothing: Directory<S, V, P> = Arc::new([Segment::nothing()]);
+        let nothing = Directory::from([Segment::nothing()]);
         Self {
             groups: (0..groups).map(|_| Group::new(&nothing)).collect(),
             seed,

@@ -1,6 +1,6 @@
 //! Which keys were removed, for the delta of an incremental checkpoint.
 
-use std::sync::Arc;
+use super::sync::Arc;
 
 /// Fewest logged removals that may be more trouble than a full rewrite of the group.
 const LOGGED_MIN: usize = 1024;

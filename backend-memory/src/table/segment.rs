@@ -11,6 +11,7 @@ use super::{
     Mode, Placement, TableKey, TableValue, prefetch,
     slab::Slab,
     slot::{Slot, Types},
+    sync::taking,
 };
 
 /// Slots of the first segment of a group.
@@ -169,6 +170,7 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> Segment<S, V, P> {
         };
         let header =
             Header { epoch: 0, dirty_since: 0, slots: slots as u16, len: 0, local_depth: 0, dirty: [0; 4] };
+        taking(at.as_ptr());
         // SAFETY: a block of that size, ours alone.
         unsafe { at.cast().write(header) };
         Fresh { segment: Self { at, marker: PhantomData }, zeroed, slab }
@@ -180,6 +182,7 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> Segment<S, V, P> {
     ///
     /// `allocate` made it with this `slab`, and nobody uses it any more.
     pub(super) unsafe fn free(self, slab: &Slab) {
+        taking(self.address());
         // SAFETY: it is the caller's alone.
         let slots = usize::from(unsafe { self.header().slots });
         if slots == Self::SLOTS {
@@ -308,6 +311,7 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> Segment<S, V, P> {
     ///
     /// As the type says, for writing.
     pub(super) unsafe fn enter(self, epoch: u32, confirmed: u32) {
+        taking(self.address());
         // SAFETY: dirty bits are of slots that exist.
         unsafe {
             let header = self.header_mut();

@@ -4,13 +4,16 @@ use std::{
     alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error},
     ptr::NonNull,
     sync::{
-        Mutex, MutexGuard, PoisonError,
+        PoisonError,
         mpsc::{Receiver, sync_channel},
     },
     thread,
 };
 
-use super::segment::HEADER_SIZE;
+use super::{
+    segment::HEADER_SIZE,
+    sync::{Mutex, MutexGuard},
+};
 
 /// Chunks grow to the size of a huge page, and are then aligned to it.
 const HUGE: usize = 2 << 20;

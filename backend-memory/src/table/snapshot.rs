@@ -1,14 +1,16 @@
 //! The view of a table at one moment.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
-};
+use std::sync::atomic::Ordering;
 
 use backend_api::{Error, ErrorKind};
 
 use super::{
-    Placement, TableKey, TableValue, bag::Bag, group::Directory, removals::Frozen, segment::TAG_BITS,
+    Placement, TableKey, TableValue,
+    bag::Bag,
+    group::Directory,
+    removals::Frozen,
+    segment::TAG_BITS,
+    sync::{Arc, AtomicU64, reading},
 };
 
 /// How far a snapshot has been scanned, for the writer to see.
@@ -145,6 +147,7 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> TableSnapshot<S, V, P> {
             // SAFETY: the writer leaves alone what the published position has not passed, and the references
             // that `f` is given do not outlive its call.
             unsafe {
+                let _reading = reading(segment.address());
                 index += 1 << (frozen.depth - segment.header().local_depth);
                 let next = frozen.directory.get(index).copied();
                 match base {

@@ -2,6 +2,8 @@
 
 mod concurrency;
 mod filling;
+#[cfg(loom)]
+mod hand_over;
 mod model;
 mod structure;
 

@@ -1,7 +1,7 @@
 //! The writer's rarer steps: copying on write, making room, giving up.
 
 use std::mem::needs_drop;
-use std::sync::atomic::{Ordering, fence};
+use std::sync::atomic::Ordering;
 
 use backend_api::{Error, ErrorKind, Result};
 
@@ -10,6 +10,7 @@ use super::{
     bag::{Bag, Garbage},
     segment::{Segment, TAG_BITS, TAG_MASK},
     slot::{Held, Slot},
+    sync::fence,
 };
 
 /// Deepest directory: 16 million segments in one group.

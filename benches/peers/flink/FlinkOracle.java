@@ -1,10 +1,12 @@
 import java.io.BufferedReader;
 import java.io.File;
+import java.io.IOException;
 import java.io.InputStreamReader;
 import java.io.PrintStream;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.nio.file.StandardCopyOption;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.Arrays;
@@ -300,10 +302,7 @@ public final class FlinkOracle {
         int status = 0;
         if (args.length > 1 && args[1].equals("--each")) {
             for (String script : Arrays.asList(args).subList(2, args.length)) {
-                try (BufferedReader in = Files.newBufferedReader(Path.of(script));
-                        PrintStream out = new PrintStream(script + "." + kind, "UTF-8")) {
-                    status = Math.max(status, run(kind, in, out));
-                }
+                status = Math.max(status, answer(kind, script));
             }
         } else {
             PrintStream out = new PrintStream(System.out, false, "UTF-8");
@@ -317,6 +316,24 @@ public final class FlinkOracle {
             out.flush();
         }
         System.exit(status);
+    }
+
+    /** Answers a script in a file beside it, which is there when it is whole. */
+    private static int answer(String kind, String script) throws Exception {
+        Path unfinished = Path.of(script + "." + kind + ".unfinished");
+        int status;
+        try (BufferedReader in = Files.newBufferedReader(Path.of(script));
+                PrintStream out = new PrintStream(unfinished.toFile(), "UTF-8")) {
+            status = run(kind, in, out);
+            if (out.checkError()) {
+                throw new IOException("cannot write " + unfinished);
+            }
+        }
+        if (status == 0) {
+            Path whole = Path.of(script + "." + kind);
+            Files.move(unfinished, whole, StandardCopyOption.ATOMIC_MOVE);
+        }
+        return status;
     }
 
     private static int run(String kind, BufferedReader in, PrintStream out) throws Exception {

@@ -35,6 +35,7 @@ macro_rules! incremental_cases {
             l178_an_unclaimed_checkpoint_is_not_built_on
             l179_a_failed_upload_leaves_nothing_and_loses_nothing
             l180_a_hundred_checkpoints_leave_the_files_of_the_last
+            l181_an_increment_in_the_handle_makes_no_file
             l182_sizes_tell_what_was_written_and_what_is_needed
         }
     };
@@ -462,6 +463,29 @@ pub fn l180_a_hundred_checkpoints_leave_the_files_of_the_last<F: Factory>() {
     assert!(last.full_size() < full * 4, "{} bytes for a state of {full}", last.full_size());
     assert_restores(&world, &last, 0..100, 100);
     assert_restores(&world, &last, 100..1000, 0);
+}
+
+/// L181: an increment that is small enough to be in the handle makes no file; it is whole, and so is the next one that
+/// builds on it.
+pub fn l181_an_increment_in_the_handle_makes_no_file<F: Factory>() {
+    let setup = Setup { incremental: Some(true), inline_max: Some(4096), ..Setup::default() };
+    let Some(world) = World::<F>::with(setup) else { return };
+    let mut backend = world.open::<i32>();
+    let token = backend.register(value()).unwrap();
+    write(&mut backend, token, 0..5000, 1);
+    world.checkpoint(&mut backend);
+    let files = world.files();
+    assert!(!files.is_empty());
+    write(&mut backend, token, 0..3, 2);
+    let second = world.checkpoint(&mut backend);
+    write(&mut backend, token, 3..6, 2);
+    let third = world.checkpoint(&mut backend);
+    assert_eq!(world.files(), files);
+    for (handle, changed) in [(second, 3), (third, 6)] {
+        assert_ne!(handle.inline_size(), 0);
+        assert_restores(&world, &handle, 0..changed, 2);
+        assert_restores(&world, &handle, changed..5000, 1);
+    }
 }
 
 /// L182: a handle tells how many bytes its checkpoint wrote and how many a restore needs, and both are those of the

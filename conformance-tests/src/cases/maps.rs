@@ -29,6 +29,8 @@ macro_rules! maps_cases {
             c47_a_value_set_at_a_cursor_shows_at_once
             c48_a_cursor_over_a_large_map_visits_each_entry_once
             c49_clear_of_one_key_leaves_maps_of_similar_keys
+            c49b_a_large_map_leaves_nothing_when_it_is_cleared
+            c49c_many_maps_that_are_cleared_begin_anew
             c50_a_failed_update_of_an_entry_changes_nothing
             c51_changes_of_every_kind_after_a_snapshot_are_not_in_it
             c52_put_all_is_all_or_nothing
@@ -348,6 +350,46 @@ pub fn c49_clear_of_one_key_leaves_maps_of_similar_keys<F: Factory>() {
     }
     words.at(token, &keys[1]).clear().unwrap();
     assert_eq!(words.sorted_keys("map"), ["", "1\0", "11"]);
+}
+
+/// C49: of a thousand entries none is left when the map is cleared, after a restore neither.
+pub fn c49b_a_large_map_leaves_nothing_when_it_is_cleared<F: Factory>() {
+    let world = World::<F>::new();
+    let mut backend = world.open::<i32>();
+    let token = backend.register(map()).unwrap();
+    let many: Vec<_> = (0..1000).map(|key| (key, key.to_string())).collect();
+    backend.at(token, &1).put_all(many).unwrap();
+    let mut backend = world.reopen(backend);
+    let token = backend.register(map()).unwrap();
+    backend.at(token, &1).clear().unwrap();
+    assert!(backend.at(token, &1).is_empty().unwrap());
+    backend.at(token, &1).put(5, "new".to_owned()).unwrap();
+    assert_eq!(entries(&mut backend.at(token, &1)), text(&[(5, "new")]));
+    let mut backend = world.reopen(backend);
+    let token = backend.register(map()).unwrap();
+    assert_eq!(entries(&mut backend.at(token, &1)), text(&[(5, "new")]));
+}
+
+/// C49: the maps of many keys that are cleared and filled anew between two snapshots have their new entries alone, after a
+/// restore too.
+pub fn c49c_many_maps_that_are_cleared_begin_anew<F: Factory>() {
+    let world = World::<F>::new();
+    let mut backend = world.open::<i32>();
+    let token = backend.register(map()).unwrap();
+    for key in 0..600 {
+        backend.at(token, &key).put_all(text(&[(1, "a"), (2, "b")])).unwrap();
+    }
+    let mut backend = world.reopen(backend);
+    let token = backend.register(map()).unwrap();
+    for key in 0..600 {
+        backend.at(token, &key).clear().unwrap();
+        backend.at(token, &key).put(3, "c".to_owned()).unwrap();
+    }
+    let mut backend = world.reopen(backend);
+    let token = backend.register(map()).unwrap();
+    for key in 0..600 {
+        assert_eq!(entries(&mut backend.at(token, &key)), text(&[(3, "c")]), "key {key}");
+    }
 }
 
 /// C50: an update of an entry whose function fails or panics leaves it, or its absence, as it was; one that succeeds

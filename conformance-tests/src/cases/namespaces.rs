@@ -18,6 +18,7 @@ macro_rules! namespaces_cases {
             f68_a_write_in_one_namespace_is_not_seen_in_another
             f69_clear_in_one_namespace_leaves_the_others
             f70_merged_lists_are_appended_in_the_given_order
+            f70b_long_lists_are_merged_and_leave_nothing
             f71_merging_works_with_nothing_on_either_side
             f72_merging_no_sources_changes_nothing
             f73_a_target_among_its_sources_counts_once
@@ -97,6 +98,23 @@ pub fn f70_merged_lists_are_appended_in_the_given_order<F: Factory>() {
     assert_eq!(backend.within(list, &2, &3).get().unwrap(), [4, 5]);
     let pairs = sorted(backend.keys_and_namespaces::<i64>("list").unwrap());
     assert_eq!(pairs, [(1, 1), (2, 1), (2, 2), (2, 3)]);
+}
+
+/// F70: so are lists of a thousand elements, and after a restore the sources are still empty.
+pub fn f70b_long_lists_are_merged_and_leave_nothing<F: Factory>() {
+    let world = World::<F>::new();
+    let mut backend = world.open::<i32>();
+    let token = backend.register(list()).unwrap();
+    backend.within(token, &1, &1).set(0..1000).unwrap();
+    backend.within(token, &1, &2).set(1000..2000).unwrap();
+    let mut backend = world.reopen(backend);
+    let token = backend.register(list()).unwrap();
+    backend.within(token, &1, &1).merge_from(&[2]).unwrap();
+    assert!(backend.within(token, &1, &2).is_empty().unwrap());
+    let mut backend = world.reopen(backend);
+    let token = backend.register(list()).unwrap();
+    assert!(backend.within(token, &1, &2).is_empty().unwrap());
+    assert!(backend.within(token, &1, &1).get().unwrap().into_iter().eq(0..2000));
 }
 
 /// F71: an empty target takes what the sources have, empty sources leave the target, and nothing into nothing makes

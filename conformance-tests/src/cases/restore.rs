@@ -20,6 +20,7 @@ macro_rules! restore_cases {
     ($expand:ident! $($args:tt)*) => {
         $crate::$expand! { $($args)* restore
             k145_a_rescaled_operator_finds_every_key_once
+            k145b_joined_lists_go_on_behind_their_last_element
             k146_states_that_only_some_subtasks_have_are_found
             k147_a_cut_handle_gives_its_groups_alone
             k148_an_uncut_handle_gives_no_group_of_others
@@ -87,6 +88,37 @@ pub fn k145_a_rescaled_operator_finds_every_key_once<F: Factory>() {
     rescale::<F>(128, &[4, 2, 2, 4, 1]);
     rescale::<F>(128, &[15, 77, 15]);
     rescale::<F>(10, &[1, 2, 3, 2, 1]);
+}
+
+/// K145: when subtasks are joined, lists go on behind their last element, also those of the one that had less state but
+/// more elements.
+pub fn k145b_joined_lists_go_on_behind_their_last_element<F: Factory>() {
+    let list = || ListDescriptor::<i64>::new("list");
+    let world = World::<F>::new();
+    let (mut handles, mut lists) = (Vec::new(), Vec::new());
+    for (index, (values, elements)) in (0..).zip([(3000, 1), (1, 500)]) {
+        let mut backend = world.try_open(part::<i32>(10, 2, index), &[]).unwrap();
+        let (value, list) = (backend.register(value()).unwrap(), backend.register(list()).unwrap());
+        let mine: Vec<i32> = (0..).filter(|key| backend.key(key).is_ok()).take(values).collect();
+        for key in &mine {
+            backend.at(value, key).set(i64::from(*key) << 32).unwrap();
+        }
+        for element in 0..elements {
+            backend.at(list, &mine[0]).add(element).unwrap();
+        }
+        lists.push((mine[0], elements));
+        handles.push(world.checkpoint(&mut backend));
+    }
+    let mut backend = world.try_open(single::<i32>(10), &handles).unwrap();
+    let token = backend.register(list()).unwrap();
+    for (key, elements) in &lists {
+        backend.at(token, key).add(*elements).unwrap();
+    }
+    let mut backend = world.reopen(backend);
+    let token = backend.register(list()).unwrap();
+    for (key, elements) in lists {
+        assert!(backend.at(token, &key).get().unwrap().into_iter().eq(0..=elements), "key {key}");
+    }
 }
 
 /// K146: states that each are registered by some subtasks alone are all found after a change of parallelism.
