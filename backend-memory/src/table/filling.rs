@@ -8,7 +8,7 @@ use backend_api::{Error, ErrorKind, Result};
 use super::{
     Placement, Table, TableKey, TableValue,
     group::{Group, directory_index},
-    prefetch,
+    prefetch_line,
     segment::Segment,
     slab::Slab,
     writer::DEPTH_MAX,
@@ -80,7 +80,7 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> Cursor<S, V, P> {
         // SAFETY: the caller's; the segment is the writer's.
         unsafe { self.segment.slot(slot).fill(tag, epoch, key, value) };
         // A line with each entry: the next segment is there when this one is full.
-        prefetch(self.next.wrapping_add(usize::from(self.len) * 64));
+        prefetch_line(self.next.wrapping_add(usize::from(self.len) * 64));
         self.occupied[slot / 64 % 4] |= 1 << (slot % 64);
         self.len += 1;
     }

@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::{
-    Mode, Placement, TableKey, TableValue, prefetch,
+    Mode, Placement, TableKey, TableValue, prefetch_line,
     slab::Slab,
     slot::{Slot, Types},
     sync::taking,
@@ -116,7 +116,7 @@ impl<S, V, P> Segment<S, V, P> {
     /// Lets the line of memory at an offset be fetched, if there is one.
     #[inline]
     fn prefetch(self, offset: usize) {
-        prefetch(self.address().wrapping_add(offset));
+        prefetch_line(self.address().wrapping_add(offset));
     }
 
     /// # Safety
