@@ -54,7 +54,7 @@ fn damage_within_a_state_is_found_before_a_row_of_its_block_is_used() {
     assert!(error.file() == Some(path) && error.offset().is_some() && error.key_group().is_some(), "{error}");
     // The sound one works; the other is not passed on to a checkpoint.
     let key = backend.key(&7).unwrap();
-    assert_eq!(backend.value(first, key, &()).unwrap().get().unwrap().copied(), Some(7));
+    assert_eq!(backend.value(first, key, &()).unwrap().get().unwrap(), Some(7));
     let error = backend.snapshot(SnapshotRequest::new(2)).unwrap().run().unwrap_err();
     assert_eq!((error.kind(), error.state()), (ErrorKind::Corrupt, Some("second")));
 }
