@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use backend_api::{
-    AggregatingDescriptor, Checkpoint, ErrorKind, KeyGroupRange, KeySpace, ListDescriptor, MapDescriptor,
-    ReducingDescriptor, StateBackend, Subtask, ValueDescriptor, ValueState,
+    AggregatingDescriptor, Checkpoint, ErrorKind, KeyGroupRange, KeySpace, ListDescriptor, ListState,
+    MapDescriptor, ReducingDescriptor, StateBackend, Subtask, ValueDescriptor, ValueState,
 };
 
 use crate::access::{Access, kind};
