@@ -13,7 +13,7 @@ use self_cell::self_cell;
 
 use crate::database::Database;
 use crate::error::failed;
-use crate::readers::Readers;
+use crate::late::LateFiles;
 use crate::writes::Writer;
 
 /// What a checkpoint is made of, of the database as it was when this was made; it is taken from there as soon as somebody
@@ -107,9 +107,9 @@ impl Cut {
     pub fn write_late(&self) {
         let mut late = lock(&self.late);
         if let Late::Due(due) = &mut *late {
-            let (due, readers) = (std::mem::take(due), Readers::default());
+            let due = std::mem::take(due);
             self.enter(Stage::Writing);
-            *late = Late::Written(due.apply(&mut |batch| self.writer.write(batch, &readers)));
+            *late = Late::Written(due.apply(&mut LateFiles::new(&self.writer)));
             self.enter(Stage::Written);
         }
     }

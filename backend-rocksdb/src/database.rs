@@ -234,6 +234,10 @@ impl<'d> SstFile<'d> {
         self.writer.put(key, value).map_err(failed)
     }
 
+    pub fn delete(&mut self, key: &[u8]) -> Result<()> {
+        self.writer.delete(key).map_err(failed)
+    }
+
     /// Bytes written so far.
     pub fn size(&mut self) -> u64 {
         self.writer.file_size()

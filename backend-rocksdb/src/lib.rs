@@ -46,6 +46,7 @@ mod database;
 mod engine;
 mod error;
 mod held;
+mod late;
 mod manifest;
 mod options;
 mod profile;

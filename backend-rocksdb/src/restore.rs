@@ -319,6 +319,9 @@ fn copy_groups(
     let (from, to) = (place(number, groups.start), place(number, groups.end));
     let mut reads = ReadOptions::default();
     reads.fill_cache(false);
+    reads.set_readahead_size(CHUNK_BYTES);
+    // Each byte of the files was checked.
+    reads.set_verify_checksums(false);
     let mut entries = Cursor::new(other, other_family, reads, &from, &to);
     let (mut files, mut file, mut key) = (Vec::new(), None::<SstFile<'_>>, Vec::new());
     while let Some((old, value)) = entries.next()? {

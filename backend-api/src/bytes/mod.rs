@@ -74,7 +74,7 @@ mod values;
 pub use backend::{ByteBackend, EngineBackend};
 pub use batch::{WriteBatch, WriteOp};
 pub use btree::BTreeStore;
-pub use cache::LateWrites;
+pub use cache::{LateWriter, LateWrites};
 pub use engine::{AnyStore, ByteEngine, FreezeRequest, NativeCheckpoints, NativeTask, OpenedStore};
 pub use list::ByteList;
 pub use map::ByteMap;

@@ -85,7 +85,7 @@ pub trait ByteStore: Send + 'static {
     /// # Errors
     /// As [`snapshot`](Self::snapshot), and those of [`LateWrites::apply`].
     fn snapshot_after(&mut self, late: LateWrites) -> Result<Box<dyn ByteSnapshot>> {
-        late.apply(&mut |batch| self.write(batch))?;
+        late.apply(&mut |batch: &WriteBatch| self.write(batch))?;
         self.snapshot()
     }
 

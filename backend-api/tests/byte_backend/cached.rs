@@ -55,7 +55,7 @@ impl Inner {
 
     fn settle(&mut self) {
         let Some(Due { late, made }) = self.due.take() else { return };
-        let written = late.apply(&mut |batch| self.write(batch));
+        let written = late.apply(&mut |batch: &WriteBatch| self.write(batch));
         *made.lock().unwrap() = Some(written.map(|()| self.store.clone()));
     }
 }

@@ -128,8 +128,36 @@ pub(super) trait AnyCache: Send {
 
 /// What is to be written to the store before that is frozen. What is not written stays dirty.
 pub(super) trait FrozenCache: Send {
-    /// Writes it.
-    fn write(&mut self, write: &mut Write<'_>) -> Result<()>;
+    /// Hands it over.
+    fn write(&mut self, to: &mut dyn LateWriter) -> Result<()>;
+
+    /// All that was handed over is in the store.
+    fn end(&mut self);
+}
+
+/// Takes what caches have and puts it into a store: a closure that does so at once, or somebody who gathers it.
+pub trait LateWriter {
+    /// Takes a batch. Whether all that was taken so far is in the store.
+    ///
+    /// # Errors
+    /// Those of the store.
+    fn write(&mut self, batch: &WriteBatch) -> Result<bool>;
+
+    /// Sees to it that all that was taken is in the store.
+    ///
+    /// # Errors
+    /// Those of the store.
+    fn flush(&mut self) -> Result<()>;
+}
+
+impl<F: FnMut(&WriteBatch) -> Result<()>> LateWriter for F {
+    fn write(&mut self, batch: &WriteBatch) -> Result<bool> {
+        self(batch).map(|()| true)
+    }
+
+    fn flush(&mut self) -> Result<()> {
+        Ok(())
+    }
 }
 
 impl<O: Object> Cache<O> {
@@ -203,19 +231,21 @@ impl<O: Object> AnyCache for Cache<O> {
 
     fn freeze(&self) -> Option<Box<dyn FrozenCache>> {
         let slots = self.lock().freeze();
-        let frozen = Frozen { cache: self.clone(), slots };
+        let frozen = Frozen { cache: self.clone(), slots, pending: Vec::new() };
         (!frozen.slots.is_empty()).then(|| Box::new(frozen) as Box<dyn FrozenCache>)
     }
 }
 
 struct Frozen<O: Object> {
     cache: Cache<O>,
-    /// Empty once all is written.
+    /// Empty once all is in the store.
     slots: Vec<u32>,
+    /// What was handed over and is not known to be in the store.
+    pending: Vec<Place>,
 }
 
 impl<O: Object> FrozenCache for Frozen<O> {
-    fn write(&mut self, write: &mut Write<'_>) -> Result<()> {
+    fn write(&mut self, to: &mut dyn LateWriter) -> Result<()> {
         // As they lie in memory, which is walked over from one end to the other then.
         self.slots.sort_unstable();
         let mut places = Vec::with_capacity(self.slots.len());
@@ -227,34 +257,50 @@ impl<O: Object> FrozenCache for Frozen<O> {
         while !rest.is_empty() {
             let (batch, behind) = rest.split_at(batch_len(rest));
             rest = behind;
-            self.write_batch(batch, write)?;
+            self.write_batch(batch, to)?;
         }
-        self.write_preserved(write)?;
+        self.write_preserved(to)
+    }
+
+    fn end(&mut self) {
+        self.settle();
         self.slots.clear();
-        Ok(())
     }
 }
 
 impl<O: Object> Frozen<O> {
-    fn write_batch(&self, places: &[Place], write: &mut Write<'_>) -> Result<()> {
-        let mut changes = Changes::default();
-        for places in places.chunks(SLICE) {
-            self.cache.lock_slice().encode_frozen(places, &mut changes)?;
-        }
-        changes.write(write)?;
-        let mut has_many = false;
+    fn write_batch(&mut self, places: &[Place], to: &mut dyn LateWriter) -> Result<()> {
+        let (mut changes, mut preserved) = (Changes::default(), 0);
         for places in places.chunks(SLICE) {
             let mut table = self.cache.lock_slice();
-            places.iter().for_each(|place| table.end_frozen(place.slot, true));
-            has_many = table.preserved_bytes() > PRESERVED_MAX;
+            table.encode_frozen(places, &mut changes)?;
+            preserved = table.preserved_bytes();
         }
-        if has_many { self.write_preserved(write) } else { Ok(()) }
+        self.pending.extend_from_slice(places);
+        let mut is_stored = false;
+        changes.write(&mut |batch| {
+            is_stored = to.write(batch)?;
+            Ok(())
+        })?;
+        if is_stored {
+            self.settle();
+        }
+        if preserved > PRESERVED_MAX { self.write_preserved(to) } else { Ok(()) }
     }
 
     /// Writes what was changed in the meantime, as it was.
-    fn write_preserved(&self, write: &mut Write<'_>) -> Result<()> {
+    fn write_preserved(&self, to: &mut dyn LateWriter) -> Result<()> {
         let preserved = self.cache.lock_slice().take_preserved()?;
-        preserved.write(write)
+        preserved.write(&mut |batch| to.write(batch).map(drop))
+    }
+
+    /// All that was handed over is in the store.
+    fn settle(&mut self) {
+        for places in self.pending.chunks(SLICE) {
+            let mut table = self.cache.lock_slice();
+            places.iter().for_each(|place| table.end_frozen(place.slot, true));
+        }
+        self.pending.clear();
     }
 }
 
@@ -294,13 +340,16 @@ impl LateWrites {
         self.0.is_empty()
     }
 
-    /// Hands sorted batches to `write`, which puts them into the store; all of them together are sorted too, but for what was
-    /// changed meanwhile. Any thread may do so, and the backend goes on; but it must not write to the store itself.
+    /// Hands over sorted batches. All those of one state are sorted too, but for what was changed meanwhile, and the states come
+    /// by their numbers. Any thread may do so, and the backend goes on; but it must not write to the store itself.
     ///
     /// # Errors
-    /// Those of `write` and of codecs. What was not written is kept for the next time.
-    pub fn apply(self, write: &mut dyn FnMut(&WriteBatch) -> Result<()>) -> Result<()> {
-        self.0.into_iter().try_for_each(|mut frozen| frozen.write(write))
+    /// Those of `to` and of codecs. What was not written is kept for the next time.
+    pub fn apply(mut self, to: &mut dyn LateWriter) -> Result<()> {
+        self.0.iter_mut().try_for_each(|frozen| frozen.write(to))?;
+        to.flush()?;
+        self.0.iter_mut().for_each(|frozen| frozen.end());
+        Ok(())
     }
 }
 

@@ -20,6 +20,9 @@ const HEAD: usize = 4;
 /// An epoch that no entry is dirty in.
 const CLEAN: u32 = 0;
 
+/// What a slot takes in the index, and what the allocator adds to that of its object, about.
+const SLOT_BYTES: usize = 32;
+
 /// Slots that lie side by side: growing moves none.
 const CHUNK: usize = 1 << CHUNK_BITS;
 const CHUNK_BITS: u32 = 10;
@@ -431,7 +434,7 @@ impl<O: Object> Table<O> {
     fn recount(&mut self, at: u32) {
         let Some(slot) = self.slots.get_mut(at) else { return };
         let before = slot.bytes as usize;
-        let bytes = size_of::<Slot<O>>() + slot.key.len() + slot.object.heap_size(&*self.codec);
+        let bytes = SLOT_BYTES + size_of::<Slot<O>>() + slot.key.len() + slot.object.heap_size(&*self.codec);
         if bytes != before {
             slot.bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
             self.bytes = self.bytes + slot.bytes as usize - before;

@@ -79,7 +79,10 @@ impl World {
     /// Whoever wants to write writes first what is frozen.
     fn settle(&mut self, fails: bool) {
         let Some((mut frozen, expected)) = self.frozen.take() else { return };
-        let written = frozen.write(&mut |batch| put(&mut self.store, batch, fails));
+        let written = frozen.write(&mut |batch: &WriteBatch| put(&mut self.store, batch, fails));
+        if written.is_ok() {
+            frozen.end();
+        }
         assert!(written.is_ok() || fails);
         drop(frozen);
         // There may be nothing to write.
@@ -209,7 +212,7 @@ fn what_is_frozen_is_written_in_the_order_of_its_keys() {
     let mut written = Vec::new();
     let mut batches = 0;
     frozen
-        .write(&mut |batch| {
+        .write(&mut |batch: &WriteBatch| {
             batches += 1;
             written.extend(batch.iter().map(|op| match op {
                 super::super::WriteOp::Put { key, .. } => key.to_vec(),

@@ -1,0 +1,90 @@
+//! What caches have for a checkpoint, on its way into the database.
+
+use backend_api::Result;
+use backend_api::bytes::{LateWriter, WriteBatch, WriteOp};
+
+use crate::database::{Family, SstFile};
+use crate::readers::Readers;
+use crate::writes::Writer;
+
+/// Batches of at least so many operations begin a file.
+const FILE_OPS: usize = 4096;
+
+/// Files grow to so many bytes before all that is in them becomes part of the database, so that caches may let go of it.
+const FILE_BYTES: u64 = 16 << 20;
+
+/// Puts large sorted batches into files, which become parts of the database as a whole: that is several times as fast as to
+/// sort them into write buffers, which are written to files only then. All else goes to the write buffers.
+pub(crate) struct LateFiles<'w> {
+    writer: &'w Writer,
+    readers: Readers,
+    /// One of each family at most.
+    files: Vec<LateFile<'w>>,
+}
+
+struct LateFile<'w> {
+    family: Family,
+    file: SstFile<'w>,
+    last: Vec<u8>,
+}
+
+impl<'w> LateFiles<'w> {
+    pub fn new(writer: &'w Writer) -> Self {
+        Self { writer, readers: Readers::default(), files: Vec::new() }
+    }
+
+    /// The file that operations can go to, which begin with `first`.
+    fn file(&mut self, first: &[u8], ops: usize) -> Result<Option<&mut LateFile<'w>>> {
+        let family = self.writer.family(first)?;
+        let at = match self.files.iter().position(|file| file.family == family) {
+            Some(at) => at,
+            None if ops < FILE_OPS => return Ok(None),
+            None => {
+                let file = SstFile::create(self.writer.database(), family)?;
+                self.files.push(LateFile { family, file, last: Vec::new() });
+                self.files.len() - 1
+            }
+        };
+        // It goes on only behind its end.
+        Ok(self.files.get_mut(at).filter(|file| *file.last < *first))
+    }
+}
+
+impl LateWriter for LateFiles<'_> {
+    fn write(&mut self, batch: &WriteBatch) -> Result<bool> {
+        let ops: Option<Vec<_>> = batch.iter().map(of_one_key).collect();
+        if let Some([(first, _), .., (last, _)]) = ops.as_deref()
+            && let Some(LateFile { file, last: end, .. }) = self.file(first, batch.iter().count())?
+        {
+            end.clear();
+            end.extend_from_slice(last);
+            for (key, value) in ops.into_iter().flatten() {
+                match value {
+                    Some(value) => file.put(key, value)?,
+                    None => file.delete(key)?,
+                }
+            }
+            if file.size() >= FILE_BYTES {
+                self.flush()?;
+            }
+        } else {
+            self.writer.write(batch, &self.readers)?;
+        }
+        Ok(self.files.is_empty())
+    }
+
+    fn flush(&mut self) -> Result<()> {
+        self.files.drain(..).try_for_each(|LateFile { family, file, .. }| {
+            self.writer.database().ingest(family, &[file.finish()?])
+        })
+    }
+}
+
+/// The key of an operation and what is put there, if it is about one key.
+fn of_one_key(op: WriteOp<'_>) -> Option<(&[u8], Option<&[u8]>)> {
+    match op {
+        WriteOp::Put { key, value } => Some((key, Some(value))),
+        WriteOp::Delete { key } => Some((key, None)),
+        WriteOp::DeleteRange { .. } => None,
+    }
+}
