@@ -62,7 +62,8 @@ fn batches_see_and_change_what_single_accesses_do() {
     for cache in [0, 8 << 10, 4 << 20] {
         let folder = tempfile::tempdir().unwrap();
         let (checkpoints, working) = (folder.path().join("checkpoints"), folder.path().join("working"));
-        let options = RocksDbOptions::in_folder(checkpoints, JobFolder::new("job").unwrap(), working).unwrap();
+        let options =
+            RocksDbOptions::in_folder(checkpoints, JobFolder::new("job").unwrap(), working).unwrap();
         let options = options.profile(Profile::Tiny).memory_budget(8 << 20).unwrap();
         let options = options.cache_bytes(cache).incremental(true);
         let subtask = Subtask::single("op", KeySpace::new(10).unwrap()).unwrap();
@@ -106,7 +107,8 @@ fn what_comes_before_an_update_that_fails_is_made_and_nothing_stale_is_left() {
     let keys = [1, 2, 3, 4];
     let contexts: Vec<_> = keys.iter().map(|key| backend.key(key).unwrap()).collect();
     backend.update_batch(token, &contexts, &(), |_, value| *value = Some("old".to_owned())).unwrap();
-    let fail = |index, value: &mut Option<String>| *value = Some("z".repeat(if index == 2 { 1000 } else { 1 }));
+    let fail =
+        |index, value: &mut Option<String>| *value = Some("z".repeat(if index == 2 { 1000 } else { 1 }));
     let error = backend.update_batch(token, &contexts, &(), fail).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Size);
     let mut read = |index: usize| backend.value(token, contexts[index], &()).unwrap().get().unwrap();

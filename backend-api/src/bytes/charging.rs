@@ -47,11 +47,7 @@ impl Access<'_> {
     }
 
     #[cold]
-    fn charge_counted(
-        &mut self,
-        change: Change,
-        settle: impl FnOnce(&mut Self) -> Result<()>,
-    ) -> Result<()> {
+    fn charge_counted(&mut self, change: Change, settle: impl FnOnce(&mut Self) -> Result<()>) -> Result<()> {
         let total = match self.totals.known(&self.buffers.key) {
             Some(total) => total,
             None => {

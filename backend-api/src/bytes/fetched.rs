@@ -70,7 +70,9 @@ impl Fetched {
     #[inline]
     pub fn take(&self, key: &[u8], read: &mut dyn FnMut(Option<&[u8]>)) -> bool {
         let Self { entries, bytes } = self;
-        let Ok(at) = entries.binary_search_by(|entry| bytes[entry.key.clone()].cmp(key)) else { return false };
+        let Ok(at) = entries.binary_search_by(|entry| bytes[entry.key.clone()].cmp(key)) else {
+            return false;
+        };
         match entries[at].found.take() {
             Found::Unknown => return false,
             Found::Absent => read(None),

@@ -125,7 +125,8 @@ impl<'a, T: StateValue> Lists<'a, T> {
             if ended {
                 return None;
             }
-            let element = cursor.next().and_then(|element| element.map(|bytes| codec.decode(bytes)).transpose());
+            let element =
+                cursor.next().and_then(|element| element.map(|bytes| codec.decode(bytes)).transpose());
             ended = !matches!(element, Ok(Some(_)));
             Some(element.transpose()?.map(Cow::Owned).map_err(|error| place.name(error)))
         })))

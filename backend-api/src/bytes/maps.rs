@@ -136,7 +136,8 @@ impl<'a, MK: StateKey, MV: StateValue> Maps<'a, MK, MV> {
     fn bytes_of(&self, access: &mut Access<'_>, key: &MK) -> Result<u64> {
         let mut bytes = Vec::new();
         key.encode(&mut bytes);
-        let found = self.with(access, key, |value| value.map(|value| self.codec.encode(value, &mut bytes)))?;
+        let found =
+            self.with(access, key, |value| value.map(|value| self.codec.encode(value, &mut bytes)))?;
         match found {
             Some(encoded) => encoded.map(|()| bytes.len() as u64).map_err(|error| access.place.name(error)),
             None => Ok(0),

@@ -47,8 +47,7 @@ pub(super) struct Registry {
 impl Registry {
     /// Of a store that holds these states, with their totals, which nobody has registered.
     pub fn holding(held: impl Iterator<Item = (StateMeta, Totals)>) -> Self {
-        let states: Vec<_> =
-            held.map(|(meta, totals)| State { meta, registered: None, totals }).collect();
+        let states: Vec<_> = held.map(|(meta, totals)| State { meta, registered: None, totals }).collect();
         let numbers = states.iter().map(|state| state.meta.name.clone()).zip(0..).collect();
         Self { states, numbers, order: Vec::new() }
     }

@@ -348,7 +348,8 @@ fn batches(arguments: &Arguments) -> Fallible<()> {
                 let start = Instant::now();
                 for keys in drawn.chunks(BATCH) {
                     let mut found = 0;
-                    let contexts = keys.iter().map(|key| state.backend.key(key)).collect::<Result<Vec<_>>>()?;
+                    let contexts =
+                        keys.iter().map(|key| state.backend.key(key)).collect::<Result<Vec<_>>>()?;
                     let State { backend, token, .. } = &mut state;
                     let change = |value: &mut Option<Vec<u8>>| value.get_or_insert_default().truncate(99);
                     match what {

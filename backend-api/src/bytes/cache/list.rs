@@ -1,5 +1,5 @@
-use super::COLLECTION_BYTES_MAX;
 use super::super::runs::encode_element;
+use super::COLLECTION_BYTES_MAX;
 use super::object::{Base, Changes, Collection, Key, Object, grow};
 use crate::{Codec, Result, StateValue};
 
