@@ -85,6 +85,12 @@ pub fn encode_varint(mut number: u64, out: &mut Vec<u8>) {
     out.push(number as u8);
 }
 
+/// Bytes of a whole number as [`encode_varint`] writes it.
+#[inline]
+pub(crate) fn varint_len(number: u64) -> usize {
+    if number < 0x80 { 1 } else { (u64::BITS - number.leading_zeros()).div_ceil(7) as usize }
+}
+
 /// Takes a whole number off the front of `row`.
 ///
 /// # Errors
@@ -159,6 +165,7 @@ mod tests {
         for number in (0..64).flat_map(|bits| [1 << bits, (1_u64 << bits) - 1]).chain([u64::MAX]) {
             let mut out = Vec::new();
             encode_varint(number, &mut out);
+            assert_eq!(out.len(), varint_len(number));
             let mut row = &out[..];
             assert_eq!(decode_varint(&mut row).unwrap(), number);
             assert!(row.is_empty());

@@ -68,6 +68,13 @@ impl Family {
 /// of a large file has some megabytes; one that is larger than its part of the cache would be read again for each access.
 const SHARD_BITS: i32 = 2;
 
+/// Below this budget the filter of a large file does not fit into its part of the block cache with others.
+const SMALL_BUDGET: usize = 64 << 20;
+
+/// Bytes by which a write buffer grows; the most are what RocksDB has by default.
+const ARENA_MIN: usize = 8 << 10;
+const ARENA_MAX: usize = 1 << 20;
+
 /// Memory that several databases of one backend share, and the options that they are opened with.
 pub(crate) struct Setup {
     database: Options,
@@ -87,8 +94,9 @@ impl Setup {
         shards.set_capacity(budget / 6 * 5);
         shards.set_num_shard_bits(SHARD_BITS);
         let cache = Cache::new_lru_cache_opts(&shards);
+        let write_buffer_bytes = budget / 3;
         let write_buffers =
-            WriteBufferManager::new_write_buffer_manager_with_cache(budget / 3, false, cache.clone());
+            WriteBufferManager::new_write_buffer_manager_with_cache(write_buffer_bytes, false, cache.clone());
         let tune = |what, changed: &mut Options| {
             if let Some(tune) = &options.tune {
                 tune(what, changed);
@@ -103,9 +111,12 @@ impl Setup {
         if options.statistics {
             database.enable_statistics();
         }
+        let memory_is_small = options.memory_budget < SMALL_BUDGET;
         let tuned = |change: fn(&mut Options)| {
             Family::ALL.map(|family| {
-                let mut made = options.profile.family(family, &cache);
+                let mut made = options.profile.family(family, &cache, memory_is_small);
+                // Write buffers grow by such blocks: by large ones they would be full when they have hardly anything.
+                made.set_arena_block_size((write_buffer_bytes / 64).clamp(ARENA_MIN, ARENA_MAX));
                 change(&mut made);
                 tune(family.tuned(), &mut made);
                 made

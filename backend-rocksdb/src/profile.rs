@@ -1,5 +1,5 @@
 use rocksdb::{
-    BlockBasedOptions, Cache, DBCompactionStyle, DBCompressionType, LogLevel, Options,
+    BlockBasedIndexType, BlockBasedOptions, Cache, DBCompactionStyle, DBCompressionType, LogLevel, Options,
     UniversalCompactOptions,
 };
 
@@ -8,10 +8,10 @@ use crate::database::Family;
 /// A set of RocksDB's options, to begin with.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Profile {
-    /// Good on most machines: leveled compaction, lz4, zstd at the bottom.
+    /// Good on most machines: leveled compaction, lz4.
     #[default]
     Default,
-    /// For spinning disks: large files and long reads (after Flink's `SPINNING_DISK_OPTIMIZED`).
+    /// For spinning disks: large files and long reads, zstd at the bottom (after Flink's `SPINNING_DISK_OPTIMIZED`).
     SpinningDisk,
     /// For flash: more compactions at once, steady writes (after Flink's `FLASH_SSD_OPTIMIZED`).
     Flash,
@@ -63,8 +63,8 @@ impl Profile {
         options
     }
 
-    /// The options of a column family.
-    pub(crate) fn family(self, family: Family, cache: &Cache) -> Options {
+    /// The options of a column family. If `memory_is_small`, indexes and filters are read in parts.
+    pub(crate) fn family(self, family: Family, cache: &Cache, memory_is_small: bool) -> Options {
         let mut table = BlockBasedOptions::default();
         table.set_block_cache(cache);
         table.set_block_size(if family == Family::Values { 4 << 10 } else { 16 << 10 });
@@ -74,17 +74,24 @@ impl Profile {
         table.set_cache_index_and_filter_blocks_with_high_priority(true);
         table.set_pin_l0_filter_and_index_blocks_in_cache(true);
         table.set_format_version(6);
+        if memory_is_small {
+            // Those of a whole file would go for one another, and be read again for nearly every access.
+            table.set_index_type(BlockBasedIndexType::TwoLevelIndexSearch);
+            table.set_partition_filters(true);
+            table.set_pin_top_level_index_and_filter(true);
+        }
         let mut options = Options::default();
         options.set_compression_type(DBCompressionType::Lz4);
-        options.set_bottommost_compression_type(DBCompressionType::Zstd);
         options.set_level_compaction_dynamic_level_bytes(true);
         match self {
             Self::Default | Self::Flash => options.set_target_file_size_base(64 << 20),
-            Self::SpinningDisk => options.set_target_file_size_base(256 << 20),
+            Self::SpinningDisk => {
+                options.set_bottommost_compression_type(DBCompressionType::Zstd);
+                options.set_target_file_size_base(256 << 20);
+            }
             Self::Tiny => {
                 table.set_block_size(1 << 10);
                 options.set_compression_type(DBCompressionType::None);
-                options.set_bottommost_compression_type(DBCompressionType::None);
                 options.set_write_buffer_size(256 << 10);
                 options.set_target_file_size_base(256 << 10);
                 options.set_compaction_style(DBCompactionStyle::Universal);

@@ -8,6 +8,7 @@ use super::runs::{ElementCursor, RUN_BYTES, encode_element, taken};
 use super::totals::{Change, Totals};
 use super::{ByteCursor, ByteStore, WriteBatch};
 use crate::format::StateMeta;
+use crate::row::varint_len;
 use crate::{Codec, Error, ErrorKind, Result, StateKey, StateValue};
 
 /// Numbers of elements that one call uses again; more elements are removed as a range.
@@ -147,10 +148,15 @@ impl<'a> Access<'a> {
                 from.clear();
             }
             let before = from.len();
-            let size = encode_element(&element, codec, from).map(|()| head + from.len() - before);
-            let size = check_size(size, self.entry_bytes_max).map_err(|error| self.place.name(error))?;
-            bytes += (size - head) as u64;
-            longest = longest.max(size);
+            let encoded = codec.encode(&element, from);
+            let length = from.len().checked_sub(before).ok_or_else(taken);
+            let length = encoded.and(length).map_err(|error| self.place.name(error))?;
+            let size = length + varint_len(length as u64);
+            if (head + size) as u64 > self.entry_bytes_max {
+                return Err(self.place.name(too_long(head + size, self.entry_bytes_max)));
+            }
+            bytes += size as u64;
+            longest = longest.max(head + size);
             keep(element);
         }
         Ok((bytes, longest))

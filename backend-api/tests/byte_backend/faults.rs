@@ -130,9 +130,10 @@ fn reads_that_fail_end_with_one_error() {
     let mut backend = backend.unwrap();
     fill(&mut backend).unwrap();
     // Elements that were added together are read together.
-    (0..3).for_each(|element| list(&mut backend, 7).unwrap().add(element).unwrap());
+    list(&mut backend, 2).unwrap().clear().unwrap();
+    (0..3).for_each(|element| list(&mut backend, 2).unwrap().add(element).unwrap());
     calls_left.store(2, Ordering::SeqCst);
-    let mut view = list(&mut backend, 7).unwrap();
+    let mut view = list(&mut backend, 2).unwrap();
     let kinds: Vec<_> =
         view.iter().unwrap().map(|e| e.map(|n| *n).map_err(|error: Error| error.kind())).collect();
     assert_eq!(kinds, [Ok(0), Err(ErrorKind::Io)]);
