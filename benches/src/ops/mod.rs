@@ -15,6 +15,7 @@ mod words;
 
 use std::rc::Rc;
 
+use state_backends::api::StateToken;
 use state_backends::prelude::*;
 
 use crate::counts::subtask;
