@@ -99,21 +99,6 @@ impl<T, N: Copy> Block<T, N> {
     pub(crate) fn unique(&mut self) -> Option<Unique<'_, T, N>> {
         self.is_unique().then(|| Unique(self))
     }
-
-    /// Moves the items out if this is the only handle. They are at the end of `to` then.
-    fn try_take(&mut self, to: &mut Vec<T>) -> bool {
-        let unique = self.is_unique();
-        if unique {
-            to.reserve(self.len());
-            // SAFETY: there is room, and the block does not count its items any more.
-            unsafe {
-                to.as_mut_ptr().add(to.len()).copy_from_nonoverlapping(self.first().as_ptr(), self.len());
-                to.set_len(to.len() + self.len());
-            }
-            self.len = 0;
-        }
-        unique
-    }
 }
 
 impl<T: Clone, N: Copy> Block<T, N> {
@@ -130,23 +115,30 @@ impl<T: Clone, N: Copy> Block<T, N> {
     #[cold]
     #[inline(never)]
     pub(crate) fn resize(&mut self, capacity: usize) {
-        let mut other = match self.is_unique() {
-            false => Self::of(self, capacity, self.note),
-            true => Self::with_capacity(capacity.max(self.len()), self.note),
-        };
-        if self.is_unique() {
+        let other = if self.is_unique() {
+            let mut other = Self::with_capacity(capacity.max(self.len()), self.note);
             // SAFETY: there is room for all, and this block does not count them any more.
             unsafe { other.first().copy_from_nonoverlapping(self.first(), self.len()) };
             other.len = std::mem::take(&mut self.len);
-        }
+            other
+        } else {
+            Self::of(self, capacity, self.note)
+        };
         *self = other;
     }
 
     /// Appends the items to `to`: clones of them if they are shared.
     pub(crate) fn append_to(mut self, to: &mut Vec<T>) {
-        if !self.try_take(to) {
-            to.extend_from_slice(&self);
+        if !self.is_unique() {
+            return to.extend_from_slice(&self);
         }
+        to.reserve(self.len());
+        // SAFETY: there is room, and the block does not count its items any more.
+        unsafe {
+            to.as_mut_ptr().add(to.len()).copy_from_nonoverlapping(self.first().as_ptr(), self.len());
+            to.set_len(to.len() + self.len());
+        }
+        self.len = 0;
     }
 }
 

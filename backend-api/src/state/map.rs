@@ -42,16 +42,19 @@ pub trait MapState<MK: StateKey, MV: StateValue> {
     fn clear(&mut self) -> Result<()>;
 
     /// The value of an entry, cloned.
+    #[inline(always)]
     fn get(&mut self, key: &MK) -> Result<Option<MV>> {
         self.with(key, |value| value.cloned())
     }
 
     /// Whether there is an entry.
+    #[inline(always)]
     fn contains(&mut self, key: &MK) -> Result<bool> {
         self.with(key, |value| value.is_some())
     }
 
     /// [`try_update`](Self::try_update) with a function that cannot fail.
+    #[inline]
     fn update<R>(&mut self, key: MK, f: impl FnOnce(&mut Option<MV>) -> R) -> Result<R> {
         self.try_update(key, |value| Ok(f(value)))
     }

@@ -28,6 +28,7 @@ pub trait ValueState<V: StateValue> {
     fn clear(&mut self) -> Result<()>;
 
     /// The value, or the descriptor's default, or `None`: cloned.
+    #[inline(always)]
     fn get(&mut self) -> Result<Option<V>> {
         self.with(|value| value.cloned())
     }
@@ -45,6 +46,7 @@ pub trait ValueState<V: StateValue> {
     /// # Ok(count)
     /// # }
     /// ```
+    #[inline]
     fn update<R>(&mut self, f: impl FnOnce(&mut Option<V>) -> R) -> Result<R> {
         self.try_update(|value| Ok(f(value)))
     }

@@ -18,8 +18,8 @@ const LINEAR_MAX: usize = 16;
 
 /// Number of the sorted `items` that come `before` what is looked for.
 ///
-/// In the end it asks one by one and stops at the first that does not. The processor guesses where that is and goes on with the
-/// next access. What asks all of them, or computes where to look next, keeps it waiting, even where it often guesses wrong.
+/// In the end it asks one by one and stops at the first that does not. The processor guesses where that is and begins with what
+/// comes next; to ask all of them takes more than what a wrong guess costs.
 #[inline]
 pub(super) fn rank<T>(items: &[T], before: impl Fn(&T) -> bool) -> usize {
     if items.len() <= LINEAR_MAX {

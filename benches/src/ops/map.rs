@@ -111,8 +111,9 @@ impl<B: StateBackend<Key = i64>> Operations for Maps<B> {
         };
         // Key, map key and value of each operation.
         let accesses = || {
-            let map_keys = load.positions(round, n).map(|at| load.map_keys[at % MAP_ENTRIES]);
-            load.existing(round, n).zip(map_keys).map(|((key, value), map_key)| (key, map_key, value))
+            let access =
+                |(at, value): (usize, &i64)| (load.existing[at], load.map_keys[at % MAP_ENTRIES], *value);
+            load.positions(round, n).zip(&load.values).map(access)
         };
         let batched = || accesses().map(|(key, map_key, value)| (key, (map_key, value)));
         let (token, is_batch) = (self.token, Self::is_batch(op));

@@ -43,7 +43,7 @@ impl<K: StateKey, N: StateKey, T: StateValue> HeapList<'_, K, N, T> {
 }
 
 impl<K: StateKey, N: StateKey, T: StateValue> ListState<T, N> for HeapList<'_, K, N, T> {
-    #[inline]
+    #[inline(always)]
     fn add(&mut self, element: T) -> Result<()> {
         if needs_drop::<T>() || self.state.is_limited() {
             return Self::grow(self.state, self.seat.place.aside(), element);

@@ -17,12 +17,12 @@ pub struct HeapValue<'a, K: StateKey, N: StateKey, V: StateValue> {
 }
 
 impl<K: StateKey, N: StateKey, V: StateValue> ValueState<V> for HeapValue<'_, K, N, V> {
-    #[inline]
+    #[inline(always)]
     fn with<R>(&mut self, f: impl FnOnce(Option<&V>) -> R) -> Result<R> {
         Ok(f(self.state.get(&self.seat.place).or(self.state.extra.0.as_ref())))
     }
 
-    #[inline]
+    #[inline(always)]
     fn set(&mut self, value: V) -> Result<()> {
         self.state.set(&self.seat.place, value)
     }
