@@ -344,7 +344,7 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> Table<S, V, P> {
         match value {
             Some(value) => self.replace(group, tag, index, slot, value),
             None => {
-                let (value, shared) = self.remove_aside(group, tag, index);
+                let (value, shared) = self.remove_at(group, tag, index);
                 self.discard(value, shared);
             }
         }
@@ -369,7 +369,7 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> Table<S, V, P> {
         // SAFETY: occupied, and not written to meanwhile.
         let (epoch, value) = unsafe { (slot.epoch(), slot.value()) };
         let copy = self.is_value_needed(epoch, group, tag).then(|| value.clone());
-        let (value, _) = self.remove_aside(group, tag, index);
+        let (value, _) = self.remove_at(group, tag, index);
         if copy.is_some() {
             self.discard(value, true);
             return copy;

@@ -179,15 +179,7 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> Table<S, V, P> {
         Ok(())
     }
 
-    /// [`remove_at`](Self::remove_at) out of the way of what seldom removes.
-    #[cold]
-    #[inline(never)]
-    pub(super) fn remove_aside(&mut self, group: usize, tag: u32, index: usize) -> (Held<V>, bool) {
-        self.remove_at(group, tag, index)
-    }
-
     /// Takes an entry out. Returns its value, and whether a snapshot may still read that.
-    #[inline(always)]
     pub(super) fn remove_at(&mut self, group: usize, tag: u32, index: usize) -> (Held<V>, bool) {
         let segment = self.own(group, tag);
         // SAFETY: the segment is the writer's, and the index that of an occupied slot.
