@@ -91,3 +91,37 @@ fn a_full_section_with_two_rows_for_a_key_is_refused() {
         assert!(error.file().is_some(), "{error}");
     }
 }
+
+#[test]
+fn every_changed_byte_and_every_cut_is_found_by_the_time_all_states_are_registered() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut backend = open(&folder, &[]);
+    for name in ["first", "second"] {
+        let token = backend.register(state(name)).unwrap();
+        for key in 0..6 {
+            let context = backend.key(&key).unwrap();
+            backend.value(token, context, &()).unwrap().set(key).unwrap();
+        }
+    }
+    let mut handle = backend.snapshot(SnapshotRequest::new(1)).unwrap().run().unwrap().unwrap();
+    let StateData::Inline(good) = handle.files[0].data.clone() else { panic!("a small file") };
+    let flips = (0..good.len()).map(|at| {
+        let mut bytes = good.clone();
+        bytes[at] ^= 1 << (at % 8);
+        bytes
+    });
+    let cuts = (0..good.len()).map(|len| good[..len].to_vec());
+    for bytes in flips.chain(cuts) {
+        handle.files[0].data = StateData::Inline(bytes);
+        let options = FsOptions::in_folder(folder.path(), JobFolder::new("job").unwrap()).unwrap();
+        let subtask = Subtask::single("op", KeySpace::new(2).unwrap()).unwrap();
+        let restored = FsBackend::<u32>::open(&options, subtask, std::slice::from_ref(&handle));
+        let error = restored.and_then(|mut backend| {
+            backend.register(state("first"))?;
+            backend.register(state("second"))
+        });
+        let error = error.unwrap_err();
+        assert!([ErrorKind::Corrupt, ErrorKind::Unsupported].contains(&error.kind()), "{error}");
+        assert!(error.file().is_some() && error.offset().is_some(), "{error}");
+    }
+}
