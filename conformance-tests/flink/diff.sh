@@ -36,16 +36,18 @@ for backend in $BACKENDS; do
     compared=0
     for script in "${scripts[@]}"; do
         status=0
-        "$ORACLE" --backend "$backend" "$script" >"$script.$backend" || status=$?
+        # Not the name of an answer of Flink's, of which one is called rocksdb too.
+        ours="$script.ours-$backend"
+        "$ORACLE" --backend "$backend" "$script" >"$ours" || status=$?
         for kind in ${KINDS:-heap rocksdb}; do
             compared=$((compared + 1))
-            if [ "$status" != 0 ] || ! cmp -s "$script.$kind" "$script.$backend"; then
+            if [ "$status" != 0 ] || ! cmp -s "$script.$kind" "$ours"; then
                 different=$((different + 1))
                 echo "DIFFERENT: $backend and Flink's $kind, $script (exit status $status)"
-                diff "$script.$kind" "$script.$backend" | head -4 || true
+                diff "$script.$kind" "$ours" | head -4 || true
             fi
         done
-        rm -f "$script.$backend"
+        rm -f "$ours"
     done
     echo "$backend: $compared answers of Flink compared"
 done
