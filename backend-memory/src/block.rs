@@ -97,7 +97,7 @@ impl<T, N: Copy> Block<T, N> {
     /// The right to change the items, if this is the only handle.
     #[inline]
     pub(crate) fn unique(&mut self) -> Option<Unique<'_, T, N>> {
-        self.is_unique().then(|| Unique(self))
+        if self.is_unique() { Some(Unique(self)) } else { None }
     }
 }
 
