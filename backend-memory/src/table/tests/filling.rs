@@ -85,9 +85,6 @@ fn filled_in_every_order<S: TestKey, V: TestValue, P: Placement<V>>() {
                 check(fill::<S, V, P>(numbers, expected as usize, &alive), count, &alive);
             }
         }
-        // Filled in the order of a table that has as many segments, it has that order.
-        let table = fill::<S, V, P>(&written, count as usize, &alive);
-        assert_eq!(order(&fill::<S, V, P>(&order(&table), count as usize, &alive)), order(&table));
     }
     assert_eq!(alive.load(Ordering::Relaxed), 0, "values are dropped once");
 }
