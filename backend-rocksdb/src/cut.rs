@@ -108,6 +108,10 @@ impl Cut {
         let mut late = lock(&self.late);
         if let Late::Due(due) = &mut *late {
             let due = std::mem::take(due);
+            // So it stays if a codec panics: what is not written must not be missing from a checkpoint.
+            let interrupted =
+                Error::new(ErrorKind::IllegalState, "writing what the caches have for it was interrupted");
+            *late = Late::Written(Err(interrupted));
             self.enter(Stage::Writing);
             *late = Late::Written(due.apply(&mut LateFiles::new(&self.writer)));
             self.enter(Stage::Written);

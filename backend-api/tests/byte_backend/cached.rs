@@ -25,6 +25,8 @@ struct Inner {
     /// What the last snapshot is to write, and where it puts the store that it sees then.
     due: Option<Due>,
     fails: bool,
+    /// Whether what it is handed late is there although it fails: a store may have some batches before another fails.
+    has_late: bool,
     /// Whether that is written as soon as something is read: before that, or after.
     writes: Option<Moment>,
 }
@@ -55,7 +57,12 @@ impl Inner {
 
     fn settle(&mut self) {
         let Some(Due { late, made }) = self.due.take() else { return };
-        let written = late.apply(&mut |batch: &WriteBatch| self.write(batch));
+        let written = late.apply(&mut |batch: &WriteBatch| {
+            if self.fails && self.has_late {
+                self.store.write(batch)?;
+            }
+            self.write(batch)
+        });
         *made.lock().unwrap() = Some(written.map(|()| self.store.clone()));
     }
 }
@@ -154,7 +161,7 @@ enum Step {
     Keys,
     Snapshot,
     RunSnapshot {
-        fails: bool,
+        fails: Option<Moment>,
     },
     DropSnapshot,
     Fails(bool),
@@ -163,6 +170,7 @@ enum Step {
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let (key, entry) = (|| 0..4_u8, || 0..12_u16);
+    let moment = || prop::sample::select(&[None, Some(Moment::Before), Some(Moment::After)]);
     let step = prop_oneof![
         2 => (key(), prop::option::of(any::<u32>())).prop_map(|(k, v)| Step::Set(k, v)),
         6 => (key(), 0..2_u8, 0..4_usize).prop_map(|(k, n, len)| Step::Add(k, n, len)),
@@ -180,10 +188,10 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         3 => (key(), 0..300_u16, 0..300_u16).prop_map(|(k, a, b)| Step::ReadRange(k, a, b)),
         1 => Just(Step::Keys),
         3 => Just(Step::Snapshot),
-        3 => any::<bool>().prop_map(|fails| Step::RunSnapshot { fails }),
+        3 => moment().prop_map(|fails| Step::RunSnapshot { fails }),
         1 => Just(Step::DropSnapshot),
         2 => prop::bool::weighted(0.3).prop_map(Step::Fails),
-        2 => prop::sample::select(&[None, Some(Moment::Before), Some(Moment::After)]).prop_map(Step::Writes),
+        2 => moment().prop_map(Step::Writes),
     ];
     prop::collection::vec(step, 1..60)
 }
@@ -387,7 +395,11 @@ impl World {
                 self.task = Some((task, model.clone()));
             }
             Step::RunSnapshot { fails } => {
-                let before = std::mem::replace(&mut self.store.0.lock().unwrap().fails, fails);
+                let before = {
+                    let mut store = self.store.0.lock().unwrap();
+                    store.has_late = fails == Some(Moment::After);
+                    std::mem::replace(&mut store.fails, fails.is_some())
+                };
                 if let Some((task, expected)) = self.task.take()
                     && let Ok(Some(handle)) = task.run()
                 {

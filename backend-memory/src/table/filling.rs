@@ -1,7 +1,6 @@
 //! Filling a group that has no entries yet, as a restore does: quickest in the order of segments.
 
 use std::ptr;
-use std::sync::Arc;
 
 use backend_api::{Error, ErrorKind, Result};
 
@@ -11,6 +10,7 @@ use super::{
     prefetch_line,
     segment::Segment,
     slab::Slab,
+    sync::Arc,
     writer::DEPTH_MAX,
 };
 

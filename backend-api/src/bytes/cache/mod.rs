@@ -42,6 +42,9 @@ const SLICE: usize = 512;
 /// Frozen entries are written in batches of at least so many: enough to be worth a batch, few enough to be sorted fast.
 const BATCH: usize = 4096;
 
+/// and of at most so many, even if their keys begin alike and their order is not known.
+const BATCH_MAX: usize = 16 * BATCH;
+
 /// Bytes of frozen entries that were changed, as they were, which may wait until all others are written.
 const PRESERVED_MAX: usize = 4 << 20;
 
@@ -209,15 +212,13 @@ impl<O: Object> AnyCache for Cache<O> {
     }
 
     fn flush(&self, write: &mut Write<'_>) -> Result<()> {
-        let mut table = self.lock();
-        let slots = table.take_dirty();
-        table.write_back(slots, write).map(drop)
+        self.lock().flush(write)
     }
 
     fn evict(&self, bytes: usize, write: &mut Write<'_>) -> Result<()> {
         let mut table = self.lock();
         let slots = table.unused(bytes);
-        let slots = table.write_back(slots, write)?;
+        table.write_back(&slots, write)?;
         table.remove_all(&slots);
         Ok(())
     }
@@ -304,11 +305,13 @@ impl<O: Object> Frozen<O> {
     }
 }
 
-/// How many of these places, which are in order, go into the next batch: no place behind them may belong between them.
+/// How many of these places, which are in order, go into the next batch: no place behind them should belong between them,
+/// if that does not make it far too long.
 fn batch_len(places: &[Place]) -> usize {
     let Some(last) = places.get(BATCH - 1) else { return places.len() };
-    let more = places.iter().skip(BATCH).position(|place| !place.is_beside(last));
-    more.map_or(places.len(), |more| BATCH + more)
+    let most = places.len().min(BATCH_MAX);
+    let more = places.iter().take(most).skip(BATCH).position(|place| !place.is_beside(last));
+    more.map_or(most, |more| BATCH + more)
 }
 
 impl<O: Object> Drop for Frozen<O> {

@@ -217,11 +217,6 @@ impl<O: Object> Table<O> {
         }
     }
 
-    /// All dirty slots.
-    pub fn take_dirty(&mut self) -> Vec<u32> {
-        std::mem::take(&mut self.dirty)
-    }
-
     /// Slots that were not used lately, of at least so many bytes together if there are so many.
     pub fn unused(&mut self, bytes: usize) -> Vec<u32> {
         // After one round none is used lately, and after a second one all have been taken.
@@ -254,33 +249,38 @@ impl<O: Object> Table<O> {
         found
     }
 
-    /// Writes those of the slots that are dirty, in the order of their keys, and gives all back.
+    /// Writes those of the slots that are dirty, in the order of their keys. No slot may be named twice. If that fails, or a
+    /// codec panics, they are as dirty as before.
     ///
     /// To be called only when nothing is frozen, which `write` may see to.
-    pub fn write_back(&mut self, slots: Vec<u32>, write: &mut Write<'_>) -> Result<Vec<u32>> {
+    pub fn write_back(&mut self, slots: &[u32], write: &mut Write<'_>) -> Result<()> {
         let mut changes = Changes::default();
-        let mut chosen = Vec::new();
-        let mut result = Ok(());
-        for &at in &slots {
-            let Some(slot) = self.slots.get_mut(at) else { continue };
-            if slot.dirty == CLEAN {
-                continue;
+        let is_dirty = |slot: &&mut Slot<O>| slot.dirty != CLEAN;
+        for &at in slots {
+            if let Some(slot) = self.slots.get_mut(at).filter(is_dirty) {
+                encode(self.state, slot, &*self.codec, &mut changes)?;
+                // The store may have it even if `write` fails.
+                slot.object.preserve();
             }
-            result = encode(self.state, slot, &*self.codec, &mut changes);
-            if result.is_err() {
-                break;
+        }
+        changes.write(write)?;
+        for &at in slots {
+            if let Some(slot) = self.slots.get_mut(at).filter(is_dirty) {
+                slot.dirty = CLEAN;
+                self.settle(at);
             }
-            // Not twice.
-            slot.dirty = CLEAN;
-            chosen.push(at);
         }
-        if let Err(error) = result.and_then(|()| changes.write(write)) {
-            chosen.into_iter().for_each(|at| self.touch(at));
-            self.dirty.extend(slots);
-            return Err(error);
-        }
-        chosen.into_iter().for_each(|at| self.settle(at));
-        Ok(slots)
+        Ok(())
+    }
+
+    /// Writes all that is dirty, as [`write_back`](Self::write_back) does.
+    pub fn flush(&mut self, write: &mut Write<'_>) -> Result<()> {
+        let mut slots = self.dirty.clone();
+        slots.sort_unstable();
+        slots.dedup();
+        self.write_back(&slots, write)?;
+        self.dirty.clear();
+        Ok(())
     }
 
     /// Takes slots out that are not dirty, or of which the store knows all the same.
@@ -305,7 +305,7 @@ impl<O: Object> Table<O> {
     pub fn freeze(&mut self) -> Vec<u32> {
         self.frozen = self.epoch;
         self.epoch += 1;
-        self.take_dirty()
+        std::mem::take(&mut self.dirty)
     }
 
     /// Adds the places of those of the slots that are as they were frozen.
@@ -353,7 +353,13 @@ impl<O: Object> Table<O> {
         slot.encoded = false;
         if slot.dirty == self.frozen {
             slot.dirty = CLEAN;
-            if written { self.settle(at) } else { self.touch(at) }
+            if written {
+                self.settle(at);
+            } else {
+                // The store may have it all the same: some batches are there before another fails.
+                slot.object.preserve();
+                self.touch(at);
+            }
         }
     }
 
