@@ -1,5 +1,6 @@
 //! The open database with its column families and its folder.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -193,13 +194,13 @@ impl Database {
     }
 
     /// Makes sorted files, of which none is another's match in keys, parts of the database, and takes them away.
-    pub fn ingest(&self, family: Family, files: &[PathBuf]) -> Result<()> {
+    pub fn ingest(&self, family: Family, files: &[LoadFile]) -> Result<()> {
         if files.is_empty() {
             return Ok(());
         }
         let mut options = IngestExternalFileOptions::default();
         options.set_move_files(true);
-        let files = files.iter().collect();
+        let files = files.iter().map(|file| &file.0).collect();
         self.db.ingest_external_file_cf_opts(self.family(family)?, &options, files).map_err(failed)
     }
 
@@ -227,18 +228,29 @@ pub(crate) fn family_of(db: &DB, family: Family) -> Result<&ColumnFamily> {
     })
 }
 
-/// A sorted file for [`Database::ingest`].
+/// A sorted file for [`Database::ingest`], which is removed at the end, if it did not become part of the database.
+pub(crate) struct LoadFile(PathBuf);
+
+impl Drop for LoadFile {
+    fn drop(&mut self) {
+        // What stays goes with the working folder.
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
+/// Makes a [`LoadFile`].
 pub(crate) struct SstFile<'d> {
-    path: PathBuf,
     writer: SstFileWriter<'d>,
+    /// Behind `writer`: it is removed after the writer has closed it.
+    file: LoadFile,
 }
 
 impl<'d> SstFile<'d> {
     pub fn create(database: &'d Database, family: Family) -> Result<Self> {
-        let path = database.fresh_path("load");
+        let file = LoadFile(database.fresh_path("load"));
         let writer = SstFileWriter::create(database.setup.files(family));
-        writer.open(&path).map_err(failed)?;
-        Ok(Self { path, writer })
+        writer.open(&file.0).map_err(failed)?;
+        Ok(Self { writer, file })
     }
 
     pub fn put(&mut self, key: &[u8], value: &[u8]) -> Result<()> {
@@ -254,10 +266,10 @@ impl<'d> SstFile<'d> {
         self.writer.file_size()
     }
 
-    /// Ends the file, of at least one entry, and tells where it is.
-    pub fn finish(mut self) -> Result<PathBuf> {
+    /// Ends the file, of at least one entry.
+    pub fn finish(mut self) -> Result<LoadFile> {
         self.writer.finish().map_err(failed)?;
-        Ok(self.path)
+        Ok(self.file)
     }
 }
 
@@ -287,3 +299,6 @@ impl<'d> Cursor<'d> {
         Ok(self.entries.item())
     }
 }
+
+#[cfg(test)]
+mod tests;

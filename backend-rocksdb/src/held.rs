@@ -13,7 +13,7 @@ use crate::readers::ReaderCursor;
 /// Memory that an entry or a range takes beside its bytes.
 const OVERHEAD: usize = 96;
 
-/// Entries, or ranges, that are released at once.
+/// Entries, or ranges, that are written at once when they are released.
 const RELEASED: usize = 256;
 
 /// Entries that are above those of the database.
@@ -34,7 +34,7 @@ impl Held {
 
     /// Bytes of memory, with a batch more, at most.
     pub fn bytes_with(&self, batch: &WriteBatch) -> usize {
-        self.bytes + batch.size() + batch.iter().count() * OVERHEAD
+        self.bytes + bytes_of(batch)
     }
 
     /// Adds a batch.
@@ -97,6 +97,26 @@ impl Held {
         }
     }
 
+    /// Releases some of what is held, twice as much as `batch` would add or more. Nothing is held in the end if each batch that
+    /// is added comes with this.
+    ///
+    /// # Errors
+    /// Those of `write`; what is not written stays.
+    pub fn release_for(
+        &mut self,
+        batch: &WriteBatch,
+        mut write: impl FnMut(&WriteBatch) -> Result<()>,
+    ) -> Result<()> {
+        let enough = self.bytes.saturating_sub(2 * bytes_of(batch));
+        while !self.is_empty() {
+            self.release(&mut write)?;
+            if self.bytes <= enough {
+                break;
+            }
+        }
+        Ok(())
+    }
+
     /// Hands some of what is held to `write`, what must come first. If that fails it stays.
     pub fn release(&mut self, write: impl FnOnce(&WriteBatch) -> Result<()>) -> Result<()> {
         let mut batch = WriteBatch::default();
@@ -114,11 +134,14 @@ impl Held {
             write(&batch)?;
             (0..RELEASED).for_each(|_| drop(self.entries.pop_first()));
         }
-        if self.is_empty() {
-            self.bytes = 0;
-        }
+        self.bytes = if self.is_empty() { 0 } else { self.bytes.saturating_sub(bytes_of(&batch)) };
         Ok(())
     }
+}
+
+/// Memory that what a batch does takes here, at most.
+fn bytes_of(batch: &WriteBatch) -> usize {
+    batch.size() + batch.iter().count() * OVERHEAD
 }
 
 /// Steps through the entries of the database and those that are held.

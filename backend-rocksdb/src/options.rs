@@ -156,8 +156,9 @@ impl RocksDbOptions {
     }
 
     /// Changes options of RocksDB: `tune` is called with those of the database and of each column family, when one is
-    /// opened. Comparators, merge operators and column family names are the backend's own, and the memory budget and
-    /// the number of threads are set afterwards.
+    /// opened; twice with those of a family, since they are other ones for the files that are made outside of the
+    /// database and loaded into it. It should make the same changes each time. Comparators, merge operators and column
+    /// family names are the backend's own, and the memory budget and the number of threads are set afterwards.
     pub fn tune(mut self, tune: impl Fn(Tuned, &mut rocksdb::Options) + Send + Sync + 'static) -> Self {
         self.tune = Some(Arc::new(tune));
         self

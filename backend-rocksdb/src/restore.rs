@@ -13,7 +13,7 @@ use rocksdb::{ColumnFamily, DB, ReadOptions};
 
 use crate::adopt::{adopt, files_of_one_number};
 use crate::checkpoints::{CHUNK_BYTES, Checkpoints, FILES_AT_ONCE, Tables, several_at_once};
-use crate::database::{Cursor, Database, Family, Setup, SstFile, family_of};
+use crate::database::{Cursor, Database, Family, LoadFile, Setup, SstFile, family_of};
 use crate::error::{failed, io_failed};
 use crate::manifest::{Manifest, Table};
 use crate::working_folder::WorkingFolder;
@@ -315,7 +315,7 @@ fn copy_groups(
     (other, other_family): (&DB, &ColumnFamily),
     (number, target): (u16, u16),
     groups: Range<u16>,
-) -> Result<Vec<PathBuf>> {
+) -> Result<Vec<LoadFile>> {
     let (from, to) = (place(number, groups.start), place(number, groups.end));
     let mut reads = ReadOptions::default();
     reads.fill_cache(false);

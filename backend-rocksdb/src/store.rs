@@ -113,7 +113,7 @@ impl ByteStore for RocksDbStore {
         }
         if !self.held.is_empty() {
             // Not all at once: that would be a pause, too.
-            self.held.release(|batch| self.writer.write(batch, &self.readers))?;
+            self.held.release_for(batch, |batch| self.writer.write(batch, &self.readers))?;
             if !self.held.is_empty() {
                 self.held.add(batch);
                 return Ok(());

@@ -19,7 +19,7 @@ use crate::{
     StateToken, StateValue, Subtask, ValueDescriptor, ValueState, ValueToken, row,
 };
 
-/// Values that a batch reads at once.
+/// Values that a batch reads at once, at most: fewer as long as nobody knows that they are short.
 const FETCHED: usize = 128;
 
 /// A state backend over a [`ByteStore`]; see the [module](super).
@@ -128,7 +128,7 @@ impl<K: StateKey, E: ByteEngine> EngineBackend<K, E> {
         }
         let store = self.store.as_mut().ok_or_else(closed)?;
         let state = self.registry.get::<D>(token.index()).filter(|_| token.backend() == self.id);
-        let Found { meta, descriptor, cache, totals } = state.ok_or_else(foreign)?;
+        let Found { meta, descriptor, cache, totals, .. } = state.ok_or_else(foreign)?;
         self.subtask.check(&key)?;
         let number = (token.index() as u16, key.group());
         let (key, max) = ((key.key(), namespace), E::entry_bytes_max(&self.options));
@@ -136,19 +136,22 @@ impl<K: StateKey, E: ByteEngine> EngineBackend<K, E> {
         Ok(Opened { access, descriptor, cache })
     }
 
-    /// Reads values that the cache does not know, all at once, for the accesses to them that follow. Tokens and keys that are
-    /// wrong are left to these.
+    /// Reads values at the first of the keys that the cache does not know, all at once, for the accesses to them that follow,
+    /// and tells how many keys these are. Tokens and keys that are wrong are left to the accesses.
     fn fetch<D: 'static, N: StateKey>(
         &mut self,
         token: impl StateToken,
         keys: &[KeyContext<'_, K>],
         namespace: &N,
-    ) -> Result<()> {
+    ) -> Result<usize> {
         let Buffers { fetched, key: encoded, .. } = &mut self.buffers;
         fetched.clear();
         let state = self.registry.get::<D>(token.index()).filter(|_| token.backend() == self.id);
-        let (Some(store), Some(Found { meta, cache, .. })) = (&self.store, state) else { return Ok(()) };
-        for key in keys.iter().filter(|key| self.subtask.check(key).is_ok()) {
+        let (Some(store), Some(Found { meta, cache, read_at_once, .. })) = (&self.store, state) else {
+            return Ok(keys.len());
+        };
+        let first = keys.len().min(*read_at_once);
+        for key in keys.iter().take(first).filter(|key| self.subtask.check(key).is_ok()) {
             encoded.clear();
             start_key(token.index() as u16, key.group(), encoded);
             key.key().encode(encoded);
@@ -158,7 +161,11 @@ impl<K: StateKey, E: ByteEngine> EngineBackend<K, E> {
             }
         }
         let read = fetched.read(|keys, read| store.get_all(keys, read));
-        read.map_err(|error| error.in_state(&meta.name))
+        if let Some(fit) = read.map_err(|error| error.in_state(&meta.name))? {
+            // Step by step: a few short ones do not tell that many are.
+            *read_at_once = fit.min(2 * *read_at_once).clamp(1, FETCHED);
+        }
+        Ok(first)
     }
 
     /// A value as [`fetch`](Self::fetch) has found it.
@@ -181,10 +188,12 @@ impl<K: StateKey, E: ByteEngine> EngineBackend<K, E> {
         namespace: &N,
         mut f: impl FnMut(usize, ByteValue<'_, V, N>) -> Result<()>,
     ) -> Result<()> {
-        for (first, keys) in (0..).step_by(FETCHED).zip(keys.chunks(FETCHED)) {
-            self.fetch::<ValueDescriptor<V, N>, _>(token, keys, namespace)?;
-            for (index, &key) in (first..).zip(keys) {
-                f(index, self.fetched_value(token, key, namespace)?)?;
+        let mut next = 0;
+        while let Some(rest) = keys.get(next..).filter(|rest| !rest.is_empty()) {
+            let fetched = self.fetch::<ValueDescriptor<V, N>, _>(token, rest, namespace)?;
+            for &key in rest.iter().take(fetched) {
+                f(next, self.fetched_value(token, key, namespace)?)?;
+                next += 1;
             }
         }
         self.buffers.fetched.clear();

@@ -39,18 +39,24 @@ impl Fetched {
     }
 
     /// Has `read` read all keys, in order, each once. It is given the keys, and what takes the value of the one of that index.
+    /// Tells how many values that are as long as these would be kept; `None` if there were none.
     pub fn read<E>(
         &mut self,
         read: impl FnOnce(&[&[u8]], &mut dyn FnMut(usize, Option<&[u8]>)) -> Result<(), E>,
-    ) -> Result<(), E> {
+    ) -> Result<Option<usize>, E> {
         let Self { entries, bytes } = self;
         entries.sort_by(|a, b| bytes[a.key.clone()].cmp(&bytes[b.key.clone()]));
         entries.dedup_by(|a, b| bytes[a.key.clone()] == bytes[b.key.clone()]);
         let keys: Vec<&[u8]> = entries.iter().map(|entry| &bytes[entry.key.clone()]).collect();
         let (mut values, mut found) = (Vec::new(), vec![Found::Unknown; keys.len()]);
+        let (mut number, mut length) = (0, 0);
         let start = bytes.len();
         read(&keys, &mut |index, value| {
             let Some(found) = found.get_mut(index) else { return };
+            if let Some(value) = value {
+                number += 1;
+                length += value.len();
+            }
             *found = match value {
                 None => Found::Absent,
                 Some(value) if values.len() + value.len() > KEPT_BYTES => Found::Unknown,
@@ -63,7 +69,7 @@ impl Fetched {
         })?;
         bytes.append(&mut values);
         entries.iter().zip(found).for_each(|(entry, found)| entry.found.set(found));
-        Ok(())
+        Ok((number > 0).then(|| number * KEPT_BYTES / length.max(1)))
     }
 
     /// Gives `read` what was read at a key, if that is known and was not taken before, and tells whether it did.

@@ -25,7 +25,11 @@ struct Registered {
     descriptor: Box<dyn Any + Send + Sync>,
     prefix_len: PrefixLen,
     cache: Option<Box<dyn AnyCache>>,
+    read_at_once: usize,
 }
+
+/// Values that the first batch reads at once, of which nobody knows how long they are.
+const FIRST_READ_AT_ONCE: usize = 8;
 
 /// A registered state, and its cache if it has one.
 pub(super) struct Found<'r, D> {
@@ -33,6 +37,8 @@ pub(super) struct Found<'r, D> {
     pub descriptor: &'r D,
     pub cache: Option<&'r dyn AnyCache>,
     pub totals: &'r mut Totals,
+    /// How many values a batch may read at once.
+    pub read_at_once: &'r mut usize,
 }
 
 /// The states that the store holds; the index of one is its number.
@@ -77,9 +83,9 @@ impl Registry {
     #[inline]
     pub fn get<D: 'static>(&mut self, number: usize) -> Option<Found<'_, D>> {
         let State { meta, registered, totals } = self.states.get_mut(number)?;
-        let registered = registered.as_ref()?;
-        let descriptor = registered.descriptor.downcast_ref()?;
-        Some(Found { meta, descriptor, cache: registered.cache.as_deref(), totals })
+        let Registered { descriptor, cache, read_at_once, .. } = registered.as_mut()?;
+        let descriptor = descriptor.downcast_ref()?;
+        Some(Found { meta, descriptor, cache: cache.as_deref(), totals, read_at_once })
     }
 
     /// What bounds the totals of each state, by their numbers.
@@ -169,7 +175,9 @@ impl Registry {
         self.numbers.insert(meta.name.clone(), number);
         self.order.push(number);
         let descriptor = Box::new(descriptor);
-        let registered = Some(Registered { descriptor, prefix_len: prefix_len::<K, N>, cache });
+        let prefix_len = prefix_len::<K, N>;
+        let read_at_once = FIRST_READ_AT_ONCE;
+        let registered = Some(Registered { descriptor, prefix_len, cache, read_at_once });
         match self.states.get_mut(usize::from(number)) {
             Some(state) => *state = State { meta, registered, totals },
             None => self.states.push(State { meta, registered, totals }),

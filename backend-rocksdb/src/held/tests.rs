@@ -96,3 +96,36 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn what_is_held_comes_to_an_end_however_much_is_added() {
+    let large = |round: u32| {
+        let mut batch = WriteBatch::default();
+        (0..5000_u32)
+            .for_each(|number| batch.put(&[number.to_be_bytes(), round.to_be_bytes()].concat(), &[7; 50]));
+        batch.delete_range(&round.to_be_bytes(), &round.to_be_bytes().map(|byte| byte | 1));
+        batch
+    };
+    let mut held = Held::default();
+    (0..8).for_each(|round| held.add(&large(round)));
+    let mut before = held.bytes_with(&WriteBatch::default());
+    for round in 8.. {
+        let (batch, mut released, mut most) = (large(round), 0, 0);
+        let write = |batch: &WriteBatch| {
+            released += batch.iter().count();
+            most = most.max(batch.iter().count());
+            Ok(())
+        };
+        held.release_for(&batch, write).unwrap();
+        // No write is large, and not all that is held goes with one batch.
+        assert!(most <= RELEASED && released <= 2 * batch.iter().count() + RELEASED);
+        if held.is_empty() {
+            break;
+        }
+        held.add(&batch);
+        let bytes = held.bytes_with(&WriteBatch::default());
+        assert!(bytes < before, "{bytes} bytes are held after {before}");
+        before = bytes;
+    }
+    assert_eq!(held.bytes_with(&WriteBatch::default()), 0);
+}
