@@ -107,6 +107,10 @@ impl RocksDbOptions {
     /// and may exceed that by half while one is flushed; the block cache has what is left and lends them their part
     /// (Flink's division of managed memory).
     ///
+    /// What the process holds depends on its allocator too. That of glibc begins to put large buffers among small objects once
+    /// it has seen some freed, and cannot give back the holes that they leave: a program that runs for long sets
+    /// `MALLOC_MMAP_THRESHOLD_=131072` in its environment (or `mallopt`), or takes another allocator.
+    ///
     /// # Errors
     /// [`InvalidArgument`](ErrorKind::InvalidArgument) below the least.
     pub fn memory_budget(mut self, bytes: usize) -> Result<Self> {
