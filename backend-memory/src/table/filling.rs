@@ -136,9 +136,10 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> Filling<'_, S, V, P> {
             return Ok(());
         }
         (0..CURSORS).for_each(|cursor| self.leave(cursor));
-        self.table.insert(self.group, tag, vacancy, key, value)?;
+        let inserted = self.table.insert(self.group, tag, vacancy, key, value);
+        // Room may have been made even if that failed.
         self.mask = self.table.groups[self.group].mask;
-        Ok(())
+        inserted
     }
 
     /// Moves a cursor to the segment of all tags that begin with `index`, if there is just one, without entries.
