@@ -83,7 +83,8 @@ pub trait StateBackend: Send + Sized + 'static {
     /// # Errors
     /// [`Corrupt`](crate::ErrorKind::Corrupt), [`NotFound`](crate::ErrorKind::NotFound) or
     /// [`Io`](crate::ErrorKind::Io) if a file is not what was written (of damage within the rows of a state, some backends
-    /// tell when the state is [registered](Self::register), or passed on to a checkpoint without that); [`IllegalState`](crate::ErrorKind::IllegalState)
+    /// tell when the state is [registered](Self::register) or, if that is not done or has failed, when a checkpoint is written, full
+    /// or incremental, which fails then); [`IllegalState`](crate::ErrorKind::IllegalState)
     /// for another max parallelism or mapping of keys to groups, or if two handles hold the same group;
     /// [`Migration`](crate::ErrorKind::Migration) for another key type; [`Unsupported`](crate::ErrorKind::Unsupported)
     /// for another family's format. Nothing is left behind then.

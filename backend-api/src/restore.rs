@@ -1,7 +1,7 @@
 //! Restoring checkpoints made of rows: which sections of which files apply to which state and key group.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use crate::format::{CheckpointReader, CheckpointWriter, Section, SectionKind, StateMeta};
 use crate::row::{self, Row};
@@ -36,6 +36,8 @@ pub struct RestoredSection {
     section: Section,
     /// Index in [`RestoredState::metas`].
     meta: usize,
+    /// Set once all blocks have been found sound.
+    verified: OnceLock<()>,
 }
 
 impl RestorePlan {
@@ -70,7 +72,7 @@ impl RestorePlan {
     /// [`Corrupt`](ErrorKind::Corrupt); [`Io`](ErrorKind::Io).
     pub fn verify(&self) -> Result<()> {
         let mut sections = self.states.values().flat_map(|state| state.chains.values().flatten());
-        sections.try_for_each(|section| section.reader.verify(&section.section))
+        sections.try_for_each(RestoredSection::verify)
     }
 
     /// The states that nobody has taken, by their names.
@@ -115,6 +117,15 @@ impl RestoredState {
     /// the first; where there is none, the group was empty before.
     pub fn chain(&self, group: u16) -> &[RestoredSection] {
         self.chains.get(&group).map_or(&[], Vec::as_slice)
+    }
+
+    /// Checks all blocks of a key group, unless that was done before: for those who pass the files on without reading
+    /// them.
+    ///
+    /// # Errors
+    /// [`Corrupt`](ErrorKind::Corrupt); [`Io`](ErrorKind::Io).
+    pub fn verify_group(&self, group: u16) -> Result<()> {
+        self.chain(group).iter().try_for_each(RestoredSection::verify)
     }
 
     /// Whether the state can be registered as `registered` says, which is a descriptor's
@@ -197,6 +208,14 @@ impl RestoredSection {
         &self.section
     }
 
+    fn verify(&self) -> Result<()> {
+        if self.verified.get().is_none() {
+            self.reader.verify(&self.section)?;
+            self.verified.get_or_init(|| ());
+        }
+        Ok(())
+    }
+
     /// What the file says of the state.
     pub fn meta(&self) -> Option<&StateMeta> {
         self.reader.meta().states.get(usize::from(self.section.state))
@@ -259,7 +278,8 @@ fn add_file(
             chain.clear();
         }
         if section.rows > 0 || replaces {
-            chain.push(RestoredSection { reader: Arc::clone(reader), section: *section, meta: at });
+            let (reader, section) = (Arc::clone(reader), *section);
+            chain.push(RestoredSection { reader, section, meta: at, verified: OnceLock::new() });
         }
     }
     Ok(())

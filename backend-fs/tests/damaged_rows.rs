@@ -13,10 +13,17 @@ use tempfile::TempDir;
 
 const KEYS: u32 = 40_000;
 
-fn open(folder: &TempDir, handle: &[KeyedStateHandle]) -> FsBackend<u32> {
-    let options = FsOptions::in_folder(folder.path(), JobFolder::new("job").unwrap()).unwrap();
+fn options(folder: &TempDir) -> FsOptions {
+    FsOptions::in_folder(folder.path(), JobFolder::new("job").unwrap()).unwrap()
+}
+
+fn open_with(options: &FsOptions, handle: &[KeyedStateHandle]) -> FsBackend<u32> {
     let subtask = Subtask::single("op", KeySpace::new(2).unwrap()).unwrap();
-    FsBackend::open(&options, subtask, handle).unwrap()
+    FsBackend::open(options, subtask, handle).unwrap()
+}
+
+fn open(folder: &TempDir, handle: &[KeyedStateHandle]) -> FsBackend<u32> {
+    open_with(&options(folder), handle)
 }
 
 fn state(name: &str) -> ValueDescriptor<u32> {
@@ -24,8 +31,7 @@ fn state(name: &str) -> ValueDescriptor<u32> {
 }
 
 /// A checkpoint of two states, in a file.
-fn checkpoint(folder: &TempDir) -> KeyedStateHandle {
-    let mut backend = open(folder, &[]);
+fn checkpoint(mut backend: FsBackend<u32>) -> KeyedStateHandle {
     for name in ["first", "second"] {
         let token = backend.register(state(name)).unwrap();
         for key in 0..KEYS {
@@ -39,7 +45,7 @@ fn checkpoint(folder: &TempDir) -> KeyedStateHandle {
 #[test]
 fn damage_within_a_state_is_found_before_a_row_of_its_block_is_used() {
     let folder = tempfile::tempdir().unwrap();
-    let handle = checkpoint(&folder);
+    let handle = checkpoint(open(&folder, &[]));
     let StateData::File { path, length } = &handle.files[0].data else { panic!("a file") };
     let file = folder.path().join(path);
     let mut bytes = std::fs::read(&file).unwrap();
@@ -60,9 +66,41 @@ fn damage_within_a_state_is_found_before_a_row_of_its_block_is_used() {
 }
 
 #[test]
+fn an_increment_does_not_take_over_a_damaged_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = options(&folder).incremental(true).claim_restored(true);
+    let handle = checkpoint(open_with(&options, &[]));
+    let StateData::File { path, length } = &handle.files[0].data else { panic!("a file") };
+    let file = folder.path().join(path);
+    let increment = |registers: bool| {
+        let mut backend = open_with(&options, std::slice::from_ref(&handle));
+        backend.register(state("first")).unwrap();
+        if registers {
+            backend.register(state("second")).unwrap_err();
+        }
+        // As long as the backend lives, each fails.
+        [2, 3].map(|id| backend.snapshot(SnapshotRequest::new(id)).unwrap().run())
+    };
+    for made in increment(false) {
+        let files = made.unwrap().unwrap().files;
+        assert!(files.iter().any(|file| file.data == handle.files[0].data), "the sound one is taken over");
+    }
+    let mut bad = std::fs::read(&file).unwrap();
+    bad[*length as usize * 3 / 4] ^= 1;
+    std::fs::write(&file, bad).unwrap();
+    for registers in [false, true] {
+        for made in increment(registers) {
+            let error = made.unwrap_err();
+            assert_eq!((error.kind(), error.state()), (ErrorKind::Corrupt, Some("second")));
+            assert!(error.file() == Some(path) && error.offset().is_some(), "{error}");
+        }
+    }
+}
+
+#[test]
 fn a_full_section_with_two_rows_for_a_key_is_refused() {
     let folder = tempfile::tempdir().unwrap();
-    let mut handle = checkpoint(&folder);
+    let mut handle = checkpoint(open(&folder, &[]));
     let StateData::File { path, .. } = &handle.files[0].data else { panic!("a file") };
     let bytes = std::fs::read(folder.path().join(path)).unwrap();
     let reader = CheckpointReader::open(Box::new(Bytes::new(path.clone(), bytes))).unwrap();
@@ -113,9 +151,8 @@ fn every_changed_byte_and_every_cut_is_found_by_the_time_all_states_are_register
     let cuts = (0..good.len()).map(|len| good[..len].to_vec());
     for bytes in flips.chain(cuts) {
         handle.files[0].data = StateData::Inline(bytes);
-        let options = FsOptions::in_folder(folder.path(), JobFolder::new("job").unwrap()).unwrap();
         let subtask = Subtask::single("op", KeySpace::new(2).unwrap()).unwrap();
-        let restored = FsBackend::<u32>::open(&options, subtask, std::slice::from_ref(&handle));
+        let restored = FsBackend::<u32>::open(&options(&folder), subtask, std::slice::from_ref(&handle));
         let error = restored.and_then(|mut backend| {
             backend.register(state("first"))?;
             backend.register(state("second"))

@@ -13,7 +13,7 @@ use std::ptr::NonNull;
 use std::slice;
 use std::sync::atomic::{AtomicUsize, Ordering, fence};
 
-use crate::prefetch::prefetch;
+use crate::prefetch::{prefetch, prefetch_line};
 
 /// Bytes of a block that are fetched ahead.
 const PREFETCHED: usize = 256;
@@ -79,6 +79,12 @@ impl<T, N: Copy> Block<T, N> {
     /// Lets the first 256 bytes be fetched.
     pub(crate) fn prefetch(&self) {
         prefetch(self.count.as_ptr(), self.bytes().min(PREFETCHED));
+    }
+
+    /// Lets the memory be fetched that another item at the end needs: the counter, and the place where it comes.
+    pub(crate) fn prefetch_end(&self) {
+        prefetch_line(self.count.as_ptr().cast());
+        prefetch_line(self.first().as_ptr().wrapping_add(self.len()).cast());
     }
 
     #[inline]

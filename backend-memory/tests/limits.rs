@@ -2,8 +2,10 @@
 
 #![expect(clippy::unwrap_used, reason = "the functions of tests may fail as the tests do")]
 
+use std::sync::Arc;
+
 use backend_api::{
-    ErrorKind, KeySpace, ListDescriptor, ListState, MapDescriptor, MapState, Result, SnapshotRequest,
+    Codec, ErrorKind, KeySpace, ListDescriptor, ListState, MapDescriptor, MapState, Result, SnapshotRequest,
     StateBackend, Subtask, ValueDescriptor, ValueState,
 };
 use backend_memory::{MemoryBackend, MemoryOptions};
@@ -56,6 +58,47 @@ fn a_checkpoint_of_five_mebibytes_is_allowed_and_a_byte_more_is_not() {
     let subtask = Subtask::single("op", KeySpace::new(4).unwrap()).unwrap();
     let mut restored = MemoryBackend::open(&MemoryOptions::default(), subtask, &[handle]).unwrap();
     assert_eq!(get(&mut restored, 1), Some(10));
+}
+
+/// A codec that takes every value for larger than memory.
+struct Boundless(Arc<dyn Codec<String>>);
+
+impl Codec<String> for Boundless {
+    fn id(&self) -> String {
+        self.0.id()
+    }
+
+    fn encode(&self, value: &String, out: &mut Vec<u8>) -> Result<()> {
+        self.0.encode(value, out)
+    }
+
+    fn decode(&self, bytes: &[u8]) -> Result<String> {
+        self.0.decode(bytes)
+    }
+
+    fn heap_size(&self, _: &String) -> usize {
+        usize::MAX
+    }
+}
+
+#[test]
+fn sizes_that_cannot_be_added_up_are_the_most_that_there_is() {
+    let descriptor = || {
+        let plain = ValueDescriptor::<String>::new("value");
+        ValueDescriptor::with_codec("value", Arc::new(Boundless(Arc::clone(plain.codec()))))
+    };
+    let mut backend = open(&MemoryOptions::default());
+    let token = backend.register(descriptor()).unwrap();
+    for key in 0..20 {
+        let key = backend.key(&key).unwrap();
+        backend.value(token, key, &()).unwrap().set("x".to_owned()).unwrap();
+    }
+    assert_eq!(held(&backend), u64::MAX);
+    let handle = backend.snapshot(SnapshotRequest::new(1)).unwrap().run().unwrap().unwrap();
+    let subtask = Subtask::single("op", KeySpace::new(4).unwrap()).unwrap();
+    let mut restored = MemoryBackend::<u32>::open(&MemoryOptions::default(), subtask, &[handle]).unwrap();
+    restored.register(descriptor()).unwrap();
+    assert_eq!(held(&restored), u64::MAX);
 }
 
 #[test]

@@ -56,6 +56,10 @@ impl CheckpointReader {
             if late || section.offset != end {
                 return Err(corrupt(trailer.footer_offset, "the sections of the index are not in order"));
             }
+            if !section.is_possible() {
+                let message = "a section of the index has more rows or blocks than its bytes can hold";
+                return Err(corrupt(trailer.footer_offset, message));
+            }
             last = Some(section);
             let after = end.checked_add(section.stored_bytes);
             end = after.ok_or_else(|| corrupt(trailer.footer_offset, "a section is longer than the file"))?;

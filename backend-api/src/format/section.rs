@@ -1,5 +1,6 @@
 //! The index of a file's sections.
 
+use super::block::{BLOCK_ROWS, BlockHeader};
 use super::fields::Fields;
 
 /// What the rows of a section are.
@@ -39,6 +40,14 @@ impl Section {
     pub(super) fn may_precede(&self, state: u16, group: u16, kind: SectionKind) -> bool {
         let (this, next) = ((self.state, self.group), (state, group));
         this < next || (this == next && kind == SectionKind::Delta)
+    }
+
+    /// Whether its bytes can hold so many blocks, and these so many rows: readers take memory for them before they
+    /// have read a block.
+    pub(super) fn is_possible(&self) -> bool {
+        let blocks = u64::from(self.blocks);
+        blocks * BlockHeader::ENCODED as u64 <= self.stored_bytes
+            && self.rows <= blocks * u64::from(BLOCK_ROWS)
     }
 
     pub(super) fn encode(&self, out: &mut Vec<u8>) {

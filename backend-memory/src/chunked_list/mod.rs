@@ -127,10 +127,10 @@ impl<T> ChunkedList<T> {
         self.full.len() * Chunk::<T>::bytes_for(Self::CHUNK_ITEMS) + self.full.heap_size() + last
     }
 
-    /// Lets the end of the list be fetched, without waiting for it.
+    /// Lets what an append needs be fetched, without waiting for it.
     pub(crate) fn prefetch(&self) {
         if let Some(last) = &self.last {
-            last.prefetch();
+            last.prefetch_end();
         }
     }
 

@@ -205,7 +205,7 @@ impl<K: StateKey, N: StateKey, C: Content, X: Send + 'static> HeapState<K, N, C,
             let mut cell = None;
             content.change(&mut cell, RowChange::Value(row), epoch)?;
             let cell = cell.ok_or_else(unfit)?;
-            held.bytes += measure(content, Some(&cell)).bytes;
+            held.bytes = held.bytes.saturating_add(measure(content, Some(&cell)).bytes);
             let store = || {
                 let stored = RowKey::store(&key, &namespace);
                 key_bytes += stored.heap_size() as u64;
@@ -436,7 +436,7 @@ impl<K: StateKey, N: StateKey, C: Content, X: Send + 'static> HeapState<K, N, C,
     }
 
     fn bytes(&self) -> u64 {
-        self.table.bytes() as u64 + self.held.bytes + self.key_bytes
+        (self.table.bytes() as u64).saturating_add(self.held.bytes).saturating_add(self.key_bytes)
     }
 }
 

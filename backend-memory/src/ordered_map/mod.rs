@@ -1,6 +1,6 @@
 //! A sorted map whose clone shares its entries: the value of map state.
 //!
-//! A B+tree with nodes that are copied on write one by one. A clone copies two pointers; a change after it
+//! A B+tree with nodes that are copied on write one by one. A clone copies three words; a change after it
 //! copies the nodes on its way, and without a clone in between it copies nothing. A map of up to 32 entries
 //! is one allocation of little more than their size.
 //!

@@ -24,15 +24,17 @@ const CURSORS: usize = 2;
 pub struct Filling<'t, S: TableKey, V: TableValue, P: Placement<V>> {
     table: &'t mut Table<S, V, P>,
     group: usize,
-    /// Those of the group.
+    /// That of the group when it was begun: what deepens the directory later is a segment that was too full, and does not
+    /// change which tags go to the others.
     depth: u32,
+    /// That of the group.
     mask: usize,
     cursors: [Cursor<S, V, P>; CURSORS],
 }
 
 /// A segment that had no entries when the cursor came to it. Its header learns of new ones when the cursor leaves.
 struct Cursor<S, V, P> {
-    /// Index in the directory; of none if there is no segment.
+    /// The leading bits of its tags, as many as [`Filling::depth`]; of none if there is no segment.
     index: usize,
     segment: Segment<S, V, P>,
     len: u16,
@@ -134,23 +136,24 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> Filling<'_, S, V, P> {
             return Ok(());
         }
         (0..CURSORS).for_each(|cursor| self.leave(cursor));
-        self.table.insert(self.group, tag, vacancy, key, value)?;
-        let group = &self.table.groups[self.group];
-        (self.depth, self.mask) = (group.depth, group.mask);
-        Ok(())
+        let inserted = self.table.insert(self.group, tag, vacancy, key, value);
+        // Room may have been made even if that failed.
+        self.mask = self.table.groups[self.group].mask;
+        inserted
     }
 
-    /// Moves a cursor to a segment without entries, if only the directory's entry `index` points to it.
+    /// Moves a cursor to the segment of all tags that begin with `index`, if there is just one, without entries.
     fn come_to(&mut self, index: usize) {
         let group = &self.table.groups[self.group];
         if self.cursors[index % CURSORS].index == index || group.mask == 0 {
             return;
         }
-        let (segment, depth) = (group.directory[index], group.depth);
-        let next = group.directory.get(index + 1).map_or(ptr::null(), |next| next.address());
+        let deepened = group.depth - self.depth;
+        let segment = group.directory[index << deepened];
+        let next = group.directory.get((index + 1) << deepened).map_or(ptr::null(), |next| next.address());
         // SAFETY: the writer reads its own segments.
         let header = unsafe { segment.header() };
-        if header.len == 0 && header.epoch == self.table.epoch && header.local_depth == depth {
+        if header.len == 0 && header.epoch == self.table.epoch && header.local_depth == self.depth {
             self.leave(index % CURSORS);
             let cursor = &mut self.cursors[index % CURSORS];
             (cursor.index, cursor.segment, cursor.room) = (index, segment, header.room());

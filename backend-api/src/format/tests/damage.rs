@@ -156,7 +156,7 @@ fn an_index_that_contradicts_the_file_is_noticed() {
     let (bytes, sections) = sample(Compression::None);
     assert_eq!(read(&with_index(&bytes, |_| ())).unwrap(), sections);
     type Change = (&'static str, fn(&mut Vec<Section>));
-    let changes: [Change; 10] = [
+    let changes: [Change; 13] = [
         ("a gap", |index| index[1].offset += 1),
         ("an overlap", |index| index[1].offset -= 1),
         ("a later start", |index| index[0].offset += 1),
@@ -167,17 +167,20 @@ fn an_index_that_contradicts_the_file_is_noticed() {
         ("a section twice", |index| index[3] = Section { group: 0, ..index[3] }),
         ("an unknown state", |index| index[4].state = 2),
         ("an unknown key group", |index| index[4].group = 128),
+        ("more rows than blocks can hold", |index| {
+            index[1] = Section { rows: 1 << 60, raw_bytes: 1 << 60, ..index[1] };
+        }),
+        ("more blocks than bytes can hold", |index| {
+            index[1] = Section { rows: 1 << 40, raw_bytes: 1 << 40, blocks: 1 << 30, ..index[1] };
+        }),
+        ("rows without a block", |index| index[1].blocks = 0),
     ];
     for (what, change) in changes {
         let error = open(&with_index(&bytes, change)).expect_err(what);
         assert_eq!((error.kind(), error.file()), (ErrorKind::Corrupt, Some(PATH)), "{what}");
     }
-    let changes: [fn(&mut Section); 4] = [
-        |section| section.rows -= 1,
-        |section| section.raw_bytes += 1,
-        |section| section.blocks = 0,
-        |section| section.blocks = 2,
-    ];
+    let changes: [fn(&mut Section); 3] =
+        [|section| section.rows -= 1, |section| section.raw_bytes += 1, |section| section.blocks = 2];
     for change in changes {
         let reader = open(&with_index(&bytes, |index| change(&mut index[1]))).unwrap();
         let section = &reader.sections()[1];

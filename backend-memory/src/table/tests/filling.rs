@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicIsize, Ordering};
 use backend_api::{Error, ErrorKind};
 
 use super::*;
+use crate::table::group::directory_index;
 
 const SEED: u64 = 7;
 
@@ -133,6 +134,26 @@ fn a_key_that_comes_twice_is_refused() {
         second_time::<u64>(distance);
         second_time::<String>(distance);
     }
+}
+
+/// One segment is made full and split, and then refuses an entry; the others are filled after that.
+#[test]
+fn a_segment_that_is_too_full_leads_no_other_entry_astray() {
+    const SAME: u64 = 207;
+    let mut table = Table::<u64, u64, UserValue>::new(1, SEED);
+    let crowded = hash_of(0);
+    let start = |table: &Table<u64, u64, UserValue>, hash| directory_index(table.tag(hash), 3);
+    let beside = (1..).find(|k| start(&table, hash_of(*k)) == start(&table, crowded)).unwrap();
+    let mut filling = table.fill(0, 1_000);
+    let mut put = |k: u64, hash| filling.put(hash, |key| *key == k, || k, k).map_err(|error| error.kind());
+    assert_eq!(put(beside, hash_of(beside)), Ok(()));
+    (0..SAME).for_each(|k| assert_eq!(put(1_000_000 + k, crowded), Ok(())));
+    assert_eq!(put(1_000_000 + SAME, crowded), Ok(()), "the other has gone to another segment");
+    assert_eq!(put(2_000_000, crowded), Err(ErrorKind::Size));
+    (beside + 1..2_000).for_each(|k| assert_eq!(put(k, hash_of(k)), Ok(())));
+    drop(filling);
+    assert!((beside..2_000).all(|k| table.get(0, hash_of(k), |key| *key == k) == Some(&k)));
+    assert_eq!(table.len() as u64, 2_000 - beside + SAME + 1);
 }
 
 #[test]
