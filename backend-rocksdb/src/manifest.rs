@@ -14,6 +14,9 @@ const BYTES_MAX: usize = 1 << 30;
 
 const LEVEL: i32 = 3;
 
+/// Bounds of a state that has several.
+const BOUNDS: usize = 4096;
+
 /// The unit of [`Manifest::bounds`]: fewer digits.
 pub(crate) const KIB: u64 = 1024;
 
@@ -24,7 +27,7 @@ pub(crate) struct Manifest {
     pub meta: FileMeta,
     /// A number above those of all list elements.
     pub sequence: u64,
-    /// Of each state upper bounds of the KiB of its lists or maps, by the hashes of their keys.
+    /// Of each state upper bounds of the KiB of its lists or maps, by the hashes of their keys: none, one or 4,096.
     pub bounds: Vec<Vec<u64>>,
     /// The files of the handle behind this one, in their order.
     pub tables: Vec<Table>,
@@ -112,6 +115,10 @@ impl Manifest {
         if self.bounds.len() > self.meta.states.len() {
             return Err("the manifest has bounds of states that it does not have");
         }
+        // Of others it would not be certain which lists or maps each is for.
+        if !self.bounds.iter().all(|bounds| matches!(bounds.len(), 0 | 1 | BOUNDS)) {
+            return Err("the manifest has neither none nor one nor 4,096 bounds of a state");
+        }
         let control = self.control.iter().map(|(name, _)| &**name);
         let names = || self.tables.iter().map(|table| &*table.name).chain(control.clone());
         let plain = |name: &str| {
@@ -131,6 +138,9 @@ impl Manifest {
 
 #[cfg(test)]
 mod tests {
+    use backend_api::StateKind;
+    use backend_api::format::StateMeta;
+
     use super::*;
 
     fn manifest(table: &str) -> Manifest {
@@ -162,6 +172,31 @@ mod tests {
         for name in ["", "..", "../x", "a/b", "/a", "CURRENT", ".x"] {
             let error = Manifest::decode(&manifest(name).encode().unwrap(), "m").unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Corrupt, "{name}");
+        }
+    }
+
+    #[test]
+    fn only_none_one_or_4096_bounds_are_those_of_a_state() {
+        let state = StateMeta {
+            name: "list".to_owned(),
+            kind: StateKind::List,
+            namespace_schema: "()".to_owned(),
+            codecs: vec!["plain".to_owned()],
+            table_seed: 0,
+        };
+        let mut manifest = manifest("1.sst");
+        manifest.meta.states = vec![StateMeta { name: "map".to_owned(), ..state.clone() }, state];
+        for (length, is_allowed) in
+            [(0, true), (1, true), (4096, true), (2, false), (4095, false), (4097, false)]
+        {
+            manifest.bounds = vec![vec![8], vec![7; length]];
+            match Manifest::decode(&manifest.encode().unwrap(), "m") {
+                Ok(decoded) => assert!(is_allowed && decoded == manifest, "{length}"),
+                Err(error) => {
+                    assert!(!is_allowed, "{length}: {error}");
+                    assert_eq!(error.kind(), ErrorKind::Corrupt);
+                }
+            }
         }
     }
 

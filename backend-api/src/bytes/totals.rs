@@ -120,12 +120,12 @@ impl Totals {
         }
     }
 
-    /// Notes the total of a list or map. The smallest one that was known is forgotten if there are too many.
+    /// Notes the total of a list or map. If there are too many, the smallest one that was known before is forgotten: not this
+    /// one, which is to be charged now.
     pub fn know(&mut self, key: &[u8], total: u64) {
         // The bound was that of this one too.
         self.credit(key, total);
-        self.known.insert(key.into(), total);
-        if self.known.len() > KNOWN_MAX
+        if self.known.len() >= KNOWN_MAX
             && let Some(least) = self.known.iter().min_by_key(|(_, total)| **total)
         {
             let key = least.0.clone();
@@ -133,6 +133,7 @@ impl Totals {
                 self.add(&key, total);
             }
         }
+        self.known.insert(key.into(), total);
     }
 }
 
@@ -159,4 +160,33 @@ fn place(key: &[u8], bounds: usize) -> usize {
     }
     let hash = xxh3_64(key.get(NUMBER..).unwrap_or_default());
     ((u128::from(hash) * bounds as u128) >> 64) as usize
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_that_becomes_known_takes_the_place_of_the_smallest_other() {
+        let limit = 1000;
+        // Too high for any, also where several meet.
+        let mut totals = Totals::with_bounds(limit, &[limit * 100; BUCKETS]);
+        let keys: Vec<_> = (0..=KNOWN_MAX as u32).map(u32::to_be_bytes).collect();
+        let (last, others) = keys.split_last().unwrap();
+        for (key, more) in others.iter().zip(0..) {
+            totals.know(key, 300 + more % 300);
+        }
+        let sum = |totals: &Totals| totals.bounds().iter().sum::<u64>();
+        let before = sum(&totals);
+        assert!(!totals.charge(last, Change::adding(1)));
+
+        totals.know(last, 100);
+
+        assert!(totals.charge(last, Change::adding(900)));
+        assert!(!totals.charge(last, Change::adding(1)));
+        assert_eq!(totals.known(last), Some(1000));
+        assert_eq!(others.iter().filter(|key| totals.known(*key).is_none()).count(), 1);
+        assert_eq!(totals.known(&others[0]), None, "the smallest one");
+        assert_eq!(sum(&totals), before + 900);
+    }
 }
