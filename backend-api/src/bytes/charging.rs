@@ -131,7 +131,10 @@ impl Access<'_> {
         }
         if let Some(cache) = cache {
             let mut table = cache.lock();
-            if let Some(at) = table.find(&self.buffers.key) {
+            // Of a part the store has more, and, unless it is dirty, nothing that is removed, which was credited then.
+            if let Some(at) = table.find(&self.buffers.key)
+                && (table.is_dirty(at) || table.object(at).is_some_and(O::is_whole))
+            {
                 return Ok(table.learn(at, |collection, codec| collection.least(codec)).unwrap_or_default());
             }
         }
@@ -157,5 +160,123 @@ impl Access<'_> {
         let (kind, max) = (self.place.meta.kind, self.entry_bytes_max);
         let message = format!("a {kind} of {total} bytes exceeds the limit of {max} bytes for all of one");
         self.place.name(Error::new(ErrorKind::Size, message))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::super::access::Buffers;
+    use super::super::cache::{AnyCache, Budget, CachedList, CachedMap};
+    use super::super::lists::Lists;
+    use super::super::maps::Maps;
+    use super::super::totals::Totals;
+    use super::super::{BTreeStore, ByteStore};
+    use super::*;
+    use crate::PlainCodec;
+    use crate::format::StateMeta;
+
+    const LIMIT: u64 = 100 << 10;
+
+    type List = CachedList<String>;
+    type Map = CachedMap<u8, String>;
+
+    /// One list or map.
+    struct World<O: Collection<Value = String>> {
+        store: BTreeStore,
+        buffers: Buffers,
+        totals: Totals,
+        meta: StateMeta,
+        cache: Cache<O>,
+    }
+
+    impl<O: Collection<Value = String>> World<O> {
+        fn new(kind: StateKind, bound: u64) -> Self {
+            let meta = StateMeta {
+                name: "state".to_owned(),
+                kind,
+                namespace_schema: String::new(),
+                codecs: Vec::new(),
+                table_seed: 0,
+            };
+            Self {
+                store: BTreeStore::default(),
+                buffers: Buffers::starting_at(0),
+                totals: Totals::with_bounds(LIMIT, &[bound]),
+                meta,
+                cache: Cache::new(0, 0, Arc::new(PlainCodec), Budget::new(1 << 20)),
+            }
+        }
+
+        fn access(&mut self) -> Access<'_> {
+            let Self { store, buffers, totals, meta, .. } = self;
+            Access::new(store, buffers, totals, meta, (0, 0), (&0_u8, &()), LIMIT).unwrap()
+        }
+
+        /// Does something, and clears what is there then; again and again.
+        fn churn(mut self, fill: impl Fn(&mut Self)) {
+            for _ in 0..40 {
+                fill(&mut self);
+                let cache = self.cache.clone();
+                let mut access = self.access();
+                let at = cache.lock().find(access.key()).unwrap();
+                assert!(!cache.lock().is_dirty(at) && !cache.lock().object(at).unwrap().is_whole());
+                access.clear_collection(Some(&cache)).unwrap();
+            }
+            fill(&mut self);
+            let stored = self.access().least_stored(usize::MAX).unwrap();
+            let bound = self.totals.bounds().into_iter().max().unwrap();
+            assert!((stored..=LIMIT * 3 / 4).contains(&bound), "{bound} for {stored}");
+        }
+
+        fn flush(&mut self) {
+            self.cache.flush(&mut |batch| self.store.write(batch)).unwrap();
+        }
+
+        fn evict(&mut self) {
+            self.cache.evict(usize::MAX, &mut |batch| self.store.write(batch)).unwrap();
+        }
+    }
+
+    fn texts(number: usize) -> impl Iterator<Item = String> {
+        (0..number).map(|_| "x".repeat(500))
+    }
+
+    #[test]
+    fn of_a_long_list_that_is_cleared_the_bytes_in_the_store_are_credited() {
+        World::<List>::new(StateKind::List, 0).churn(|world| {
+            let cache = world.cache.clone();
+            let lists = Lists::new(Some(&cache), &PlainCodec);
+            lists.add_all(&mut world.access(), texts(40)).unwrap();
+            assert_eq!(lists.get(&mut world.access()).unwrap().len(), 40);
+        });
+    }
+
+    #[test]
+    fn of_a_list_of_which_a_part_was_written_the_bytes_in_the_store_are_credited() {
+        World::<List>::new(StateKind::List, 0).churn(|world| {
+            let cache = world.cache.clone();
+            world.evict();
+            Lists::new(Some(&cache), &PlainCodec).add_all(&mut world.access(), texts(10)).unwrap();
+            world.flush();
+        });
+    }
+
+    #[test]
+    fn what_is_removed_and_not_written_is_not_credited_again() {
+        let mut world = World::<Map>::new(StateKind::Map, LIMIT * 3 / 4);
+        let cache = world.cache.clone();
+        let maps = Maps::new(Some(&cache), &PlainCodec);
+        maps.put_all(&mut world.access(), (0..).zip(texts(20))).unwrap();
+        world.evict();
+        assert!(world.access().least(Some(&cache)).unwrap() > 20 * 500);
+        for key in 1..20 {
+            maps.remove(&mut world.access(), &key).unwrap();
+        }
+        assert!(world.access().least(Some(&cache)).unwrap() < 2 * 500);
+        world.flush();
+        let left = world.access().least(Some(&cache)).unwrap();
+        assert!((500..2 * 500).contains(&left), "{left}");
     }
 }

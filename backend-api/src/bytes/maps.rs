@@ -6,7 +6,7 @@ use std::iter::from_fn;
 use std::ops::{Bound, RangeBounds};
 
 use super::access::{Access, decoded};
-use super::cache::{AnyCache, Cache, CachedMap, VALUE_BYTES_MAX};
+use super::cache::{AnyCache, Cache, CachedMap, Collection, VALUE_BYTES_MAX};
 use super::either::Either;
 use super::totals::Change;
 use crate::{Codec, Result, StateKey, StateValue};

@@ -22,8 +22,10 @@ const NUMBER: usize = 2;
 /// high. Only when it does not allow what is to be added is the total counted of that one. It is *known* from then on: it
 /// has a number of its own, which is exact as long as every change is charged and [credited](Self::charge).
 ///
-/// In the upper half of the limit what is replaced and removed is to be credited too, so that bounds do not creep upwards
-/// for as long as a job runs.
+/// In the upper half of the limit what is replaced and removed is to be credited too, as far as it is certain, so that bounds
+/// creep upwards more slowly: of a list or map that is cleared, all that the cache knows if that is the whole, or a part that
+/// the store does not have; else what the store has, of which only the first entries are looked at. A bound that is too high
+/// costs a count, and one that is too low would break the limit.
 #[derive(Debug)]
 pub(super) struct Totals {
     limit: u64,

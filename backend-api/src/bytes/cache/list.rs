@@ -21,11 +21,6 @@ pub(in super::super) struct CachedList<T> {
 }
 
 impl<T: StateValue> CachedList<T> {
-    /// Whether all elements are known.
-    pub fn is_whole(&self) -> bool {
-        self.base.is_whole()
-    }
-
     /// Whether it is too long to be kept.
     pub fn is_long(&self) -> bool {
         self.is_long
@@ -119,6 +114,10 @@ impl<T: StateValue> Object for CachedList<T> {
 impl<T: StateValue> Collection for CachedList<T> {
     fn long() -> Self {
         Self { is_long: true, ..Self::default() }
+    }
+
+    fn is_whole(&self) -> bool {
+        self.base.is_whole()
     }
 
     fn is_too_long(&self) -> bool {

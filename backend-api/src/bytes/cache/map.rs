@@ -45,11 +45,6 @@ impl<MV> Entry<MV> {
 }
 
 impl<MK: StateKey, MV: StateValue> CachedMap<MK, MV> {
-    /// Whether there is nothing in the store that is not known here.
-    pub fn is_whole(&self) -> bool {
-        self.base.is_whole()
-    }
-
     /// Whether it is too long to be kept as a whole.
     pub fn is_long(&self) -> bool {
         self.is_long
@@ -251,6 +246,10 @@ impl<MK: StateKey, MV: StateValue> Object for CachedMap<MK, MV> {
 impl<MK: StateKey, MV: StateValue> Collection for CachedMap<MK, MV> {
     fn long() -> Self {
         Self { is_long: true, ..Self::default() }
+    }
+
+    fn is_whole(&self) -> bool {
+        self.base.is_whole()
     }
 
     fn is_too_long(&self) -> bool {

@@ -34,6 +34,9 @@ pub(in super::super) trait Collection: Object {
     /// One that is too long to be kept as a whole, and of which the store knows all.
     fn long() -> Self;
 
+    /// Whether the store has nothing of it that is not known, but for what was removed.
+    fn is_whole(&self) -> bool;
+
     /// Whether what is known of it is more than should be kept.
     fn is_too_long(&self) -> bool;
 
