@@ -302,13 +302,14 @@ impl<MK: StateKey, MV: StateValue> Content for Entries<MK, MV> {
                 }
             }
             RowChange::RemoveEntries(mut row) => {
-                let Some(present) = cell else { return Ok(()) };
+                // All are decoded, whether there is a map or not: no damage is overlooked.
                 while let Some(key) = row.next_key()? {
+                    let Some(present) = cell else { continue };
                     let old = present.map.remove(&key, epoch, false);
                     let removed = self.owned(Self::key_bytes(&key), old.as_ref());
                     present.owned = present.owned.saturating_sub(removed);
                 }
-                if present.map.is_empty() {
+                if cell.as_ref().is_some_and(|cell| cell.map.is_empty()) {
                     *cell = None;
                 }
             }
