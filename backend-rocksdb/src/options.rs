@@ -122,7 +122,7 @@ impl RocksDbOptions {
         Ok(self)
     }
 
-    /// Sets how many bytes of the memory budget decoded values may take: a quarter of it by default, at most three quarters;
+    /// Sets how many bytes of the memory budget decoded values may take: a third of it by default, at most three quarters;
     /// 0 for none.
     ///
     /// What is used often is then not read from RocksDB and written to it at each access: values, accumulators, elements
@@ -137,7 +137,7 @@ impl RocksDbOptions {
     /// Bytes for decoded values.
     pub(crate) fn value_cache_bytes(&self) -> usize {
         let most = self.memory_budget / 4 * 3;
-        self.cache_bytes.unwrap_or(self.memory_budget / 4).min(most)
+        self.cache_bytes.unwrap_or(self.memory_budget / 3).min(most)
     }
 
     /// Sets the most bytes that key and value of one entry may have together: 1 to 2,147,483,647, the limit of RocksDB
