@@ -18,7 +18,7 @@ const FILE_BYTES: u64 = 16 << 20;
 pub(crate) struct LateFiles<'w> {
     writer: &'w Writer,
     readers: Readers,
-    /// One of each family at most.
+    /// Those that may still grow. Files of one family may overlap, but no two have the same key.
     files: Vec<LateFile<'w>>,
 }
 
@@ -33,10 +33,10 @@ impl<'w> LateFiles<'w> {
         Self { writer, readers: Readers::default(), files: Vec::new() }
     }
 
-    /// The file that operations can go to, which begin with `first`.
+    /// The file that operations can go to, which begin with `first`: one that ends before that, or a new one if they are many.
     fn file(&mut self, first: &[u8], ops: usize) -> Result<Option<&mut LateFile<'w>>> {
         let family = self.writer.family(first)?;
-        let at = match self.files.iter().position(|file| file.family == family) {
+        let at = match self.files.iter().position(|file| file.family == family && *file.last < *first) {
             Some(at) => at,
             None if ops < FILE_OPS => return Ok(None),
             None => {
@@ -45,24 +45,26 @@ impl<'w> LateFiles<'w> {
                 self.files.len() - 1
             }
         };
-        // It goes on only behind its end.
-        Ok(self.files.get_mut(at).filter(|file| *file.last < *first))
+        Ok(self.files.get_mut(at))
     }
 }
 
 impl LateWriter for LateFiles<'_> {
     fn write(&mut self, batch: &WriteBatch) -> Result<bool> {
-        let ops: Option<Vec<_>> = batch.iter().map(of_one_key).collect();
-        if let Some([(first, _), .., (last, _)]) = ops.as_deref()
-            && let Some(LateFile { file, last: end, .. }) = self.file(first, batch.iter().count())?
+        let mut ops = batch.iter().map(of_one_key);
+        let first = ops.next().flatten().filter(|_| ops.all(|op| op.is_some()));
+        if let Some((first, _)) = first
+            && let Some(LateFile { file, last, .. }) = self.file(first, batch.iter().len())?
         {
-            end.clear();
-            end.extend_from_slice(last);
-            for (key, value) in ops.into_iter().flatten() {
+            for (key, value) in batch.iter().filter_map(of_one_key) {
                 match value {
                     Some(value) => file.put(key, value)?,
                     None => file.delete(key)?,
                 }
+            }
+            if let Some((key, _)) = batch.iter().next_back().and_then(of_one_key) {
+                last.clear();
+                last.extend_from_slice(key);
             }
             if file.size() >= FILE_BYTES {
                 self.flush()?;

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use backend_api::bytes::OpenedStore;
 use backend_api::format::StateMeta;
 use backend_api::{Error, ErrorKind, KeyGroupRange, KeyedStateHandle, Result, StateData, StateFile, Storage};
-use rocksdb::{ColumnFamily, DB, ReadOptions};
+use rocksdb::{ColumnFamily, DB, LiveFile, ReadOptions};
 
 use crate::adopt::{adopt, files_of_one_number};
 use crate::checkpoints::{CHUNK_BYTES, Checkpoints, FILES_AT_ONCE, Tables, several_at_once};
@@ -268,7 +268,7 @@ fn join(
 }
 
 /// The files of a column family, older ones first, if each holds nothing but key groups in `range` of one state that has
-/// the same number there, and tells itself how old its entries are.
+/// the same number there, and tells itself how old its entries are, or has nothing to do with any other.
 fn whole_files(
     other: &DB,
     path: &Path,
@@ -284,17 +284,19 @@ fn whole_files(
         let keeps_number = targets.get(usize::from(state)).is_some_and(|(target, _)| *target == state);
         (keeps_number && range.contains(group)).then_some(state)
     };
-    let untold = files_of_one_number(other);
     // They come newest first.
     let files = other.live_files().map_err(failed)?.into_iter().rev();
-    let files = files.filter(|file| file.column_family_name == family.name());
-    Ok(files
-        .map(|file| {
-            let first = fits(&file.start_key).filter(|_| !untold.contains(&file.name))?;
-            fits(&file.end_key).filter(|last| *last == first)?;
-            Some(path.join(file.name.trim_start_matches('/')))
-        })
-        .collect())
+    let files: Vec<_> = files.filter(|file| file.column_family_name == family.name()).collect();
+    let untold = files_of_one_number(other);
+    let overlap = |one: &LiveFile, two: &LiveFile| {
+        one.start_key <= two.end_key && two.start_key <= one.end_key && one.name != two.name
+    };
+    let is_whole = |file: &LiveFile| {
+        fits(&file.start_key).is_some_and(|state| fits(&file.end_key) == Some(state))
+            && !(untold.contains(&file.name) && files.iter().any(|other| overlap(file, other)))
+    };
+    let whole = files.iter().all(is_whole);
+    Ok(whole.then(|| files.iter().map(|file| path.join(file.name.trim_start_matches('/'))).collect()))
 }
 
 /// Key groups of a state in parts that are worth to be copied beside one another.

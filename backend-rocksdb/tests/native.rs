@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 use std::collections::BTreeMap;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use backend_api::{
@@ -187,6 +188,64 @@ fn a_large_state_is_joined() {
         assert_eq!(joined.value(token, context, &()).unwrap().get().unwrap(), Some(text(key)));
     }
     assert_eq!(joined.keys("texts", &()).unwrap().count(), 10 * KEYS as usize);
+}
+
+/// So many numbers that a cache writes them as a file.
+const MANY: u32 = 20_000;
+
+/// Checkpoints of two subtasks that, before each of some checkpoints, have set all their numbers to something, or removed them.
+fn parents_of_many(options: &RocksDbOptions, steps: &[fn(u32) -> Option<u64>]) -> Vec<KeyedStateHandle> {
+    let parent = |index| {
+        let mut backend = open(options, part(2, index), &[]);
+        let token = backend.register(numbers()).unwrap();
+        let own: Vec<u32> = (0..MANY).filter(|key| backend.key(key).is_ok()).collect();
+        let checkpoints = (1..).zip(steps).map(|(id, step)| {
+            for key in &own {
+                let context = backend.key(key).unwrap();
+                let mut number = backend.value(token, context, &()).unwrap();
+                step(*key).map_or_else(|| number.clear(), |value| number.set(value)).unwrap();
+            }
+            checkpoint(&mut backend, id)
+        });
+        checkpoints.last().unwrap()
+    };
+    (0..2).map(parent).collect()
+}
+
+/// The numbers of all keys, one by one and as they are listed.
+fn many(backend: &mut RocksDbBackend<u32>) -> (Vec<Option<u64>>, usize) {
+    let token = backend.register(numbers()).unwrap();
+    let mut number = |key: u32| {
+        let context = backend.key(&key).unwrap();
+        backend.value(token, context, &()).unwrap().get().unwrap()
+    };
+    ((0..MANY).map(&mut number).collect(), backend.keys("numbers", &()).unwrap().count())
+}
+
+#[test]
+fn files_that_caches_have_written_are_taken_as_they_are_where_nothing_lies_over_them() {
+    let even = |key: u32| key.is_multiple_of(2).then_some(2);
+    let steps: [&[fn(u32) -> Option<u64>]; 3] = [
+        &[|_| Some(1)],
+        &[|_| Some(1), even],
+        // What was removed comes back, and the files tell only together what is newer.
+        &[|_| Some(1), even, |key| Some(u64::from(key)), |key| (!key.is_multiple_of(3)).then_some(3)],
+    ];
+    for steps in steps {
+        let folder = tempfile::tempdir().unwrap();
+        let options = options(folder.path(), true).inline_max(0).unwrap().memory_budget(64 << 20).unwrap();
+        let handles = parents_of_many(&options, steps);
+        let mut joined = open(&options, part(1, 0), &handles);
+        let expected: Vec<_> = (0..MANY).map(steps.last().unwrap()).collect();
+        let count = expected.iter().flatten().count();
+        assert_eq!(many(&mut joined), (expected, count));
+        let checkpoints = files(&folder.path().join("checkpoints"));
+        let names = checkpoints.keys().filter(|path| path.to_string_lossy().contains(".sst"));
+        let linked = names.clone().filter(|path| std::fs::metadata(path).unwrap().nlink() == 2).count();
+        if steps.len() == 1 {
+            assert_eq!((linked, names.count()), (2, 2), "files were copied");
+        }
+    }
 }
 
 /// All files below a folder, and what is in them.

@@ -240,8 +240,7 @@ impl<'a> Access<'a> {
             table = cache.lock();
             found = table.find(self.key());
         }
-        table.change(self.key(), found, change);
-        Ok(())
+        table.change(self.key(), found, change).map_err(|error| self.place.name(error))
     }
 
     /// Removes all of the list or map here.
@@ -251,7 +250,8 @@ impl<'a> Access<'a> {
             let mut table = cache.lock();
             let found = table.find(self.key());
             if !found.and_then(|at| table.object(at)).is_some_and(O::is_clear) {
-                table.change(self.key(), found, |collection, _| collection.clear());
+                let cleared = table.change(self.key(), found, |collection, _| collection.clear());
+                cleared.map_err(|error| self.place.name(error))?;
             }
         } else {
             self.write(|access| {
@@ -281,8 +281,7 @@ impl<'a> Access<'a> {
     #[cold]
     pub fn give_up<O: Collection>(&mut self, cache: &Cache<O>) -> Result<()> {
         self.write_past(cache, |_| Ok(()))?;
-        cache.lock().keep(self.key(), O::long());
-        Ok(())
+        cache.lock().keep(self.key(), O::long()).map(drop).map_err(|error| self.place.name(error))
     }
 
     /// The value here in the store.

@@ -78,7 +78,7 @@ impl WriteBatch {
     }
 
     /// The operations.
-    pub fn iter(&self) -> impl Iterator<Item = WriteOp<'_>> {
+    pub fn iter(&self) -> impl DoubleEndedIterator<Item = WriteOp<'_>> + ExactSizeIterator {
         self.ops.iter().map(|op| {
             let (first, second) = (&self.bytes[op.start..op.split], &self.bytes[op.split..op.end]);
             match op.kind {

@@ -248,7 +248,8 @@ impl<'a, T: StateValue> Lists<'a, T> {
             drop(table);
             return self.whole(cache, access);
         }
-        let at = found.unwrap_or_else(|| table.keep(access.key(), CachedList::default()));
+        let at = found.map_or_else(|| table.keep(access.key(), CachedList::default()), Ok);
+        let at = at.map_err(|error| access.place.name(error))?;
         table.learn(at, |list, _| list.complete(elements, heap));
         Ok(Some(at))
     }

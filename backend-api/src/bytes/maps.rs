@@ -250,7 +250,8 @@ impl<'a, MK: StateKey, MV: StateValue> Maps<'a, MK, MV> {
         drop(cursor);
         let mut table = cache.lock();
         let found = table.find(access.key());
-        let at = found.unwrap_or_else(|| table.keep(access.key(), CachedMap::default()));
+        let at = found.map_or_else(|| table.keep(access.key(), CachedMap::default()), Ok);
+        let at = at.map_err(|error| access.place.name(error))?;
         table.learn(at, |map, codec| map.complete(entries, heap, codec));
         Ok(Some(at))
     }
@@ -267,7 +268,8 @@ impl<'a, MK: StateKey, MV: StateValue> Maps<'a, MK, MV> {
         let mut table = cache.lock();
         if table.keeps_reads() {
             let found = table.find(access.key());
-            let at = found.unwrap_or_else(|| table.keep(access.key(), CachedMap::default()));
+            let at = found.map_or_else(|| table.keep(access.key(), CachedMap::default()), Ok);
+            let at = at.map_err(|error| access.place.name(error))?;
             table.learn(at, |map, codec| map.learn(key.clone(), value, key_heap, codec));
         }
         Ok(())

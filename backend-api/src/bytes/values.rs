@@ -30,7 +30,8 @@ impl<'a, V: StateValue> Values<'a, V> {
         let result = f(value.as_ref());
         let mut table = cache.lock();
         if table.keeps_reads() {
-            table.keep(access.key(), value);
+            // Where there is no room for it, it is read again.
+            drop(table.keep(access.key(), value));
         }
         Ok(result)
     }
@@ -60,8 +61,8 @@ impl<'a, V: StateValue> Values<'a, V> {
         if access.value_size(&value, self.codec)? <= VALUE_BYTES_MAX {
             let mut table = cache.lock();
             let found = table.find(access.key());
-            table.change(access.key(), found, |known, _| *known = Some(value));
-            return Ok(());
+            let changed = table.change(access.key(), found, |known, _| *known = Some(value));
+            return changed.map_err(|error| access.place.name(error));
         }
         access.write(|access| access.put(&value, self.codec))?;
         cache.lock().forget(access.key());
@@ -79,7 +80,8 @@ impl<'a, V: StateValue> Values<'a, V> {
         let mut table = cache.lock();
         let found = table.find(access.key());
         if found.and_then(|at| table.object(at)).is_none_or(Option::is_some) {
-            table.change(access.key(), found, |known, _| *known = None);
+            let changed = table.change(access.key(), found, |known, _| *known = None);
+            return changed.map_err(|error| access.place.name(error));
         }
         Ok(())
     }

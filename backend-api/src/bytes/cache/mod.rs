@@ -5,10 +5,10 @@
 //! somebody scans the store, and when the store is frozen for a snapshot. For a snapshot the dirty ones are only named, which
 //! takes no time; whoever makes the snapshot writes them. One that is changed before that is encoded first as it was.
 
-mod index;
 mod list;
 mod map;
 mod object;
+mod slots;
 mod table;
 
 #[cfg(test)]
@@ -21,7 +21,7 @@ use std::thread;
 
 use super::WriteBatch;
 use crate::{Codec, Result};
-use table::{Place, Table};
+use table::Table;
 
 pub(super) use list::CachedList;
 pub(super) use map::CachedMap;
@@ -39,14 +39,12 @@ const STEP_MAX: usize = 512 << 10;
 /// Frozen entries that are looked at at once, while the owner of the cache may have to wait.
 const SLICE: usize = 512;
 
-/// Frozen entries are written in batches of at least so many: enough to be worth a batch, few enough to be sorted fast.
-const BATCH: usize = 4096;
+/// Of the budget, one in so many bytes may be encodings of frozen entries that are to be written, and as many of such that were
+/// changed meanwhile: the more of them are sorted together, the better.
+const ENCODED_SHARE: usize = 4;
 
-/// and of at most so many, even if their keys begin alike and their order is not known.
-const BATCH_MAX: usize = 16 * BATCH;
-
-/// Bytes of frozen entries that were changed, as they were, which may wait until all others are written.
-const PRESERVED_MAX: usize = 4 << 20;
+/// Even of a small budget it is so many bytes.
+const ENCODED_MIN: usize = 256 << 10;
 
 /// Entries that are looked at in search of some that can be taken out at once.
 const SEARCHED: usize = 4096;
@@ -80,6 +78,11 @@ impl Budget {
     /// Bytes that should be freed at once, so that entries are written back in batches.
     pub fn step(&self) -> usize {
         (self.max / 16).min(STEP_MAX)
+    }
+
+    /// Bytes of encodings that may wait to be written.
+    fn encoded_max(&self) -> usize {
+        (self.max / ENCODED_SHARE).max(ENCODED_MIN)
     }
 
     fn change(&self, before: usize, after: usize) {
@@ -232,7 +235,7 @@ impl<O: Object> AnyCache for Cache<O> {
 
     fn freeze(&self) -> Option<Box<dyn FrozenCache>> {
         let slots = self.lock().freeze();
-        let frozen = Frozen { cache: self.clone(), slots, pending: Vec::new() };
+        let frozen = Frozen { cache: self.clone(), slots, encoded: 0, stored: 0 };
         (!frozen.slots.is_empty()).then(|| Box::new(frozen) as Box<dyn FrozenCache>)
     }
 }
@@ -241,43 +244,53 @@ struct Frozen<O: Object> {
     cache: Cache<O>,
     /// Empty once all is in the store.
     slots: Vec<u32>,
-    /// What was handed over and is not known to be in the store.
-    pending: Vec<Place>,
+    /// So many of them are encoded,
+    encoded: usize,
+    /// and so many of these are known to be in the store.
+    stored: usize,
 }
 
 impl<O: Object> FrozenCache for Frozen<O> {
     fn write(&mut self, to: &mut dyn LateWriter) -> Result<()> {
-        // As they lie in memory, which is walked over from one end to the other then.
+        // As they lie in memory, which is walked over from one end to the other then: so most are encoded before the owner comes
+        // to change them.
         self.slots.sort_unstable();
-        let mut places = Vec::with_capacity(self.slots.len());
-        for slots in self.slots.chunks(SLICE) {
-            self.cache.lock_slice().add_places(slots, &mut places);
+        let mut changes = Changes::default();
+        loop {
+            let slots = self.slots.get(self.encoded..).unwrap_or_default();
+            let slots = slots.get(..SLICE).unwrap_or(slots);
+            let mut table = self.cache.lock_slice();
+            if slots.is_empty() {
+                let moved = table.take_moved();
+                if moved.is_empty() {
+                    break;
+                }
+                drop(table);
+                self.slots.extend(moved);
+                continue;
+            }
+            table.encode_frozen(slots, &mut changes)?;
+            let (is_much, is_much_preserved) = (table.is_much(&changes), table.is_much_preserved());
+            drop(table);
+            self.encoded += slots.len();
+            if is_much {
+                self.write_changes(std::mem::take(&mut changes), to)?;
+            }
+            if is_much_preserved {
+                self.write_preserved(to)?;
+            }
         }
-        places.sort_unstable();
-        let mut rest = &places[..];
-        while !rest.is_empty() {
-            let (batch, behind) = rest.split_at(batch_len(rest));
-            rest = behind;
-            self.write_batch(batch, to)?;
-        }
+        self.write_changes(changes, to)?;
         self.write_preserved(to)
     }
 
     fn end(&mut self) {
-        self.settle();
-        self.slots.clear();
+        self.finish(true);
     }
 }
 
 impl<O: Object> Frozen<O> {
-    fn write_batch(&mut self, places: &[Place], to: &mut dyn LateWriter) -> Result<()> {
-        let (mut changes, mut preserved) = (Changes::default(), 0);
-        for places in places.chunks(SLICE) {
-            let mut table = self.cache.lock_slice();
-            table.encode_frozen(places, &mut changes)?;
-            preserved = table.preserved_bytes();
-        }
-        self.pending.extend_from_slice(places);
+    fn write_changes(&mut self, changes: Changes, to: &mut dyn LateWriter) -> Result<()> {
         let mut is_stored = false;
         changes.write(&mut |batch| {
             is_stored = to.write(batch)?;
@@ -286,7 +299,7 @@ impl<O: Object> Frozen<O> {
         if is_stored {
             self.settle();
         }
-        if preserved > PRESERVED_MAX { self.write_preserved(to) } else { Ok(()) }
+        Ok(())
     }
 
     /// Writes what was changed in the meantime, as it was.
@@ -297,33 +310,32 @@ impl<O: Object> Frozen<O> {
 
     /// All that was handed over is in the store.
     fn settle(&mut self) {
-        for places in self.pending.chunks(SLICE) {
+        for slots in self.slots.get(self.stored..self.encoded).unwrap_or_default().chunks(SLICE) {
             let mut table = self.cache.lock_slice();
-            places.iter().for_each(|place| table.end_frozen(place.slot, true));
+            slots.iter().for_each(|slot| table.end_frozen(*slot, true));
         }
-        self.pending.clear();
+        self.stored = self.encoded;
     }
-}
 
-/// How many of these places, which are in order, go into the next batch: no place behind them should belong between them,
-/// if that does not make it far too long.
-fn batch_len(places: &[Place]) -> usize {
-    let Some(last) = places.get(BATCH - 1) else { return places.len() };
-    let most = places.len().min(BATCH_MAX);
-    let more = places.iter().take(most).skip(BATCH).position(|place| !place.is_beside(last));
-    more.map_or(most, |more| BATCH + more)
+    /// Either all is in the store, or what is not known to be there never will be.
+    fn finish(&mut self, written: bool) {
+        let mut slots = std::mem::take(&mut self.slots).split_off(self.stored);
+        while !slots.is_empty() {
+            for slots in slots.chunks(SLICE) {
+                let mut table = self.cache.lock_slice();
+                slots.iter().for_each(|slot| table.end_frozen(*slot, written));
+            }
+            slots = self.cache.lock_slice().take_moved();
+        }
+    }
 }
 
 impl<O: Object> Drop for Frozen<O> {
     fn drop(&mut self) {
-        if self.slots.is_empty() {
-            return;
+        if !self.slots.is_empty() {
+            self.finish(false);
+            self.cache.lock_slice().forget_preserved();
         }
-        for slots in self.slots.chunks(SLICE) {
-            let mut table = self.cache.lock_slice();
-            slots.iter().for_each(|slot| table.end_frozen(*slot, false));
-        }
-        self.cache.lock_slice().forget_preserved();
     }
 }
 
@@ -343,8 +355,7 @@ impl LateWrites {
         self.0.is_empty()
     }
 
-    /// Hands over sorted batches. All those of one state are sorted too, but for what was changed meanwhile, and the states come
-    /// by their numbers. Any thread may do so, and the backend goes on; but it must not write to the store itself.
+    /// Hands over sorted batches, as large ones as the budget of the caches allows, and the states come by their numbers. Any thread may do so, and the backend goes on; but it must not write to the store itself.
     ///
     /// # Errors
     /// Those of `to` and of codecs. What was not written is kept for the next time.

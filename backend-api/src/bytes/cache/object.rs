@@ -111,6 +111,11 @@ impl Changes {
         }
     }
 
+    /// Bytes of memory that they take.
+    pub fn size(&self) -> usize {
+        self.ranges.iter().chain([&self.batch]).map(WriteBatch::size).sum()
+    }
+
     /// Adds all to a batch.
     pub fn move_to(mut self, batch: &mut WriteBatch) {
         self.ranges.iter_mut().for_each(|ranges| batch.append(ranges));

@@ -1,10 +1,9 @@
 use std::sync::Arc;
 
-use compact_bytes::CompactBytes;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-use super::index::Index;
 use super::object::{Changes, Key, Object};
+use super::slots::{Slot, Slots};
 use super::{Budget, Write};
 use crate::{Codec, Error, Result};
 
@@ -20,22 +19,16 @@ const HEAD: usize = 4;
 /// An epoch that no entry is dirty in.
 const CLEAN: u32 = 0;
 
-/// What a slot takes in the index, and what the allocator adds to that of its object, about.
-const SLOT_BYTES: usize = 32;
+/// What a slot takes beside itself, and what the allocator adds to what its object owns, about.
+const SLOT_BYTES: usize = 24;
 
-/// Slots that lie side by side: growing moves none.
-const CHUNK: usize = 1 << CHUNK_BITS;
-const CHUNK_BITS: u32 = 10;
-
-/// Objects of one state by their keys, in slots that keep their numbers.
+/// Objects of one state by their keys.
 pub(in super::super) struct Table<O: Object> {
     state: u16,
     seed: u64,
     codec: Arc<dyn Codec<O::Value>>,
     budget: Arc<Budget>,
-    index: Index,
     slots: Slots<O>,
-    free: Vec<u32>,
     /// Where the search for entries that were not used lately goes on.
     hand: usize,
     /// What changes now is dirty in this epoch; each freeze begins another.
@@ -44,6 +37,8 @@ pub(in super::super) struct Table<O: Object> {
     dirty: Vec<u32>,
     /// The epoch that is frozen and not written yet, or `CLEAN`.
     frozen: u32,
+    /// Slots of frozen entries that had other numbers when they were frozen.
+    moved: Vec<u32>,
     /// Frozen entries that were changed since, as they were.
     preserved: Changes,
     preserve_failed: Option<Error>,
@@ -53,69 +48,6 @@ pub(in super::super) struct Table<O: Object> {
     keeps_reads: bool,
 }
 
-struct Slots<O> {
-    chunks: Vec<Vec<Slot<O>>>,
-    len: usize,
-}
-
-struct Slot<O> {
-    key: CompactBytes,
-    hash: u32,
-    /// Bytes of memory that it takes; 0 if it is free.
-    bytes: u32,
-    /// The epoch in which it became dirty.
-    dirty: u32,
-    group: u16,
-    /// Whether it was used since the hand was here.
-    used: bool,
-    /// Whether it is on its way to the store as part of what is frozen.
-    encoded: bool,
-    object: O,
-}
-
-/// Where an entry's key is in the order of keys, roughly.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(in super::super) struct Place {
-    group: u16,
-    /// The first bytes of the key.
-    start: [u8; 8],
-    pub slot: u32,
-}
-
-impl Place {
-    /// Whether only the whole keys tell which of the two comes first.
-    pub fn is_beside(&self, other: &Self) -> bool {
-        (self.group, self.start) == (other.group, other.start)
-    }
-}
-
-impl<O> Slots<O> {
-    #[inline]
-    fn get(&self, at: u32) -> Option<&Slot<O>> {
-        self.chunks.get((at >> CHUNK_BITS) as usize)?.get(at as usize % CHUNK)
-    }
-
-    #[inline]
-    fn get_mut(&mut self, at: u32) -> Option<&mut Slot<O>> {
-        self.chunks.get_mut((at >> CHUNK_BITS) as usize)?.get_mut(at as usize % CHUNK)
-    }
-
-    /// Adds a slot, and gives its number.
-    fn push(&mut self, slot: Slot<O>) -> u32 {
-        match self.chunks.last_mut() {
-            Some(chunk) if chunk.len() < CHUNK => chunk.push(slot),
-            _ => {
-                let mut chunk = Vec::with_capacity(CHUNK);
-                chunk.push(slot);
-                self.chunks.push(chunk);
-            }
-        }
-        self.len += 1;
-        // A slot takes more than 40 bytes: there is not the memory for as many as a number can tell.
-        (self.len - 1) as u32
-    }
-}
-
 impl<O: Object> Table<O> {
     pub fn new(state: u16, seed: u64, codec: Arc<dyn Codec<O::Value>>, budget: Arc<Budget>) -> Self {
         Self {
@@ -123,13 +55,12 @@ impl<O: Object> Table<O> {
             seed,
             codec,
             budget,
-            index: Index::default(),
-            slots: Slots { chunks: Vec::new(), len: 0 },
-            free: Vec::new(),
+            slots: Slots::new(),
             hand: 0,
             epoch: CLEAN + 1,
             dirty: Vec::new(),
             frozen: CLEAN,
+            moved: Vec::new(),
             preserved: Changes::default(),
             preserve_failed: None,
             bytes: 0,
@@ -143,7 +74,7 @@ impl<O: Object> Table<O> {
         self.bytes
     }
 
-    /// The slot of a key, if there is one. Slots keep their numbers until something is removed.
+    /// The slot of a key, if there is one. Slots keep their numbers until something is added or removed.
     #[inline]
     pub fn find(&mut self, key: &[u8]) -> Option<u32> {
         let found = self.locate(key);
@@ -190,16 +121,19 @@ impl<O: Object> Table<O> {
 
     /// Changes the object at a key, of which the slot is `found`, to something that the store does not have; if there is no
     /// slot, one that knows nothing. Gives what `change` gives.
+    ///
+    /// # Errors
+    /// As [`keep`](Self::keep).
     #[inline]
     pub fn change<R: Default>(
         &mut self,
         key: &[u8],
         found: Option<u32>,
         change: impl FnOnce(&mut O, &dyn Codec<O::Value>) -> R,
-    ) -> R {
-        let at = found.unwrap_or_else(|| self.keep(key, O::default()));
+    ) -> Result<R> {
+        let at = found.map_or_else(|| self.keep(key, O::default()), Ok)?;
         self.touch(at);
-        self.learn(at, change).unwrap_or_default()
+        Ok(self.learn(at, change).unwrap_or_default())
     }
 
     /// Forgets a key, of which the store knows all.
@@ -220,7 +154,7 @@ impl<O: Object> Table<O> {
     /// Slots that were not used lately, of at least so many bytes together if there are so many.
     pub fn unused(&mut self, bytes: usize) -> Vec<u32> {
         // After one round none is used lately, and after a second one all have been taken.
-        self.search(bytes, self.slots.len * 2, |_| true)
+        self.search(bytes, self.slots.end() * 2, |_| true)
     }
 
     /// Those of the next `searched` slots that were not used lately and are not dirty, of as many bytes together.
@@ -235,7 +169,7 @@ impl<O: Object> Table<O> {
                 break;
             }
             let at = self.hand as u32;
-            self.hand = if self.hand + 1 < self.slots.len { self.hand + 1 } else { 0 };
+            self.hand = if self.hand + 1 < self.slots.end() { self.hand + 1 } else { 0 };
             let Some(slot) = self.slots.get_mut(at) else { continue };
             if slot.used {
                 slot.used = false;
@@ -291,36 +225,24 @@ impl<O: Object> Table<O> {
                 let preserved = preserve(self.state, slot, &*self.codec, &mut self.preserved);
                 self.preserve_failed = preserved.err().or(self.preserve_failed.take());
             }
-            self.index.remove(slot.hash, at);
-            self.budget.change(slot.bytes as usize, 0);
-            self.bytes -= slot.bytes as usize;
-            (slot.bytes, slot.dirty, slot.encoded) = (0, CLEAN, false);
-            slot.key = CompactBytes::new(&[]);
-            self.free.push(at);
-            slot.object = O::default();
+            let bytes = slot.bytes as usize;
+            self.budget.change(bytes, 0);
+            self.bytes -= bytes;
+            drop(self.slots.remove(at));
         }
     }
 
-    /// Freezes what is dirty, and names its slots.
+    /// Freezes what is dirty, and names its slots. Some get [other numbers](Self::take_moved) later.
     pub fn freeze(&mut self) -> Vec<u32> {
         self.frozen = self.epoch;
+        self.moved.clear();
         self.epoch += 1;
         std::mem::take(&mut self.dirty)
     }
 
-    /// Adds the places of those of the slots that are as they were frozen.
-    pub fn add_places(&self, slots: &[u32], places: &mut Vec<Place>) {
-        for &at in slots {
-            let Some(slot) = self.slots.get(at).filter(|slot| slot.dirty == self.frozen) else { continue };
-            let mut start = [0; 8];
-            start.iter_mut().zip(slot.key.iter()).for_each(|(to, from)| *to = *from);
-            places.push(Place { group: slot.group, start, slot: at });
-        }
-    }
-
     /// Adds those of the entries to the changes that are as they were frozen.
-    pub fn encode_frozen(&mut self, places: &[Place], changes: &mut Changes) -> Result<()> {
-        for &Place { slot: at, .. } in places {
+    pub fn encode_frozen(&mut self, slots: &[u32], changes: &mut Changes) -> Result<()> {
+        for &at in slots {
             let Some(slot) = self.slots.get_mut(at) else { continue };
             if slot.dirty == self.frozen && !slot.encoded {
                 encode(self.state, slot, &*self.codec, changes)?;
@@ -330,15 +252,25 @@ impl<O: Object> Table<O> {
         Ok(())
     }
 
+    /// The slots of frozen entries that have got other numbers since the last time, whatever was done with them before.
+    pub fn take_moved(&mut self) -> Vec<u32> {
+        std::mem::take(&mut self.moved)
+    }
+
     /// Takes what was frozen and has been changed since, as it was.
     pub fn take_preserved(&mut self) -> Result<Changes> {
         let preserved = std::mem::take(&mut self.preserved);
         self.preserve_failed.take().map_or(Ok(preserved), Err)
     }
 
-    /// Bytes of memory of that.
-    pub fn preserved_bytes(&self) -> usize {
-        self.preserved.batch.size()
+    /// Whether that takes as much memory as it may.
+    pub fn is_much_preserved(&self) -> bool {
+        self.is_much(&self.preserved)
+    }
+
+    /// Whether changes that are to be written take as much memory as they may.
+    pub fn is_much(&self, changes: &Changes) -> bool {
+        changes.size() >= self.budget.encoded_max()
     }
 
     /// Nobody needs what was frozen any more.
@@ -367,7 +299,7 @@ impl<O: Object> Table<O> {
     pub fn locate(&self, key: &[u8]) -> Option<u32> {
         let own = key.get(HEAD..).unwrap_or_default();
         let hash = self.hash(own);
-        self.index.find(hash, |at| self.slots.get(at).is_some_and(|slot| *slot.key == *own))
+        self.slots.find(hash, |slot| *slot.key == *own)
     }
 
     /// Of the key without its head, which follows from the rest.
@@ -378,32 +310,23 @@ impl<O: Object> Table<O> {
 
     /// Adds an object at a key that has no slot, and gives its slot; the store has all of it, unless it is
     /// [changed](Self::change).
-    pub fn keep(&mut self, key: &[u8], object: O) -> u32 {
+    ///
+    /// # Errors
+    /// [`Size`](crate::ErrorKind::Size) if too many keys have one hash.
+    pub fn keep(&mut self, key: &[u8], object: O) -> Result<u32> {
         let group = key.get(HEAD - 2..).and_then(|group| group.first_chunk());
+        let group = group.map_or(0, |group| u16::from_be_bytes(*group));
         let own = key.get(HEAD..).unwrap_or_default();
-        let hash = self.hash(own);
-        let slot = Slot {
-            hash,
-            key: CompactBytes::new(own),
-            group: group.map_or(0, |group| u16::from_be_bytes(*group)),
-            used: false,
-            encoded: false,
-            dirty: CLEAN,
-            bytes: 0,
-            object,
-        };
-        let at = match self.free.pop() {
-            Some(at) => {
-                if let Some(place) = self.slots.get_mut(at) {
-                    *place = slot;
-                }
-                at
+        let at = self.slots.insert(Slot::new(own, self.hash(own), group, object))?;
+        for moved in self.slots.take_moved() {
+            let Some(slot) = self.slots.get(moved).filter(|slot| slot.dirty != CLEAN) else { continue };
+            match slot.dirty == self.frozen {
+                true => self.moved.push(moved),
+                false => self.dirty.push(moved),
             }
-            None => self.slots.push(slot),
-        };
-        self.index.insert(hash, at);
+        }
         self.recount(at);
-        at
+        Ok(at)
     }
 
     /// Makes an object dirty that is about to be changed, or was just made.
@@ -419,11 +342,10 @@ impl<O: Object> Table<O> {
         }
         slot.dirty = self.epoch;
         self.dirty.push(at);
-        if self.dirty.len() > self.slots.len * 2 {
-            let epoch = self.epoch;
-            let all = self.slots.chunks.iter().flatten();
-            self.dirty.clear();
-            self.dirty.extend((0..).zip(all).filter(|(_, slot)| slot.dirty == epoch).map(|(at, _)| at));
+        if self.dirty.len() > self.slots.end() * 2 {
+            // Each of them once.
+            self.dirty.sort_unstable();
+            self.dirty.dedup();
         }
     }
 

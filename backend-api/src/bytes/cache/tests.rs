@@ -1,8 +1,8 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 
-use super::super::{BTreeStore, ByteStore, WriteBatch};
+use super::super::{BTreeStore, ByteStore, WriteBatch, WriteOp};
 use super::*;
 use crate::{Error, ErrorKind, PlainCodec};
 
@@ -107,7 +107,7 @@ impl World {
                 };
                 let value = found.unwrap_or_else(|| {
                     let value = self.below().get(&number).copied();
-                    self.cache.lock().keep(&key(number), value);
+                    self.cache.lock().keep(&key(number), value).unwrap();
                     value
                 });
                 assert_eq!(value.as_ref(), self.model.get(&number));
@@ -149,7 +149,7 @@ impl World {
     fn put(&mut self, number: u8, value: Option<u32>) {
         let mut table = self.cache.lock();
         let found = table.find(&key(number));
-        table.change(&key(number), found, |known, _| *known = value);
+        table.change(&key(number), found, |known, _| *known = value).unwrap();
         match value {
             Some(value) => self.model.insert(number, value),
             None => self.model.remove(&number),
@@ -198,31 +198,96 @@ proptest! {
     }
 }
 
-#[test]
-fn what_is_frozen_is_written_in_the_order_of_its_keys() {
-    let cache = Cache::new(7, 1, Arc::new(PlainCodec), Budget::new(1));
-    let count = 3 * BATCH as u32;
-    // Of two key groups, and only the ends of the keys differ.
-    let of =
-        |number: u32| [&[0, 7, 0, (number % 2) as u8][..], b"long beginning", &number.to_be_bytes()].concat();
-    for number in (0..count).rev() {
-        cache.lock().change(&of(number), None, |known, _| *known = Some(number));
+/// A key of one of two groups, of which only the end differs from others.
+fn long_key(number: u32) -> Vec<u8> {
+    [&[0, 7, 0, (number % 2) as u8][..], b"long beginning", &number.to_be_bytes()].concat()
+}
+
+fn change(cache: &Cache<Option<u32>>, numbers: impl Iterator<Item = u32>, value: u32) {
+    let mut table = cache.lock();
+    for number in numbers {
+        let found = table.find(&long_key(number));
+        table.change(&long_key(number), found, |known, _| *known = Some(value)).unwrap();
     }
+}
+
+fn puts(batch: &WriteBatch) -> impl Iterator<Item = (Vec<u8>, u32)> {
+    batch.iter().map(|op| match op {
+        WriteOp::Put { key, value } => (key.to_vec(), u32::from_le_bytes(value.try_into().unwrap())),
+        _ => panic!("nothing is removed"),
+    })
+}
+
+/// So many entries that more than one batch of them is written.
+const MANY: u32 = 12_000;
+
+#[test]
+fn what_is_frozen_is_written_in_sorted_batches() {
+    let cache = Cache::new(7, 1, Arc::new(PlainCodec), Budget::new(1));
+    change(&cache, (0..MANY).rev(), 1);
     let mut frozen = cache.freeze().unwrap();
-    let mut written = Vec::new();
-    let mut batches = 0;
+    let (mut written, mut batches) = (BTreeMap::new(), 0);
     frozen
         .write(&mut |batch: &WriteBatch| {
             batches += 1;
-            written.extend(batch.iter().map(|op| match op {
-                super::super::WriteOp::Put { key, .. } => key.to_vec(),
-                _ => panic!("nothing is removed"),
-            }));
+            assert!(puts(batch).is_sorted());
+            written.extend(puts(batch));
             Ok(())
         })
         .unwrap();
-    assert!(written.is_sorted() && batches > 1);
-    assert_eq!(written.len(), count as usize);
+    assert!(batches > 1);
+    assert!(written.keys().cloned().eq((0..MANY).map(long_key).collect::<BTreeSet<_>>()));
+}
+
+#[test]
+fn what_is_frozen_is_written_once_though_others_are_added_all_the_time() {
+    // Where the writing fails, it begins anew.
+    for fails_at in [None, Some(0), Some(1)] {
+        let cache = Cache::new(7, 1, Arc::new(PlainCodec), Budget::new(1));
+        change(&cache, 0..MANY, 1);
+        let mut frozen = cache.freeze().unwrap();
+        let mut next = MANY..;
+        // What is added moves others to other places; some of the frozen ones are changed.
+        change(&cache, next.by_ref().take(5000), 2);
+        change(&cache, (0..MANY).step_by(7), 2);
+        let (mut written, mut batches) = (BTreeMap::new(), 0);
+        let result = frozen.write(&mut |batch: &WriteBatch| {
+            change(&cache, next.by_ref().take(5000), 2);
+            if Some(batches) == fails_at {
+                return Err(Error::new(ErrorKind::Io, "no"));
+            }
+            batches += 1;
+            for (key, value) in puts(batch) {
+                assert_eq!(written.insert(key, value), None, "written twice");
+            }
+            Ok(())
+        });
+        assert_eq!(result.is_err(), fails_at.is_some());
+        change(&cache, next.by_ref().take(5000), 2);
+        if result.is_ok() {
+            frozen.end();
+            let frozen = (0..MANY).map(|number| (long_key(number), 1));
+            assert!(written.clone().into_iter().eq(frozen.collect::<BTreeMap<_, _>>()));
+        }
+        drop(frozen);
+        // What is dirty now is what was changed since, and what was not written.
+        let mut flushed = BTreeMap::new();
+        cache
+            .flush(&mut |batch| {
+                flushed.extend(puts(batch));
+                Ok(())
+            })
+            .unwrap();
+        for number in 0..next.next().unwrap() {
+            let (key, is_new) = (long_key(number), number >= MANY || number.is_multiple_of(7));
+            let expected = if is_new { Some(2) } else { (!written.contains_key(&key)).then_some(1) };
+            // Of a batch that is in the store some may be written again.
+            if expected.is_some() || fails_at.is_none() {
+                assert_eq!(flushed.get(&key).copied(), expected, "{number}");
+            }
+        }
+        assert!(cache.freeze().is_none());
+    }
 }
 
 #[test]
@@ -231,7 +296,7 @@ fn bytes_are_given_back() {
     let cache = Cache::new(7, 1, Arc::new(PlainCodec), Arc::clone(&budget));
     for number in 0..KEYS {
         let mut table = cache.lock();
-        table.change(&key(number), None, |known, _| *known = Some(vec![1_u64; 100]));
+        table.change(&key(number), None, |known, _| *known = Some(vec![1_u64; 100])).unwrap();
     }
     assert!(budget.excess() > 9_000 && cache.bytes() > 10_000);
     cache.evict(budget.excess(), &mut |_| Ok(())).unwrap();
@@ -248,7 +313,7 @@ fn reads_that_find_nothing_are_not_kept_in_the_long_run() {
         let key = [&key(0)[..], &number.to_be_bytes()].concat();
         assert_eq!(table.keeps_reads(), number < 4096);
         assert_eq!(table.find(&key), None);
-        table.keep(&key, Some(number));
+        table.keep(&key, Some(number)).unwrap();
     }
     // What is used again is worth it again.
     for number in 0..5_000_u32 {
