@@ -72,6 +72,11 @@ const SHARD_BITS: i32 = 2;
 /// Below this budget the filter of a large file does not fit into its part of the block cache with others.
 const SMALL_BUDGET: usize = 64 << 20;
 
+/// What caches have goes into files that grow to so many bytes, or a sixteenth of a smaller budget, before all that is in them
+/// becomes part of the database: only then caches may let go of it.
+const LATE_FILE_MAX: usize = 16 << 20;
+const LATE_FILE_MIN: usize = 256 << 10;
+
 /// Bytes by which a write buffer grows; the most are what RocksDB has by default.
 const ARENA_MIN: usize = 8 << 10;
 const ARENA_MAX: usize = 1 << 20;
@@ -84,6 +89,8 @@ pub(crate) struct Setup {
     files: [Options; 3],
     cache: Cache,
     write_buffers: WriteBufferManager,
+    /// Bytes that files of what caches have grow to.
+    pub late_file_bytes: u64,
 }
 
 impl Setup {
@@ -126,7 +133,8 @@ impl Setup {
         let families = tuned(|_| {});
         // A writer of files would compress them as those of the last level, which takes its time; a compaction may do so.
         let files = tuned(|options| options.set_bottommost_compression_type(DBCompressionType::Lz4));
-        Self { database, families, files, cache, write_buffers }
+        let late_file_bytes = (options.memory_budget / 16).clamp(LATE_FILE_MIN, LATE_FILE_MAX) as u64;
+        Self { database, families, files, cache, write_buffers, late_file_bytes }
     }
 
     fn family(&self, family: Family) -> &Options {

@@ -10,9 +10,6 @@ use crate::writes::Writer;
 /// Batches of at least so many operations begin a file.
 const FILE_OPS: usize = 4096;
 
-/// Files grow to so many bytes before all that is in them becomes part of the database, so that caches may let go of it.
-const FILE_BYTES: u64 = 16 << 20;
-
 /// Puts large sorted batches into files, which become parts of the database as a whole: that is several times as fast as to
 /// sort them into write buffers, which are written to files only then. All else goes to the write buffers.
 pub(crate) struct LateFiles<'w> {
@@ -66,7 +63,7 @@ impl LateWriter for LateFiles<'_> {
                 last.clear();
                 last.extend_from_slice(key);
             }
-            if file.size() >= FILE_BYTES {
+            if file.size() >= self.writer.database().setup.late_file_bytes {
                 self.flush()?;
             }
         } else {

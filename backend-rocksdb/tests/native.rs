@@ -203,7 +203,10 @@ fn parents_of_many(options: &RocksDbOptions, steps: &[fn(u32) -> Option<u64>]) -
             for key in &own {
                 let context = backend.key(key).unwrap();
                 let mut number = backend.value(token, context, &()).unwrap();
-                step(*key).map_or_else(|| number.clear(), |value| number.set(value)).unwrap();
+                match step(*key) {
+                    Some(value) => number.set(value).unwrap(),
+                    None => number.clear().unwrap(),
+                }
             }
             checkpoint(&mut backend, id)
         });
