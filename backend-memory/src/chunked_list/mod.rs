@@ -145,11 +145,17 @@ impl<T> ChunkedList<T> {
 
     fn chunks_from(&self, chunk: usize) -> Iter<'_, T> {
         let left = self.len().saturating_sub(chunk * Self::CHUNK_ITEMS);
-        Iter { list: self, chunk, items: [].iter(), left }
+        Iter { list: Some(self), chunk, items: [].iter(), left }
     }
 }
 
 impl<T: Clone> ChunkedList<T> {
+    /// A list of clones of `items`, which a chunk has room for, that will soon have `more`.
+    pub(crate) fn of(items: &[T], more: usize, epoch: u32) -> Self {
+        let capacity = Self::capacity_for(items.len() + more);
+        Self { full: Spine::EMPTY, last: (!items.is_empty()).then(|| Chunk::of(items, capacity, epoch)) }
+    }
+
     /// Appends `item` in `epoch` if nothing has to be allocated or copied for it, or else gives it back.
     #[inline]
     pub(crate) fn push_within(&mut self, item: T, epoch: u32) -> Result<(), T> {
@@ -187,16 +193,6 @@ impl<T: Clone> ChunkedList<T> {
                 own.push(item);
             }
         }
-    }
-
-    /// Appends the elements of `other` in `epoch`, moving those that nobody shares.
-    pub fn append(&mut self, mut other: Self, epoch: u32) {
-        let mut chunks = Vec::new();
-        chunks.extend(other.last.take());
-        chunks.extend(std::iter::from_fn(|| other.full.pop()));
-        let mut items = Vec::new();
-        chunks.into_iter().rev().for_each(|chunk| chunk.append_to(&mut items));
-        self.extend(items, epoch);
     }
 
     /// Drops the elements from number `len` on; nothing if there are no more than `len`.
@@ -273,13 +269,19 @@ impl<'a, T> IntoIterator for &'a ChunkedList<T> {
     }
 }
 
-/// The elements of a [`ChunkedList`] from some chunk on.
+/// The elements of a [`ChunkedList`] from some chunk on, or of a slice.
 pub struct Iter<'a, T> {
-    list: &'a ChunkedList<T>,
+    list: Option<&'a ChunkedList<T>>,
     /// Number of the chunk after `items`.
     chunk: usize,
     items: std::slice::Iter<'a, T>,
     left: usize,
+}
+
+impl<'a, T> From<&'a [T]> for Iter<'a, T> {
+    fn from(items: &'a [T]) -> Self {
+        Self { list: None, chunk: 0, items: items.iter(), left: items.len() }
+    }
 }
 
 impl<'a, T> Iterator for Iter<'a, T> {
@@ -291,7 +293,7 @@ impl<'a, T> Iterator for Iter<'a, T> {
                 self.left -= 1;
                 return Some(item);
             }
-            self.items = self.list.chunk(self.chunk)?.iter();
+            self.items = self.list?.chunk(self.chunk)?.iter();
             self.chunk += 1;
         }
     }

@@ -1,0 +1,170 @@
+//! The cell of a list state.
+
+use std::num::NonZeroU64;
+
+use backend_api::StateValue;
+
+use crate::chunked_list::{ChunkedList, Iter};
+use crate::short_list::ShortList;
+use crate::table::Handle;
+
+/// Bytes of a list that are freed at once: about a millisecond's work.
+const DROPPED_IN_PLACE: u64 = 1 << 20;
+
+/// A list, and the bytes that its elements own.
+#[derive(Clone)]
+pub(super) enum ListCell<T> {
+    /// In the table's own slot, so that nobody has to wait for a second place of memory. All of it changes with each element.
+    Short(ShortList<T>),
+    /// In chunks: what does not fit there.
+    Long(ChunkedList<T>, Owned),
+}
+
+const _: () = assert!(size_of::<ListCell<u64>>() == 32);
+
+/// Bytes that elements own. What is kept is one more, so that the 0 is free to tell a short list from a long one.
+#[derive(Clone, Copy)]
+pub(super) struct Owned(NonZeroU64);
+
+impl Owned {
+    const NOTHING: Self = Self(NonZeroU64::MIN);
+
+    fn get(self) -> u64 {
+        self.0.get() - 1
+    }
+
+    fn plus(self, bytes: u64) -> Self {
+        Self(self.0.saturating_add(bytes))
+    }
+
+    fn minus(self, bytes: u64) -> Self {
+        NonZeroU64::new(self.0.get().saturating_sub(bytes)).map_or(Self::NOTHING, Self)
+    }
+}
+
+// SAFETY: plain numbers, or counted pointers to chunks and numbers, whose bits may be copied; no interior mutability of its own.
+#[expect(unsafe_code, reason = "the table shares the bits of this crate's own containers")]
+unsafe impl<T: StateValue> Handle for ListCell<T> {
+    fn is_large(&self) -> bool {
+        self.bytes() > DROPPED_IN_PLACE
+    }
+
+    fn prefetch(&self) {
+        if let Self::Long(list, _) = self {
+            list.prefetch();
+        }
+    }
+}
+
+impl<T: StateValue> ListCell<T> {
+    /// A list without elements.
+    pub(super) fn new() -> Self {
+        Self::Short(ShortList::new())
+    }
+
+    /// Number of elements.
+    pub(super) fn len(&self) -> usize {
+        match self {
+            Self::Short(items) => items.len(),
+            Self::Long(list, _) => list.len(),
+        }
+    }
+
+    /// The elements in order.
+    #[inline]
+    pub(super) fn iter(&self) -> Iter<'_, T> {
+        match self {
+            Self::Short(items) => Iter::from(&**items),
+            Self::Long(list, _) => list.iter(),
+        }
+    }
+
+    /// The elements in parts, each with the number of the first: all, or those that differ from what there was at the end of
+    /// epoch `base`.
+    pub(super) fn parts(&self, base: Option<u32>) -> impl Iterator<Item = (usize, &[T])> {
+        let (short, long) = match self {
+            Self::Short(items) => (Some((0, &**items)), None),
+            Self::Long(list, _) => (None, Some(list)),
+        };
+        let chunks = long.into_iter().flat_map(move |list| {
+            let first = base.map_or(0, |base| list.changed_since(base).0);
+            list.chunks().skip_while(move |(start, ..)| *start < first)
+        });
+        short.into_iter().chain(chunks.map(|(start, _, elements)| (start, elements)))
+    }
+
+    /// Bytes that it holds outside of the slot.
+    pub(super) fn bytes(&self) -> u64 {
+        match self {
+            Self::Short(_) => 0,
+            Self::Long(list, owned) => (list.heap_size() as u64).saturating_add(owned.get()),
+        }
+    }
+
+    /// Adds an element that owns nothing if no memory is needed for that, or else gives it back.
+    #[inline(always)]
+    pub(super) fn push_within(&mut self, element: T, epoch: u32) -> Result<(), T> {
+        match self {
+            Self::Short(items) => items.push(element),
+            Self::Long(list, _) => list.push_within(element, epoch),
+        }
+    }
+
+    /// Adds an element that owns `owned` bytes.
+    pub(super) fn push(&mut self, element: T, owned: u64, epoch: u32) {
+        match self {
+            Self::Short(items) => {
+                if let Err(element) = items.push(element) {
+                    let mut list = ChunkedList::of(items, 1, epoch);
+                    list.push(element, epoch);
+                    *self = Self::Long(list, Owned::NOTHING.plus(owned));
+                }
+            }
+            Self::Long(list, all) => {
+                list.push(element, epoch);
+                *all = all.plus(owned);
+            }
+        }
+    }
+
+    /// Adds elements that own `owned` bytes together.
+    pub(super) fn extend(&mut self, elements: Vec<T>, owned: u64, epoch: u32) {
+        match self {
+            Self::Short(items) if items.has_room(elements.len()) => {
+                // There is room.
+                elements.into_iter().for_each(|element| items.push(element).unwrap_or(()));
+            }
+            Self::Short(items) => {
+                let mut list = ChunkedList::of(items, elements.len(), epoch);
+                list.extend(elements, epoch);
+                *self = Self::Long(list, Owned::NOTHING.plus(owned));
+            }
+            Self::Long(list, all) => {
+                list.extend(elements, epoch);
+                *all = all.plus(owned);
+            }
+        }
+    }
+
+    /// Adds clones of the elements of `other`.
+    pub(super) fn append(&mut self, other: &Self, epoch: u32) {
+        let owned = match other {
+            Self::Short(_) => 0,
+            Self::Long(_, owned) => owned.get(),
+        };
+        self.extend(other.iter().cloned().collect(), owned, epoch);
+    }
+
+    /// Drops the elements from number `len` on, each of which owns as many bytes as `owned` tells.
+    pub(super) fn truncate(&mut self, len: usize, owned: impl Fn(&T) -> u64) {
+        match self {
+            _ if len == 0 => *self = Self::new(),
+            Self::Short(items) => items.truncate(len),
+            Self::Long(list, all) => {
+                let cut = list.iter_from(len).map(owned).fold(0, u64::saturating_add);
+                list.truncate(len);
+                *all = all.minus(cut);
+            }
+        }
+    }
+}
