@@ -89,3 +89,40 @@ impl<T> Clone for ShortList<T> {
         Self { ..*self }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+    use std::sync::atomic::AtomicU32;
+
+    use super::*;
+
+    #[test]
+    fn numbers_fill_two_words_whatever_their_size() {
+        let mut list = ShortList::new();
+        assert!((0..16_u8).all(|item| list.has_room(1) && list.push(item).is_ok()));
+        assert_eq!((list.push(16), list.has_room(1)), (Err(16), false));
+        assert!(list.iter().copied().eq(0..16));
+        let mut copy = list.clone();
+        copy.truncate(3);
+        copy.truncate(5);
+        assert_eq!((&*copy, copy.has_room(13), copy.has_room(14)), (&[0, 1, 2][..], true, false));
+        assert_eq!(list.len(), 16);
+        let mut list = ShortList::new();
+        assert_eq!([1.5, -0.0, f64::NAN].map(|item| list.push(item).is_ok()), [true, true, false]);
+        assert_eq!(list.to_vec(), [1.5, 0.0]);
+    }
+
+    #[test]
+    fn what_may_change_where_it_lies_or_owns_something_is_never_taken() {
+        #[repr(align(64))]
+        struct Wide;
+        assert!(ShortList::new().push(Cell::new(1_u32)).is_err());
+        assert!(ShortList::new().push(AtomicU32::new(1)).is_err());
+        assert!(ShortList::new().push(Some(1_u32)).is_err());
+        assert!(ShortList::new().push(String::new()).is_err());
+        assert!(ShortList::new().push(()).is_err());
+        assert!(ShortList::<Wide>::new().is_empty());
+        assert!(ShortList::<String>::new().clone().is_empty());
+    }
+}

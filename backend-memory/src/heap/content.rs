@@ -15,7 +15,7 @@ use crate::table::{Container, Handle, Placement, TableValue, UserValue};
 const ENTRIES_PER_ROW: usize = 128;
 
 /// Bytes of a list or map that are freed at once: about a millisecond's work.
-const DROPPED_IN_PLACE: u64 = 1 << 20;
+pub(super) const DROPPED_IN_PLACE: u64 = 1 << 20;
 
 /// How large a cell is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

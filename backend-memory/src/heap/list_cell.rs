@@ -1,48 +1,29 @@
-//! The cell of a list state.
+//! What list state keeps under a key and namespace: a list, which lies in the table itself as long as it is short.
 
-use std::num::NonZeroU64;
+#[cfg(test)]
+mod tests;
 
 use backend_api::StateValue;
 
+use super::content::DROPPED_IN_PLACE;
 use crate::chunked_list::{ChunkedList, Iter};
 use crate::short_list::ShortList;
 use crate::table::Handle;
 
-/// Bytes of a list that are freed at once: about a millisecond's work.
-const DROPPED_IN_PLACE: u64 = 1 << 20;
-
 /// A list, and the bytes that its elements own.
 #[derive(Clone)]
 pub(super) enum ListCell<T> {
-    /// In the table's own slot, so that nobody has to wait for a second place of memory. All of it changes with each element.
+    /// In the table's slot: there is no other memory to wait for. Its elements own nothing, and all count as changed when one
+    /// is added, which the epoch of the slot tells.
     Short(ShortList<T>),
-    /// In chunks: what does not fit there.
-    Long(ChunkedList<T>, Owned),
+    /// In chunks, and the bytes.
+    Long(ChunkedList<T>, u64),
 }
 
-const _: () = assert!(size_of::<ListCell<u64>>() == 32);
+// Twice as many numbers would need a slot that is larger for every list.
+const _: () = assert!(size_of::<ListCell<u64>>() == size_of::<(ChunkedList<u64>, u64)>());
 
-/// Bytes that elements own. What is kept is one more, so that the 0 is free to tell a short list from a long one.
-#[derive(Clone, Copy)]
-pub(super) struct Owned(NonZeroU64);
-
-impl Owned {
-    const NOTHING: Self = Self(NonZeroU64::MIN);
-
-    fn get(self) -> u64 {
-        self.0.get() - 1
-    }
-
-    fn plus(self, bytes: u64) -> Self {
-        Self(self.0.saturating_add(bytes))
-    }
-
-    fn minus(self, bytes: u64) -> Self {
-        NonZeroU64::new(self.0.get().saturating_sub(bytes)).map_or(Self::NOTHING, Self)
-    }
-}
-
-// SAFETY: plain numbers, or counted pointers to chunks and numbers, whose bits may be copied; no interior mutability of its own.
+// SAFETY: plain numbers, or counted pointers to chunks, whose bits may be copied; no interior mutability of its own.
 #[expect(unsafe_code, reason = "the table shares the bits of this crate's own containers")]
 unsafe impl<T: StateValue> Handle for ListCell<T> {
     fn is_large(&self) -> bool {
@@ -79,8 +60,8 @@ impl<T: StateValue> ListCell<T> {
         }
     }
 
-    /// The elements in parts, each with the number of the first: all, or those that differ from what there was at the end of
-    /// epoch `base`.
+    /// The elements in parts, each with the number of its first: all, or of a list that was changed after epoch `base` those
+    /// that turn it as it was then into the present one, if it is cut where they begin.
     pub(super) fn parts(&self, base: Option<u32>) -> impl Iterator<Item = (usize, &[T])> {
         let (short, long) = match self {
             Self::Short(items) => (Some((0, &**items)), None),
@@ -93,15 +74,15 @@ impl<T: StateValue> ListCell<T> {
         short.into_iter().chain(chunks.map(|(start, _, elements)| (start, elements)))
     }
 
-    /// Bytes that it holds outside of the slot.
+    /// Bytes that it holds outside of the slot, with those that elements own.
     pub(super) fn bytes(&self) -> u64 {
         match self {
             Self::Short(_) => 0,
-            Self::Long(list, owned) => (list.heap_size() as u64).saturating_add(owned.get()),
+            Self::Long(list, owned) => (list.heap_size() as u64).saturating_add(*owned),
         }
     }
 
-    /// Adds an element that owns nothing if no memory is needed for that, or else gives it back.
+    /// Adds an element that owns nothing if nothing has to be allocated or copied for it, or else gives it back.
     #[inline(always)]
     pub(super) fn push_within(&mut self, element: T, epoch: u32) -> Result<(), T> {
         match self {
@@ -115,14 +96,12 @@ impl<T: StateValue> ListCell<T> {
         match self {
             Self::Short(items) => {
                 if let Err(element) = items.push(element) {
-                    let mut list = ChunkedList::of(items, 1, epoch);
-                    list.push(element, epoch);
-                    *self = Self::Long(list, Owned::NOTHING.plus(owned));
+                    *self = Self::Long(ChunkedList::moved(items, element, 0, epoch), owned);
                 }
             }
             Self::Long(list, all) => {
                 list.push(element, epoch);
-                *all = all.plus(owned);
+                *all = all.saturating_add(owned);
             }
         }
     }
@@ -135,13 +114,15 @@ impl<T: StateValue> ListCell<T> {
                 elements.into_iter().for_each(|element| items.push(element).unwrap_or(()));
             }
             Self::Short(items) => {
-                let mut list = ChunkedList::of(items, elements.len(), epoch);
+                let mut elements = elements.into_iter();
+                let Some(first) = elements.next() else { return };
+                let mut list = ChunkedList::moved(items, first, elements.len(), epoch);
                 list.extend(elements, epoch);
-                *self = Self::Long(list, Owned::NOTHING.plus(owned));
+                *self = Self::Long(list, owned);
             }
             Self::Long(list, all) => {
                 list.extend(elements, epoch);
-                *all = all.plus(owned);
+                *all = all.saturating_add(owned);
             }
         }
     }
@@ -150,7 +131,7 @@ impl<T: StateValue> ListCell<T> {
     pub(super) fn append(&mut self, other: &Self, epoch: u32) {
         let owned = match other {
             Self::Short(_) => 0,
-            Self::Long(_, owned) => owned.get(),
+            Self::Long(_, owned) => *owned,
         };
         self.extend(other.iter().cloned().collect(), owned, epoch);
     }
@@ -163,7 +144,7 @@ impl<T: StateValue> ListCell<T> {
             Self::Long(list, all) => {
                 let cut = list.iter_from(len).map(owned).fold(0, u64::saturating_add);
                 list.truncate(len);
-                *all = all.minus(cut);
+                *all = all.saturating_sub(cut);
             }
         }
     }

@@ -31,9 +31,7 @@ impl<K: StateKey, N: StateKey, T: StateValue> HeapList<'_, K, N, T> {
     fn grow(state: &mut ListTable<K, N, T>, place: Place<'_, K, N>, element: T) -> Result<()> {
         let owned = state.content().owned(&element);
         state.afford(&place, size_of::<T>() as u64 + owned)?;
-        state.modify(&place, ListCell::new, |_, cell, epoch| {
-            cell.push(element, owned, epoch);
-        })
+        state.modify(&place, ListCell::new, |_, cell, epoch| cell.push(element, owned, epoch))
     }
 
     /// Checks the budget for that many more elements, which own `owned` bytes.
@@ -62,9 +60,8 @@ impl<K: StateKey, N: StateKey, T: StateValue> ListState<T, N> for HeapList<'_, K
             return Ok(());
         }
         self.afford(elements.len(), owned)?;
-        self.state.modify(&self.seat.place, ListCell::new, |_, cell, epoch| {
-            cell.extend(elements, owned, epoch);
-        })
+        self.state
+            .modify(&self.seat.place, ListCell::new, |_, cell, epoch| cell.extend(elements, owned, epoch))
     }
 
     fn set(&mut self, elements: impl IntoIterator<Item = T>) -> Result<()> {
@@ -77,8 +74,9 @@ impl<K: StateKey, N: StateKey, T: StateValue> ListState<T, N> for HeapList<'_, K
         self.state.set(&self.seat.place, cell)
     }
 
+    #[inline]
     fn iter(&mut self) -> Result<impl Iterator<Item = Result<Cow<'_, T>>>> {
-        let elements = self.state.get(&self.seat.place).map_or_else(|| Iter::from(&[][..]), ListCell::iter);
+        let elements = self.state.get(&self.seat.place).map_or(Iter::from([].as_slice()), ListCell::iter);
         Ok(elements.map(|element| Ok(Cow::Borrowed(element))))
     }
 
