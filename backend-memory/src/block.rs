@@ -132,20 +132,6 @@ impl<T: Clone, N: Copy> Block<T, N> {
         };
         *self = other;
     }
-
-    /// Appends the items to `to`: clones of them if they are shared.
-    pub(crate) fn append_to(mut self, to: &mut Vec<T>) {
-        if !self.is_unique() {
-            return to.extend_from_slice(&self);
-        }
-        to.reserve(self.len());
-        // SAFETY: there is room, and the block does not count its items any more.
-        unsafe {
-            to.as_mut_ptr().add(to.len()).copy_from_nonoverlapping(self.first().as_ptr(), self.len());
-            to.set_len(to.len() + self.len());
-        }
-        self.len = 0;
-    }
 }
 
 impl<T, N: Copy> Deref for Block<T, N> {
@@ -320,10 +306,6 @@ mod tests {
         block.resize(4);
         block.unique().unwrap().push("3".to_owned());
         assert_eq!((block.len(), other.len()), (4, 3));
-        let mut all = Vec::new();
-        other.clone().append_to(&mut all);
-        other.append_to(&mut all);
-        assert_eq!(all, ["0", "1", "2", "0", "1", "2"]);
     }
 
     /// Counts itself, and panics when its clone or drop is asked for in vain.

@@ -6,6 +6,7 @@ pub mod heap;
 mod memory;
 pub mod ordered_map;
 mod prefetch;
+mod short_list;
 pub mod table;
 
 pub use memory::{DEFAULT_MAX_STATE_BYTES, InMemory, MemoryBackend, MemoryOptions};

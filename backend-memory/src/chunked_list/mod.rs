@@ -1,8 +1,10 @@
-//! A list that grows at its end and whose clone shares its elements: the value of list state.
+//! A list that grows at its end and whose clone shares its elements: the value of list state, unless it is short.
 //!
 //! Elements lie in chunks of at most 128 elements or 4 KiB; all chunks but the last are full and hang in a
 //! radix tree. A clone copies three words. An append after it copies the last chunk, whatever the length;
 //! without a clone in between it copies nothing.
+//!
+//! A list is never empty, so that an `Option` of it is no larger: what it lies in has room to say that it is something else.
 //!
 //! Every append carries an *epoch*, the number of the checkpoint interval it happens in. Epochs must not
 //! decrease from one append to the next; one that does is taken as the last one.
@@ -15,25 +17,25 @@ use std::fmt;
 
 use spine::{Chunk, Spine};
 
-/// A list of `T` with copy-on-write chunks.
+/// A list of one or more `T` with copy-on-write chunks.
 ///
 /// ```
 /// use backend_memory::chunked_list::ChunkedList;
 ///
-/// let mut list = ChunkedList::new();
-/// list.extend(["a", "b"], 1);
+/// let mut list = ChunkedList::new("a", 1);
+/// list.push("b", 1);
 /// let snapshot = list.clone();
-/// list.push("c", 2);
+/// list.extend(["c", "d"], 2);
 /// assert!(snapshot.iter().eq(&["a", "b"]));
-/// assert!(list.iter().eq(&["a", "b", "c"]));
+/// assert!(list.iter().eq(&["a", "b", "c", "d"]));
 /// ```
 pub struct ChunkedList<T> {
+    /// Never empty.
+    last: Chunk<T>,
     full: Spine<T>,
-    /// Never empty; absent only if the list is empty.
-    last: Option<Chunk<T>>,
 }
 
-const _: () = assert!(size_of::<ChunkedList<u64>>() == 3 * size_of::<usize>());
+const _: () = assert!(size_of::<Option<ChunkedList<u64>>>() == 3 * size_of::<usize>());
 
 const CHUNK_BYTES_MAX: usize = 4096;
 const CHUNK_ITEMS_MAX: usize = 128;
@@ -42,13 +44,7 @@ const ALLOCATION_MIN: usize = 24;
 
 impl<T> Clone for ChunkedList<T> {
     fn clone(&self) -> Self {
-        Self { full: self.full.clone(), last: self.last.clone() }
-    }
-}
-
-impl<T> Default for ChunkedList<T> {
-    fn default() -> Self {
-        Self::new()
+        Self { last: self.last.clone(), full: self.full.clone() }
     }
 }
 
@@ -58,6 +54,7 @@ impl<T: fmt::Debug> fmt::Debug for ChunkedList<T> {
     }
 }
 
+#[expect(clippy::len_without_is_empty, reason = "it never is")]
 impl<T> ChunkedList<T> {
     const CHUNK_ITEMS: usize = {
         let item = if size_of::<T>() == 0 { 1 } else { size_of::<T>() };
@@ -71,24 +68,9 @@ impl<T> ChunkedList<T> {
         }
     };
 
-    /// An empty list, which holds no memory.
-    pub const fn new() -> Self {
-        Self { full: Spine::EMPTY, last: None }
-    }
-
     /// Number of elements.
     pub fn len(&self) -> usize {
-        self.full.len() * Self::CHUNK_ITEMS + self.last.as_ref().map_or(0, |chunk| chunk.len())
-    }
-
-    /// Whether there is no element.
-    pub fn is_empty(&self) -> bool {
-        self.last.is_none()
-    }
-
-    /// Drops all elements and the memory of the list.
-    pub fn clear(&mut self) {
-        *self = Self::new();
+        self.full.len() * Self::CHUNK_ITEMS + self.last.len()
     }
 
     /// The elements in the order of their insertion.
@@ -109,7 +91,7 @@ impl<T> ChunkedList<T> {
     /// nothing was appended.
     pub fn changed_since(&self, base: u32) -> (usize, Iter<'_, T>) {
         let changed = |number| self.chunk(number).is_some_and(|chunk| chunk.note > base);
-        let (mut low, mut high) = (0, self.full.len() + usize::from(self.last.is_some()));
+        let (mut low, mut high) = (0, self.full.len() + 1);
         while low < high {
             let middle = low + (high - low) / 2;
             if changed(middle) {
@@ -123,19 +105,16 @@ impl<T> ChunkedList<T> {
 
     /// Bytes held by the list, shared ones included, without what the elements point to. O(1).
     pub fn heap_size(&self) -> usize {
-        let last = self.last.as_ref().map_or(0, Chunk::bytes);
-        self.full.len() * Chunk::<T>::bytes_for(Self::CHUNK_ITEMS) + self.full.heap_size() + last
+        self.full.len() * Chunk::<T>::bytes_for(Self::CHUNK_ITEMS) + self.full.heap_size() + self.last.bytes()
     }
 
     /// Lets what an append needs be fetched, without waiting for it.
     pub(crate) fn prefetch(&self) {
-        if let Some(last) = &self.last {
-            last.prefetch_end();
-        }
+        self.last.prefetch_end();
     }
 
     fn chunk(&self, number: usize) -> Option<&Chunk<T>> {
-        if number == self.full.len() { self.last.as_ref() } else { self.full.get(number) }
+        if number == self.full.len() { Some(&self.last) } else { self.full.get(number) }
     }
 
     /// The items from `index` on; the chunks before it are not looked at.
@@ -145,15 +124,28 @@ impl<T> ChunkedList<T> {
 
     fn chunks_from(&self, chunk: usize) -> Iter<'_, T> {
         let left = self.len().saturating_sub(chunk * Self::CHUNK_ITEMS);
-        Iter { list: self, chunk, items: [].iter(), left }
+        Iter { list: Some(self), chunk, items: [].iter(), left }
     }
 }
 
 impl<T: Clone> ChunkedList<T> {
+    /// A list of one element, which comes in `epoch`.
+    pub fn new(item: T, epoch: u32) -> Self {
+        Self::moved(&[], item, 0, epoch)
+    }
+
+    /// A list of clones of `items`, for all of which a chunk has room, and of `item`, that will soon have `more`.
+    pub(crate) fn moved(items: &[T], item: T, more: usize, epoch: u32) -> Self {
+        let capacity = Self::capacity_for(items.len() + 1 + more);
+        let mut list = Self { last: Chunk::of(items, capacity, epoch), full: Spine::EMPTY };
+        list.push(item, epoch);
+        list
+    }
+
     /// Appends `item` in `epoch` if nothing has to be allocated or copied for it, or else gives it back.
     #[inline]
     pub(crate) fn push_within(&mut self, item: T, epoch: u32) -> Result<(), T> {
-        let Some(last) = &mut self.last else { return Err(item) };
+        let last = &mut self.last;
         if last.len() == last.capacity() {
             return Err(item);
         }
@@ -178,9 +170,8 @@ impl<T: Clone> ChunkedList<T> {
         let mut items = Vec::from_iter(items).into_iter();
         while items.len() > 0 {
             self.make_room(items.len());
-            let Some(last) = &mut self.last else { return };
-            last.note = last.note.max(epoch);
-            let Some(mut own) = last.unique() else { return };
+            self.last.note = self.last.note.max(epoch);
+            let Some(mut own) = self.last.unique() else { return };
             while own.has_room()
                 && let Some(item) = items.next()
             {
@@ -189,27 +180,15 @@ impl<T: Clone> ChunkedList<T> {
         }
     }
 
-    /// Appends the elements of `other` in `epoch`, moving those that nobody shares.
-    pub fn append(&mut self, mut other: Self, epoch: u32) {
-        let mut chunks = Vec::new();
-        chunks.extend(other.last.take());
-        chunks.extend(std::iter::from_fn(|| other.full.pop()));
-        let mut items = Vec::new();
-        chunks.into_iter().rev().for_each(|chunk| chunk.append_to(&mut items));
-        self.extend(items, epoch);
-    }
-
-    /// Drops the elements from number `len` on; nothing if there are no more than `len`.
+    /// Drops the elements from number `len` on, but never the first; nothing if there are no more than `len`.
     pub fn truncate(&mut self, len: usize) {
         if len >= self.len() {
             return;
         }
-        let Some(number) = len.checked_sub(1).map(|end| end / Self::CHUNK_ITEMS) else {
-            return self.clear();
-        };
-        let keep = len - number * Self::CHUNK_ITEMS;
+        let number = len.saturating_sub(1) / Self::CHUNK_ITEMS;
+        let keep = len.max(1) - number * Self::CHUNK_ITEMS;
         if number == self.full.len()
-            && let Some(mut own) = self.last.as_mut().and_then(Chunk::unique)
+            && let Some(mut own) = self.last.unique()
         {
             return own.truncate(keep);
         }
@@ -219,19 +198,20 @@ impl<T: Clone> ChunkedList<T> {
             .flatten()
             .map(|chunk| Chunk::of(chunk.get(..keep).unwrap_or(chunk), 0, chunk.note));
         let mut dropped = Vec::new();
-        while self.full.len() > number {
-            dropped.extend(std::mem::replace(&mut self.last, self.full.pop()));
+        while self.full.len() > number
+            && let Some(chunk) = self.full.pop()
+        {
+            dropped.push(std::mem::replace(&mut self.last, chunk));
         }
-        if cut.is_some() {
-            dropped.extend(std::mem::replace(&mut self.last, cut));
+        if let Some(cut) = cut {
+            dropped.push(std::mem::replace(&mut self.last, cut));
         }
     }
 
     /// Clones the last chunk if it is shared, so that the next push clones nothing.
     pub(crate) fn unshare(&mut self) {
-        let Some(last) = self.last.as_mut() else { return };
-        if last.len() < Self::CHUNK_ITEMS && !last.is_unique() {
-            last.resize(Self::capacity_for(last.len() + 1));
+        if self.last.len() < Self::CHUNK_ITEMS && !self.last.is_unique() {
+            self.last.resize(Self::capacity_for(self.last.len() + 1));
         }
     }
 
@@ -241,19 +221,13 @@ impl<T: Clone> ChunkedList<T> {
     #[cold]
     #[inline(never)]
     fn make_room(&mut self, wanted: usize) {
-        if let Some(full) = self.last.take_if(|last| last.len() >= Self::CHUNK_ITEMS) {
+        let len = self.last.len();
+        if len >= Self::CHUNK_ITEMS {
             let capacity = Self::capacity_for(wanted).max(Self::CHUNK_ITEMS / 4);
-            self.last = Some(Chunk::with_capacity(capacity, full.note));
-            self.full.push(full);
-        }
-        match &mut self.last {
-            None => self.last = Some(Chunk::with_capacity(Self::capacity_for(wanted), 0)),
-            Some(last) => {
-                let needed = Self::capacity_for(last.len() + wanted);
-                if last.capacity() < (last.len() + wanted).min(Self::CHUNK_ITEMS) || !last.is_unique() {
-                    last.resize(needed);
-                }
-            }
+            let next = Chunk::with_capacity(capacity, self.last.note);
+            self.full.push(std::mem::replace(&mut self.last, next));
+        } else if self.last.capacity() < (len + wanted).min(Self::CHUNK_ITEMS) || !self.last.is_unique() {
+            self.last.resize(Self::capacity_for(len + wanted));
         }
     }
 
@@ -273,13 +247,19 @@ impl<'a, T> IntoIterator for &'a ChunkedList<T> {
     }
 }
 
-/// The elements of a [`ChunkedList`] from some chunk on.
+/// The elements of a [`ChunkedList`] from some chunk on, or of a slice.
 pub struct Iter<'a, T> {
-    list: &'a ChunkedList<T>,
+    list: Option<&'a ChunkedList<T>>,
     /// Number of the chunk after `items`.
     chunk: usize,
     items: std::slice::Iter<'a, T>,
     left: usize,
+}
+
+impl<'a, T> From<&'a [T]> for Iter<'a, T> {
+    fn from(items: &'a [T]) -> Self {
+        Self { list: None, chunk: 0, items: items.iter(), left: items.len() }
+    }
 }
 
 impl<'a, T> Iterator for Iter<'a, T> {
@@ -291,7 +271,7 @@ impl<'a, T> Iterator for Iter<'a, T> {
                 self.left -= 1;
                 return Some(item);
             }
-            self.items = self.list.chunk(self.chunk)?.iter();
+            self.items = self.list?.chunk(self.chunk)?.iter();
             self.chunk += 1;
         }
     }

@@ -20,8 +20,6 @@ fn contents<T: Clone>(list: &ChunkedList<T>) -> Vec<T> {
     }
     assert_eq!(list.len(), items.len());
     assert_eq!(list.iter().len(), items.len());
-    assert_eq!(list.is_empty(), items.is_empty());
-    assert_eq!(list.is_empty(), list.heap_size() == 0);
     items
 }
 
@@ -29,10 +27,9 @@ fn contents<T: Clone>(list: &ChunkedList<T>) -> Vec<T> {
 enum Op {
     Push,
     Extend(usize),
-    Append(usize),
-    AppendClone,
+    ExtendByItself,
     Truncate(usize),
-    Clear,
+    Anew,
     Checkpoint,
 }
 
@@ -41,10 +38,9 @@ fn op() -> impl Strategy<Value = Op> {
         8 => Just(Op::Push),
         4 => (0..40_usize).prop_map(Op::Extend),
         1 => (100..1200_usize).prop_map(Op::Extend),
-        1 => (0..40_usize).prop_map(Op::Append),
-        1 => Just(Op::AppendClone),
+        1 => Just(Op::ExtendByItself),
         2 => (0..=100_usize).prop_map(Op::Truncate),
-        1 => Just(Op::Clear),
+        1 => Just(Op::Anew),
         4 => Just(Op::Checkpoint),
     ]
 }
@@ -55,14 +51,14 @@ type Wide = [u64; 64];
 proptest! {
     #[test]
     fn is_a_vec_whose_snapshots_and_deltas_hold(ops in prop::collection::vec(op(), 1..80)) {
-        let mut list = ChunkedList::<Wide>::new();
-        let mut model = Vec::<Wide>::new();
-        let mut snapshots = Vec::new();
-        let mut epoch = 1;
         let mut next = 0;
         let mut items = |count: usize| -> Vec<Wide> {
             (0..count).map(|_| { next += 1; [next; 64] }).collect()
         };
+        let mut model = items(1);
+        let mut list = ChunkedList::new(model[0], 1);
+        let mut snapshots = Vec::new();
+        let mut epoch = 1;
         for op in ops {
             match op {
                 Op::Push => {
@@ -75,26 +71,19 @@ proptest! {
                     list.extend(new.iter().copied(), epoch);
                     model.extend(new);
                 }
-                Op::Append(count) => {
-                    let new = items(count);
-                    let mut other = ChunkedList::new();
-                    other.extend(new.iter().copied(), 0);
-                    list.append(other, epoch);
-                    model.extend(new);
-                }
-                Op::AppendClone if model.len() < 3000 => {
-                    list.append(list.clone(), epoch);
+                Op::ExtendByItself if model.len() < 3000 => {
+                    list.extend(list.clone().iter().copied(), epoch);
                     model.extend_from_within(..);
                 }
-                Op::AppendClone => {}
+                Op::ExtendByItself => {}
                 Op::Truncate(percent) => {
                     let len = model.len() * percent / 100;
                     list.truncate(len);
-                    model.truncate(len);
+                    model.truncate(len.max(1));
                 }
-                Op::Clear => {
-                    list.clear();
-                    model.clear();
+                Op::Anew => {
+                    model = items(1);
+                    list = ChunkedList::new(model[0], epoch);
                 }
                 Op::Checkpoint => {
                     snapshots.push((epoch, list.clone(), model.clone()));
@@ -127,8 +116,8 @@ fn an_append_after_a_clone_copies_one_chunk() {
             Self
         }
     }
-    let mut list = ChunkedList::new();
-    list.extend((0..100_000).map(|_| Counted), 1);
+    let mut list = ChunkedList::new(Counted, 1);
+    list.extend((1..100_000).map(|_| Counted), 1);
     for _ in 0..1000 {
         list.push(Counted, 1);
     }
@@ -155,8 +144,7 @@ fn chunks_are_small_and_small_lists_smaller() {
     assert_eq!(ChunkedList::<u64>::CHUNK_ITEMS, 128);
     assert_eq!(ChunkedList::<[u64; 6]>::CHUNK_ITEMS, 85);
     assert_eq!(ChunkedList::<[u64; 1000]>::CHUNK_ITEMS, 8);
-    let mut list = ChunkedList::new();
-    list.push(1_u64, 0);
+    let mut list = ChunkedList::new(1_u64, 0);
     let few = list.heap_size();
     list.push(2, 0);
     assert_eq!(list.heap_size(), few, "two words fit into the smallest allocation");
@@ -179,8 +167,8 @@ fn a_panic_in_an_iterator_or_a_clone_changes_nothing() {
             Self(self.0)
         }
     }
-    let mut list = ChunkedList::new();
-    list.extend((0..300).map(Fused), 1);
+    let mut list = ChunkedList::new(Fused(0), 1);
+    list.extend((1..300).map(Fused), 1);
     let mut other = list.clone();
     other.push(Fused(300), 1);
     let unchanged = |list: &ChunkedList<Fused>| {
@@ -199,7 +187,7 @@ fn a_panic_in_an_iterator_or_a_clone_changes_nothing() {
             )
         },
         &|list| list.extend(std::iter::repeat_n(Fused(300), 3), 2),
-        &|list| list.append(other.clone(), 2),
+        &|list| list.extend(other.iter().cloned(), 2),
         &|list| list.truncate(200),
         &|list| list.truncate(270),
     ];
@@ -215,8 +203,8 @@ fn a_panic_in_an_iterator_or_a_clone_changes_nothing() {
 
 #[test]
 fn ten_million_elements_are_dropped_without_recursion() {
-    let mut list = ChunkedList::new();
-    list.extend(0..10_000_000_u32, 1);
+    let mut list = ChunkedList::new(0, 1);
+    list.extend(1..10_000_000_u32, 1);
     let snapshot = list.clone();
     list.push(10_000_000, 2);
     drop(snapshot);
@@ -230,8 +218,8 @@ fn ten_million_elements_are_dropped_without_recursion() {
 
 #[test]
 fn a_clone_is_read_elsewhere_while_the_list_goes_on() {
-    let mut list = ChunkedList::new();
-    list.extend((0..10_000).map(|i| i.to_string()), 1);
+    let mut list = ChunkedList::new(0.to_string(), 1);
+    list.extend((1..10_000).map(|i| i.to_string()), 1);
     std::thread::scope(|scope| {
         for round in 0..20_usize {
             let (snapshot, len) = (list.clone(), list.len());
@@ -250,9 +238,20 @@ fn a_clone_is_read_elsewhere_while_the_list_goes_on() {
 
 #[test]
 fn an_epoch_that_decreases_is_taken_as_the_last_one() {
-    let mut list = ChunkedList::new();
-    list.extend(0..200_u64, 7);
+    let mut list = ChunkedList::new(0, 7);
+    list.extend(1..200_u64, 7);
     list.extend(200..400, 3);
     assert_eq!(list.changed_since(6).0, 0);
     assert_eq!(list.changed_since(7).0, 400);
+}
+
+#[test]
+fn a_list_goes_on_with_what_lay_elsewhere() {
+    let mut list = ChunkedList::moved(&[1, 2_u64], 3, 4, 5);
+    assert_eq!(list.heap_size(), Chunk::<u64>::bytes_for(8), "there is room for the four that come");
+    list.extend(4..=7, 6);
+    assert_eq!(contents(&list), Vec::from_iter(1..=7));
+    assert_eq!((list.changed_since(4).0, list.changed_since(6).0), (0, 7));
+    list.truncate(0);
+    assert_eq!(contents(&list), [1], "a list is never empty");
 }

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use backend_api::row::{RowChange, RowOp, encode_sized, encode_varint};
 use backend_api::{Codec, Error, ErrorKind, Result, StateKey, StateValue};
 
+use super::list_cell::ListCell;
 use super::rows::EntryRows;
-use crate::chunked_list::ChunkedList;
 use crate::ordered_map::{Delta, OrderedMap};
 use crate::table::{Container, Handle, Placement, TableValue, UserValue};
 
@@ -15,7 +15,7 @@ use crate::table::{Container, Handle, Placement, TableValue, UserValue};
 const ENTRIES_PER_ROW: usize = 128;
 
 /// Bytes of a list or map that are freed at once: about a millisecond's work.
-const DROPPED_IN_PLACE: u64 = 1 << 20;
+pub(super) const DROPPED_IN_PLACE: u64 = 1 << 20;
 
 /// How large a cell is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -92,31 +92,6 @@ pub(super) struct Elements<T> {
     pub(super) codec: Arc<dyn Codec<T>>,
 }
 
-/// A list and the bytes that its elements own.
-#[derive(Clone)]
-pub(super) struct ListCell<T> {
-    pub(super) list: ChunkedList<T>,
-    pub(super) owned: u64,
-}
-
-impl<T> ListCell<T> {
-    pub(super) fn new() -> Self {
-        Self { list: ChunkedList::new(), owned: 0 }
-    }
-}
-
-// SAFETY: counted pointers to chunks and numbers, whose bits may be copied; no interior mutability of its own.
-#[expect(unsafe_code, reason = "the table shares the bits of this crate's own containers")]
-unsafe impl<T: StateValue> Handle for ListCell<T> {
-    fn is_large(&self) -> bool {
-        self.list.heap_size() as u64 + self.owned > DROPPED_IN_PLACE
-    }
-
-    fn prefetch(&self) {
-        self.list.prefetch();
-    }
-}
-
 impl<T: StateValue> Elements<T> {
     /// Bytes that an element owns.
     #[inline]
@@ -132,7 +107,7 @@ impl<T: StateValue> Content for Elements<T> {
     const ROW_PER_CELL: bool = false;
 
     fn measure(&self, cell: &ListCell<T>) -> Measure {
-        Measure { bytes: cell.list.heap_size() as u64 + cell.owned, entries: 0 }
+        Measure { bytes: cell.bytes(), entries: 0 }
     }
 
     fn write<K: StateKey, N: StateKey>(
@@ -141,8 +116,7 @@ impl<T: StateValue> Content for Elements<T> {
         base: Option<u32>,
         rows: &mut EntryRows<'_, '_, '_, K, N>,
     ) -> Result<()> {
-        let first = base.map_or(0, |base| cell.list.changed_since(base).0);
-        for (start, _, elements) in cell.list.chunks().skip_while(|(start, ..)| *start < first) {
+        for (start, elements) in cell.parts(base) {
             rows.row(RowOp::Put, |out| {
                 encode_varint(start as u64, out);
                 elements
@@ -157,7 +131,7 @@ impl<T: StateValue> Content for Elements<T> {
         match change {
             RowChange::Elements(mut row) => {
                 let cell = cell.get_or_insert_with(ListCell::new);
-                let first = usize::try_from(row.first()).ok().filter(|first| *first <= cell.list.len());
+                let first = usize::try_from(row.first()).ok().filter(|first| *first <= cell.len());
                 let first = first.ok_or_else(|| {
                     Error::new(ErrorKind::Corrupt, "a row of a list begins behind the list's end")
                 })?;
@@ -165,14 +139,12 @@ impl<T: StateValue> Content for Elements<T> {
                 while let Some(bytes) = row.next_element()? {
                     elements.push(self.codec.decode(bytes)?);
                 }
-                let cut: u64 = cell.list.iter_from(first).map(|element| self.owned(element)).sum();
                 let added: u64 = elements.iter().map(|element| self.owned(element)).sum();
                 if first + elements.len() == 0 {
                     return Err(unfit());
                 }
-                cell.list.truncate(first);
-                cell.list.extend(elements, epoch);
-                cell.owned = (cell.owned + added).saturating_sub(cut);
+                cell.truncate(first, |element| self.owned(element));
+                cell.extend(elements, added, epoch);
             }
             RowChange::Remove => *cell = None,
             _ => return Err(unfit()),

@@ -6,6 +6,7 @@
 mod budget;
 mod content;
 mod frozen;
+mod list_cell;
 mod registered;
 mod row_key;
 mod rows;

@@ -7,7 +7,7 @@ pub(super) const REMOVALS_MIN: usize = 64;
 
 /// A log of removals. Its clone is cheap: per epoch it copies two pointers.
 pub(super) struct Removals<K> {
-    /// In ascending order of epochs; no list is empty.
+    /// In ascending order of epochs.
     epochs: Vec<(u32, ChunkedList<K>)>,
     len: usize,
     /// The log was given up in this epoch: it does not know the removals up to its end.
@@ -43,11 +43,9 @@ impl<K: Clone> Removals<K> {
             (self.len, self.unknown) = (0, Some(epoch));
             return std::mem::take(&mut self.epochs);
         }
-        if self.epochs.last().is_none_or(|&(last, _)| last < epoch) {
-            self.epochs.push((epoch, ChunkedList::new()));
-        }
-        if let Some((_, keys)) = self.epochs.last_mut() {
-            keys.push(key, epoch);
+        match self.epochs.last_mut() {
+            Some((last, keys)) if *last == epoch => keys.push(key, epoch),
+            _ => self.epochs.push((epoch, ChunkedList::new(key, epoch))),
         }
         self.len += 1;
         Vec::new()

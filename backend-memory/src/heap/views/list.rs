@@ -4,8 +4,9 @@ use std::mem::needs_drop;
 use backend_api::{ListState, Result, StateKey, StateValue};
 
 use super::{Place, Seat};
-use crate::chunked_list::ChunkedList;
-use crate::heap::content::{Elements, ListCell};
+use crate::chunked_list::Iter;
+use crate::heap::content::Elements;
+use crate::heap::list_cell::ListCell;
 use crate::heap::state::HeapState;
 
 /// A list state; nothing is extra.
@@ -30,10 +31,7 @@ impl<K: StateKey, N: StateKey, T: StateValue> HeapList<'_, K, N, T> {
     fn grow(state: &mut ListTable<K, N, T>, place: Place<'_, K, N>, element: T) -> Result<()> {
         let owned = state.content().owned(&element);
         state.afford(&place, size_of::<T>() as u64 + owned)?;
-        state.modify(&place, ListCell::new, |_, cell, epoch| {
-            cell.list.push(element, epoch);
-            cell.owned += owned;
-        })
+        state.modify(&place, ListCell::new, |_, cell, epoch| cell.push(element, owned, epoch))
     }
 
     /// Checks the budget for that many more elements, which own `owned` bytes.
@@ -50,7 +48,7 @@ impl<K: StateKey, N: StateKey, T: StateValue> ListState<T, N> for HeapList<'_, K
         }
         // Where there is room nothing else changes, and nothing else is looked at.
         let rest = match self.state.own(&self.seat.place) {
-            Some((cell, epoch)) => cell.list.push_within(element, epoch),
+            Some((cell, epoch)) => cell.push_within(element, epoch),
             None => Err(element),
         };
         rest.or_else(|element| Self::grow(self.state, self.seat.place.aside(), element))
@@ -62,10 +60,8 @@ impl<K: StateKey, N: StateKey, T: StateValue> ListState<T, N> for HeapList<'_, K
             return Ok(());
         }
         self.afford(elements.len(), owned)?;
-        self.state.modify(&self.seat.place, ListCell::new, |_, cell, epoch| {
-            cell.list.extend(elements, epoch);
-            cell.owned += owned;
-        })
+        self.state
+            .modify(&self.seat.place, ListCell::new, |_, cell, epoch| cell.extend(elements, owned, epoch))
     }
 
     fn set(&mut self, elements: impl IntoIterator<Item = T>) -> Result<()> {
@@ -73,29 +69,26 @@ impl<K: StateKey, N: StateKey, T: StateValue> ListState<T, N> for HeapList<'_, K
         if elements.is_empty() {
             return self.clear();
         }
-        let mut list = ChunkedList::new();
-        list.extend(elements, self.state.epoch());
-        self.state.set(&self.seat.place, ListCell { list, owned })
+        let mut cell = ListCell::new();
+        cell.extend(elements, owned, self.state.epoch());
+        self.state.set(&self.seat.place, cell)
     }
 
+    #[inline]
     fn iter(&mut self) -> Result<impl Iterator<Item = Result<Cow<'_, T>>>> {
-        let elements = self.state.get(&self.seat.place).map(|cell| cell.list.iter());
-        Ok(elements.into_iter().flatten().map(|element| Ok(Cow::Borrowed(element))))
+        let elements = self.state.get(&self.seat.place).map_or(Iter::from([].as_slice()), ListCell::iter);
+        Ok(elements.map(|element| Ok(Cow::Borrowed(element))))
     }
 
     fn merge_from(&mut self, sources: &[N]) -> Result<()> {
         let sources = self.seat.sources(sources);
-        let lists: Vec<ListCell<T>> =
-            sources.iter().filter_map(|source| self.state.get(source)).cloned().collect();
-        if lists.is_empty() {
+        let cells: Vec<_> = sources.iter().filter_map(|source| self.state.get(source)).collect();
+        if cells.is_empty() {
             return Ok(());
         }
         // Built aside, so that a clone that panics leaves all as it was; what the target has is shared.
         let mut merged = self.state.get(&self.seat.place).cloned().unwrap_or_else(ListCell::new);
-        for cell in lists {
-            merged.list.append(cell.list, self.state.epoch());
-            merged.owned += cell.owned;
-        }
+        cells.into_iter().for_each(|cell| merged.append(cell, self.state.epoch()));
         self.state.merge(&self.seat.place, merged, &sources)
     }
 

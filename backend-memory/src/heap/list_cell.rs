@@ -1,0 +1,151 @@
+//! What list state keeps under a key and namespace: a list, which lies in the table itself as long as it is short.
+
+#[cfg(test)]
+mod tests;
+
+use backend_api::StateValue;
+
+use super::content::DROPPED_IN_PLACE;
+use crate::chunked_list::{ChunkedList, Iter};
+use crate::short_list::ShortList;
+use crate::table::Handle;
+
+/// A list, and the bytes that its elements own.
+#[derive(Clone)]
+pub(super) enum ListCell<T> {
+    /// In the table's slot: there is no other memory to wait for. Its elements own nothing, and all count as changed when one
+    /// is added, which the epoch of the slot tells.
+    Short(ShortList<T>),
+    /// In chunks, and the bytes.
+    Long(ChunkedList<T>, u64),
+}
+
+// Twice as many numbers would need a slot that is larger for every list.
+const _: () = assert!(size_of::<ListCell<u64>>() == size_of::<(ChunkedList<u64>, u64)>());
+
+// SAFETY: plain numbers, or counted pointers to chunks, whose bits may be copied; no interior mutability of its own.
+#[expect(unsafe_code, reason = "the table shares the bits of this crate's own containers")]
+unsafe impl<T: StateValue> Handle for ListCell<T> {
+    fn is_large(&self) -> bool {
+        self.bytes() > DROPPED_IN_PLACE
+    }
+
+    fn prefetch(&self) {
+        if let Self::Long(list, _) = self {
+            list.prefetch();
+        }
+    }
+}
+
+impl<T: StateValue> ListCell<T> {
+    /// A list without elements.
+    pub(super) fn new() -> Self {
+        Self::Short(ShortList::new())
+    }
+
+    /// Number of elements.
+    pub(super) fn len(&self) -> usize {
+        match self {
+            Self::Short(items) => items.len(),
+            Self::Long(list, _) => list.len(),
+        }
+    }
+
+    /// The elements in order.
+    #[inline]
+    pub(super) fn iter(&self) -> Iter<'_, T> {
+        match self {
+            Self::Short(items) => Iter::from(&**items),
+            Self::Long(list, _) => list.iter(),
+        }
+    }
+
+    /// The elements in parts, each with the number of its first: all, or of a list that was changed after epoch `base` those
+    /// that turn it as it was then into the present one, if it is cut where they begin.
+    pub(super) fn parts(&self, base: Option<u32>) -> impl Iterator<Item = (usize, &[T])> {
+        let (short, long) = match self {
+            Self::Short(items) => (Some((0, &**items)), None),
+            Self::Long(list, _) => (None, Some(list)),
+        };
+        let chunks = long.into_iter().flat_map(move |list| {
+            let first = base.map_or(0, |base| list.changed_since(base).0);
+            list.chunks().skip_while(move |(start, ..)| *start < first)
+        });
+        short.into_iter().chain(chunks.map(|(start, _, elements)| (start, elements)))
+    }
+
+    /// Bytes that it holds outside of the slot, with those that elements own.
+    pub(super) fn bytes(&self) -> u64 {
+        match self {
+            Self::Short(_) => 0,
+            Self::Long(list, owned) => (list.heap_size() as u64).saturating_add(*owned),
+        }
+    }
+
+    /// Adds an element that owns nothing if nothing has to be allocated or copied for it, or else gives it back.
+    #[inline(always)]
+    pub(super) fn push_within(&mut self, element: T, epoch: u32) -> Result<(), T> {
+        match self {
+            Self::Short(items) => items.push(element),
+            Self::Long(list, _) => list.push_within(element, epoch),
+        }
+    }
+
+    /// Adds an element that owns `owned` bytes.
+    pub(super) fn push(&mut self, element: T, owned: u64, epoch: u32) {
+        match self {
+            Self::Short(items) => {
+                if let Err(element) = items.push(element) {
+                    *self = Self::Long(ChunkedList::moved(items, element, 0, epoch), owned);
+                }
+            }
+            Self::Long(list, all) => {
+                list.push(element, epoch);
+                *all = all.saturating_add(owned);
+            }
+        }
+    }
+
+    /// Adds elements that own `owned` bytes together.
+    pub(super) fn extend(&mut self, elements: Vec<T>, owned: u64, epoch: u32) {
+        match self {
+            Self::Short(items) if items.has_room(elements.len()) => {
+                // There is room.
+                elements.into_iter().for_each(|element| items.push(element).unwrap_or(()));
+            }
+            Self::Short(items) => {
+                let mut elements = elements.into_iter();
+                let Some(first) = elements.next() else { return };
+                let mut list = ChunkedList::moved(items, first, elements.len(), epoch);
+                list.extend(elements, epoch);
+                *self = Self::Long(list, owned);
+            }
+            Self::Long(list, all) => {
+                list.extend(elements, epoch);
+                *all = all.saturating_add(owned);
+            }
+        }
+    }
+
+    /// Adds clones of the elements of `other`.
+    pub(super) fn append(&mut self, other: &Self, epoch: u32) {
+        let owned = match other {
+            Self::Short(_) => 0,
+            Self::Long(_, owned) => *owned,
+        };
+        self.extend(other.iter().cloned().collect(), owned, epoch);
+    }
+
+    /// Drops the elements from number `len` on, each of which owns as many bytes as `owned` tells.
+    pub(super) fn truncate(&mut self, len: usize, owned: impl Fn(&T) -> u64) {
+        match self {
+            _ if len == 0 => *self = Self::new(),
+            Self::Short(items) => items.truncate(len),
+            Self::Long(list, all) => {
+                let cut = list.iter_from(len).map(owned).fold(0, u64::saturating_add);
+                list.truncate(len);
+                *all = all.saturating_sub(cut);
+            }
+        }
+    }
+}
