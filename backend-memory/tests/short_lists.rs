@@ -59,11 +59,7 @@ fn contents<T: StateValue>(backend: &mut MemoryBackend<u32>, token: ListToken<T>
 }
 
 /// Runs a program with the snapshots in threads of their own, and compares what each of them was, and what is there, with the model.
-fn run<T: StateValue + PartialEq + Debug>(
-    ops: Vec<Op>,
-    descriptor: Descriptor<T>,
-    item: impl Fn(u32) -> T,
-) {
+fn run<T: StateValue + PartialEq + Debug>(ops: Vec<Op>, descriptor: Descriptor<T>, item: impl Fn(u32) -> T) {
     let (mut backend, token) = open(descriptor, &[]);
     let mut model = Model::new();
     let mut numbers = (1..).map(item);
