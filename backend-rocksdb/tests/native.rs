@@ -193,8 +193,11 @@ fn a_large_state_is_joined() {
 /// So many numbers that a cache writes them as a file.
 const MANY: u32 = 20_000;
 
-/// Checkpoints of two subtasks that, before each of some checkpoints, have set all their numbers to something, or removed them.
-fn parents_of_many(options: &RocksDbOptions, steps: &[fn(u32) -> Option<u64>]) -> Vec<KeyedStateHandle> {
+/// What the number of a key is set to, if it is not removed.
+type Step = fn(u32) -> Option<u64>;
+
+/// Checkpoints of two subtasks that have done a step with all their keys before each of some.
+fn parents_of_many(options: &RocksDbOptions, steps: &[Step]) -> Vec<KeyedStateHandle> {
     let parent = |index| {
         let mut backend = open(options, part(2, index), &[]);
         let token = backend.register(numbers()).unwrap();
@@ -228,7 +231,7 @@ fn many(backend: &mut RocksDbBackend<u32>) -> (Vec<Option<u64>>, usize) {
 #[test]
 fn files_that_caches_have_written_are_taken_as_they_are_where_nothing_lies_over_them() {
     let even = |key: u32| key.is_multiple_of(2).then_some(2);
-    let steps: [&[fn(u32) -> Option<u64>]; 3] = [
+    let steps: [&[Step]; 3] = [
         &[|_| Some(1)],
         &[|_| Some(1), even],
         // What was removed comes back, and the files tell only together what is newer.

@@ -174,9 +174,8 @@ fn put(store: &mut BTreeStore, batch: &WriteBatch, fails: bool) -> Result<()> {
         batch
             .iter()
             .map(|op| match op {
-                super::super::WriteOp::Put { key, .. } | super::super::WriteOp::Delete { key } =>
-                    key.to_vec(),
-                super::super::WriteOp::DeleteRange { .. } => panic!("a cache removes no range"),
+                WriteOp::Put { key, .. } | WriteOp::Delete { key } => key.to_vec(),
+                WriteOp::DeleteRange { .. } => panic!("a cache removes no range"),
             })
             .is_sorted()
     );
