@@ -54,7 +54,7 @@ impl<'a, K, V> Range<'a, K, V> {
         Self { head: [].iter(), rest: None }
     }
 
-    #[inline]
+    #[inline(never)]
     pub(super) fn all(root: &'a Node<K, V>) -> Self {
         match root {
             Node::Leaf(leaf) => Self { head: leaf.entries().iter(), rest: None },
