@@ -147,7 +147,9 @@ impl<T: Clone, N: Copy, S: Copy> Block<T, N, S> {
             other.len = std::mem::take(&mut self.len);
         } else {
             let mut own = Unique(&mut other);
-            self.iter().zip(self.stamps().iter().rev()).for_each(|(item, stamp)| own.push_stamped(item.clone(), *stamp));
+            self.iter()
+                .zip(self.stamps().iter().rev())
+                .for_each(|(item, stamp)| own.push_stamped(item.clone(), *stamp));
         }
         *self = other;
     }
@@ -249,7 +251,8 @@ impl<'a, T, N: Copy, S: Copy> Unique<'a, T, N, S> {
     #[inline]
     pub(crate) fn into_item(self, at: usize) -> Option<(&'a mut T, &'a mut S)> {
         // SAFETY: the item is there; nobody else has a handle, and this one is borrowed.
-        (at < self.0.len()).then(|| unsafe { (self.0.first().add(at).as_mut(), self.0.stamps_at(at + 1).as_mut()) })
+        (at < self.0.len())
+            .then(|| unsafe { (self.0.first().add(at).as_mut(), self.0.stamps_at(at + 1).as_mut()) })
     }
 
     /// Whether there is room for another item.
@@ -364,6 +367,44 @@ mod tests {
     }
 
     #[test]
+    fn stamps_go_with_their_items() {
+        fn stamped<T: ToString>(block: &Block<T, (), u32>) -> String {
+            let stamps = block.stamps().iter().rev();
+            Vec::from_iter(
+                block.iter().zip(stamps).map(|(item, stamp)| format!("{}{stamp}", item.to_string())),
+            )
+            .join(" ")
+        }
+        fn moves<T: Clone + ToString>(letter: impl Fn(char) -> T) {
+            let mut block = Block::with_capacity(3, ());
+            let mut own = block.unique().unwrap();
+            own.push_stamped(letter('a'), 0);
+            own.push_stamped(letter('c'), 2);
+            own.insert(1, letter('b'), 1);
+            let shared = block.clone();
+            block.resize(5);
+            let mut own = block.unique().unwrap();
+            own.insert(0, letter('x'), 7);
+            own.insert(4, letter('y'), 8);
+            assert!(own.into_item(5).is_none());
+            if let Some((item, stamp)) = block.unique().unwrap().into_item(2) {
+                (*item, *stamp) = (letter('z'), 9);
+            }
+            assert_eq!((stamped(&block), stamped(&shared)), ("x7 a0 z9 c2 y8".into(), "a0 b1 c2".into()));
+            let removed = block.unique().unwrap().remove(1);
+            assert_eq!((removed.0.to_string(), removed.1), ("a".to_owned(), 0));
+            let mut right = block.unique().unwrap().split_off(1, 3);
+            assert_eq!((stamped(&block), stamped(&right)), ("x7".into(), "z9 c2 y8".into()));
+            block.resize(4);
+            block.unique().unwrap().append(&mut right.unique().unwrap());
+            block.unique().unwrap().truncate(3);
+            assert_eq!((stamped(&block), stamped(&right)), ("x7 z9 c2".into(), String::new()));
+        }
+        moves(|letter| letter);
+        moves(|letter| letter.to_string());
+    }
+
+    #[test]
     fn a_shared_block_does_not_change() {
         let mut block = numbers(0..3);
         let other = block.clone();
@@ -415,6 +456,11 @@ mod tests {
         struct Wide(u8);
         let block = Block::of(&[Wide(1), Wide(2)], 0, 7_u16);
         assert_eq!((&*block, block.note), (&[Wide(1), Wide(2)][..], 7));
+        assert!(block.as_ptr().is_aligned());
+        let mut block = Block::<Wide, (), u32>::with_capacity(1, ());
+        block.unique().unwrap().push_stamped(Wide(3), 4);
+        block.resize(17);
+        assert_eq!((&*block, block.stamps()), (&[Wide(3)][..], &[4][..]));
         assert!(block.as_ptr().is_aligned());
         assert_eq!(Block::of(&[(); 300], 0, ()).len(), 300);
     }

@@ -172,7 +172,11 @@ impl<K: Clone, V: Clone> Leaf<K, V> {
     /// Inserts at `at` into a leaf with fewer than `LEAF_MAX` entries.
     pub(super) fn insert(&mut self, at: usize, entry: Entry<K, V>) {
         let (len, capacity) = (self.len(), self.0.capacity());
-        self.own(if len < capacity { capacity } else { capacity_for(len + 1) }).insert(at, (entry.key, entry.value), entry.epoch);
+        self.own(if len < capacity { capacity } else { capacity_for(len + 1) }).insert(
+            at,
+            (entry.key, entry.value),
+            entry.epoch,
+        );
     }
 
     /// Takes out the entry at `at`; gives room back when three quarters are empty.

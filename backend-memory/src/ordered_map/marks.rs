@@ -85,12 +85,20 @@ impl Marks {
 }
 
 /// Which of the marks are `mark`: a bit for each, from the lowest on.
+#[inline]
+fn equal(marks: &[u8; MARKED], mark: u8) -> u32 {
+    #[cfg(target_arch = "x86_64")]
+    return equal_at_once(marks, mark);
+    #[cfg(not(target_arch = "x86_64"))]
+    equal_one_by_one(marks, mark)
+}
+
 #[cfg(target_arch = "x86_64")]
 #[inline]
-#[expect(unsafe_code, reason = "all are compared in one instruction, which only an intrinsic can say")]
-fn equal(marks: &[u8; MARKED], mark: u8) -> u32 {
+#[expect(unsafe_code, reason = "the instruction that compares all of them, which only an intrinsic can say")]
+fn equal_at_once(marks: &[u8; MARKED], mark: u8) -> u32 {
     use std::arch::x86_64::{_mm_cmpeq_epi8, _mm_loadu_si128, _mm_movemask_epi8, _mm_set1_epi8};
-    // SAFETY: every x86_64 has these instructions; 16 bytes are read, wherever they begin.
+    // SAFETY: every x86_64 has these instructions; what is read are the 16 bytes, wherever they begin.
     let bits = unsafe {
         let marks = _mm_loadu_si128(marks.as_ptr().cast());
         _mm_movemask_epi8(_mm_cmpeq_epi8(marks, _mm_set1_epi8(mark as i8)))
@@ -98,9 +106,42 @@ fn equal(marks: &[u8; MARKED], mark: u8) -> u32 {
     bits as u32
 }
 
-/// As above.
 #[cfg(any(test, not(target_arch = "x86_64")))]
-#[cfg_attr(target_arch = "x86_64", expect(dead_code))]
 fn equal_one_by_one(marks: &[u8; MARKED], mark: u8) -> u32 {
     marks.iter().rev().fold(0, |bits, one| bits << 1 | u32::from(*one == mark))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn marks_are_compared_alike_one_by_one_and_at_once(marks: [u8; MARKED], mark: u8, at in 0..MARKED) {
+            for mark in [mark, marks[at]] {
+                let bits = equal(&marks, mark);
+                prop_assert_eq!(bits, equal_one_by_one(&marks, mark));
+                prop_assert!((0..32).all(|at| (bits >> at & 1 == 1) == (marks.get(at) == Some(&mark))));
+            }
+        }
+    }
+
+    /// Of keys that come as counters, times and names do, most have a mark that no other of 16 has.
+    #[test]
+    fn few_marks_are_alike() {
+        fn alike<K: StateKey>(key: impl Fn(u32) -> K) -> usize {
+            let mut marks = Marks::of(&Vec::from_iter((0..MARKED as u32).map(key))).0;
+            marks.sort_unstable();
+            marks.windows(2).filter(|pair| pair[0] == pair[1]).count()
+        }
+        for step in [1, 2, 10, 256, 1000, 3_600_000] {
+            assert!(alike(|number| i64::from(number) * step) <= 2, "{step}");
+            assert!(alike(|number| -i64::from(number) * step) <= 2, "{step}");
+            assert!(alike(|number| (number as i32).wrapping_mul(step as i32)) <= 2, "{step}");
+            assert!(alike(|number| format!("{}", i64::from(number) * step)) <= 2, "{step}");
+            assert!(alike(|number| (7_u32, i64::from(number) * step)) <= 2, "{step}");
+        }
+    }
 }
