@@ -267,7 +267,7 @@ pub trait StateBackend: Send + Sized + 'static {
     ///
     /// # Errors
     /// [`KeyOutOfRange`](crate::ErrorKind::KeyOutOfRange) if the group is not this backend's.
-    #[inline]
+    #[inline(always)]
     fn key<'k>(&self, key: &'k Self::Key) -> Result<KeyContext<'k, Self::Key>> {
         self.subtask().key(key)
     }

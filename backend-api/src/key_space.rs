@@ -44,6 +44,8 @@ pub struct KeySpace<K> {
     max_parallelism: u16,
     /// `None` for the native mapping.
     mapping: Option<Arc<dyn KeyGroupMapping<K>>>,
+    /// The bits of a hash that make the group by the native mapping, where the number of groups is a power of two.
+    mask: Option<u16>,
 }
 
 impl<K: StateKey> KeySpace<K> {
@@ -54,7 +56,8 @@ impl<K: StateKey> KeySpace<K> {
     /// [`ErrorKind::InvalidArgument`] if `max_parallelism` is not in 1 to 32768.
     pub fn new(max_parallelism: u16) -> Result<Self> {
         check_max_parallelism(max_parallelism)?;
-        Ok(Self { max_parallelism, mapping: None })
+        let mask = max_parallelism.is_power_of_two().then_some(max_parallelism - 1);
+        Ok(Self { max_parallelism, mapping: None, mask })
     }
 
     /// With Flink's mapping.
@@ -76,7 +79,7 @@ impl<K: StateKey> KeySpace<K> {
     /// [`ErrorKind::InvalidArgument`] if `max_parallelism` is not in 1 to 32768.
     pub fn with_mapping(max_parallelism: u16, mapping: Arc<dyn KeyGroupMapping<K>>) -> Result<Self> {
         check_max_parallelism(max_parallelism)?;
-        Ok(Self { max_parallelism, mapping: Some(mapping) })
+        Ok(Self { max_parallelism, mapping: Some(mapping), mask: None })
     }
 
     /// Hashes `key` and finds its group. Whether the group is one of a backend's is the backend's to check.
@@ -89,15 +92,18 @@ impl<K: StateKey> KeySpace<K> {
     pub fn key<'k>(&self, key: &'k K) -> Result<KeyContext<'k, K>> {
         key.check()?;
         let hash = key.stable_hash();
-        let group = match &self.mapping {
-            None => native_group((hash >> 32) as u32, u32::from(self.max_parallelism)) as u16,
-            Some(mapping) => self.mapped(&**mapping, key, hash)?,
+        let group = match self.mask {
+            Some(mask) => (hash >> 32) as u16 & mask,
+            None => self.group(key, hash)?,
         };
         Ok(KeyContext { key, hash, group, max_parallelism: self.max_parallelism })
     }
 
     #[inline(never)]
-    fn mapped(&self, mapping: &dyn KeyGroupMapping<K>, key: &K, hash: u64) -> Result<u16> {
+    fn group(&self, key: &K, hash: u64) -> Result<u16> {
+        let Some(mapping) = &self.mapping else {
+            return Ok(((hash >> 32) as u32 % u32::from(self.max_parallelism)) as u16);
+        };
         let group = mapping.key_group(key, hash, self.max_parallelism);
         if group < self.max_parallelism {
             return Ok(group);
@@ -130,7 +136,7 @@ impl<K: StateKey> KeySpace<K> {
 
 impl<K> Clone for KeySpace<K> {
     fn clone(&self) -> Self {
-        Self { max_parallelism: self.max_parallelism, mapping: self.mapping.clone() }
+        Self { max_parallelism: self.max_parallelism, mapping: self.mapping.clone(), mask: self.mask }
     }
 }
 
@@ -141,13 +147,6 @@ impl<K: StateKey> fmt::Debug for KeySpace<K> {
             .field("mapping", &self.mapping_id())
             .finish()
     }
-}
-
-/// The remainder, for which a power of two needs no division.
-#[inline]
-fn native_group(hash: u32, groups: u32) -> u32 {
-    let below = groups.wrapping_sub(1);
-    if groups & below == 0 { hash & below } else { hash % groups }
 }
 
 /// A key with what is computed from it once for all states that a record touches; [`KeySpace::key`] makes it.

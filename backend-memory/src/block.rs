@@ -18,50 +18,59 @@ use crate::prefetch::{prefetch, prefetch_line};
 /// Bytes of a block that are fetched ahead.
 const PREFETCHED: usize = 256;
 
-/// A handle of up to 65,535 items `T` in one allocation. Its clone is a handle of the same items, which nobody can change
-/// as long as there are two. `note` is the handle's own.
-pub(crate) struct Block<T, N: Copy = ()> {
-    /// Number of handles, before the items.
+/// A handle of up to 65,535 items `T`, each with a stamp `S` apart from it, in one allocation. Its clone is a handle of the same
+/// items, which nobody can change as long as there are two. `note` is the handle's own.
+pub(crate) struct Block<T, N: Copy = (), S: Copy = ()> {
+    /// Number of handles: behind the stamps, of which the first is the nearest, and before the items.
     count: NonNull<AtomicUsize>,
     /// The first so many items are there.
     len: u16,
     /// There is memory for so many.
     capacity: u16,
     pub(crate) note: N,
-    items: PhantomData<T>,
+    items: PhantomData<(T, S)>,
 }
 
 const _: () = assert!(size_of::<Option<Block<u64, u32>>>() == 2 * size_of::<usize>());
 
 // SAFETY: as a counted pointer: items are shared, and dropped by any of the threads.
-unsafe impl<T: Send + Sync, N: Copy + Send> Send for Block<T, N> {}
+unsafe impl<T: Send + Sync, N: Copy + Send, S: Copy + Send + Sync> Send for Block<T, N, S> {}
 // SAFETY: as above.
-unsafe impl<T: Send + Sync, N: Copy + Sync> Sync for Block<T, N> {}
+unsafe impl<T: Send + Sync, N: Copy + Sync, S: Copy + Send + Sync> Sync for Block<T, N, S> {}
 
-impl<T, N: Copy> Block<T, N> {
+impl<T, N: Copy, S: Copy> Block<T, N, S> {
     /// Bytes before the items.
     const ITEMS_AT: usize = size_of::<AtomicUsize>().next_multiple_of(align_of::<T>());
     const ALIGN: usize =
         if align_of::<T>() > align_of::<AtomicUsize>() { align_of::<T>() } else { align_of::<AtomicUsize>() };
 
-    fn layout(capacity: usize) -> Layout {
-        let items = capacity.checked_mul(size_of::<T>()).and_then(|items| items.checked_add(Self::ITEMS_AT));
-        let layout = items.and_then(|size| Layout::from_size_align(size, Self::ALIGN).ok());
-        layout.expect("few items, each of which fits into memory")
+    /// Bytes before the counter, where the stamps are.
+    const fn stamps_for(capacity: usize) -> usize {
+        const { assert!(align_of::<S>() <= align_of::<AtomicUsize>()) };
+        (capacity * size_of::<S>()).next_multiple_of(Self::ALIGN)
     }
 
     /// Bytes of a block with room for `capacity` items, without what they own.
     pub(crate) const fn bytes_for(capacity: usize) -> usize {
-        Self::ITEMS_AT + capacity * size_of::<T>()
+        Self::stamps_for(capacity) + Self::ITEMS_AT + capacity * size_of::<T>()
+    }
+
+    fn layout(capacity: u16) -> Layout {
+        let capacity = usize::from(capacity);
+        let items = capacity.checked_mul(size_of::<T>() + size_of::<S>());
+        let size = items.and_then(|items| items.checked_add(Self::ITEMS_AT + Self::ALIGN));
+        let layout = size.and_then(|_| Layout::from_size_align(Self::bytes_for(capacity), Self::ALIGN).ok());
+        layout.expect("few items, each of which fits into memory")
     }
 
     /// A block without items, with room for `capacity` of them.
     pub(crate) fn with_capacity(capacity: usize, note: N) -> Self {
         let room = u16::try_from(capacity).expect("at most 65,535 items");
-        let layout = Self::layout(capacity);
+        let layout = Self::layout(room);
         // SAFETY: the counter makes it larger than nothing.
-        let count =
-            NonNull::new(unsafe { alloc(layout) }).unwrap_or_else(|| handle_alloc_error(layout)).cast();
+        let memory = NonNull::new(unsafe { alloc(layout) }).unwrap_or_else(|| handle_alloc_error(layout));
+        // SAFETY: within the allocation, and aligned as that is.
+        let count = unsafe { memory.byte_add(Self::stamps_for(capacity)) }.cast();
         // SAFETY: just allocated, with the counter in front.
         unsafe { count.write(AtomicUsize::new(1)) };
         Self { count, len: 0, capacity: room, note, items: PhantomData }
@@ -78,7 +87,7 @@ impl<T, N: Copy> Block<T, N> {
 
     /// Lets the first 256 bytes be fetched.
     pub(crate) fn prefetch(&self) {
-        prefetch(self.count.as_ptr(), self.bytes().min(PREFETCHED));
+        prefetch(self.count.as_ptr(), (Self::ITEMS_AT + self.len() * size_of::<T>()).min(PREFETCHED));
     }
 
     /// Lets the memory be fetched that another item at the end needs: the counter, and the place where it comes.
@@ -93,6 +102,21 @@ impl<T, N: Copy> Block<T, N> {
         unsafe { self.count.byte_add(Self::ITEMS_AT).cast() }
     }
 
+    /// Where the stamps of the first `len` items begin: with the last one.
+    #[inline]
+    fn stamps_at(&self, len: usize) -> NonNull<S> {
+        debug_assert!(len <= self.capacity());
+        // SAFETY: no more than there is memory for.
+        unsafe { self.count.cast::<S>().sub(len) }
+    }
+
+    /// The stamps of the items, the last one first.
+    #[inline]
+    pub(crate) fn stamps(&self) -> &[S] {
+        // SAFETY: as many as there are items, and nobody changes them as long as a handle is borrowed.
+        unsafe { slice::from_raw_parts(self.stamps_at(self.len()).as_ptr(), self.len()) }
+    }
+
     /// Whether this is the only handle.
     #[inline]
     pub(crate) fn is_unique(&self) -> bool {
@@ -102,8 +126,32 @@ impl<T, N: Copy> Block<T, N> {
 
     /// The right to change the items, if this is the only handle.
     #[inline]
-    pub(crate) fn unique(&mut self) -> Option<Unique<'_, T, N>> {
+    pub(crate) fn unique(&mut self) -> Option<Unique<'_, T, N, S>> {
         if self.is_unique() { Some(Unique(self)) } else { None }
+    }
+}
+
+impl<T: Clone, N: Copy, S: Copy> Block<T, N, S> {
+    /// Makes this the only handle of a block with room for `capacity` items, no less than there are. Items that are shared
+    /// are cloned; if that panics, nothing has changed.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn resize(&mut self, capacity: usize) {
+        let mut other = Self::with_capacity(capacity.max(self.len()), self.note);
+        if self.is_unique() {
+            // SAFETY: there is room for all, and this block does not count them any more.
+            unsafe {
+                other.first().copy_from_nonoverlapping(self.first(), self.len());
+                other.stamps_at(self.len()).copy_from_nonoverlapping(self.stamps_at(self.len()), self.len());
+            }
+            other.len = std::mem::take(&mut self.len);
+        } else {
+            let mut own = Unique(&mut other);
+            self.iter()
+                .zip(self.stamps().iter().rev())
+                .for_each(|(item, stamp)| own.push_stamped(item.clone(), *stamp));
+        }
+        *self = other;
     }
 }
 
@@ -115,26 +163,9 @@ impl<T: Clone, N: Copy> Block<T, N> {
         items.iter().for_each(|item| own.push(item.clone()));
         block
     }
-
-    /// Makes this the only handle of a block with room for `capacity` items, no less than there are. Items that are shared
-    /// are cloned; if that panics, nothing has changed.
-    #[cold]
-    #[inline(never)]
-    pub(crate) fn resize(&mut self, capacity: usize) {
-        let other = if self.is_unique() {
-            let mut other = Self::with_capacity(capacity.max(self.len()), self.note);
-            // SAFETY: there is room for all, and this block does not count them any more.
-            unsafe { other.first().copy_from_nonoverlapping(self.first(), self.len()) };
-            other.len = std::mem::take(&mut self.len);
-            other
-        } else {
-            Self::of(self, capacity, self.note)
-        };
-        *self = other;
-    }
 }
 
-impl<T, N: Copy> Deref for Block<T, N> {
+impl<T, N: Copy, S: Copy> Deref for Block<T, N, S> {
     type Target = [T];
 
     #[inline]
@@ -144,7 +175,7 @@ impl<T, N: Copy> Deref for Block<T, N> {
     }
 }
 
-impl<T, N: Copy> Clone for Block<T, N> {
+impl<T, N: Copy, S: Copy> Clone for Block<T, N, S> {
     #[inline]
     fn clone(&self) -> Self {
         // SAFETY: the counter lives as long as a handle does.
@@ -157,7 +188,7 @@ impl<T, N: Copy> Clone for Block<T, N> {
     }
 }
 
-impl<T, N: Copy> Drop for Block<T, N> {
+impl<T, N: Copy, S: Copy> Drop for Block<T, N, S> {
     #[inline]
     fn drop(&mut self) {
         // SAFETY: the counter lives as long as a handle does. Release: what this handle read, it has read.
@@ -168,7 +199,7 @@ impl<T, N: Copy> Drop for Block<T, N> {
     }
 }
 
-impl<T, N: Copy> Block<T, N> {
+impl<T, N: Copy, S: Copy> Block<T, N, S> {
     #[inline(never)]
     fn free(&mut self) {
         /// Frees the memory even if dropping an item panics.
@@ -181,7 +212,9 @@ impl<T, N: Copy> Block<T, N> {
             }
         }
 
-        let _memory = Memory(self.count.cast(), Self::layout(self.capacity()));
+        // SAFETY: where the allocation begins.
+        let memory = unsafe { self.count.byte_sub(Self::stamps_for(self.capacity())) };
+        let _memory = Memory(memory.cast(), Self::layout(self.capacity));
         let items = NonNull::slice_from_raw_parts(self.first(), self.len());
         // SAFETY: the items are there, and nobody else has a handle.
         unsafe { items.drop_in_place() };
@@ -189,14 +222,23 @@ impl<T, N: Copy> Block<T, N> {
 }
 
 /// The only handle of a block.
-pub(crate) struct Unique<'a, T, N: Copy = ()>(&'a mut Block<T, N>);
+pub(crate) struct Unique<'a, T, N: Copy = (), S: Copy = ()>(&'a mut Block<T, N, S>);
 
-impl<'a, T, N: Copy> Unique<'a, T, N> {
-    /// The items.
+impl<T, N: Copy> Unique<'_, T, N> {
+    /// Adds an item at the end; there must be room.
     #[inline]
-    pub(crate) fn into_items(self) -> &'a mut [T] {
-        // SAFETY: so many items are there; nobody else has a handle, and this one is borrowed.
-        unsafe { slice::from_raw_parts_mut(self.0.first().as_ptr(), self.0.len()) }
+    pub(crate) fn push(&mut self, item: T) {
+        self.push_stamped(item, ());
+    }
+}
+
+impl<'a, T, N: Copy, S: Copy> Unique<'a, T, N, S> {
+    /// The item at `at` and its stamp.
+    #[inline]
+    pub(crate) fn into_item(self, at: usize) -> Option<(&'a mut T, &'a mut S)> {
+        // SAFETY: the item is there; nobody else has a handle, and this one is borrowed.
+        (at < self.0.len())
+            .then(|| unsafe { (self.0.first().add(at).as_mut(), self.0.stamps_at(at + 1).as_mut()) })
     }
 
     /// Whether there is room for another item.
@@ -205,39 +247,45 @@ impl<'a, T, N: Copy> Unique<'a, T, N> {
         self.0.len < self.0.capacity
     }
 
-    /// Adds an item at the end; there must be room.
+    /// Adds an item and its stamp at the end; there must be room.
     #[inline]
-    pub(crate) fn push(&mut self, item: T) {
+    pub(crate) fn push_stamped(&mut self, item: T, stamp: S) {
         assert!(self.has_room());
         // SAFETY: there is room for one more, and nobody looks at it.
-        unsafe { self.0.first().add(self.0.len()).write(item) };
-        self.0.len += 1;
-    }
-
-    /// Adds an item at `at`, which must not be behind the end; there must be room.
-    pub(crate) fn insert(&mut self, at: usize, item: T) {
-        let len = self.0.len();
-        assert!(self.has_room() && at <= len);
-        // SAFETY: the items from `at` on move up by one, for which there is room.
         unsafe {
-            let place = self.0.first().add(at);
-            place.copy_to(place.add(1), len - at);
-            place.write(item);
+            self.0.first().add(self.0.len()).write(item);
+            self.0.stamps_at(self.0.len() + 1).write(stamp);
         }
         self.0.len += 1;
     }
 
-    /// Takes out the item at `at`, which must be there.
-    pub(crate) fn remove(&mut self, at: usize) -> T {
+    /// Adds an item and its stamp at `at`, which must not be behind the end; there must be room.
+    pub(crate) fn insert(&mut self, at: usize, item: T, stamp: S) {
+        let len = self.0.len();
+        assert!(self.has_room() && at <= len);
+        // SAFETY: what is there from `at` on moves away by one, for which there is room.
+        unsafe {
+            let place = self.0.first().add(at);
+            place.copy_to(place.add(1), len - at);
+            place.write(item);
+            self.0.stamps_at(len).copy_to(self.0.stamps_at(len + 1), len - at);
+            self.0.stamps_at(at + 1).write(stamp);
+        }
+        self.0.len += 1;
+    }
+
+    /// Takes out the item at `at`, which must be there, and its stamp.
+    pub(crate) fn remove(&mut self, at: usize) -> (T, S) {
         let len = self.0.len();
         assert!(at < len);
         self.0.len -= 1;
         // SAFETY: the item is there, and is not counted any more when those behind it have moved down.
         unsafe {
             let place = self.0.first().add(at);
-            let item = place.read();
+            let removed = (place.read(), self.0.stamps_at(at + 1).read());
             place.add(1).copy_to(place, len - 1 - at);
-            item
+            self.0.stamps_at(len).copy_to(self.0.stamps_at(len - 1), len - 1 - at);
+            removed
         }
     }
 
@@ -251,12 +299,15 @@ impl<'a, T, N: Copy> Unique<'a, T, N> {
     }
 
     /// Moves the items from `at` on to a new block with room for `capacity`, or for all of them if that is more.
-    pub(crate) fn split_off(&mut self, at: usize, capacity: usize) -> Block<T, N> {
+    pub(crate) fn split_off(&mut self, at: usize, capacity: usize) -> Block<T, N, S> {
         let len = self.0.len();
         assert!(at <= len);
         let mut right = Block::with_capacity(capacity.max(len - at), self.0.note);
         // SAFETY: there is room for them; here they are not counted any more.
-        unsafe { right.first().copy_from_nonoverlapping(self.0.first().add(at), len - at) };
+        unsafe {
+            right.first().copy_from_nonoverlapping(self.0.first().add(at), len - at);
+            right.stamps_at(len - at).copy_from_nonoverlapping(self.0.stamps_at(len), len - at);
+        }
         // No more than there were here.
         right.len = (len - at) as u16;
         self.0.len = at as u16;
@@ -264,11 +315,14 @@ impl<'a, T, N: Copy> Unique<'a, T, N> {
     }
 
     /// Moves all items of `other` to the end of this block, in which there must be room.
-    pub(crate) fn append(&mut self, other: &mut Unique<'_, T, N>) {
+    pub(crate) fn append(&mut self, other: &mut Unique<'_, T, N, S>) {
         let (len, more) = (self.0.len(), other.0.len());
         assert!(len + more <= self.0.capacity());
         // SAFETY: there is room for them; there they are not counted any more.
-        unsafe { self.0.first().add(len).copy_from_nonoverlapping(other.0.first(), more) };
+        unsafe {
+            self.0.first().add(len).copy_from_nonoverlapping(other.0.first(), more);
+            self.0.stamps_at(len + more).copy_from_nonoverlapping(other.0.stamps_at(more), more);
+        }
         self.0.len += std::mem::take(&mut other.0.len);
     }
 }
@@ -288,14 +342,52 @@ mod tests {
     fn items_move_between_blocks_and_none_is_lost() {
         let mut block = numbers(0..5);
         let mut own = block.unique().unwrap();
-        own.insert(2, "new".to_owned());
-        assert_eq!(own.remove(0), "0");
+        own.insert(2, "new".to_owned(), ());
+        assert_eq!(own.remove(0).0, "0");
         let mut right = own.split_off(3, 0);
         assert_eq!((block.join(" "), right.join(" "), right.capacity()), ("1 new 2".into(), "3 4".into(), 2));
         block.unique().unwrap().append(&mut right.unique().unwrap());
         block.unique().unwrap().truncate(4);
         assert_eq!(*block, ["1", "new", "2", "3"].map(String::from));
         assert!(right.is_empty());
+    }
+
+    #[test]
+    fn stamps_go_with_their_items() {
+        fn stamped<T: ToString>(block: &Block<T, (), u32>) -> String {
+            let stamps = block.stamps().iter().rev();
+            Vec::from_iter(
+                block.iter().zip(stamps).map(|(item, stamp)| format!("{}{stamp}", item.to_string())),
+            )
+            .join(" ")
+        }
+        fn moves<T: Clone + ToString>(letter: impl Fn(char) -> T) {
+            let mut block = Block::with_capacity(3, ());
+            let mut own = block.unique().unwrap();
+            own.push_stamped(letter('a'), 0);
+            own.push_stamped(letter('c'), 2);
+            own.insert(1, letter('b'), 1);
+            let shared = block.clone();
+            block.resize(5);
+            let mut own = block.unique().unwrap();
+            own.insert(0, letter('x'), 7);
+            own.insert(4, letter('y'), 8);
+            assert!(own.into_item(5).is_none());
+            if let Some((item, stamp)) = block.unique().unwrap().into_item(2) {
+                (*item, *stamp) = (letter('z'), 9);
+            }
+            assert_eq!((stamped(&block), stamped(&shared)), ("x7 a0 z9 c2 y8".into(), "a0 b1 c2".into()));
+            let removed = block.unique().unwrap().remove(1);
+            assert_eq!((removed.0.to_string(), removed.1), ("a".to_owned(), 0));
+            let mut right = block.unique().unwrap().split_off(1, 3);
+            assert_eq!((stamped(&block), stamped(&right)), ("x7".into(), "z9 c2 y8".into()));
+            block.resize(4);
+            block.unique().unwrap().append(&mut right.unique().unwrap());
+            block.unique().unwrap().truncate(3);
+            assert_eq!((stamped(&block), stamped(&right)), ("x7 z9 c2".into(), String::new()));
+        }
+        moves(|letter| letter);
+        moves(|letter| letter.to_string());
     }
 
     #[test]
@@ -346,6 +438,11 @@ mod tests {
         struct Wide(u8);
         let block = Block::of(&[Wide(1), Wide(2)], 0, 7_u16);
         assert_eq!((&*block, block.note), (&[Wide(1), Wide(2)][..], 7));
+        assert!(block.as_ptr().is_aligned());
+        let mut block = Block::<Wide, (), u32>::with_capacity(1, ());
+        block.unique().unwrap().push_stamped(Wide(3), 4);
+        block.resize(17);
+        assert_eq!((&*block, block.stamps()), (&[Wide(3)][..], &[4][..]));
         assert!(block.as_ptr().is_aligned());
         assert_eq!(Block::of(&[(); 300], 0, ()).len(), 300);
     }

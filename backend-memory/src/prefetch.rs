@@ -8,9 +8,12 @@ pub(crate) const LINE: usize = 64;
 /// Lets the memory of `value` be fetched, as far as it is of the first `bytes` bytes.
 #[inline]
 pub(crate) fn prefetch<T: ?Sized>(value: *const T, bytes: usize) {
+    let first = value.cast::<u8>();
     for offset in (0..bytes).step_by(LINE) {
-        prefetch_line(value.cast::<u8>().wrapping_add(offset));
+        prefetch_line(first.wrapping_add(offset));
     }
+    // It may begin within a line and reach into one more.
+    prefetch_line(first.wrapping_add(bytes.saturating_sub(1)));
 }
 
 /// Lets the memory at `address` be fetched.

@@ -60,6 +60,7 @@ pub trait MapState<MK: StateKey, MV: StateValue> {
     }
 
     /// All entries, in order, one by one.
+    #[inline(always)]
     fn iter(&mut self) -> Result<impl Iterator<Item = Result<(Cow<'_, MK>, Cow<'_, MV>)>>> {
         self.range(..)
     }

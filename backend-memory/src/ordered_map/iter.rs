@@ -1,17 +1,17 @@
 //! Lazy iterators. They hold no stack: to go from leaf to leaf they descend again.
 
 use std::fmt;
-use std::iter::FusedIterator;
+use std::iter::{FusedIterator, Rev, Zip};
 use std::ops::{Bound, RangeBounds};
 use std::slice;
 
-use super::leaf::{Entry, Leaf};
+use super::leaf::Leaf;
 use super::node::{Link, Node, Place};
 
 /// The entries of a range of keys, in key order, from both ends.
 pub struct Range<'a, K, V> {
     /// What is left of the first leaf.
-    head: slice::Iter<'a, Entry<K, V>>,
+    head: slice::Iter<'a, (K, V)>,
     /// What comes after, if there is more than one leaf to walk over. Apart, so that a walk over one leaf is light.
     rest: Option<Box<Rest<'a, K, V>>>,
 }
@@ -24,7 +24,7 @@ struct Rest<'a, K, V> {
     /// In the last leaf, which is another one.
     back: Place,
     /// What is left of the last leaf.
-    tail: slice::Iter<'a, Entry<K, V>>,
+    tail: slice::Iter<'a, (K, V)>,
 }
 
 impl<'a, K: Ord, V> Range<'a, K, V> {
@@ -54,7 +54,7 @@ impl<'a, K, V> Range<'a, K, V> {
         Self { head: [].iter(), rest: None }
     }
 
-    #[inline]
+    #[inline(never)]
     pub(super) fn all(root: &'a Node<K, V>) -> Self {
         match root {
             Node::Leaf(leaf) => Self { head: leaf.entries().iter(), rest: None },
@@ -78,7 +78,7 @@ impl<'a, K, V> Range<'a, K, V> {
 }
 
 /// What is left of the first leaf, and what comes after it.
-type Parts<'a, K, V> = (slice::Iter<'a, Entry<K, V>>, Option<Box<Rest<'a, K, V>>>);
+type Parts<'a, K, V> = (slice::Iter<'a, (K, V)>, Option<Box<Rest<'a, K, V>>>);
 
 impl<'a, K, V> Rest<'a, K, V> {
     /// Goes to the next leaf. All goes in and out by value: what has no address can be kept in registers.
@@ -107,7 +107,7 @@ impl<'a, K, V> Iterator for Range<'a, K, V> {
     fn next(&mut self) -> Option<Self::Item> {
         loop {
             if let Some(entry) = self.head.next() {
-                return Some((&entry.key, &entry.value));
+                return Some((&entry.0, &entry.1));
             }
             (self.head, self.rest) = self.rest.take()?.go_on()?;
         }
@@ -119,7 +119,7 @@ impl<K, V> DoubleEndedIterator for Range<'_, K, V> {
         loop {
             let end = self.rest.as_mut().map_or(&mut self.head, |rest| &mut rest.tail);
             if let Some(entry) = end.next_back() {
-                return Some((&entry.key, &entry.value));
+                return Some((&entry.0, &entry.1));
             }
             self.rest = self.rest.take()?.go_back();
         }
@@ -150,19 +150,19 @@ impl<K: fmt::Debug, V: fmt::Debug> fmt::Debug for Range<'_, K, V> {
 pub struct Changed<'a, K, V> {
     base: u32,
     links: Vec<slice::Iter<'a, Link<K, V>>>,
-    entries: slice::Iter<'a, Entry<K, V>>,
+    entries: Zip<slice::Iter<'a, (K, V)>, Rev<slice::Iter<'a, u32>>>,
 }
 
 impl<'a, K, V> Changed<'a, K, V> {
     pub(super) fn new(root: &'a Node<K, V>, base: u32) -> Self {
-        let mut changed = Self { base, links: Vec::new(), entries: [].iter() };
+        let mut changed = Self { base, links: Vec::new(), entries: [].iter().zip([].iter().rev()) };
         changed.enter(root);
         changed
     }
 
     fn enter(&mut self, node: &'a Node<K, V>) {
         match node {
-            Node::Leaf(leaf) => self.entries = leaf.entries().iter(),
+            Node::Leaf(leaf) => self.entries = leaf.entries().iter().zip(leaf.epochs()),
             Node::Branch(branch) => self.links.extend(branch.as_ref().map(|branch| branch.links.iter())),
         }
     }
@@ -173,8 +173,8 @@ impl<'a, K, V> Iterator for Changed<'a, K, V> {
 
     fn next(&mut self) -> Option<Self::Item> {
         loop {
-            if let Some(entry) = self.entries.find(|entry| entry.epoch > self.base) {
-                return Some((&entry.key, &entry.value));
+            if let Some(((key, value), _)) = self.entries.find(|(_, epoch)| **epoch > self.base) {
+                return Some((key, value));
             }
             match self.links.last_mut()?.find(|link| link.epoch > self.base) {
                 Some(link) => self.enter(&link.node),

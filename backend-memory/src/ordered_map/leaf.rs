@@ -1,5 +1,8 @@
 //! Leaves: sorted entries with room to grow, in one allocation.
 
+use std::iter::Rev;
+use std::slice;
+
 use crate::block::{Block, Unique};
 
 /// Entries of a leaf at most.
@@ -37,7 +40,7 @@ pub(super) fn rank<T>(items: &[T], before: impl Fn(&T) -> bool) -> usize {
     low + items[low..high].iter().position(|item| !before(item)).unwrap_or(high - low)
 }
 
-#[derive(Clone)]
+/// An entry on its way into a leaf or out of one.
 pub(super) struct Entry<K, V> {
     pub(super) key: K,
     pub(super) value: V,
@@ -53,7 +56,7 @@ impl<K, V> Entry<K, V> {
 
 /// A shared leaf. Whatever changes it clones the entries first if it is shared and only then moves, so that
 /// a clone that panics leaves the leaf as it was.
-pub(super) struct Leaf<K, V>(Block<Entry<K, V>>);
+pub(super) struct Leaf<K, V>(Block<(K, V), (), u32>);
 
 impl<K, V> Clone for Leaf<K, V> {
     fn clone(&self) -> Self {
@@ -83,27 +86,32 @@ impl<K, V> Leaf<K, V> {
         self.0.bytes()
     }
 
-    /// The entries.
+    /// Keys and values.
     #[inline]
-    pub(super) fn entries(&self) -> &[Entry<K, V>] {
+    pub(super) fn entries(&self) -> &[(K, V)] {
         &self.0
     }
 
     #[inline]
-    pub(super) fn get(&self, at: usize) -> Option<&Entry<K, V>> {
+    pub(super) fn get(&self, at: usize) -> Option<&(K, V)> {
         self.0.get(at)
+    }
+
+    /// The epochs of the entries.
+    pub(super) fn epochs(&self) -> Rev<slice::Iter<'_, u32>> {
+        self.0.stamps().iter().rev()
     }
 
     /// The latest epoch of an entry.
     pub(super) fn epoch(&self) -> u32 {
-        self.entries().iter().map(|entry| entry.epoch).max().unwrap_or(0)
+        self.epochs().copied().max().unwrap_or(0)
     }
 
     /// A leaf of one entry.
     pub(super) fn one(entry: Entry<K, V>) -> Self {
         let mut block = Block::with_capacity(1, ());
         if let Some(mut own) = block.unique() {
-            own.push(entry);
+            own.push_stamped((entry.key, entry.value), entry.epoch);
         }
         Self(block)
     }
@@ -113,9 +121,9 @@ impl<K: Ord, V> Leaf<K, V> {
     /// Where `key` is, or else where it belongs.
     #[inline]
     pub(super) fn find(&self, key: &K) -> Result<usize, usize> {
-        let at = rank(self.entries(), |entry| entry.key < *key);
+        let at = rank(self.entries(), |entry| entry.0 < *key);
         match self.get(at) {
-            Some(entry) if entry.key == *key => Ok(at),
+            Some(entry) if entry.0 == *key => Ok(at),
             _ => Err(at),
         }
     }
@@ -124,7 +132,7 @@ impl<K: Ord, V> Leaf<K, V> {
 impl<K: Clone, V: Clone> Leaf<K, V> {
     /// The entries, unshared, with room for `capacity` of them, which is no less than there are.
     #[inline]
-    fn own(&mut self, capacity: usize) -> Unique<'_, Entry<K, V>> {
+    fn own(&mut self, capacity: usize) -> Unique<'_, (K, V), (), u32> {
         if self.0.capacity() != capacity || !self.0.is_unique() {
             self.0.resize(capacity);
         }
@@ -133,7 +141,7 @@ impl<K: Clone, V: Clone> Leaf<K, V> {
 
     /// The entries, unshared.
     #[inline]
-    fn own_all(&mut self) -> Unique<'_, Entry<K, V>> {
+    fn own_all(&mut self) -> Unique<'_, (K, V), (), u32> {
         self.own(self.0.capacity())
     }
 
@@ -145,9 +153,9 @@ impl<K: Clone, V: Clone> Leaf<K, V> {
     /// Writes the value of the entry at `at` if the leaf is not shared, or else gives it back.
     #[inline]
     pub(super) fn replace_within(&mut self, at: usize, value: V, epoch: u32) -> Result<(), V> {
-        match self.0.unique().and_then(|own| own.into_items().get_mut(at)) {
-            Some(entry) => {
-                (entry.value, entry.epoch) = (value, epoch);
+        match self.0.unique().and_then(|own| own.into_item(at)) {
+            Some((entry, last)) => {
+                (entry.1, *last) = (value, epoch);
                 Ok(())
             }
             None => Err(value),
@@ -156,25 +164,29 @@ impl<K: Clone, V: Clone> Leaf<K, V> {
 
     /// Writes the value of the entry at `at`; returns the old one.
     pub(super) fn replace(&mut self, at: usize, value: V, epoch: u32) -> Option<V> {
-        let entry = self.own_all().into_items().get_mut(at)?;
-        entry.epoch = epoch;
-        Some(std::mem::replace(&mut entry.value, value))
+        let (entry, last) = self.own_all().into_item(at)?;
+        *last = epoch;
+        Some(std::mem::replace(&mut entry.1, value))
     }
 
     /// Inserts at `at` into a leaf with fewer than `LEAF_MAX` entries.
     pub(super) fn insert(&mut self, at: usize, entry: Entry<K, V>) {
         let (len, capacity) = (self.len(), self.0.capacity());
-        self.own(if len < capacity { capacity } else { capacity_for(len + 1) }).insert(at, entry);
+        self.own(if len < capacity { capacity } else { capacity_for(len + 1) }).insert(
+            at,
+            (entry.key, entry.value),
+            entry.epoch,
+        );
     }
 
     /// Takes out the entry at `at`; gives room back when three quarters are empty.
     pub(super) fn remove(&mut self, at: usize) -> Option<Entry<K, V>> {
-        let removed = self.own_all().remove(at);
+        let ((key, value), epoch) = self.own_all().remove(at);
         let len = self.len();
         if 0 < len && len * 4 <= self.0.capacity() {
             self.0.resize(capacity_for(len * 2));
         }
-        Some(removed)
+        Some(Entry { key, value, epoch })
     }
 
     /// Inserts at `at` into a full leaf, which becomes two: returns the right one and its first key. With
@@ -184,7 +196,7 @@ impl<K: Clone, V: Clone> Leaf<K, V> {
             return Some((entry.key.clone(), Self::one(entry)));
         }
         let middle = LEAF_MAX / 2;
-        let first = self.get(middle)?.key.clone();
+        let first = self.get(middle)?.0.clone();
         let mut right = Self(self.own_all().split_off(middle, capacity_for(middle + 1)));
         match at.checked_sub(middle + 1) {
             None => self.insert(at, entry),

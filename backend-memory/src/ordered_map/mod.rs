@@ -7,21 +7,29 @@
 //! Every write carries an *epoch*, the number of the checkpoint interval it happens in, so that what changed
 //! since a checkpoint is found without a look at the rest.
 //!
-//! A panic in a user's `Ord` or `Clone` leaves the map as it was; one in `Drop` leaves it changed. An `Ord`
-//! that contradicts itself loses entries, but nothing panics or hangs for it.
+//! The handle of a map has a byte of hash for each entry of a small one, by which an entry is found without a look at others:
+//! what lies in the table's slot, and the entry, is all that is fetched.
+//!
+//! A panic in a user's `Ord`, `Clone` or encoding leaves the map as it was; one in `Drop` leaves it changed. An `Ord`
+//! that contradicts itself, or the encoding, loses entries, but nothing panics or hangs for it.
 
 mod iter;
 mod leaf;
+mod marks;
 mod node;
 mod removals;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::ops::RangeBounds;
 
+use backend_api::StateKey;
+
 pub use iter::{Changed, Range};
-use leaf::Entry;
+use leaf::{Entry, LEAF_MAX};
+use marks::{Marks, mark};
 use node::{Node, Place};
 use removals::{REMOVALS_MIN, Removals};
 use triomphe::Arc;
@@ -32,23 +40,25 @@ use triomphe::Arc;
 /// use backend_memory::ordered_map::{Delta, OrderedMap};
 ///
 /// let mut map = OrderedMap::new();
-/// map.insert("a", 1, 1);
-/// map.insert("b", 2, 1);
+/// map.insert('a', 1, 1);
+/// map.insert('b', 2, 1);
 /// let snapshot = map.clone();
-/// map.insert("b", 3, 2);
-/// map.remove(&"a", 2, true);
-/// assert!(snapshot.iter().eq([(&"a", &1), (&"b", &2)]));
+/// map.insert('b', 3, 2);
+/// map.remove(&'a', 2, true);
+/// assert!(snapshot.iter().eq([(&'a', &1), (&'b', &2)]));
 /// let Delta::Changes { removed, changed } = map.delta_since(1) else { panic!("one removal is remembered") };
-/// assert_eq!(removed, [&"a"]);
-/// assert!(changed.eq([(&"b", &3)]));
+/// assert_eq!(removed, [&'a']);
+/// assert!(changed.eq([(&'b', &3)]));
 /// ```
 #[derive(Clone)]
 pub struct OrderedMap<K, V> {
     root: Node<K, V>,
     removals: Option<Arc<Removals<K>>>,
+    /// Of the root, if that is a leaf.
+    marks: Marks,
 }
 
-const _: () = assert!(size_of::<OrderedMap<u64, u64>>() == 3 * size_of::<usize>());
+const _: () = assert!(size_of::<OrderedMap<u64, u64>>() == 5 * size_of::<usize>());
 
 /// What turns a map as it was at the end of some epoch into the present one.
 pub enum Delta<'a, K, V> {
@@ -78,7 +88,7 @@ impl<K: fmt::Debug, V: fmt::Debug> fmt::Debug for OrderedMap<K, V> {
 impl<K, V> OrderedMap<K, V> {
     /// An empty map, which holds no memory.
     pub const fn new() -> Self {
-        Self { root: Node::EMPTY, removals: None }
+        Self { root: Node::EMPTY, removals: None, marks: Marks::NONE }
     }
 
     /// Number of entries. O(1).
@@ -125,27 +135,42 @@ impl<K, V> OrderedMap<K, V> {
     }
 }
 
-impl<K: Ord, V> OrderedMap<K, V> {
+impl<K: StateKey, V> OrderedMap<K, V> {
     /// The value of `key`.
     #[inline]
     pub fn get(&self, key: &K) -> Option<&V> {
         if let Node::Leaf(leaf) = &self.root {
-            let at = leaf.find(key).ok()?;
-            return leaf.get(at).map(|entry| &entry.value);
+            let found = self.marks.find(leaf.entries(), key);
+            if found.is_some() || Marks::are_all(leaf.len()) {
+                return found.map(|(_, entry)| &entry.1);
+            }
         }
         self.get_below(key)
     }
 
     #[inline(never)]
     fn get_below(&self, key: &K) -> Option<&V> {
-        self.root.find(key, &mut { Place::START }).map(|entry| &entry.value)
+        self.root.find(key, &mut { Place::START }).map(|entry| &entry.1)
+    }
+
+    /// The entry of `key`. Leaves the way to it, or to where it belongs, in `place`, which comes as [`Place::START`].
+    fn find(&self, key: &K, place: &mut Place) -> Option<&(K, V)> {
+        if let Node::Leaf(leaf) = &self.root
+            && let Some((at, entry)) = self.marks.find(leaf.entries(), key)
+        {
+            place.stop(at);
+            return Some(entry);
+        }
+        self.root.find(key, place)
     }
 
     /// Whether there is an entry for `key`.
     pub fn contains(&self, key: &K) -> bool {
         self.get(key).is_some()
     }
+}
 
+impl<K: Ord, V> OrderedMap<K, V> {
     /// The entries with keys in `range`, in key order; none if it ends before it starts.
     #[inline]
     pub fn range(&self, range: impl RangeBounds<K>) -> Range<'_, K, V> {
@@ -165,14 +190,14 @@ impl<K, V> OrderedMap<K, V> {
     }
 }
 
-impl<K: Ord + Clone, V: Clone> OrderedMap<K, V> {
-    /// Writes the value of `key` in `epoch` if it has one in a map of one node that nobody shares, or else gives it back.
+impl<K: StateKey, V: Clone> OrderedMap<K, V> {
+    /// Writes the value of `key` in `epoch` if it has one in a small map that nobody shares, or else gives it back.
     #[inline]
     pub(crate) fn replace(&mut self, key: &K, value: V, epoch: u32) -> Result<(), V> {
         match &mut self.root {
-            Node::Leaf(leaf) => match leaf.find(key) {
-                Ok(at) => leaf.replace_within(at, value, epoch),
-                Err(_) => Err(value),
+            Node::Leaf(leaf) => match self.marks.find(leaf.entries(), key) {
+                Some((at, _)) => leaf.replace_within(at, value, epoch),
+                None => Err(value),
             },
             Node::Branch(_) => Err(value),
         }
@@ -181,10 +206,10 @@ impl<K: Ord + Clone, V: Clone> OrderedMap<K, V> {
     /// Writes the value of `key` in `epoch`; returns the old one.
     pub fn insert(&mut self, key: K, value: V, epoch: u32) -> Option<V> {
         let mut place = Place::START;
-        if self.root.find(&key, &mut place).is_some() {
+        if self.find(&key, &mut place).is_some() {
             return self.root.replace(&place, value, epoch);
         }
-        self.root.insert(&place, Entry::new(key, value, epoch));
+        self.insert_at(&place, Entry::new(key, value, epoch));
         None
     }
 
@@ -192,7 +217,7 @@ impl<K: Ord + Clone, V: Clone> OrderedMap<K, V> {
     /// [`delta_since`](Self::delta_since).
     pub fn remove(&mut self, key: &K, epoch: u32, log: bool) -> Option<V> {
         let mut place = Place::START;
-        self.root.find(key, &mut place)?;
+        self.find(key, &mut place)?;
         self.remove_at(&place, epoch, log)
     }
 
@@ -210,13 +235,13 @@ impl<K: Ord + Clone, V: Clone> OrderedMap<K, V> {
         f: impl FnOnce(&mut Option<V>) -> Result<R, E>,
     ) -> Result<R, E> {
         let mut place = Place::START;
-        let entry = self.root.find(&key, &mut place);
+        let entry = self.find(&key, &mut place);
         let present = entry.is_some();
-        let mut value = entry.map(|entry| entry.value.clone());
+        let mut value = entry.map(|entry| entry.1.clone());
         let result = f(&mut value)?;
         match value {
             Some(value) if present => drop(self.root.replace(&place, value, epoch)),
-            Some(value) => self.root.insert(&place, Entry::new(key, value, epoch)),
+            Some(value) => self.insert_at(&place, Entry::new(key, value, epoch)),
             None if present => drop(self.remove_at(&place, epoch, log)),
             None => {}
         }
@@ -229,14 +254,14 @@ impl<K: Ord + Clone, V: Clone> OrderedMap<K, V> {
     /// It is [`Delta::Full`] if more removals were to be remembered than 64 and than twice the number of
     /// entries, for every `base` before the epoch in which that happened.
     pub fn delta_since(&self, base: u32) -> Delta<'_, K, V> {
-        let mut removed = OrderedMap::new();
+        let mut removed = BTreeSet::new();
         if let Some(removals) = &self.removals {
             let Some(keys) = removals.since(base) else { return Delta::Full };
             for key in keys.filter(|key| !self.contains(key)) {
-                removed.insert(key, (), 0);
+                removed.insert(key);
             }
         }
-        Delta::Changes { removed: removed.keys().copied().collect(), changed: self.changed_since(base) }
+        Delta::Changes { removed: removed.into_iter().collect(), changed: self.changed_since(base) }
     }
 
     /// Forgets the removals in epochs up to `confirmed`, the last one whose checkpoint can be built upon.
@@ -257,11 +282,36 @@ impl<K: Ord + Clone, V: Clone> OrderedMap<K, V> {
         self.root.bytes() + self.removals.as_ref().map_or(0, |removals| removals.heap_size())
     }
 
+    /// Inserts an entry that is absent at its place.
+    fn insert_at(&mut self, place: &Place, entry: Entry<K, V>) {
+        match &mut self.root {
+            Node::Leaf(leaf) if leaf.len() < LEAF_MAX => {
+                let mark = mark(&entry.key);
+                leaf.insert(place.at(), entry);
+                self.marks.insert(place.at(), mark);
+            }
+            root => {
+                let marks = if root.len() == 0 { Marks::of([&entry.key]) } else { Marks::NONE };
+                root.insert(place, entry);
+                self.marks = marks;
+            }
+        }
+    }
+
     fn remove_at(&mut self, place: &Place, epoch: u32, log: bool) -> Option<V> {
+        let marks = match &self.root {
+            Node::Leaf(leaf) => self.marks.without(place.at(), leaf.entries()),
+            root if root.becomes_leaf(place) => {
+                let gone = root.entry(place).map(|entry| &raw const entry.0);
+                Marks::of(self.keys().filter(|key| gone != Some(&raw const **key)))
+            }
+            Node::Branch(_) => Marks::NONE,
+        };
         if let Some(removals) = self.removals.as_mut().filter(|_| log) {
             Arc::make_mut(removals).unshare();
         }
         let mut removed = self.root.remove(place);
+        self.marks = marks;
         let Entry { key, value, .. } = removed.entry.take()?;
         if log {
             let max = REMOVALS_MIN.max(2 * self.len());

@@ -80,6 +80,11 @@ impl Place {
         self.depth += 1;
     }
 
+    /// Ends at an entry of the leaf.
+    pub(super) fn stop(&mut self, at: usize) {
+        self.at = at as u8;
+    }
+
     pub(super) const START: Self = Self { steps: [0; DEPTH_MAX], depth: 0, at: 0 };
 }
 
@@ -148,6 +153,22 @@ impl<K, V> Node<K, V> {
         match node {
             Self::Leaf(leaf) => Some(leaf),
             Self::Branch(_) => None,
+        }
+    }
+
+    /// The entry at `place`.
+    pub(super) fn entry(&self, place: &Place) -> Option<&(K, V)> {
+        self.leaf(place)?.get(place.at())
+    }
+
+    /// Whether this branch gives way to a leaf when it loses the entry at `place`.
+    pub(super) fn becomes_leaf(&self, place: &Place) -> bool {
+        match (self, place.steps()) {
+            (Self::Branch(Some(root)), [step]) => {
+                let remedy = root.remedy(usize::from(*step), &[]);
+                root.links.len() == 2 && matches!(remedy, Remedy::Drop | Remedy::Merge)
+            }
+            _ => false,
         }
     }
 
@@ -233,7 +254,7 @@ impl<K, V> Node<K, V> {
 impl<K: Ord, V> Node<K, V> {
     /// The entry of `key`. Leaves the way to it, or to where it belongs, in `place`, which comes as
     /// [`Place::START`].
-    pub(super) fn find(&self, key: &K, place: &mut Place) -> Option<&Entry<K, V>> {
+    pub(super) fn find(&self, key: &K, place: &mut Place) -> Option<&(K, V)> {
         let mut node = self;
         loop {
             match node {
@@ -246,7 +267,7 @@ impl<K: Ord, V> Node<K, V> {
                 Self::Leaf(leaf) => {
                     let found = leaf.find(key);
                     let (Ok(at) | Err(at)) = found;
-                    place.at = at as u8;
+                    place.stop(at);
                     return found.ok().and_then(|at| leaf.get(at));
                 }
             }
@@ -505,7 +526,7 @@ impl<K: Clone, V: Clone> Branch<K, V> {
                 (Node::Leaf(left), Node::Leaf(right)) => right.get(target - (left.len() - 1)),
                 _ => None,
             }
-            .map(|entry| entry.key.clone());
+            .map(|entry| entry.0.clone());
         }
         let child = &mut self.links[step].node;
         let bytes_before = child.bytes();

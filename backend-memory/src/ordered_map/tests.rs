@@ -6,17 +6,54 @@ use std::fmt::Debug;
 use std::ops::Bound;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
+use backend_api::{EncodedKey, KeyBuffer};
 use proptest::prelude::*;
 
 use super::node::WIDTH_MIN;
 use super::*;
+
+/// Makes a key of a test's own around a number, whose encoding is that number's.
+macro_rules! numbered_key {
+    ($key:ident, $before:expr) => {
+        impl PartialEq for $key {
+            fn eq(&self, other: &Self) -> bool {
+                self.cmp(other).is_eq()
+            }
+        }
+
+        impl Eq for $key {}
+
+        impl PartialOrd for $key {
+            fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+                Some(self.cmp(other))
+            }
+        }
+
+        impl StateKey for $key {
+            type Stored = EncodedKey;
+
+            fn schema() -> String {
+                stringify!($key).to_owned()
+            }
+
+            fn encode<B: KeyBuffer>(&self, out: &mut B) {
+                $before;
+                self.0.encode(out);
+            }
+
+            fn decode(input: &mut &[u8]) -> backend_api::Result<Self> {
+                u64::decode(input).map(Self)
+            }
+        }
+    };
+}
 
 /// Checks the subtree and returns its depth, entries, bytes and latest epoch.
 fn check<K: Ord, V>(node: &Node<K, V>, root: bool, last: bool) -> (usize, usize, usize, u32) {
     match node {
         Node::Leaf(leaf) => {
             assert!(leaf.len() >= if root || last { 1 } else { WIDTH_MIN });
-            assert!(leaf.entries().is_sorted_by(|a, b| a.key < b.key));
+            assert!(leaf.entries().is_sorted_by(|a, b| a.0 < b.0));
             (0, leaf.len(), leaf.bytes(), leaf.epoch())
         }
         Node::Branch(None) => {
@@ -51,6 +88,16 @@ fn check<K: Ord, V>(node: &Node<K, V>, root: bool, last: bool) -> (usize, usize,
     }
 }
 
+/// Checks a whole map.
+fn check_map<K: StateKey, V>(map: &OrderedMap<K, V>) {
+    check(&map.root, true, true);
+    match &map.root {
+        Node::Leaf(_) => assert_eq!(map.marks, Marks::of(map.keys())),
+        Node::Branch(Some(_)) => {}
+        Node::Branch(None) => assert_eq!(map.marks, Marks::NONE),
+    }
+}
+
 fn first_key<K, V>(node: &Node<K, V>) -> &K {
     Range::all(node).next().unwrap().0
 }
@@ -59,11 +106,11 @@ fn last_key<K, V>(node: &Node<K, V>) -> &K {
     Range::all(node).next_back().unwrap().0
 }
 
-fn assert_is<K: Ord + Clone + Debug, V: Clone + Debug + PartialEq>(
+fn assert_is<K: StateKey + Debug, V: Clone + Debug + PartialEq>(
     map: &OrderedMap<K, V>,
     model: &BTreeMap<K, V>,
 ) {
-    check(&map.root, true, true);
+    check_map(map);
     assert_eq!(map.len(), model.len());
     assert_eq!(map.is_empty(), model.is_empty());
     assert!(map.iter().eq(model.iter()), "{map:?} is not {model:?}");
@@ -106,6 +153,12 @@ fn op() -> impl Strategy<Value = Op> {
 /// Keys on the heap, so that a lost or doubled one shows.
 fn key(number: u16) -> String {
     format!("{number:05}")
+}
+
+/// Sorted keys that have one mark.
+fn alike() -> Vec<String> {
+    let first = mark(&key(0));
+    Vec::from_iter((0..).map(key).filter(|key| mark(key) == first).take(44))
 }
 
 proptest! {
@@ -179,6 +232,56 @@ proptest! {
         }
     }
 
+    /// Around the numbers of entries at which a leaf has no marks for all of them, and at which it becomes two and one again.
+    #[test]
+    fn small_maps_are_btree_maps_with_few_marks_and_with_many(
+        ops in prop::collection::vec((0..44_usize, 0..7_u8), 1..200),
+        grow in 0..44_usize,
+        are_alike: bool,
+    ) {
+        let keys = if are_alike { alike() } else { Vec::from_iter((0..44).map(key)) };
+        let (mut map, mut model) = (OrderedMap::new(), BTreeMap::new());
+        for (at, key) in keys.iter().enumerate().take(grow) {
+            map.insert(key.clone(), at, 1);
+            model.insert(key.clone(), at);
+        }
+        let mut snapshot = (map.clone(), model.clone());
+        for (turn, (at, op)) in ops.into_iter().enumerate() {
+            let key = &keys[at];
+            match op {
+                0 | 1 => prop_assert_eq!(map.insert(key.clone(), turn, 2), model.insert(key.clone(), turn)),
+                2 | 3 => prop_assert_eq!(map.remove(key, 2, true), model.remove(key)),
+                4 => {
+                    let present = model.contains_key(key);
+                    // It is the only handle of its nodes if the snapshot is not of this turn.
+                    if let (Ok(()), Some(value)) = (map.replace(key, turn, 2), model.get_mut(key)) {
+                        *value = turn;
+                    }
+                    prop_assert_eq!(map.contains(key), present);
+                }
+                5 => {
+                    map.update(key.clone(), 2, true, |slot| {
+                        *slot = slot.is_none().then_some(turn);
+                        Ok::<_, Infallible>(())
+                    })
+                    .unwrap();
+                    if model.remove(key).is_none() {
+                        model.insert(key.clone(), turn);
+                    }
+                }
+                _ => {
+                    assert_is(&snapshot.0, &snapshot.1);
+                    snapshot = (map.clone(), model.clone());
+                }
+            }
+            assert_is(&map, &model);
+            for key in &keys {
+                prop_assert_eq!(map.get(key), model.get(key));
+            }
+        }
+        assert_is(&snapshot.0, &snapshot.1);
+    }
+
     #[test]
     fn ranges_are_those_of_a_btree_map(
         keys in prop::collection::btree_set(0..3000_u16, 0..1500),
@@ -214,7 +317,7 @@ proptest! {
     }
 }
 
-/// A fuse that blows when it has been used up: the next `cmp` or `clone` panics.
+/// A fuse that blows when it has been used up: the next `cmp`, `clone` or `encode` panics.
 mod fused {
     use super::*;
 
@@ -238,19 +341,7 @@ mod fused {
         }
     }
 
-    impl PartialEq for Fused {
-        fn eq(&self, other: &Self) -> bool {
-            self.cmp(other).is_eq()
-        }
-    }
-
-    impl Eq for Fused {}
-
-    impl PartialOrd for Fused {
-        fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-            Some(self.cmp(other))
-        }
-    }
+    numbered_key!(Fused, burn());
 
     impl Ord for Fused {
         fn cmp(&self, other: &Self) -> Ordering {
@@ -263,11 +354,11 @@ mod fused {
 type Attempt<'a, T> = &'a dyn Fn(&mut T);
 
 #[test]
-fn a_panic_in_ord_or_clone_changes_nothing() {
+fn a_panic_in_ord_clone_or_encode_changes_nothing() {
     use fused::{FUSE, Fused};
     let contents = |map: &OrderedMap<Fused, Fused>| {
         let fuse = FUSE.replace(u64::MAX);
-        check(&map.root, true, true);
+        check_map(map);
         let delta = match map.delta_since(1) {
             Delta::Full => None,
             Delta::Changes { removed, changed } => Some((
@@ -278,7 +369,7 @@ fn a_panic_in_ord_or_clone_changes_nothing() {
         FUSE.set(fuse);
         (Vec::from_iter(map.iter().map(|(key, value)| (key.0, value.0))), delta)
     };
-    for len in [1, 4, 32, 33, 40, 1100] {
+    for len in [1, 4, 17, 18, 22, 32, 33, 40, 1100] {
         let mut map = OrderedMap::new();
         for number in 0..len {
             // In an order that leaves nodes of all widths.
@@ -350,7 +441,7 @@ fn a_panic_in_a_removal_that_merges_nodes_changes_nothing() {
                 FUSE.set(u64::MAX);
                 let gone = u64::from(outcome.is_ok());
                 assert_eq!(copy.len() as u64, len - number - gone);
-                check(&copy.root, true, true);
+                check_map(&copy);
                 assert!(copy.keys().map(|key| key.0).eq(number + gone..len), "{number} {fuse}");
             }
             map.remove(&Fused(number), 2, true);
@@ -378,17 +469,7 @@ fn an_order_that_contradicts_itself_does_no_harm() {
     thread_local!(static STATE: Cell<u64> = const { Cell::new(1) });
     #[derive(Clone, Debug)]
     struct Fickle(u64);
-    impl PartialEq for Fickle {
-        fn eq(&self, other: &Self) -> bool {
-            self.cmp(other).is_eq()
-        }
-    }
-    impl Eq for Fickle {}
-    impl PartialOrd for Fickle {
-        fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-            Some(self.cmp(other))
-        }
-    }
+    numbered_key!(Fickle, ());
     impl Ord for Fickle {
         fn cmp(&self, other: &Self) -> Ordering {
             let state = STATE.get().wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
@@ -444,6 +525,35 @@ fn a_write_after_a_clone_copies_the_nodes_on_its_way() {
     assert_eq!(snapshot.changed_since(1).count(), 0);
 }
 
+/// Neither absent nor present keys are compared with more than those that have their mark.
+#[test]
+fn a_small_map_compares_one_key() {
+    thread_local!(static COMPARED: Cell<usize> = const { Cell::new(0) });
+    #[derive(Clone)]
+    struct Compared(u64);
+    numbered_key!(Compared, ());
+    impl Ord for Compared {
+        fn cmp(&self, other: &Self) -> Ordering {
+            COMPARED.set(COMPARED.get() + 1);
+            self.0.cmp(&other.0)
+        }
+    }
+    let mut map = OrderedMap::new();
+    for number in 0..16 {
+        map.insert(Compared(number), number, 1);
+    }
+    let marks = Vec::from_iter((0..16).map(|number| mark(&Compared(number))));
+    COMPARED.set(0);
+    for number in 0..1000 {
+        let expected = if number < 16 { 1 } else { 0 };
+        let others = marks.iter().filter(|other| **other == mark(&Compared(number))).count() - expected;
+        assert_eq!(map.get(&Compared(number)).is_some(), number < 16);
+        assert!((expected..=expected + others).contains(&COMPARED.take()), "{number}");
+        assert_eq!(map.replace(&Compared(number), 7, 1).is_ok(), number < 16);
+        assert!((expected..=expected + others).contains(&COMPARED.take()), "{number}");
+    }
+}
+
 /// One changed entry of many is found by way of its own nodes: the others are never entered.
 #[test]
 fn what_changed_is_found_without_a_look_at_the_rest() {
@@ -469,32 +579,34 @@ fn big_maps_are_dense_in_order_and_wide_enough_out_of_order() {
         ascending.insert(number, number, 1);
         mixed.insert(number.wrapping_mul(0x9E37_79B9_7F4A_7C15), number, 1);
     }
-    check(&ascending.root, true, true);
-    check(&mixed.root, true, true);
-    assert!(ascending.heap_size() < 100_000 * 27);
-    assert!(mixed.heap_size() < 100_000 * 40);
+    check_map(&ascending);
+    check_map(&mixed);
+    assert!(ascending.heap_size() < 100_000 * 23);
+    assert!(mixed.heap_size() < 100_000 * 34);
     let snapshot = mixed.clone();
     for number in (0..100_000_u64).filter(|number| number % 100 != 0) {
         assert_eq!(mixed.remove(&number.wrapping_mul(0x9E37_79B9_7F4A_7C15), 2, false), Some(number));
     }
-    check(&mixed.root, true, true);
+    check_map(&mixed);
     assert_eq!((mixed.len(), snapshot.len()), (1000, 100_000));
     assert!(mixed.heap_size() < 1000 * 80);
-    check(&snapshot.root, true, true);
+    check_map(&snapshot);
 }
 
 #[test]
 fn small_maps_are_one_small_allocation() {
     let mut map = OrderedMap::<u64, u64>::new();
     assert_eq!(map.heap_size(), 0);
+    // A counter and for each entry key, value and epoch.
+    let bytes = |capacity: usize| 8 + 16 * capacity + (4 * capacity).next_multiple_of(8);
     for (len, capacity) in [(1, 1), (2, 2), (3, 4), (4, 4), (5, 8), (6, 8), (7, 8), (8, 8), (9, 12)] {
         map.insert(len, 0, 0);
-        assert_eq!(map.heap_size(), 8 + 24 * capacity);
+        assert_eq!(map.heap_size(), bytes(capacity));
     }
     for number in 2..=9 {
         map.remove(&number, 0, false);
     }
-    assert_eq!(map.heap_size(), 8 + 24 * 2);
+    assert_eq!(map.heap_size(), bytes(2));
     map.remove(&1, 0, false);
     assert_eq!(map.heap_size(), 0);
 }
@@ -582,5 +694,5 @@ fn a_clone_is_read_elsewhere_while_the_map_goes_on() {
             }
         }
     });
-    check(&map.root, true, true);
+    check_map(&map);
 }

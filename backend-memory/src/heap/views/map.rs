@@ -137,7 +137,7 @@ impl<K: StateKey, N: StateKey, MK: StateKey, MV: StateValue> MapState<MK, MV> fo
         result
     }
 
-    #[inline]
+    #[inline(always)]
     fn range(
         &mut self,
         range: impl RangeBounds<MK>,
