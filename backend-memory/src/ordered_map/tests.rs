@@ -12,9 +12,9 @@ use proptest::prelude::*;
 use super::node::WIDTH_MIN;
 use super::*;
 
-/// Makes a key of a test's own around a number, whose encoding is that number's.
+/// Makes a key of a test's own around a number, whose encoding is that number's, and calls `before` each time it is encoded.
 macro_rules! numbered_key {
-    ($key:ident, $before:expr) => {
+    ($key:ident, $before:path) => {
         impl PartialEq for $key {
             fn eq(&self, other: &Self) -> bool {
                 self.cmp(other).is_eq()
@@ -37,7 +37,7 @@ macro_rules! numbered_key {
             }
 
             fn encode<B: KeyBuffer>(&self, out: &mut B) {
-                $before;
+                $before();
                 self.0.encode(out);
             }
 
@@ -47,6 +47,8 @@ macro_rules! numbered_key {
         }
     };
 }
+
+fn nothing() {}
 
 /// Checks the subtree and returns its depth, entries, bytes and latest epoch.
 fn check<K: Ord, V>(node: &Node<K, V>, root: bool, last: bool) -> (usize, usize, usize, u32) {
@@ -341,7 +343,7 @@ mod fused {
         }
     }
 
-    numbered_key!(Fused, burn());
+    numbered_key!(Fused, burn);
 
     impl Ord for Fused {
         fn cmp(&self, other: &Self) -> Ordering {
@@ -469,7 +471,7 @@ fn an_order_that_contradicts_itself_does_no_harm() {
     thread_local!(static STATE: Cell<u64> = const { Cell::new(1) });
     #[derive(Clone, Debug)]
     struct Fickle(u64);
-    numbered_key!(Fickle, ());
+    numbered_key!(Fickle, nothing);
     impl Ord for Fickle {
         fn cmp(&self, other: &Self) -> Ordering {
             let state = STATE.get().wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
@@ -531,7 +533,7 @@ fn a_small_map_compares_one_key() {
     thread_local!(static COMPARED: Cell<usize> = const { Cell::new(0) });
     #[derive(Clone)]
     struct Compared(u64);
-    numbered_key!(Compared, ());
+    numbered_key!(Compared, nothing);
     impl Ord for Compared {
         fn cmp(&self, other: &Self) -> Ordering {
             COMPARED.set(COMPARED.get() + 1);
