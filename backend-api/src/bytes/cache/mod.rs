@@ -320,12 +320,16 @@ impl<O: Object> Frozen<O> {
     /// Either all is in the store, or what is not known to be there never will be.
     fn finish(&mut self, written: bool) {
         let mut slots = std::mem::take(&mut self.slots).split_off(self.stored);
-        while !slots.is_empty() {
+        loop {
             for slots in slots.chunks(SLICE) {
                 let mut table = self.cache.lock_slice();
                 slots.iter().for_each(|slot| table.end_frozen(*slot, written));
             }
+            // Those that had other numbers when their turn was.
             slots = self.cache.lock_slice().take_moved();
+            if slots.is_empty() {
+                break;
+            }
         }
     }
 }

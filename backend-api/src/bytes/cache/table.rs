@@ -279,19 +279,19 @@ impl<O: Object> Table<O> {
         self.preserve_failed = None;
     }
 
-    /// A slot that was frozen is in the store now, or, if not, is as dirty as before.
+    /// A slot that was frozen is in the store now, or, if not, is as dirty as before. Another entry may be there by now: one that is
+    /// not encoded yet is not in the store.
     pub fn end_frozen(&mut self, at: u32, written: bool) {
-        let Some(slot) = self.slots.get_mut(at) else { return };
-        slot.encoded = false;
-        if slot.dirty == self.frozen {
-            slot.dirty = CLEAN;
-            if written {
-                self.settle(at);
-            } else {
-                // The store may have it all the same: some batches are there before another fails.
-                slot.object.preserve();
-                self.touch(at);
-            }
+        let frozen = self.frozen;
+        let Some(slot) = self.slots.get_mut(at).filter(|slot| slot.dirty == frozen) else { return };
+        if written && slot.encoded {
+            (slot.encoded, slot.dirty) = (false, CLEAN);
+            self.settle(at);
+        } else if !written {
+            // The store may have it all the same: some batches are there before another fails.
+            (slot.encoded, slot.dirty) = (false, CLEAN);
+            slot.object.preserve();
+            self.touch(at);
         }
     }
 
@@ -340,6 +340,8 @@ impl<O: Object> Table<O> {
             self.preserve_failed = preserved.err().or(self.preserve_failed.take());
             slot.object.preserve();
         }
+        // It is not part of what is frozen any more.
+        slot.encoded = false;
         slot.dirty = self.epoch;
         self.dirty.push(at);
         if self.dirty.len() > self.slots.end() * 2 {

@@ -286,6 +286,18 @@ fn what_is_frozen_is_written_once_though_others_are_added_all_the_time() {
             }
         }
         assert!(cache.freeze().is_none());
+        // Each of them is written again when it was changed again.
+        let end = next.next().unwrap() - 1;
+        change(&cache, 0..end, 3);
+        let mut frozen = cache.freeze().unwrap();
+        let mut again = BTreeMap::new();
+        frozen
+            .write(&mut |batch: &WriteBatch| {
+                again.extend(puts(batch));
+                Ok(())
+            })
+            .unwrap();
+        assert!((0..end).all(|number| again.get(&long_key(number)) == Some(&3)), "{fails_at:?}");
     }
 }
 
