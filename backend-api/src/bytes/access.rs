@@ -83,6 +83,7 @@ impl Buffers {
 }
 
 impl<'a> Access<'a> {
+    #[inline(always)]
     pub fn new<K: StateKey, N: StateKey>(
         store: &'a mut dyn ByteStore,
         buffers: &'a mut Buffers,
@@ -572,6 +573,7 @@ pub(super) fn state_range(state: u16) -> ([u8; 2], [u8; 3]) {
 }
 
 /// Appends the beginning of the keys of a state and group.
+#[inline]
 pub(super) fn start_key(state: u16, group: u16, out: &mut Vec<u8>) {
     out.extend_from_slice(&state.to_be_bytes());
     out.extend_from_slice(&group.to_be_bytes());

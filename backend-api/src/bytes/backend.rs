@@ -103,6 +103,7 @@ impl<K: StateKey, E: ByteEngine> EngineBackend<K, E> {
         Ok(number.into())
     }
 
+    #[inline(always)]
     fn access<'a, D: 'static, N: StateKey>(
         &'a mut self,
         token: impl StateToken,
@@ -117,6 +118,7 @@ impl<K: StateKey, E: ByteEngine> EngineBackend<K, E> {
     }
 
     /// As [`access`](Self::access), after a [`fetch`](Self::fetch).
+    #[inline(always)]
     fn access_fetched<'a, D: 'static, N: StateKey>(
         &'a mut self,
         token: impl StateToken,
@@ -169,6 +171,7 @@ impl<K: StateKey, E: ByteEngine> EngineBackend<K, E> {
     }
 
     /// A value as [`fetch`](Self::fetch) has found it.
+    #[inline(always)]
     fn fetched_value<'a, V: StateValue, N: StateKey>(
         &'a mut self,
         token: ValueToken<V, N>,
@@ -356,6 +359,7 @@ impl<K: StateKey, E: ByteEngine> StateBackend for EngineBackend<K, E> {
         Ok(AggregatingToken::new(self.id, number))
     }
 
+    #[inline(always)]
     fn value<'a, V: StateValue, N: StateKey>(
         &'a mut self,
         token: ValueToken<V, N>,
@@ -366,6 +370,7 @@ impl<K: StateKey, E: ByteEngine> StateBackend for EngineBackend<K, E> {
         self.fetched_value(token, key, namespace)
     }
 
+    #[inline(always)]
     fn list<'a, T: StateValue, N: StateKey>(
         &'a mut self,
         token: ListToken<T, N>,
@@ -377,6 +382,7 @@ impl<K: StateKey, E: ByteEngine> StateBackend for EngineBackend<K, E> {
         Ok(ByteList { access, lists: Lists::new(cache, &**descriptor.codec()), namespace })
     }
 
+    #[inline(always)]
     fn map<'a, MK: StateKey, MV: StateValue, N: StateKey>(
         &'a mut self,
         token: MapToken<MK, MV, N>,
@@ -388,6 +394,7 @@ impl<K: StateKey, E: ByteEngine> StateBackend for EngineBackend<K, E> {
         Ok(ByteMap { access, maps: Maps::new(cache, &**descriptor.codec()) })
     }
 
+    #[inline(always)]
     fn reducing<'a, T: StateValue, N: StateKey>(
         &'a mut self,
         token: ReducingToken<T, N>,
@@ -400,6 +407,7 @@ impl<K: StateKey, E: ByteEngine> StateBackend for EngineBackend<K, E> {
         Ok(ByteReducing { access, descriptor, values, namespace })
     }
 
+    #[inline(always)]
     fn aggregating<'a, A: Aggregate, N: StateKey>(
         &'a mut self,
         token: AggregatingToken<A, N>,

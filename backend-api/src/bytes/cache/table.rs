@@ -112,10 +112,14 @@ impl<O: Object> Table<O> {
     }
 
     /// Adds to an object what the store has, and gives what `learn` gives.
+    #[inline]
     pub fn learn<R>(&mut self, at: u32, learn: impl FnOnce(&mut O, &dyn Codec<O::Value>) -> R) -> Option<R> {
         let slot = self.slots.get_mut(at)?;
         let result = learn(&mut slot.object, &*self.codec);
-        self.recount(at);
+        let bytes = bytes_of(slot, &*self.codec);
+        if bytes != slot.bytes {
+            self.recount(at);
+        }
         Some(result)
     }
 
@@ -132,7 +136,9 @@ impl<O: Object> Table<O> {
         change: impl FnOnce(&mut O, &dyn Codec<O::Value>) -> R,
     ) -> Result<R> {
         let at = found.map_or_else(|| self.keep(key, O::default()), Ok)?;
-        self.touch(at);
+        if self.slots.get(at).is_some_and(|slot| slot.dirty != self.epoch) {
+            self.touch(at);
+        }
         Ok(self.learn(at, change).unwrap_or_default())
     }
 
@@ -330,6 +336,7 @@ impl<O: Object> Table<O> {
     }
 
     /// Makes an object dirty that is about to be changed, or was just made.
+    #[cold]
     fn touch(&mut self, at: u32) {
         let Some(slot) = self.slots.get_mut(at) else { return };
         if slot.dirty == self.epoch {
@@ -360,16 +367,12 @@ impl<O: Object> Table<O> {
     }
 
     /// Counts the bytes of a slot.
-    #[inline]
     fn recount(&mut self, at: u32) {
         let Some(slot) = self.slots.get_mut(at) else { return };
         let before = slot.bytes as usize;
-        let bytes = SLOT_BYTES + size_of::<Slot<O>>() + slot.key.len() + slot.object.heap_size(&*self.codec);
-        if bytes != before {
-            slot.bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
-            self.bytes = self.bytes + slot.bytes as usize - before;
-            self.budget.change(before, slot.bytes as usize);
-        }
+        slot.bytes = bytes_of(slot, &*self.codec);
+        self.bytes = self.bytes + slot.bytes as usize - before;
+        self.budget.change(before, slot.bytes as usize);
     }
 }
 
@@ -377,6 +380,13 @@ impl<O: Object> Drop for Table<O> {
     fn drop(&mut self) {
         self.budget.change(self.bytes, 0);
     }
+}
+
+/// Bytes of memory that a slot takes.
+#[inline]
+fn bytes_of<O: Object>(slot: &Slot<O>, codec: &dyn Codec<O::Value>) -> u32 {
+    let bytes = SLOT_BYTES + size_of::<Slot<O>>() + slot.key.len() + slot.object.heap_size(codec);
+    u32::try_from(bytes).unwrap_or(u32::MAX)
 }
 
 /// Adds what a frozen slot says that the store does not have, unless that is on its way already.
