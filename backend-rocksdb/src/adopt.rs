@@ -1,19 +1,32 @@
 //! Taking files of another database as they are.
 #![expect(unsafe_code, reason = "the binding does not offer the options for files that a database has made")]
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::ffi::{CStr, CString};
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom};
+use std::ops::RangeInclusive;
 use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::ptr;
 
+use backend_api::Result;
 use librocksdb_sys as ffi;
 use rocksdb::{AsColumnFamilyRef, AsRawPtr, ColumnFamily, DB};
+
+use crate::error::io_failed;
+
+/// The end of the name of a property that only files have that were made outside of any database. Names are not compressed, but
+/// what they begin with is left out if the name before begins so too.
+const EXTERNAL: &[u8] = b"sst_file.global_seqno";
+
+/// At the end of a file, with what is behind them, they take less.
+const TAIL_BYTES: u64 = 64 << 10;
 
 /// Links files of another database into this one, where nothing is between their first and last keys; the older ones of
 /// those that overlap come first. Whether that was possible: if not, nothing has changed.
 pub(crate) fn adopt(db: &DB, family: &ColumnFamily, files: &[PathBuf]) -> bool {
-    let paths: Result<Vec<_>, _> =
+    let paths: std::result::Result<Vec<_>, _> =
         files.iter().map(|path| CString::new(path.as_os_str().as_bytes())).collect();
     let Ok(paths) = paths else { return false };
     let pointers: Vec<_> = paths.iter().map(|path| path.as_ptr()).collect();
@@ -44,22 +57,35 @@ pub(crate) fn adopt(db: &DB, family: &ColumnFamily, files: &[PathBuf]) -> bool {
     false
 }
 
-/// The names of those files of which all entries have one and the same number. It may be that only this database knows it:
-/// files that were made outside of it have no numbers of their own, and got one when they were added.
-pub(crate) fn files_of_one_number(db: &DB) -> BTreeSet<String> {
-    let mut names = BTreeSet::new();
+/// The lowest and the highest number of the entries of each file, by its name. The higher the number, the newer the entry; with
+/// 0 it is older than all others.
+pub(crate) fn numbers_of_files(db: &DB) -> BTreeMap<String, RangeInclusive<u64>> {
+    let mut numbers = BTreeMap::new();
     // SAFETY: the database outlives the call. The list is made here and ends here; it has as many files as it says, and lends
     // the name of each as a string that ends with a zero.
     unsafe {
         let files = ffi::rocksdb_livefiles(db.as_raw_ptr());
         for at in 0..ffi::rocksdb_livefiles_count(files) {
-            let last = ffi::rocksdb_livefiles_largest_seqno(files, at);
-            if last > 0 && ffi::rocksdb_livefiles_smallest_seqno(files, at) == last {
-                let name = CStr::from_ptr(ffi::rocksdb_livefiles_name(files, at));
-                names.insert(name.to_string_lossy().into_owned());
-            }
+            let name = CStr::from_ptr(ffi::rocksdb_livefiles_name(files, at));
+            let lowest = ffi::rocksdb_livefiles_smallest_seqno(files, at);
+            let highest = ffi::rocksdb_livefiles_largest_seqno(files, at);
+            numbers.insert(name.to_string_lossy().into_owned(), lowest..=highest);
         }
         ffi::rocksdb_livefiles_destroy(files);
     }
-    names
+    numbers
+}
+
+/// Whether a file was made outside of any database. Its entries have no numbers then: the database that took it has given them
+/// one, which only that database knows.
+pub(crate) fn is_external(path: &Path) -> Result<bool> {
+    let tail = || -> io::Result<Vec<u8>> {
+        let mut file = File::open(path)?;
+        file.seek(SeekFrom::Start(file.metadata()?.len().saturating_sub(TAIL_BYTES)))?;
+        let mut tail = Vec::new();
+        file.read_to_end(&mut tail)?;
+        Ok(tail)
+    };
+    let tail = tail().map_err(|error| io_failed(error, path))?;
+    Ok(tail.windows(EXTERNAL.len()).any(|bytes| bytes == EXTERNAL))
 }

@@ -201,7 +201,7 @@ impl Database {
         self.folder.path().join(format!("{what}-{number}"))
     }
 
-    /// Makes sorted files, of which none is another's match in keys, parts of the database, and takes them away.
+    /// Makes sorted files parts of the database, and takes them away. Of those that overlap the newer ones come last.
     pub fn ingest(&self, family: Family, files: &[LoadFile]) -> Result<()> {
         if files.is_empty() {
             return Ok(());
@@ -237,7 +237,7 @@ pub(crate) fn family_of(db: &DB, family: Family) -> Result<&ColumnFamily> {
 }
 
 /// A sorted file for [`Database::ingest`], which is removed at the end, if it did not become part of the database.
-pub(crate) struct LoadFile(PathBuf);
+pub(crate) struct LoadFile(pub PathBuf);
 
 impl Drop for LoadFile {
     fn drop(&mut self) {

@@ -1,5 +1,6 @@
 //! From checkpoints of RocksDB's files to a database.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::ops::Range;
@@ -11,7 +12,7 @@ use backend_api::format::StateMeta;
 use backend_api::{Error, ErrorKind, KeyGroupRange, KeyedStateHandle, Result, StateData, StateFile, Storage};
 use rocksdb::{ColumnFamily, DB, LiveFile, ReadOptions};
 
-use crate::adopt::{adopt, files_of_one_number};
+use crate::adopt::{adopt, is_external, numbers_of_files};
 use crate::checkpoints::{CHUNK_BYTES, Checkpoints, FILES_AT_ONCE, Tables, several_at_once};
 use crate::database::{Cursor, Database, Family, LoadFile, Setup, SstFile, family_of};
 use crate::error::{failed, io_failed};
@@ -243,9 +244,12 @@ fn join(
         targets.push((target, Family::of(meta.kind)));
     }
     for family in Family::ALL {
-        let files = whole_files(&other, &path, family, &targets, part.range)?;
         let handle = database.family(family)?;
-        if files.is_some_and(|files| files.is_empty() || adopt(database.db(), handle, &files)) {
+        if let Some(WholeFiles { numbered, later }) = whole_files(&other, &path, family, &targets, part.range)?
+            && (numbered.is_empty() || adopt(database.db(), handle, &numbered))
+        {
+            let later: Vec<_> = later.into_values().flatten().collect();
+            database.ingest(family, &later)?;
             continue;
         }
         let from = (&other, family_of(&other, family)?);
@@ -267,15 +271,24 @@ fn join(
     Ok(targets)
 }
 
-/// The files of a column family, older ones first, if each holds nothing but key groups in `range` of one state that has
-/// the same number there, and tells itself how old its entries are, or has nothing to do with any other.
+/// Files of a column family that can become another's as they are.
+#[derive(Default)]
+struct WholeFiles {
+    /// Those of which the entries have numbers, or that have nothing to do with others; the older ones come first.
+    numbered: Vec<PathBuf>,
+    /// Those that are newer than what they have to do with of these, by the numbers that their entries were given.
+    later: BTreeMap<u64, Vec<LoadFile>>,
+}
+
+/// The files of a column family, if each holds nothing but key groups in `range` of one state that has the same number there,
+/// and it is known which are the newer ones of those that have keys in common.
 fn whole_files(
     other: &DB,
     path: &Path,
     family: Family,
     targets: &[(u16, Family)],
     range: KeyGroupRange,
-) -> Result<Option<Vec<PathBuf>>> {
+) -> Result<Option<WholeFiles>> {
     let fits = |key: &Option<Vec<u8>>| {
         let (state, group) =
             key.as_deref().and_then(<[u8]>::split_first_chunk).and_then(|(state, rest)| {
@@ -287,16 +300,35 @@ fn whole_files(
     // They come newest first.
     let files = other.live_files().map_err(failed)?.into_iter().rev();
     let files: Vec<_> = files.filter(|file| file.column_family_name == family.name()).collect();
-    let untold = files_of_one_number(other);
-    let overlap = |one: &LiveFile, two: &LiveFile| {
-        one.start_key <= two.end_key && two.start_key <= one.end_key && one.name != two.name
+    let numbers = numbers_of_files(other);
+    let numbers = |file: &LiveFile| {
+        let numbers = numbers.get(&file.name).cloned().unwrap_or(0..=u64::MAX);
+        // One that they have in common may be known only to the database.
+        let common = *numbers.end() > 0 && numbers.start() == numbers.end();
+        (*numbers.end(), common)
     };
-    let is_whole = |file: &LiveFile| {
-        fits(&file.start_key).is_some_and(|state| fits(&file.end_key) == Some(state))
-            && !(untold.contains(&file.name) && files.iter().any(|other| overlap(file, other)))
-    };
-    let whole = files.iter().all(is_whole);
-    Ok(whole.then(|| files.iter().map(|file| path.join(file.name.trim_start_matches('/'))).collect()))
+    let mut whole = WholeFiles::default();
+    for file in &files {
+        if fits(&file.start_key).is_none_or(|state| fits(&file.end_key) != Some(state)) {
+            return Ok(None);
+        }
+        let overlap = |other: &&LiveFile| {
+            file.start_key <= other.end_key && other.start_key <= file.end_key && file.name != other.name
+        };
+        let mut overlapping = files.iter().filter(overlap).map(numbers).peekable();
+        let path = path.join(file.name.trim_start_matches('/'));
+        match numbers(file) {
+            (number, true) if overlapping.peek().is_some() => {
+                let is_later = overlapping.all(|(other, common)| other < number || common && other > number);
+                if !is_later || !is_external(&path)? {
+                    return Ok(None);
+                }
+                whole.later.entry(number).or_default().push(LoadFile(path));
+            }
+            _ => whole.numbered.push(path),
+        }
+    }
+    Ok(Some(whole))
 }
 
 /// Key groups of a state in parts that are worth to be copied beside one another.
