@@ -180,11 +180,15 @@ impl Database {
 
     /// Opens the database in the folder, or makes it.
     pub fn open(setup: Setup, folder: WorkingFolder) -> Result<Arc<Self>> {
-        let db = setup.open(&Self::path_in(&folder))?;
+        Ok(Self::of(setup.open(&Self::path_in(&folder))?, setup, folder))
+    }
+
+    /// One that was opened.
+    pub fn of(db: DB, setup: Setup, folder: WorkingFolder) -> Arc<Self> {
         let mut writes = WriteOptions::default();
         writes.disable_wal(true);
         let (reads, next_file) = (ReadOptions::default(), AtomicU64::new(0));
-        Ok(Arc::new(Self { db, setup, reads, writes, next_file, folder }))
+        Arc::new(Self { db, setup, reads, writes, next_file, folder })
     }
 
     pub fn db(&self) -> &DB {

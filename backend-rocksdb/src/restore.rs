@@ -6,6 +6,7 @@ use std::io::{Read, Write};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
 
 use backend_api::bytes::OpenedStore;
 use backend_api::format::StateMeta;
@@ -37,6 +38,13 @@ struct Part<'h> {
     range: KeyGroupRange,
 }
 
+/// A part that is to be joined to others, and its database, of which the files lie in `path`.
+struct Other<'h> {
+    part: Part<'h>,
+    path: PathBuf,
+    db: DB,
+}
+
 /// Opens the database of the key groups `range` with what the handles have of them.
 pub(crate) fn open(
     options: &RocksDbOptions,
@@ -60,17 +68,26 @@ pub(crate) fn open(
         let store = store(Database::open(setup, folder)?, options, &[], Tables::new());
         return Ok(OpenedStore { store, states: Vec::new(), sequence: 0, bounds: Vec::new() });
     };
-    fetch(&base, storage, &Database::path_in(&folder))?;
-    let database = Database::open(setup, folder)?;
+    let places = (0..).map(|number| folder.path().join(format!("join-{number}")));
+    let others: Vec<_> = parts.zip(places).collect();
+    let joined = !others.is_empty();
+    let mut others = others.into_iter();
+    let (db, mut opened) = with_next(&setup, others.next(), storage, || {
+        let path = Database::path_in(&folder);
+        fetch(&base, storage, &path)?;
+        setup.open(&path)
+    })?;
+    let database = Database::of(db, setup, folder);
     let (mut states, mut sequence) = (base.manifest.meta.states.clone(), base.manifest.sequence);
     let mut bounds = base.manifest.bounds_in_bytes();
     clip(&database, &states, base.range, &base.manifest)?;
-    let mut joined = false;
-    for part in parts {
-        joined = true;
-        sequence = sequence.max(part.manifest.sequence);
-        let targets = join(&database, &mut states, &part, storage)?;
-        add_bounds(&mut bounds, part.manifest.bounds_in_bytes(), &targets);
+    while let Some(other) = opened {
+        sequence = sequence.max(other.part.manifest.sequence);
+        let more = other.part.manifest.bounds_in_bytes();
+        let (targets, next) =
+            with_next(&database.setup, others.next(), storage, || join(&database, &mut states, other))?;
+        add_bounds(&mut bounds, more, &targets);
+        opened = next;
     }
     let claimed = options.incremental && options.claims_restored && !joined;
     let tables = if claimed { tables_of(&base) } else { Tables::new() };
@@ -214,17 +231,30 @@ fn add_bounds(bounds: &mut Vec<Vec<u64>>, others: Vec<Vec<u64>>, targets: &[(u16
     }
 }
 
+/// Does some work, and fetches and opens the next part meanwhile, if there is one.
+fn with_next<'h, T>(
+    setup: &Setup,
+    next: Option<(Part<'h>, PathBuf)>,
+    storage: Option<&dyn Storage>,
+    work: impl FnOnce() -> Result<T>,
+) -> Result<(T, Option<Other<'h>>)> {
+    let open = |(part, path): (Part<'h>, PathBuf)| -> Result<_> {
+        fetch(&part, storage, &path)?;
+        let db = setup.open_read_only(&path)?;
+        Ok(Other { part, path, db })
+    };
+    thread::scope(|scope| {
+        let next = next.map(|next| scope.spawn(|| open(next)));
+        let done = work();
+        let next = next.map(|next| next.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+        Ok((done?, next.transpose()?))
+    })
+}
+
 /// Adds the key groups of another database, which has none of those that are there. Gives the numbers that its states
 /// have here.
-fn join(
-    database: &Database,
-    states: &mut Vec<StateMeta>,
-    part: &Part<'_>,
-    storage: Option<&dyn Storage>,
-) -> Result<Vec<(u16, Family)>> {
-    let path = database.fresh_path("join");
-    fetch(part, storage, &path)?;
-    let other = database.setup.open_read_only(&path)?;
+fn join(database: &Database, states: &mut Vec<StateMeta>, other: Other<'_>) -> Result<Vec<(u16, Family)>> {
+    let Other { part, path, db: other } = other;
     let mut targets = Vec::new();
     for meta in &part.manifest.meta.states {
         let known = numbered(states).find(|(_, known)| known.name == meta.name);
@@ -245,7 +275,8 @@ fn join(
     }
     for family in Family::ALL {
         let handle = database.family(family)?;
-        if let Some(WholeFiles { numbered, later }) = whole_files(&other, &path, family, &targets, part.range)?
+        if let Some(WholeFiles { numbered, later }) =
+            whole_files(&other, &path, family, &targets, part.range)?
             && (numbered.is_empty() || adopt(database.db(), handle, &numbered))
         {
             let later: Vec<_> = later.into_values().flatten().collect();

@@ -238,7 +238,10 @@ fn files_that_caches_have_written_are_taken_as_they_are_one_over_the_other() {
         (&[all], true),
         (&[all, even], true),
         // What was removed comes back, and goes again. Here the database may put files together by itself.
-        (&[all, even, |key| Some(Some(key.into())), |key| Some((!key.is_multiple_of(3)).then_some(3))], false),
+        (
+            &[all, even, |key| Some(Some(key.into())), |key| Some((!key.is_multiple_of(3)).then_some(3))],
+            false,
+        ),
         // So few are not written as a file by the cache, and tell themselves that they are newer.
         (&[all, even, few], false),
     ];
