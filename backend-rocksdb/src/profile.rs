@@ -46,6 +46,8 @@ impl Profile {
         // It is part of every incremental checkpoint.
         options.set_max_manifest_file_size(256 << 10);
         options.set_manifest_preallocation_size(4 << 10);
+        // For each column family so many are started when a database is opened, however few its files are.
+        options.set_max_file_opening_threads(3);
         match self {
             Self::Default | Self::Tiny => options.set_max_background_jobs(2),
             Self::SpinningDisk => {
