@@ -279,7 +279,7 @@ fn join(database: &Database, states: &mut Vec<StateMeta>, other: Other<'_>) -> R
             whole_files(&other, &path, family, &targets, part.range)?
             && (numbered.is_empty() || adopt(database.db(), handle, &numbered))
         {
-            let later: Vec<_> = later.into_values().flatten().collect();
+            let later: Vec<_> = later.into_values().flatten().map(LoadFile).collect();
             database.ingest(family, &later)?;
             continue;
         }
@@ -308,7 +308,7 @@ struct WholeFiles {
     /// Those of which the entries have numbers, or that have nothing to do with others; the older ones come first.
     numbered: Vec<PathBuf>,
     /// Those that are newer than what they have to do with of these, by the numbers that their entries were given.
-    later: BTreeMap<u64, Vec<LoadFile>>,
+    later: BTreeMap<u64, Vec<PathBuf>>,
 }
 
 /// The files of a column family, if each holds nothing but key groups in `range` of one state that has the same number there,
@@ -354,7 +354,7 @@ fn whole_files(
                 if !is_later || !is_external(&path)? {
                     return Ok(None);
                 }
-                whole.later.entry(number).or_default().push(LoadFile(path));
+                whole.later.entry(number).or_default().push(path);
             }
             _ => whole.numbered.push(path),
         }
