@@ -20,6 +20,7 @@ fn encoded<T>(codec: &impl Codec<T>, value: &T) -> Vec<u8> {
 fn check_laws<T: PartialEq + Debug>(codec: &impl Codec<T>, values: impl Strategy<Value = T>) {
     let whole = |value: T| -> TestCaseResult {
         let mut bytes = encoded(codec, &value);
+        prop_assert_eq!(codec.fixed_len().unwrap_or(bytes.len()), bytes.len());
         prop_assert_eq!(&codec.decode(&bytes).unwrap(), &value);
         for len in (0..bytes.len()).step_by(1 + bytes.len() / 32) {
             prop_assert_eq!(codec.decode(&bytes[..len]).unwrap_err().kind(), ErrorKind::Corrupt);
@@ -67,6 +68,17 @@ fn numbers() {
     check_plain::<bool>();
     check_plain::<char>();
     check_laws(&PlainCodec, Just(()));
+}
+
+#[test]
+fn what_always_has_as_many_bytes_says_how_many() {
+    fn len<T: Plain>() -> Option<usize> {
+        Codec::<T>::fixed_len(&PlainCodec)
+    }
+    assert_eq!([len::<u64>(), len::<char>(), len::<()>(), len::<(i64, bool)>()], [8, 4, 0, 9].map(Some));
+    assert_eq!([len::<[u16; 3]>(), len::<Box<u8>>()], [6, 1].map(Some));
+    assert_eq!([len::<String>(), len::<Vec<u8>>(), len::<Option<u8>>(), len::<(u8, String)>()], [None; 4]);
+    assert_eq!(Codec::<u64>::fixed_len(&SerdeCodec), None);
 }
 
 #[test]

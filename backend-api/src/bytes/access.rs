@@ -123,6 +123,9 @@ impl<'a> Access<'a> {
     /// If it cannot be encoded, or is too long.
     #[inline]
     pub fn value_size<V: StateValue>(&mut self, value: &V, codec: &dyn Codec<V>) -> Result<usize> {
+        if let Some(len) = codec.fixed_len() {
+            return self.check(Ok(self.buffers.key.len() + len));
+        }
         let Buffers { key, from, .. } = &mut *self.buffers;
         from.clone_from(key);
         self.size(value, codec)
@@ -184,11 +187,19 @@ impl<'a> Access<'a> {
     fn size<V: StateValue>(&mut self, value: &V, codec: &dyn Codec<V>) -> Result<usize> {
         let from = &mut self.buffers.from;
         let key_len = from.len();
+        if let Some(len) = codec.fixed_len() {
+            return self.check(Ok(key_len + len));
+        }
         let encoded = codec.encode(value, from);
         let size =
             if from.len() < key_len { encoded.and(Err(taken())) } else { encoded.map(|()| from.len()) };
-        check_size(size, self.entry_bytes_max).map_err(|error| self.place.name(error))?;
-        Ok(self.buffers.from.len())
+        self.check(size)
+    }
+
+    /// Whether an entry may have so many bytes.
+    #[inline]
+    fn check(&self, size: Result<usize>) -> Result<usize> {
+        check_size(size, self.entry_bytes_max).map_err(|error| self.place.name(error))
     }
 
     /// Bytes of the encoding of a map key.

@@ -95,7 +95,11 @@ impl WriteBatch {
     }
 
     /// Removes all operations, and keeps some of the memory.
+    #[inline]
     pub fn clear(&mut self) {
+        if self.bytes.is_empty() && self.ops.is_empty() {
+            return;
+        }
         if self.bytes.capacity() + self.ops.capacity() * size_of::<Op>() > KEPT_BYTES {
             *self = Self::default();
         }

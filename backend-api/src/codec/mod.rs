@@ -40,6 +40,12 @@ pub trait Codec<T>: Send + Sync + 'static {
 
     /// Bytes that `value` owns on the heap, for accounting; an estimate will do.
     fn heap_size(&self, value: &T) -> usize;
+
+    /// Bytes of an encoding, if every value has one and each has as many: that a value is not too long is then known without
+    /// encoding it.
+    fn fixed_len(&self) -> Option<usize> {
+        None
+    }
 }
 
 #[cold]

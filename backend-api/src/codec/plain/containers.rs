@@ -35,6 +35,7 @@ impl<T: Plain> Plain for Vec<T> {
 
 impl<T: Plain, const N: usize> Plain for [T; N] {
     const LEN_MIN: usize = N * T::LEN_MIN;
+    const IS_FIXED: bool = T::IS_FIXED;
 
     fn schema() -> String {
         format!("[{};{N}]", T::schema())
@@ -88,6 +89,7 @@ impl<T: Plain> Plain for Option<T> {
 
 impl<T: Plain> Plain for Box<T> {
     const LEN_MIN: usize = T::LEN_MIN;
+    const IS_FIXED: bool = T::IS_FIXED;
 
     fn schema() -> String {
         T::schema()
@@ -149,6 +151,7 @@ macro_rules! tuple {
     ($($part:ident.$index:tt),+) => {
         impl<$($part: Plain),+> Plain for ($($part,)+) {
             const LEN_MIN: usize = 0 $(+ $part::LEN_MIN)+;
+            const IS_FIXED: bool = true $(&& $part::IS_FIXED)+;
 
             fn schema() -> String {
                 format!("({})", [$($part::schema()),+].join(","))

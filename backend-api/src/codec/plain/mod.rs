@@ -22,6 +22,9 @@ pub trait Plain: Sized + Send + Sync + 'static {
     /// The least number of bytes that a value takes.
     const LEN_MIN: usize;
 
+    /// Whether every value takes exactly [`LEN_MIN`](Self::LEN_MIN) bytes.
+    const IS_FIXED: bool = false;
+
     /// The name of the type in [`Codec::id`], such as `(u64,string)`.
     fn schema() -> String;
 
@@ -101,6 +104,11 @@ impl<T: Plain> Codec<T> for PlainCodec {
     #[inline]
     fn heap_size(&self, value: &T) -> usize {
         value.heap_size()
+    }
+
+    #[inline]
+    fn fixed_len(&self) -> Option<usize> {
+        T::IS_FIXED.then_some(T::LEN_MIN)
     }
 }
 

@@ -7,6 +7,7 @@ macro_rules! number {
     ($($type:ident),*) => {$(
         impl Plain for $type {
             const LEN_MIN: usize = size_of::<Self>();
+            const IS_FIXED: bool = true;
 
             fn schema() -> String {
                 stringify!($type).to_owned()
@@ -43,6 +44,7 @@ number!(i8, u16, i16, u32, i32, u64, i64, u128, i128, f32, f64);
 /// As the other numbers, but vectors of it are copied at once.
 impl Plain for u8 {
     const LEN_MIN: usize = 1;
+    const IS_FIXED: bool = true;
 
     fn schema() -> String {
         "u8".to_owned()
@@ -74,6 +76,7 @@ macro_rules! written_as {
     ($($type:ident as $wide:ident: $to:expr, $from:expr);* $(;)?) => {$(
         impl Plain for $type {
             const LEN_MIN: usize = $wide::LEN_MIN;
+            const IS_FIXED: bool = $wide::IS_FIXED;
 
             fn schema() -> String {
                 stringify!($type).to_owned()
@@ -103,6 +106,7 @@ written_as! {
 
 impl Plain for () {
     const LEN_MIN: usize = 0;
+    const IS_FIXED: bool = true;
 
     fn schema() -> String {
         "()".to_owned()
