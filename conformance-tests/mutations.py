@@ -5,6 +5,7 @@ mutations.py FOLDER [BACKEND...]: copies the project to FOLDER, puts all faults 
 runs the suite with each fault on each backend (memory, fs-incremental, bytes, rocksdb, rocksdb-uncached), and prints a
 table in Markdown with how many cases failed and the first of them. A fault is run on the backends that are named with it.
 """
+import argparse
 import json
 import os
 import shutil
@@ -207,7 +208,13 @@ def put_in(folder):
 
 
 def main():
-    folder, backends = Path(sys.argv[1]), sys.argv[2:] or ALL + ENGINE
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("backends", nargs="*")
+    arguments = parser.parse_args()
+    folder, backends = arguments.folder, arguments.backends or ALL + ENGINE
+    if unknown := set(backends) - {*ALL, *ENGINE}:
+        parser.error(f"there is no backend {', '.join(sorted(unknown))}")
     project = Path(__file__).resolve().parents[1]
     if not folder.exists():
         folder.mkdir(parents=True)
