@@ -17,6 +17,9 @@ const MULTIPLIER: u64 = 0x9E37_79B9_7F4A_7C15;
 pub(super) struct Marks([u8; MARKED]);
 
 /// The mark of a key: a byte of a hash of its encoding, which is the same for equal keys.
+///
+/// Not of [`StateKey::stable_hash`] where the encoding is that of a number: of counters and times, which follow upon one another, a
+/// product has fewer marks alike than chance would have.
 #[inline]
 pub(super) fn mark<K: StateKey>(key: &K) -> u8 {
     key.with_encoded(|bytes| {

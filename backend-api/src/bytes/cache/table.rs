@@ -116,10 +116,7 @@ impl<O: Object> Table<O> {
     pub fn learn<R>(&mut self, at: u32, learn: impl FnOnce(&mut O, &dyn Codec<O::Value>) -> R) -> Option<R> {
         let slot = self.slots.get_mut(at)?;
         let result = learn(&mut slot.object, &*self.codec);
-        let bytes = bytes_of(slot, &*self.codec);
-        if bytes != slot.bytes {
-            self.recount(at);
-        }
+        recount(slot, &*self.codec, &mut self.bytes, &self.budget);
         Some(result)
     }
 
@@ -331,17 +328,16 @@ impl<O: Object> Table<O> {
                 false => self.dirty.push(moved),
             }
         }
-        self.recount(at);
+        if let Some(slot) = self.slots.get_mut(at) {
+            recount(slot, &*self.codec, &mut self.bytes, &self.budget);
+        }
         Ok(at)
     }
 
-    /// Makes an object dirty that is about to be changed, or was just made.
+    /// Makes an object dirty that is about to be changed, or was just made, and is not dirty in this epoch.
     #[cold]
     fn touch(&mut self, at: u32) {
         let Some(slot) = self.slots.get_mut(at) else { return };
-        if slot.dirty == self.epoch {
-            return;
-        }
         if slot.dirty != CLEAN {
             let preserved = preserve(self.state, slot, &*self.codec, &mut self.preserved);
             self.preserve_failed = preserved.err().or(self.preserve_failed.take());
@@ -362,17 +358,8 @@ impl<O: Object> Table<O> {
     fn settle(&mut self, at: u32) {
         if let Some(slot) = self.slots.get_mut(at) {
             slot.object.settle();
-            self.recount(at);
+            recount(slot, &*self.codec, &mut self.bytes, &self.budget);
         }
-    }
-
-    /// Counts the bytes of a slot.
-    fn recount(&mut self, at: u32) {
-        let Some(slot) = self.slots.get_mut(at) else { return };
-        let before = slot.bytes as usize;
-        slot.bytes = bytes_of(slot, &*self.codec);
-        self.bytes = self.bytes + slot.bytes as usize - before;
-        self.budget.change(before, slot.bytes as usize);
     }
 }
 
@@ -382,11 +369,16 @@ impl<O: Object> Drop for Table<O> {
     }
 }
 
-/// Bytes of memory that a slot takes.
+/// Counts the bytes of memory that a slot takes, in it and in those of all.
 #[inline]
-fn bytes_of<O: Object>(slot: &Slot<O>, codec: &dyn Codec<O::Value>) -> u32 {
+fn recount<O: Object>(slot: &mut Slot<O>, codec: &dyn Codec<O::Value>, all: &mut usize, budget: &Budget) {
     let bytes = SLOT_BYTES + size_of::<Slot<O>>() + slot.key.len() + slot.object.heap_size(codec);
-    u32::try_from(bytes).unwrap_or(u32::MAX)
+    let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+    if bytes != slot.bytes {
+        let before = std::mem::replace(&mut slot.bytes, bytes) as usize;
+        *all = *all + bytes as usize - before;
+        budget.change(before, bytes as usize);
+    }
 }
 
 /// Adds what a frozen slot says that the store does not have, unless that is on its way already.
