@@ -46,6 +46,10 @@ use views::{
 /// Keys whose memory is asked for at once: as many as fit into the nearest cache.
 const PREFETCHED: usize = 32;
 
+/// Keys of a batch that are used before the memory of the next ones is asked for: a processor waits for so many lines of memory
+/// at once, and forgets some that it is asked for beyond.
+const AHEAD: usize = 16;
+
 /// Writes a frozen heap; runs on any thread.
 pub type WriteHeap = Box<dyn FnOnce(&Cancel, &Progress) -> Result<Option<KeyedStateHandle>> + Send>;
 
@@ -184,7 +188,7 @@ impl<K: StateKey, C: Checkpointing> HeapBackend<K, C> {
         Ok((self.states.len() - 1) as u32)
     }
 
-    /// Calls `f` with the view of each key in turn, after asking for the memory of all.
+    /// Calls `f` with the view of each key in turn, after asking for its memory and that of some that come after it.
     #[inline]
     fn batch<V: StateValue, N: StateKey>(
         &mut self,
@@ -198,10 +202,12 @@ impl<K: StateKey, C: Checkpointing> HeapBackend<K, C> {
             return Err(refused(*is_closed));
         };
         namespace.check()?;
-        prefetch_batch(state, subtask, keys, namespace);
-        for (i, &key) in keys.iter().enumerate() {
-            let seat = Seat::new(key, subtask.check(&key)?, namespace);
-            f(&mut HeapValue { state, seat }, i)?;
+        for (at, some) in keys.chunks(AHEAD).enumerate() {
+            prefetch_batch(state, subtask, some, namespace);
+            for (i, &key) in some.iter().enumerate() {
+                let seat = Seat::new(key, subtask.check(&key)?, namespace);
+                f(&mut HeapValue { state, seat }, at * AHEAD + i)?;
+            }
         }
         Ok(())
     }

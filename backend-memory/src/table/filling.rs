@@ -210,7 +210,7 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> Table<S, V, P> {
         if slots == 0 {
             return;
         }
-        self.grow(group, Segment::nothing(), slots);
+        self.rebuild(group, 0, Segment::nothing(), slots);
         if depth == 0 {
             return;
         }

@@ -67,9 +67,9 @@ pub struct Table<S: TableKey, V: TableValue, P: Placement<V>> {
     /// No delta will be asked for on an earlier base than this.
     confirmed: u32,
     tracks_removals: bool,
-    /// Whether the last write added or removed an entry, for which the segment's header is needed besides the slot. The next
-    /// is likely to do the same, and then loads both at once.
-    reshapes: bool,
+    /// Whether the last write added an entry, for which the segment's header is needed besides the slot. The next is likely
+    /// to do the same, and then loads both at once.
+    adds: bool,
     len: usize,
     /// Bytes of segments and directories.
     bytes: usize,
@@ -97,7 +97,7 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> Table<S, V, P> {
             epoch: 1,
             confirmed: 0,
             tracks_removals: false,
-            reshapes: false,
+            adds: false,
             len: 0,
             bytes: 0,
             live: Vec::new(),
@@ -181,7 +181,8 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> Table<S, V, P> {
         let boxed = if P::MODE == Mode::Boxed { size_of::<V>() } else { 0 };
         let slots = if group.mask == 0 { 0 } else { group.mask + 1 };
         let segment = match Segment::<S, V, P>::next_slots(slots) {
-            _ if group.depth == 0 && group.len < slots / 16 * 13 => return boxed,
+            // SAFETY: nobody writes as long as `self` is borrowed.
+            _ if group.depth == 0 && !unsafe { group.directory[0].header() }.is_full() => return boxed,
             Some(next) => Segment::<S, V, P>::size(next),
             None => Segment::<S, V, P>::FULL.size(),
         };
@@ -222,14 +223,14 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> Table<S, V, P> {
         eq: impl FnMut(&S) -> bool,
     ) -> Result<(usize, Slot<S, V, P>), usize> {
         let (segment, mask) = self.groups[group].segment(tag);
-        if self.reshapes {
+        if self.adds {
             prefetch_line(segment.address());
             // SAFETY: masked.
             prefetch_line(unsafe { segment.slot(tag as usize & mask) }.address().wrapping_add(LINE));
         }
         // SAFETY: the table's segments are written to by the writer only, which `self` borrows.
         let found = unsafe { segment.find(mask, tag, eq) };
-        self.reshapes = found.is_err();
+        self.adds = found.is_err();
         found
     }
 
@@ -250,8 +251,8 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> Table<S, V, P> {
         let slot = unsafe { segment.slot(tag as usize & mask) }.address();
         prefetch_line(slot);
         // The next line has the rest of the slot, or those that are looked at after it.
-        prefetch_line(slot.wrapping_add(if self.reshapes { LINE } else { Slot::<S, V, P>::SIZE - 1 }));
-        if self.reshapes {
+        prefetch_line(slot.wrapping_add(if self.adds { LINE } else { Slot::<S, V, P>::SIZE - 1 }));
+        if self.adds {
             prefetch_line(segment.address());
         }
     }
@@ -327,26 +328,18 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> Table<S, V, P> {
         f: impl FnOnce(&mut Option<V>) -> Result<R, E>,
     ) -> Result<R, E> {
         let tag = self.tag(hash);
-        let (index, slot) = match self.find_to_write(group, tag, eq) {
-            Ok(found) => found,
-            Err(vacancy) => {
-                let mut value = None;
-                let result = f(&mut value)?;
-                if let Some(value) = value {
-                    self.insert(group, tag, vacancy, key, value)?;
-                }
-                return Ok(result);
-            }
-        };
-        // SAFETY: occupied, and not written to before the next statement but one.
-        let mut value = Some(unsafe { slot.value() }.clone());
+        let found = self.find_to_write(group, tag, eq);
+        // SAFETY: occupied, and not written to before `f` has returned.
+        let mut value = found.ok().map(|(_, slot)| unsafe { slot.value() }.clone());
         let result = f(&mut value)?;
-        match value {
-            Some(value) => self.replace(group, tag, index, slot, value),
-            None => {
+        match (found, value) {
+            (Ok((index, slot)), Some(value)) => self.replace(group, tag, index, slot, value),
+            (Err(vacancy), Some(value)) => self.insert(group, tag, vacancy, key, value)?,
+            (Ok((index, _)), None) => {
                 let (value, shared) = self.remove_at(group, tag, index);
                 self.discard(value, shared);
             }
+            (Err(_), None) => {}
         }
         Ok(result)
     }
@@ -355,8 +348,7 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> Table<S, V, P> {
     #[inline]
     pub fn remove(&mut self, group: usize, hash: u64, eq: impl FnMut(&S) -> bool) -> bool {
         let tag = self.tag(hash);
-        self.reshapes = true;
-        let Ok((index, _)) = self.find_to_write(group, tag, eq) else { return false };
+        let Ok((index, _)) = self.find(group, tag, eq) else { return false };
         let (value, shared) = self.remove_at(group, tag, index);
         self.discard(value, shared);
         true

@@ -19,6 +19,9 @@ const SLOTS_MIN: usize = 16;
 /// Bits of a tag that tell keys apart; the top bit tells that the slot is occupied.
 pub(super) const TAG_BITS: u32 = 31;
 pub(super) const TAG_MASK: u32 = (1 << TAG_BITS) - 1;
+/// The tag of a slot whose entry was removed. Searches go past it, until a new entry takes it or the segment is rebuilt: so
+/// a removal needs nothing but its slot.
+const VACATED: u32 = 1;
 pub(super) const HEADER_SIZE: usize = size_of::<Header>();
 
 #[repr(C, align(64))]
@@ -28,6 +31,7 @@ pub(super) struct Header {
     /// A slot of a later epoch than this has its bit in `dirty`.
     pub(super) dirty_since: u32,
     pub(super) slots: u16,
+    /// Slots that are not empty: those of entries, and vacated ones.
     pub(super) len: u16,
     /// Leading bits that the tags of all entries have in common, as far as the directory is concerned.
     pub(super) local_depth: u32,
@@ -35,7 +39,7 @@ pub(super) struct Header {
 }
 
 impl Header {
-    /// Most entries that leave enough empty slots for short probes.
+    /// Most slots that may be in use so that probes stay short.
     pub(super) fn room(&self) -> u16 {
         self.slots / 16 * 13
     }
@@ -47,14 +51,6 @@ impl Header {
     #[inline]
     pub(super) fn set_dirty(&mut self, slot: usize) {
         self.dirty[slot >> 6 & 3] |= 1 << (slot & 63);
-    }
-
-    fn clear_dirty(&mut self, slot: usize) {
-        self.dirty[slot >> 6 & 3] &= !(1 << (slot & 63));
-    }
-
-    fn is_dirty(&self, slot: usize) -> bool {
-        self.dirty[slot >> 6 & 3] >> (slot & 63) & 1 == 1
     }
 }
 
@@ -202,8 +198,8 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> Segment<S, V, P> {
         unsafe { Slot::new(self.at.add(HEADER_SIZE + index * Slot::<S, V, P>::SIZE)) }
     }
 
-    /// The slot that holds the entry with `tag` that `eq` accepts, or else the index of the empty one in which it
-    /// belongs (in the segment of nothing there is none, and the index means nothing).
+    /// The slot that holds the entry with `tag` that `eq` accepts, or else the index of the free one in which it belongs:
+    /// empty, or vacated (in the segment of nothing there is none, and the index means nothing).
     ///
     /// # Safety
     ///
@@ -216,6 +212,7 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> Segment<S, V, P> {
         mut eq: impl FnMut(&S) -> bool,
     ) -> Result<(usize, Slot<S, V, P>), usize> {
         let mut index = tag as usize & mask;
+        let mut vacated = None;
         loop {
             // SAFETY: masked; the key is read of an occupied slot only.
             unsafe {
@@ -224,85 +221,64 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> Segment<S, V, P> {
                 if found == tag && eq(slot.key()) {
                     return Ok((index, slot));
                 }
-                // A segment is never full.
-                if found == 0 {
-                    return Err(index);
+                if !is_occupied(found) {
+                    // A segment is never full.
+                    if found == 0 {
+                        return Err(vacated.unwrap_or(index));
+                    }
+                    vacated = vacated.or(Some(index));
                 }
             }
             index = (index + 1) & mask;
         }
     }
 
-    /// The empty slot in which an entry with `tag` belongs.
+    /// The index of the free slot in which an entry with `tag` belongs.
     ///
     /// # Safety
     ///
     /// As the type says, for reading; not for the segment of nothing.
     #[inline]
-    pub(super) unsafe fn vacancy(self, tag: u32) -> (usize, Slot<S, V, P>) {
+    pub(super) unsafe fn vacancy(self, tag: u32) -> usize {
         // SAFETY: masked; a segment is never full.
         unsafe {
             let mask = usize::from(self.header().slots) - 1;
             let mut index = tag as usize & mask;
-            loop {
-                let slot = self.slot(index);
-                if slot.tag() == 0 {
-                    return (index, slot);
-                }
+            while is_occupied(self.slot(index).tag()) {
                 index = (index + 1) & mask;
             }
+            index
         }
     }
 
-    /// Adds an entry, which is dirty, in the empty slot in which it belongs.
+    /// Adds an entry, which is dirty, in the free slot in which it belongs.
     ///
     /// # Safety
     ///
     /// As the type says, for writing; [`find`](Self::find) or [`vacancy`](Self::vacancy) gave the index, and the
-    /// segment is not full.
+    /// segment is not full or the slot vacated.
     #[inline]
     pub(super) unsafe fn insert(self, index: usize, tag: u32, epoch: u32, key: S, value: V) {
         // SAFETY: the caller's.
         unsafe {
-            self.slot(index).fill(tag, epoch, key, value);
+            let slot = self.slot(index);
+            let is_new = slot.tag() == 0;
+            slot.fill(tag, epoch, key, value);
             let header = self.header_mut();
-            header.len += 1;
+            header.len += u16::from(is_new);
             header.set_dirty(index);
         }
     }
 
-    /// Empties a slot whose key and value have been moved out, and moves up the entries that probed past it.
+    /// Vacates a slot whose key and value have been moved out.
     ///
     /// # Safety
     ///
     /// As the type says, for writing; the slot is occupied.
-    pub(super) unsafe fn close(self, index: usize) {
-        // SAFETY: masked; the moved slot does not count afterwards.
-        unsafe {
-            let header = self.header_mut();
-            let mask = usize::from(header.slots) - 1;
-            let mut hole = index;
-            let mut next = index;
-            loop {
-                next = (next + 1) & mask;
-                let slot = self.slot(next);
-                let tag = slot.tag();
-                if tag == 0 {
-                    break;
-                }
-                let probed = next.wrapping_sub(tag as usize) & mask;
-                if probed >= next.wrapping_sub(hole) & mask {
-                    slot.copy_to(self.slot(hole));
-                    if header.is_dirty(next) {
-                        header.set_dirty(hole);
-                    }
-                    hole = next;
-                }
-            }
-            self.slot(hole).set_tag(0);
-            header.clear_dirty(hole);
-            header.len -= 1;
-        }
+    #[inline]
+    pub(super) unsafe fn vacate(self, index: usize) {
+        // SAFETY: the caller's.
+        unsafe { self.slot(index).set_tag(VACATED) };
     }
 
     /// Makes the segment the writer's in `epoch`, and forgets what was dirty until `confirmed`.
@@ -328,7 +304,7 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> Segment<S, V, P> {
                 let mut rest = *bits;
                 while rest != 0 {
                     let slot = self.slot(word * 64 + rest.trailing_zeros() as usize);
-                    if slot.tag() == 0 || slot.epoch() <= confirmed {
+                    if !is_occupied(slot.tag()) || slot.epoch() <= confirmed {
                         *bits &= !(rest & rest.wrapping_neg());
                     }
                     rest &= rest - 1;
@@ -345,18 +321,17 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> Segment<S, V, P> {
     ///
     /// As the type says, for reading `self` and for writing the two; they have room for all.
     pub(super) unsafe fn distribute(self, shared: bool, bit: u32, low: Self, high: Self) {
-        // SAFETY: all occupied slots; each is put in a vacancy.
+        // SAFETY: all occupied slots; each is put in an empty one.
         unsafe {
+            let mut halves = [low, high].map(|half| (half, Taken::none(usize::from(half.header().slots))));
             self.occupied().for_each(|slot| {
                 let tag = slot.tag();
-                let to = if tag & bit == 0 { low } else { high };
-                let (place, vacancy) = to.vacancy(tag);
-                slot.transfer(shared, vacancy);
-                let header = to.header_mut();
+                let (half, taken) = &mut halves[usize::from(tag & bit != 0)];
+                let place = taken.take(tag as usize);
+                slot.transfer(shared, half.slot(place));
+                let header = half.header_mut();
                 header.len += 1;
-                if slot.epoch() > header.dirty_since {
-                    header.set_dirty(place);
-                }
+                header.dirty[place / 64 % 4] |= u64::from(slot.epoch() > header.dirty_since) << (place % 64);
             });
         }
     }
@@ -387,7 +362,19 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> Segment<S, V, P> {
         }
     }
 
-    /// OR of the differences of all tags from `tag`.
+    /// Whether an eighth of the room is vacated. Then it is worth to rebuild the segment; and entries that come and go do not
+    /// make one split that has room for them.
+    ///
+    /// # Safety
+    ///
+    /// As the type says, for reading; the segment is full.
+    pub(super) unsafe fn is_sparse(self) -> bool {
+        // SAFETY: the caller's.
+        let (room, occupied) = unsafe { (u32::from(self.header().room()), self.occupancy()) };
+        occupied.iter().map(|word| word.count_ones()).sum::<u32>() * 8 < room * 7
+    }
+
+    /// OR of the differences of all entries' tags from `tag`.
     ///
     /// # Safety
     ///
@@ -397,7 +384,7 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> Segment<S, V, P> {
         unsafe {
             (0..usize::from(self.header().slots))
                 .map(|index| self.slot(index).tag())
-                .filter(|&other| other != 0)
+                .filter(|&other| is_occupied(other))
                 .fold(0, |spread, other| spread | (other ^ tag))
         }
     }
@@ -481,7 +468,7 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> Segment<S, V, P> {
             // SAFETY: a bit is set for slots only; the epoch is read of an occupied one.
             unsafe {
                 let slot = self.slot(index);
-                (slot.tag() != 0 && slot.epoch() > base).then_some(slot)
+                (is_occupied(slot.tag()) && slot.epoch() > base).then_some(slot)
             }
         })
     }
@@ -505,6 +492,40 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> Segment<S, V, P> {
             }
         }
     }
+}
+
+/// Which slots of a segment are taken, so that the next free one is found without looking at them.
+struct Taken {
+    words: [u64; 4],
+    slots: usize,
+}
+
+impl Taken {
+    fn none(slots: usize) -> Self {
+        // What a smaller segment does not have cannot be had.
+        let beyond = if slots < 64 { !0 << slots } else { 0 };
+        Self { words: [beyond; 4], slots }
+    }
+
+    /// Takes the first free slot for an entry with `tag`; there must be one.
+    #[inline]
+    fn take(&mut self, tag: usize) -> usize {
+        let home = tag & (self.slots - 1);
+        let mut word = home / 64 % 4;
+        let mut free = !self.words[word] & (!0 << (home % 64));
+        while free == 0 {
+            word = (word + 1) * 64 % self.slots.next_multiple_of(64) / 64;
+            free = !self.words[word];
+        }
+        self.words[word] |= free & free.wrapping_neg();
+        word * 64 + free.trailing_zeros() as usize
+    }
+}
+
+/// Whether a slot with this tag holds an entry.
+#[inline]
+fn is_occupied(tag: u32) -> bool {
+    tag > TAG_MASK
 }
 
 /// Indices of the bits that are set; fastest when it is walked by `for_each` and the like.

@@ -9,7 +9,8 @@ pub(super) type Types<S, V, P> = PhantomData<fn() -> (S, V, P)>;
 
 /// Address of a slot: `{tag: u32, epoch: u32}`, key and value, the one of the stricter alignment first.
 ///
-/// A tag of 0 means that the slot is empty: neither the epoch nor key and value are then initialized.
+/// A tag of 0 means that the slot is empty, one without its top bit that it is free again: neither key nor value are then
+/// initialized, nor of an empty one the epoch.
 ///
 /// Every accessor requires that the slot lies in a segment that has not been freed and, unless it says
 /// otherwise, that the slot is occupied. Reading requires that nobody writes to the slot meanwhile, writing

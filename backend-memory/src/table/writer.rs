@@ -165,14 +165,16 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> Table<S, V, P> {
     ) -> Result<()> {
         let (mut segment, _) = self.groups[group].segment(tag);
         // SAFETY: the writer reads its own segments.
-        let header = unsafe { segment.header() };
-        if header.epoch != self.epoch || header.is_full() {
+        let (header, is_empty) = unsafe { (segment.header(), segment.slot(vacancy).tag() == 0) };
+        if is_empty && header.is_full() {
             segment = self.make_room(group, tag)?;
             // SAFETY: the writer's segment.
-            vacancy = unsafe { segment.vacancy(tag) }.0;
+            vacancy = unsafe { segment.vacancy(tag) };
+        } else if header.epoch != self.epoch {
+            segment = self.make_own(group, tag);
         }
         let key = key();
-        // SAFETY: the writer's segment, with room.
+        // SAFETY: the writer's segment, with room or a vacated slot.
         unsafe { segment.insert(vacancy, tag, self.epoch, key, value) };
         self.groups[group].len += 1;
         self.len += 1;
@@ -181,22 +183,28 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> Table<S, V, P> {
 
     /// Takes an entry out. Returns its value, and whether a snapshot may still read that.
     pub(super) fn remove_at(&mut self, group: usize, tag: u32, index: usize) -> (Held<V>, bool) {
-        let segment = self.own(group, tag);
-        // SAFETY: the segment is the writer's, and the index that of an occupied slot.
+        let (mut segment, _) = self.groups[group].segment(tag);
+        // SAFETY: the writer reads its own segments, and the index is that of an occupied slot.
+        let epoch = unsafe { segment.slot(index).epoch() };
+        // In the current epoch the slot is the writer's alone, and so are all if there are no snapshots: then the header
+        // need not be waited for.
+        if epoch != self.epoch && !self.live.is_empty() {
+            segment = self.own(group, tag);
+        }
+        // SAFETY: as above.
         let slot = unsafe { segment.slot(index) };
         // SAFETY: as above.
-        let (epoch, logged) = unsafe { (slot.epoch(), self.tracks_removals.then(|| slot.key().clone())) };
+        let logged = self.tracks_removals.then(|| unsafe { slot.key() }.clone());
         let shared = self.is_value_needed(epoch, group, tag);
         // A key may be older than the epoch of its slot.
         let key_shared = needs_drop::<S>() && self.is_needed(0, group, tag);
-        // SAFETY: as above; what is taken does not count any more when the slot is closed.
+        // SAFETY: the slot is the writer's; what is taken does not count any more when the slot is vacated.
         let (key, value) = unsafe {
             let taken = (slot.take_key(), slot.take());
-            segment.close(index);
+            segment.vacate(index);
             taken
         };
         self.len -= 1;
-        self.reshapes = true;
         let entries = &mut self.groups[group];
         entries.len -= 1;
         if let Some(key) = logged {
@@ -220,20 +228,27 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> Table<S, V, P> {
             }
             self.relieve();
             let slots = if mask == 0 { 0 } else { mask + 1 };
-            match Segment::<S, V, P>::next_slots(slots) {
-                Some(next) => self.grow(group, segment, next),
-                None => self.split(group, tag, segment)?,
+            // SAFETY: as above.
+            if unsafe { segment.is_sparse() } {
+                self.rebuild(group, tag, segment, slots);
+            } else if let Some(next) = Segment::<S, V, P>::next_slots(slots) {
+                self.rebuild(group, tag, segment, next);
+            } else {
+                self.split(group, tag, segment)?;
             }
         }
     }
 
-    /// Replaces the one segment of a group by one of more slots.
-    pub(super) fn grow(&mut self, group: usize, old: Segment<S, V, P>, slots: usize) {
+    /// Replaces a segment by one of so many slots, none of them vacated: more only if it is the group's one segment.
+    pub(super) fn rebuild(&mut self, group: usize, tag: u32, old: Segment<S, V, P>, slots: usize) {
         // SAFETY: the writer reads its own segments.
-        let (epoch, old_slots) = unsafe { (old.header().epoch, usize::from(old.header().slots)) };
-        let shared = self.is_needed(epoch, group, 0);
-        let new = Segment::allocate(&self.slab, slots).clear(0, self.epoch, self.confirmed);
-        // SAFETY: the new segment is empty and larger.
+        let (epoch, local_depth, old_slots) = unsafe {
+            let header = old.header();
+            (header.epoch, header.local_depth, usize::from(header.slots))
+        };
+        let shared = self.is_needed(epoch, group, tag);
+        let new = Segment::allocate(&self.slab, slots).clear(local_depth, self.epoch, self.confirmed);
+        // SAFETY: the new segment is empty and not smaller.
         let new = unsafe {
             old.distribute(shared, 0, new.segment(), new.segment());
             new.keep()
@@ -241,7 +256,7 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> Table<S, V, P> {
         let entries = &mut self.groups[group];
         self.bytes -= entries.directory_size();
         entries.mask = slots - 1;
-        entries.replace(0, 0, new, new);
+        entries.replace(tag, local_depth, new, new);
         self.bytes += entries.directory_size() + Segment::<S, V, P>::size(slots);
         if old_slots == 0 {
             entries.segments = 1;

@@ -64,6 +64,7 @@ const SEED: u64 = 42;
 
 const HEAP_OPS: &[Op] = &[
     Op::ValueUpdate,
+    Op::ValueUpdateBatch,
     Op::ValueGet,
     Op::ValueGetBatch,
     Op::ListAppend,
@@ -75,9 +76,13 @@ const HEAP_OPS: &[Op] = &[
     Op::MapIterator,
     Op::MapIteratorBatch,
     Op::ReducingAdd,
+    Op::ReducingAddBatch,
     Op::AggregatingAdd,
+    Op::AggregatingAddBatch,
     Op::WordcountUniform,
+    Op::WordcountUniformBatch,
     Op::WordcountZipf,
+    Op::WordcountZipfBatch,
 ];
 
 #[cfg(feature = "rocksdb")]

@@ -3,7 +3,7 @@ use std::rc::Rc;
 use state_backends::api::BoxError;
 use state_backends::prelude::*;
 
-use super::{Load, Op, Operations, Round};
+use super::{Load, Op, Operations, Round, in_batches};
 use crate::measure::timed;
 
 /// Reducing states that add up, and what each is to hold.
@@ -34,10 +34,17 @@ impl<B: StateBackend<Key = i64>> Sums<B> {
 }
 
 impl<B: StateBackend<Key = i64>> Operations for Sums<B> {
-    fn round(&mut self, _: Op, round: usize) -> Result<Round> {
+    fn round(&mut self, op: Op, round: usize) -> Result<Round> {
         let load = Rc::clone(&self.load);
         let existing = || load.existing(round, load.ops);
-        let (result, took) = timed(|| existing().try_for_each(|(key, value)| self.add(key, value)));
+        let (result, took) = timed(|| {
+            if op == Op::ReducingAddBatch {
+                return in_batches(&mut self.backend, self.token, existing(), |backend, key, value| {
+                    backend.reducing(self.token, key, &())?.add(value)
+                });
+            }
+            existing().try_for_each(|(key, value)| self.add(key, value))
+        });
         result?;
         for (key, value) in existing() {
             let sum = &mut self.model[key as usize];
@@ -105,10 +112,17 @@ impl<B: StateBackend<Key = i64>> Means<B> {
 }
 
 impl<B: StateBackend<Key = i64>> Operations for Means<B> {
-    fn round(&mut self, _: Op, round: usize) -> Result<Round> {
+    fn round(&mut self, op: Op, round: usize) -> Result<Round> {
         let load = Rc::clone(&self.load);
         let existing = || load.existing(round, load.ops);
-        let (result, took) = timed(|| existing().try_for_each(|(key, value)| self.add(key, value)));
+        let (result, took) = timed(|| {
+            if op == Op::AggregatingAddBatch {
+                return in_batches(&mut self.backend, self.token, existing(), |backend, key, value| {
+                    backend.aggregating(self.token, key, &())?.add(value)
+                });
+            }
+            existing().try_for_each(|(key, value)| self.add(key, value))
+        });
         result?;
         for (key, value) in existing() {
             let (sum, count) = &mut self.model[key as usize];

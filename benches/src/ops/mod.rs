@@ -60,6 +60,8 @@ macro_rules! operations {
 operations! {
     /// Sets the value of an existing key.
     ValueUpdate = "valueUpdate",
+    /// Sets the values of existing keys, 32 that are known ahead.
+    ValueUpdateBatch = "valueUpdate, batches of 32",
     /// Reads the value of an existing key.
     ValueGet = "valueGet",
     /// Reads the values of existing keys, 32 that are known ahead.
@@ -98,12 +100,20 @@ operations! {
     MapPutAll = "mapPutAll",
     /// Adds to a sum.
     ReducingAdd = "reducingAdd",
+    /// Adds to 32 sums that are known ahead.
+    ReducingAddBatch = "reducingAdd, batches of 32",
     /// Adds to a mean.
     AggregatingAdd = "aggregatingAdd",
+    /// Adds to 32 means that are known ahead.
+    AggregatingAddBatch = "aggregatingAdd, batches of 32",
     /// Counts words that are all equally likely.
     WordcountUniform = "wordcount-uniform",
+    /// The same, 32 words together.
+    WordcountUniformBatch = "wordcount-uniform, batches of 32",
     /// Counts words by Zipf's law.
     WordcountZipf = "wordcount-zipf",
+    /// The same, 32 words together.
+    WordcountZipfBatch = "wordcount-zipf, batches of 32",
     /// Notes which words were seen before.
     Dedup = "dedup",
 }
@@ -256,7 +266,7 @@ pub trait Operations {
 pub fn load<F: Family + Clone + 'static>(family: &F, op: Op, load: &Rc<Load>) -> Result<Box<dyn Operations>> {
     use Op::*;
     Ok(match op {
-        ValueUpdate | ValueGet | ValueGetBatch | ValueAdd => {
+        ValueUpdate | ValueUpdateBatch | ValueGet | ValueGetBatch | ValueAdd => {
             Box::new(value::Values::load(family.open_empty()?, load)?)
         }
         ListUpdate | ListAdd | ListAppend | ListAppendBatch | ListGet | ListAddAll => {
@@ -264,9 +274,11 @@ pub fn load<F: Family + Clone + 'static>(family: &F, op: Op, load: &Rc<Load>) ->
         }
         MapUpdate | MapUpdateBatch | MapGet | MapGetBatch | MapContains | MapIterator | MapIteratorBatch
         | MapRemove | MapPutAll => Box::new(map::Maps::load(family.open_empty()?, load)?),
-        ReducingAdd => Box::new(fold::Sums::load(family.open_empty()?, load)?),
-        AggregatingAdd => Box::new(fold::Means::load(family.open_empty()?, load)?),
-        WordcountUniform | WordcountZipf => Box::new(words::Counting::load(family.open_empty()?, op, load)?),
+        ReducingAdd | ReducingAddBatch => Box::new(fold::Sums::load(family.open_empty()?, load)?),
+        AggregatingAdd | AggregatingAddBatch => Box::new(fold::Means::load(family.open_empty()?, load)?),
+        WordcountUniform | WordcountUniformBatch | WordcountZipf | WordcountZipfBatch => {
+            Box::new(words::Counting::load(family.open_empty()?, op, load)?)
+        }
         Dedup => Box::new(words::Deduplication::new(family.clone(), load)),
     })
 }
@@ -323,7 +335,11 @@ mod tests {
                     let done = family.round(op, round).unwrap();
                     let expected = match op {
                         Op::ListAddAll | Op::MapPutAll => 30,
-                        Op::WordcountUniform | Op::WordcountZipf | Op::Dedup => 1000,
+                        Op::WordcountUniform
+                        | Op::WordcountUniformBatch
+                        | Op::WordcountZipf
+                        | Op::WordcountZipfBatch
+                        | Op::Dedup => 1000,
                         _ => 300,
                     };
                     assert_eq!(done.ops, expected, "{}", op.name());

@@ -88,7 +88,17 @@ impl<B: StateBackend<Key = i64>> Operations for Values<B> {
                 took
             }
             _ => {
-                let (result, took) = timed(|| existing().try_for_each(|(key, value)| self.set(key, value)));
+                let (result, took) = timed(|| {
+                    if op == Op::ValueUpdateBatch {
+                        return in_batches(
+                            &mut self.backend,
+                            self.token,
+                            existing(),
+                            |backend, key, value| backend.value(self.token, key, &())?.set(value),
+                        );
+                    }
+                    existing().try_for_each(|(key, value)| self.set(key, value))
+                });
                 result?;
                 for (key, value) in existing() {
                     self.model[key as usize] = value;

@@ -3,7 +3,7 @@ use std::rc::Rc;
 
 use state_backends::prelude::*;
 
-use super::{Family, Load, Op, Operations, Round};
+use super::{BATCH, Family, Load, Op, Operations, Round};
 use crate::measure::timed;
 use crate::workload::{Stream, Zipf, uniform, url_key};
 
@@ -21,7 +21,7 @@ impl<B: StateBackend<Key = String>> Counting<B> {
         let token = backend.register(ValueDescriptor::new("count"))?;
         let n = load.app_keys as u64;
         let draws: Box<dyn Iterator<Item = u64>> = match op {
-            Op::WordcountZipf => Box::new(Zipf::new(n, 0.99, load.seed)),
+            Op::WordcountZipf | Op::WordcountZipfBatch => Box::new(Zipf::new(n, 0.99, load.seed)),
             _ => Box::new(uniform(n, load.seed, Stream::Uniform)),
         };
         let mut counting = Self { backend, token, load: Rc::clone(load), draws, counted: 0 };
@@ -35,16 +35,36 @@ impl<B: StateBackend<Key = String>> Counting<B> {
     #[inline]
     fn count(&mut self, word: &String) -> Result<()> {
         let key = self.backend.key(word)?;
-        self.backend.value(self.token, key, &())?.update(|count| *count = Some(count.map_or(1, |n| n + 1)))
+        self.backend.value(self.token, key, &())?.update(one_more)
+    }
+
+    /// Counts words together.
+    fn count_each(&mut self, words: &[String]) -> Result<()> {
+        let mut keys = Vec::with_capacity(words.len());
+        for word in words {
+            keys.push(self.backend.key(word)?);
+        }
+        self.backend.update_batch(self.token, &keys, &(), |_, count| one_more(count))
     }
 }
 
+#[inline]
+fn one_more(count: &mut Option<i64>) {
+    *count = Some(count.map_or(1, |n| n + 1));
+}
+
 impl<B: StateBackend<Key = String>> Operations for Counting<B> {
-    fn round(&mut self, _: Op, _: usize) -> Result<Round> {
+    fn round(&mut self, op: Op, _: usize) -> Result<Round> {
         let events = self.load.events;
         // A string of its own for each event, as a deserializer would hand over.
         let words: Vec<String> = self.draws.by_ref().take(events).map(url_key).collect();
-        let (result, took) = timed(|| words.iter().try_for_each(|word| self.count(word)));
+        let is_batch = matches!(op, Op::WordcountUniformBatch | Op::WordcountZipfBatch);
+        let (result, took) = timed(|| {
+            if is_batch {
+                return words.chunks(BATCH).try_for_each(|words| self.count_each(words));
+            }
+            words.iter().try_for_each(|word| self.count(word))
+        });
         result?;
         self.counted += events as i64;
         let mut total = 0;

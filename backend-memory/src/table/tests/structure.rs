@@ -33,16 +33,67 @@ fn an_empty_table_costs_nothing() {
     assert_eq!(table.iter().count(), 0);
 }
 
+fn remove(table: &mut Numbers, k: u64) -> bool {
+    table.remove(0, hash_of(k), |s| *s == k)
+}
+
 #[test]
 fn bytes_grow_by_no_more_than_foretold() {
-    let mut table = Numbers::new(1, 3);
-    for k in 0..20_000 {
-        let most = table.bytes() + table.growth(0);
-        insert(&mut table, k);
-        assert!(table.bytes() <= most, "entry {k}: {} > {most}", table.bytes());
+    for removed in [0, 2, 3] {
+        let mut table = Numbers::new(1, 3);
+        for k in 0..20_000 {
+            let most = table.bytes() + table.growth(0);
+            insert(&mut table, k);
+            assert!(table.bytes() <= most, "entry {k}: {} > {most}", table.bytes());
+            // Half or two thirds go again, some time after they came.
+            if k % 3 < removed {
+                remove(&mut table, k / 2);
+            }
+        }
+        if removed == 0 {
+            let per_entry = table.bytes() / table.len();
+            assert!((30..60).contains(&per_entry), "{per_entry} bytes an entry");
+        }
     }
-    let per_entry = table.bytes() / table.len();
-    assert!((30..60).contains(&per_entry), "{per_entry} bytes an entry");
+}
+
+#[test]
+fn a_table_does_not_grow_by_entries_that_come_and_go() {
+    for live in [1, 10, 100, 5_000] {
+        let mut table = filled(live);
+        let bytes = table.bytes();
+        for k in live..live + 100_000 {
+            assert!(remove(&mut table, k - live));
+            insert(&mut table, k);
+        }
+        assert_eq!(table.iter().count() as u64, live);
+        // One more doubling is what other keys might have needed too.
+        assert!(table.bytes() <= 3 * bytes, "{} after {bytes}, {live} entries", table.bytes());
+    }
+}
+
+#[test]
+fn a_key_that_comes_and_goes_takes_the_same_place() {
+    let mut table = filled(100);
+    let order: Vec<u64> = table.iter().map(|(key, _)| *key).collect();
+    for _ in 0..10_000 {
+        assert!(remove(&mut table, 50));
+        assert_eq!(table.get(0, hash_of(50), |s| *s == 50), None);
+        insert(&mut table, 50);
+    }
+    assert!(table.iter().map(|(key, _)| *key).eq(order));
+}
+
+#[test]
+fn removed_entries_leave_room() {
+    let mut table = filled(20_000);
+    let bytes = table.bytes();
+    (0..20_000).for_each(|k| assert!(remove(&mut table, k)));
+    assert_eq!(table.iter().count(), 0);
+    (0..20_000).for_each(|k| assert!(!remove(&mut table, k)));
+    (20_000..40_000).for_each(|k| insert(&mut table, k));
+    assert_eq!(table.iter().count(), 20_000);
+    assert!(table.bytes() < bytes + bytes / 4, "{} after {bytes}", table.bytes());
 }
 
 #[test]
@@ -104,6 +155,12 @@ fn too_many_keys_of_one_hash_are_an_error() {
     assert_eq!(fit, 208);
     assert_eq!(put(1_000), Err(ErrorKind::Size));
     assert_eq!(put(0), Ok(()), "an entry that is there can still be changed");
+    for k in 0..10 {
+        assert!(table.remove(0, 42, |s| *s == k));
+        let mut put = |k: u64| table.set(0, 42, |s| *s == k, || k, k).map_err(|e| e.kind());
+        assert_eq!(put(k), Ok(()), "there is room where another one was");
+        assert_eq!(put(1_000), Err(ErrorKind::Size));
+    }
     assert_eq!(table.len(), fit);
     assert!(table.bytes() < 20_000);
     assert!((0..fit as u64).all(|k| table.get(0, 42, |s| *s == k) == Some(&k)));
