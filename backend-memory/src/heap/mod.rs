@@ -120,7 +120,7 @@ impl<K: StateKey, C: Checkpointing> HeapBackend<K, C> {
     }
 
     /// The state of a token.
-    #[inline]
+    #[inline(always)]
     fn state<S: AnyState<K>>(
         states: &mut [Registered<K>],
         id: BackendId,
@@ -130,7 +130,7 @@ impl<K: StateKey, C: Checkpointing> HeapBackend<K, C> {
     }
 
     /// State and place of an access.
-    #[inline]
+    #[inline(always)]
     fn access<'a, S: AnyState<K>, N: StateKey>(
         &'a mut self,
         token: impl StateToken,
@@ -374,7 +374,7 @@ impl<K: StateKey, C: Checkpointing> StateBackend for HeapBackend<K, C> {
         Ok(AggregatingToken::new(self.id, index))
     }
 
-    #[inline]
+    #[inline(always)]
     fn value<'a, V: StateValue, N: StateKey>(
         &'a mut self,
         token: ValueToken<V, N>,
@@ -385,7 +385,7 @@ impl<K: StateKey, C: Checkpointing> StateBackend for HeapBackend<K, C> {
         Ok(HeapValue { state, seat })
     }
 
-    #[inline]
+    #[inline(always)]
     fn list<'a, T: StateValue, N: StateKey>(
         &'a mut self,
         token: ListToken<T, N>,
@@ -396,7 +396,7 @@ impl<K: StateKey, C: Checkpointing> StateBackend for HeapBackend<K, C> {
         Ok(HeapList { state, seat })
     }
 
-    #[inline]
+    #[inline(always)]
     fn map<'a, MK: StateKey, MV: StateValue, N: StateKey>(
         &'a mut self,
         token: MapToken<MK, MV, N>,
@@ -407,7 +407,7 @@ impl<K: StateKey, C: Checkpointing> StateBackend for HeapBackend<K, C> {
         Ok(HeapMap { state, seat })
     }
 
-    #[inline]
+    #[inline(always)]
     fn reducing<'a, T: StateValue, N: StateKey>(
         &'a mut self,
         token: ReducingToken<T, N>,
@@ -418,7 +418,7 @@ impl<K: StateKey, C: Checkpointing> StateBackend for HeapBackend<K, C> {
         Ok(HeapReducing { state, seat })
     }
 
-    #[inline]
+    #[inline(always)]
     fn aggregating<'a, A: Aggregate, N: StateKey>(
         &'a mut self,
         token: AggregatingToken<A, N>,

@@ -238,7 +238,7 @@ impl<K: StateKey, N: StateKey, C: Content, X: Send + 'static> HeapState<K, N, C,
     }
 
     /// The cell at a place.
-    #[inline]
+    #[inline(always)]
     pub(super) fn get(&self, place: &Place<'_, K, N>) -> Option<&C::Cell> {
         self.table.get(place.group, place.hash, |row| place.matches(row))
     }

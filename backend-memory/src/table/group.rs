@@ -23,7 +23,7 @@ pub(super) struct Group<S, V, P> {
 }
 
 /// Index of `tag` in a directory.
-#[inline]
+#[inline(always)]
 pub(super) fn directory_index(tag: u32, depth: u32) -> usize {
     ((tag & TAG_MASK) >> (TAG_BITS - depth)) as usize
 }
@@ -36,7 +36,7 @@ impl<S, V, P> Group<S, V, P> {
     }
 
     /// The segment in which entries with `tag` are, and the mask for its slots.
-    #[inline]
+    #[inline(always)]
     pub(super) fn segment(&self, tag: u32) -> (Segment<S, V, P>, usize) {
         // SAFETY: a number of `depth` bits.
         let segment = unsafe { *self.directory.get_unchecked(directory_index(tag, self.depth)) };

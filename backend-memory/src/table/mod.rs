@@ -196,14 +196,14 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> Table<S, V, P> {
         self.epoch
     }
 
-    #[inline]
+    #[inline(always)]
     fn tag(&self, hash: u64) -> u32 {
         let product = u128::from(hash ^ self.seed) * u128::from(MULTIPLIER);
         let folded = (product >> 64) as u64 ^ product as u64;
         (folded >> 32) as u32 | !TAG_MASK
     }
 
-    #[inline]
+    #[inline(always)]
     fn find(
         &self,
         group: usize,
@@ -236,7 +236,7 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> Table<S, V, P> {
     }
 
     /// The value of a key.
-    #[inline]
+    #[inline(always)]
     pub fn get(&self, group: usize, hash: u64, eq: impl FnMut(&S) -> bool) -> Option<&V> {
         let (_, slot) = self.find(group, self.tag(hash), eq).ok()?;
         // SAFETY: occupied, and not written to as long as `self` is borrowed.

@@ -192,7 +192,7 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> Segment<S, V, P> {
     /// # Safety
     ///
     /// `index` is less than the number of slots (for the segment of nothing, 0 is allowed).
-    #[inline]
+    #[inline(always)]
     pub(super) unsafe fn slot(self, index: usize) -> Slot<S, V, P> {
         // SAFETY: slots follow the header.
         unsafe { Slot::new(self.at.add(HEADER_SIZE + index * Slot::<S, V, P>::SIZE)) }
@@ -204,7 +204,7 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> Segment<S, V, P> {
     /// # Safety
     ///
     /// As the type says, for reading; `mask` is the number of slots less one, 0 for the segment of nothing.
-    #[inline]
+    #[inline(always)]
     pub(super) unsafe fn find(
         self,
         mask: usize,

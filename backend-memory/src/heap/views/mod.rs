@@ -29,7 +29,7 @@ pub(super) struct Seat<'a, K, N> {
 }
 
 impl<'a, K: StateKey, N: StateKey> Seat<'a, K, N> {
-    #[inline]
+    #[inline(always)]
     pub(super) fn new(key: KeyContext<'a, K>, group: usize, namespace: &'a N) -> Self {
         Self { key_hash: key.hash(), place: Place::new(key, group, namespace) }
     }
