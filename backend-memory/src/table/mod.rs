@@ -43,7 +43,7 @@ pub use snapshot::TableSnapshot;
 use crate::prefetch::{LINE, prefetch, prefetch_line};
 use bag::{Bag, Estate, Garbage, Pile};
 use group::{Directory, Group};
-use segment::{Segment, TAG_MASK};
+use segment::{Segment, TAG_BITS, TAG_MASK};
 use slab::Slab;
 use slot::Slot;
 use snapshot::{FrozenGroup, Progress};
@@ -200,7 +200,7 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> Table<S, V, P> {
     fn tag(&self, hash: u64) -> u32 {
         let product = u128::from(hash ^ self.seed) * u128::from(MULTIPLIER);
         let folded = (product >> 64) as u64 ^ product as u64;
-        (folded >> 32) as u32 | !TAG_MASK
+        (folded >> (u64::BITS - TAG_BITS)) as u32 | !TAG_MASK
     }
 
     #[inline(always)]

@@ -10,6 +10,15 @@ pub(in crate::heap) type ValueTable<K, N, V> = HeapState<K, N, Single<V>, Fallba
 /// What a read gives where nothing was written.
 pub(in crate::heap) struct Fallback<V>(pub(in crate::heap) Option<V>);
 
+impl<V> Fallback<V> {
+    /// Apart: a read of what is there need not look here.
+    #[cold]
+    #[inline(never)]
+    fn value(&self) -> Option<&V> {
+        self.0.as_ref()
+    }
+}
+
 /// View of a value state on the heap.
 pub struct HeapValue<'a, K: StateKey, N: StateKey, V: StateValue> {
     pub(in crate::heap) state: &'a mut ValueTable<K, N, V>,
@@ -19,7 +28,11 @@ pub struct HeapValue<'a, K: StateKey, N: StateKey, V: StateValue> {
 impl<K: StateKey, N: StateKey, V: StateValue> ValueState<V> for HeapValue<'_, K, N, V> {
     #[inline(always)]
     fn with<R>(&mut self, f: impl FnOnce(Option<&V>) -> R) -> Result<R> {
-        Ok(f(self.state.get(&self.seat.place).or(self.state.extra.0.as_ref())))
+        let value = match self.state.get(&self.seat.place) {
+            None => self.state.extra.value(),
+            value => value,
+        };
+        Ok(f(value))
     }
 
     #[inline(always)]
