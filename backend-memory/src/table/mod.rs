@@ -12,7 +12,7 @@
 //! 2. A snapshot of epoch `e` sees what is not later than `e`, and of that only what it has not passed.
 //! 3. The table owns the keys and values in its own segments. What a snapshot may still read when it leaves
 //!    the table goes into the newest bag, which outlives all snapshots taken so far.
-//! 4. Segments only ever split, so what a snapshot has passed of the table is always whole segments.
+//! 4. Segments are only ever split or rebuilt, so what a snapshot has passed of the table is always whole segments.
 //! 5. Every segment has an empty slot, where searches end; one that was occupied and is free again is not empty.
 //! 6. User code (`Clone`, `Drop`, closures) runs when the table is consistent, and may panic.
 
