@@ -362,16 +362,14 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> Segment<S, V, P> {
         }
     }
 
-    /// Whether an eighth of the room is vacated. Then it is worth to rebuild the segment; and entries that come and go do not
-    /// make one split that has room for them.
+    /// Number of entries.
     ///
     /// # Safety
     ///
-    /// As the type says, for reading; the segment is full.
-    pub(super) unsafe fn is_sparse(self) -> bool {
+    /// As the type says, for reading.
+    pub(super) unsafe fn entries(self) -> u32 {
         // SAFETY: the caller's.
-        let (room, occupied) = unsafe { (u32::from(self.header().room()), self.occupancy()) };
-        occupied.iter().map(|word| word.count_ones()).sum::<u32>() * 8 < room * 7
+        unsafe { self.occupancy() }.iter().map(|word| word.count_ones()).sum()
     }
 
     /// OR of the differences of all entries' tags from `tag`.

@@ -223,18 +223,25 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> Table<S, V, P> {
         loop {
             let (segment, mask) = self.groups[group].segment(tag);
             // SAFETY: the writer reads its own segments.
-            if !unsafe { segment.header() }.is_full() {
+            let header = unsafe { segment.header() };
+            if !header.is_full() {
                 return Ok(self.own(group, tag));
             }
             self.relieve();
             let slots = if mask == 0 { 0 } else { mask + 1 };
             // SAFETY: as above.
-            if unsafe { segment.is_sparse() } {
+            let (room, entries) = unsafe { (u32::from(header.room()), segment.entries()) };
+            // An eighth of the room is worth a new segment. So entries that come and go do not make one split that has room
+            // for them.
+            if entries * 8 < room * 7 {
                 self.rebuild(group, tag, segment, slots);
             } else if let Some(next) = Segment::<S, V, P>::next_slots(slots) {
                 self.rebuild(group, tag, segment, next);
-            } else {
-                self.split(group, tag, segment)?;
+            } else if !self.split(group, tag, segment) {
+                if entries >= room {
+                    return Err(Error::new(ErrorKind::Size, "too many keys with one hash"));
+                }
+                self.rebuild(group, tag, segment, slots);
             }
         }
     }
@@ -266,13 +273,13 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> Table<S, V, P> {
         }
     }
 
-    /// Divides a full segment by the next bit of the tags.
-    fn split(&mut self, group: usize, tag: u32, old: Segment<S, V, P>) -> Result<()> {
+    /// Divides a full segment by the next bit of the tags, unless they are alike.
+    fn split(&mut self, group: usize, tag: u32, old: Segment<S, V, P>) -> bool {
         // SAFETY: the writer reads its own segments.
         let (epoch, local_depth, spread) =
             unsafe { (old.header().epoch, old.header().local_depth, old.tag_spread(tag)) };
         if spread >> (TAG_BITS - DEPTH_MAX) == 0 {
-            return Err(Error::new(ErrorKind::Size, "too many keys with one hash"));
+            return false;
         }
         let shared = self.is_needed(epoch, group, tag);
         let half = || {
@@ -294,7 +301,7 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> Table<S, V, P> {
         entries.segments += 1;
         self.bytes += entries.directory_size() + Segment::<S, V, P>::FULL.size();
         self.give_up(old, shared);
-        Ok(())
+        true
     }
 
     /// Parts with a segment that is not in the directory any more.

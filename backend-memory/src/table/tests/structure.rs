@@ -170,6 +170,19 @@ fn too_many_keys_of_one_hash_are_an_error() {
 }
 
 #[test]
+fn room_that_others_left_is_room_for_keys_of_one_hash() {
+    let mut table = Numbers::new(1, 5);
+    (1_000..1_020).for_each(|k| insert(&mut table, k));
+    let mut put = |k: u64| table.set(0, 42, |s| *s == k, || k, k).map_err(|e| e.kind());
+    (0..188).for_each(|k| assert_eq!(put(k), Ok(())));
+    (1_000..1_020).for_each(|k| assert!(remove(&mut table, k)));
+    let mut put = |k: u64| table.set(0, 42, |s| *s == k, || k, k).map_err(|e| e.kind());
+    (188..208).for_each(|k| assert_eq!(put(k), Ok(())));
+    assert_eq!(put(208), Err(ErrorKind::Size));
+    assert_eq!(table.iter().count(), 208);
+}
+
+#[test]
 fn hashes_that_differ_in_few_bits_are_spread() {
     for shift in [0, 20, 40, 50] {
         for seed in 0..4 {
