@@ -75,7 +75,7 @@ FAULTS = [
     (ALL, "backend-api/src/restore.rs", "let (old, new) = (handle.key_group_mapping.as_str(), subtask.key_space().mapping_id());\n    if old != new {",
      "let (old, new) = (handle.key_group_mapping.as_str(), subtask.key_space().mapping_id());\n    if old != new && !MUTANT {",
      "another mapping to groups is accepted by a restore"),
-    (HEAP, "backend-memory/src/heap/views/value.rs", "None => self.state.extra.value(),", "None => self.state.extra.value().filter(|_| !MUTANT),",
+    (HEAP, "backend-memory/src/heap/views/value.rs", ".or_else(|| self.state.extra.value())", ".or_else(|| self.state.extra.value().filter(|_| !MUTANT))",
      "a read does not see the default"),
     (HEAP, "backend-memory/src/heap/views/reducing.rs", "            Some(old) => (self.state.extra.0)(old, &value).map_err(failed)?,",
      "            Some(old) => if MUTANT { (self.state.extra.0)(&value, old) } else { (self.state.extra.0)(old, &value) }.map_err(failed)?,",

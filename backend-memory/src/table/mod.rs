@@ -180,10 +180,10 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> Table<S, V, P> {
     pub fn growth(&self, group: usize) -> usize {
         let group = &self.groups[group];
         let boxed = if P::MODE == Mode::Boxed { size_of::<V>() } else { 0 };
-        let slots = if group.mask == 0 { 0 } else { group.mask + 1 };
-        let segment = match Segment::<S, V, P>::next_slots(slots) {
-            // SAFETY: nobody writes as long as `self` is borrowed.
-            _ if group.depth == 0 && !unsafe { group.directory[0].header() }.is_full() => return boxed,
+        // SAFETY: nobody writes as long as `self` is borrowed.
+        let header = unsafe { group.directory[0].header() };
+        let segment = match Segment::<S, V, P>::next_slots(usize::from(header.slots)) {
+            _ if group.depth == 0 && !header.is_full() => return boxed,
             Some(next) => Segment::<S, V, P>::size(next),
             None => Segment::<S, V, P>::FULL.size(),
         };

@@ -331,7 +331,9 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> Segment<S, V, P> {
                 slot.transfer(shared, half.slot(place));
                 let header = half.header_mut();
                 header.len += 1;
-                header.dirty[place / 64 % 4] |= u64::from(slot.epoch() > header.dirty_since) << (place % 64);
+                if slot.epoch() > header.dirty_since {
+                    header.set_dirty(place);
+                }
             });
         }
     }

@@ -221,14 +221,14 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> Table<S, V, P> {
     #[inline(never)]
     fn make_room(&mut self, group: usize, tag: u32) -> Result<Segment<S, V, P>> {
         loop {
-            let (segment, mask) = self.groups[group].segment(tag);
+            let (segment, _) = self.groups[group].segment(tag);
             // SAFETY: the writer reads its own segments.
             let header = unsafe { segment.header() };
             if !header.is_full() {
                 return Ok(self.own(group, tag));
             }
             self.relieve();
-            let slots = if mask == 0 { 0 } else { mask + 1 };
+            let slots = usize::from(header.slots);
             // SAFETY: as above.
             let (room, entries) = unsafe { (u32::from(header.room()), segment.entries()) };
             // An eighth of the room is worth a new segment. So entries that come and go do not make one split that has room

@@ -95,9 +95,6 @@ impl<K: StateKey + Hash> Variant<K> {
     }
 }
 
-/// Entries from which on there are targets.
-const LARGE: usize = 10_000_000;
-
 /// Places of the variants.
 const SINGLE: usize = 0;
 const BATCHED: usize = 1;
@@ -183,12 +180,9 @@ pub fn table<K: StateKey + Hash>(
     let TableScale { entries, ops, rounds } = scale;
     let ops = ops.min(entries);
     let name = |op: &str| format!("{op} {label}, {} entries", entries_text(entries));
-    // What does not fit into any cache is what the table is made for; and flat tables have strings elsewhere.
-    let targets = match entries {
-        0..LARGE => [Target::None; 2],
-        _ if std::mem::needs_drop::<K>() => [Target::AtMost(1.0); 2],
-        _ => [Target::AtMost(1.3), Target::AtMost(1.0)],
-    };
+    // Flat tables have strings elsewhere, ours have short ones in the slot.
+    let single = if std::mem::needs_drop::<K>() { 1.0 } else { 1.3 };
+    let targets = [Target::AtMost(single), Target::AtMost(1.0)];
     let order = shuffled(0, entries, 42, Stream::NewKeys);
 
     let mut inserts = Contest::new(entries);

@@ -3,54 +3,32 @@ use std::rc::Rc;
 
 use state_backends::prelude::*;
 
-use super::{BATCH, Family, Load, Op, Operations, Round};
+use super::{Family, Load, Op, Operations, Round};
+use crate::counts::Counts;
 use crate::measure::timed;
 use crate::workload::{Stream, Zipf, uniform, url_key};
 
 /// Counts of words, all of which are there from the start.
-pub(super) struct Counting<B> {
-    backend: B,
-    token: ValueToken<i64>,
+pub(super) struct Counting<B: StateBackend> {
+    counts: Counts<B>,
     load: Rc<Load>,
     draws: Box<dyn Iterator<Item = u64>>,
-    counted: i64,
+    counted: u64,
 }
 
 impl<B: StateBackend<Key = String>> Counting<B> {
-    pub(super) fn load(mut backend: B, op: Op, load: &Rc<Load>) -> Result<Self> {
-        let token = backend.register(ValueDescriptor::new("count"))?;
+    pub(super) fn load(backend: B, op: Op, load: &Rc<Load>) -> Result<Self> {
+        let mut counts = Counts::new(backend)?;
         let n = load.app_keys as u64;
         let draws: Box<dyn Iterator<Item = u64>> = match op {
             Op::WordcountZipf | Op::WordcountZipfBatch => Box::new(Zipf::new(n, 0.99, load.seed)),
             _ => Box::new(uniform(n, load.seed, Stream::Uniform)),
         };
-        let mut counting = Self { backend, token, load: Rc::clone(load), draws, counted: 0 };
         for i in 0..n {
-            counting.count(&url_key(i))?;
+            counts.add_one(&url_key(i))?;
         }
-        counting.counted = n as i64;
-        Ok(counting)
+        Ok(Self { counts, load: Rc::clone(load), draws, counted: n })
     }
-
-    #[inline]
-    fn count(&mut self, word: &String) -> Result<()> {
-        let key = self.backend.key(word)?;
-        self.backend.value(self.token, key, &())?.update(one_more)
-    }
-
-    /// Counts words together.
-    fn count_each(&mut self, words: &[String]) -> Result<()> {
-        let mut keys = Vec::with_capacity(words.len());
-        for word in words {
-            keys.push(self.backend.key(word)?);
-        }
-        self.backend.update_batch(self.token, &keys, &(), |_, count| one_more(count))
-    }
-}
-
-#[inline]
-fn one_more(count: &mut Option<i64>) {
-    *count = Some(count.map_or(1, |n| n + 1));
 }
 
 impl<B: StateBackend<Key = String>> Operations for Counting<B> {
@@ -61,17 +39,15 @@ impl<B: StateBackend<Key = String>> Operations for Counting<B> {
         let is_batch = matches!(op, Op::WordcountUniformBatch | Op::WordcountZipfBatch);
         let (result, took) = timed(|| {
             if is_batch {
-                return words.chunks(BATCH).try_for_each(|words| self.count_each(words));
+                return self.counts.add_one_each(&words);
             }
-            words.iter().try_for_each(|word| self.count(word))
+            words.iter().try_for_each(|word| self.counts.add_one(word))
         });
         result?;
-        self.counted += events as i64;
+        self.counted += events as u64;
         let mut total = 0;
         for i in 0..self.load.app_keys {
-            let word = url_key(i as u64);
-            let key = self.backend.key(&word)?;
-            total += self.backend.value(self.token, key, &())?.get()?.unwrap_or(0);
+            total += self.counts.get(&url_key(i as u64))?;
         }
         assert_eq!(total, self.counted, "words were lost or made up");
         Ok(Round { ops: events as u64, took })

@@ -28,11 +28,7 @@ pub struct HeapValue<'a, K: StateKey, N: StateKey, V: StateValue> {
 impl<K: StateKey, N: StateKey, V: StateValue> ValueState<V> for HeapValue<'_, K, N, V> {
     #[inline(always)]
     fn with<R>(&mut self, f: impl FnOnce(Option<&V>) -> R) -> Result<R> {
-        let value = match self.state.get(&self.seat.place) {
-            None => self.state.extra.value(),
-            value => value,
-        };
-        Ok(f(value))
+        Ok(f(self.state.get(&self.seat.place).or_else(|| self.state.extra.value())))
     }
 
     #[inline(always)]
