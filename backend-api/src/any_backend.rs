@@ -6,7 +6,7 @@
 /// access, so an operator is compiled once and pays about a nanosecond.
 ///
 /// ```
-/// use backend_api::bytes::{BTreeStore, ByteBackend, ByteOptions};
+/// use backend_bytes::{BTreeStore, ByteBackend, ByteOptions};
 /// use backend_api::{
 ///     Aggregate, AggregatingDescriptor, AggregatingState, BoxError, CheckpointTarget, KeySpace, ListDescriptor,
 ///     ListState, MapDescriptor, MapState, ReducingDescriptor, ReducingState, Result, SnapshotRequest,

@@ -57,7 +57,7 @@ pub type Keys<'a, K> = Box<dyn Iterator<Item = Result<K>> + 'a>;
 /// # Implementing
 ///
 /// The methods without a body are all there is to write. An engine that stores bytes is better served by
-/// [`ByteStore`](crate::ByteStore), from which all of this is made.
+/// `backend_bytes::ByteStore`, from which all of this is made.
 pub trait StateBackend: Send + Sized + 'static {
     /// Type of the keys.
     type Key: StateKey;

@@ -4,8 +4,8 @@
 //! of one subtask, which owns it; what makes it durable is the checkpoint of the whole job. The semantics are those of
 //! Apache Flink's keyed state backends, typed.
 //!
-//! This crate knows no backend. `backend-memory` and `backend-fs` implement it; the package `state-backends` is
-//! where a program begins.
+//! This crate knows no backend. `backend-memory`, `backend-fs` and `backend-rocksdb` implement it, and
+//! `backend-bytes` makes a backend from a byte store. A program begins with the package `state-backends`.
 //!
 //! # A record's way
 //!
@@ -52,9 +52,10 @@
 //! }
 //! #
 //! # use std::sync::Arc;
-//! # use backend_api::{ByteBackend, ByteOptions, CheckpointTarget, KeySpace, Subtask};
+//! # use backend_api::{CheckpointTarget, KeySpace, Subtask};
+//! # use backend_bytes::{BTreeStore, ByteBackend, ByteOptions};
 //! # let subtask = Subtask::single("counts", KeySpace::<String>::new(128)?)?;
-//! # let options = ByteOptions::new(CheckpointTarget::memory(1 << 20)?, |_, _| Ok(Box::<backend_api::bytes::BTreeStore>::default()));
+//! # let options = ByteOptions::new(CheckpointTarget::memory(1 << 20)?, |_, _| Ok(Box::<BTreeStore>::default()));
 //! # let mut backend = ByteBackend::open(&options, subtask, &[])?;
 //! # count(&mut backend, "/", 1)?;
 //! # assert_eq!(count(&mut backend, "/", 2)?, 2);
@@ -66,7 +67,7 @@
 //! At a barrier each subtask calls [`StateBackend::snapshot`]. That is short, whatever the size of the state; what
 //! comes of it, a [`SnapshotTask`], runs on any thread, writes what was there at that moment, and answers a
 //! [`KeyedStateHandle`]: small, serializable, and all that a restore needs. The coordinator collects the handles of all
-//! subtasks into one [`Checkpoint`] and hands it to the [`CheckpointStore`], which makes it durable by writing its
+//! subtasks into one [`Checkpoint`] and hands it to the `CheckpointStore` of the crate `coordinator`, which makes it durable by writing its
 //! metadata last, and lets go of older ones. Then, and not before, the backends are told
 //! ([`StateBackend::notify_complete`]), and the next increment builds on it.
 //!
@@ -76,6 +77,7 @@
 //! ```
 //! use std::sync::Arc;
 //! use backend_api::*;
+//! use coordinator::{CheckpointStore, CheckpointStoreOptions};
 //!
 //! fn checkpoint_and_rescale<B: StateBackend<Key = u64>>(options: &B::Options, storage: Arc<dyn Storage>) -> Result<()> {
 //!     let keys = KeySpace::<u64>::new(128)?;
@@ -108,7 +110,8 @@
 //!     }
 //!     Ok(())
 //! }
-//! # let options = ByteOptions::new(CheckpointTarget::memory(1 << 20)?, |_, _| Ok(Box::<bytes::BTreeStore>::default()));
+//! # use backend_bytes::{BTreeStore, ByteBackend, ByteOptions};
+//! # let options = ByteOptions::new(CheckpointTarget::memory(1 << 20)?, |_, _| Ok(Box::<BTreeStore>::default()));
 //! # checkpoint_and_rescale::<ByteBackend<u64>>(&options, Arc::new(MemoryStorage::default()))?;
 //! # Ok::<(), Error>(())
 //! ```
@@ -118,15 +121,14 @@
 //! | for | see |
 //! | --- | --- |
 //! | an engine that embeds a backend | [`StateBackend`], the views [`ValueState`], [`ListState`], [`MapState`], [`ReducingState`], [`AggregatingState`] |
-//! | a coordinator | [`CheckpointStore`], [`SharedStateRegistry`], [`TaskState`] |
-//! | a backend of one's own | [`ByteStore`], from which [`ByteBackend`] makes a backend; [`any_backend!`] to choose at run time |
+//! | a coordinator | [`Checkpoint`], [`TaskState`]; the crate `coordinator` |
+//! | a backend of your own | [`StateBackend`]; `backend-bytes` makes one from a byte store; [`any_backend!`] chooses at run time |
 //! | a storage of one's own | [`Storage`] |
 //! | what is in a file | [`mod@format`], [`row`], and `docs/formats.md` |
 //! | what can go wrong | [`ErrorKind`] |
 
 mod any_backend;
 mod backend;
-pub mod bytes;
 mod cancel;
 mod checkpoint;
 mod codec;
@@ -148,12 +150,8 @@ mod subtask;
 mod token;
 
 pub use backend::{Keys, StateBackend, StateInfo};
-pub use bytes::{ByteBackend, ByteOptions, ByteStore};
 pub use cancel::{Cancel, CancelGuard};
-pub use checkpoint::{
-    Checkpoint, CheckpointStore, CheckpointStoreOptions, CheckpointTarget, JobFolder, SharedStateRegistry,
-    TaskState,
-};
+pub use checkpoint::{Checkpoint, CheckpointTarget, JobFolder, TaskState};
 pub use codec::{Codec, Plain, PlainCodec, SerdeCodec, default_codec};
 pub use descriptor::{
     Aggregate, AggregatingDescriptor, ListDescriptor, MapDescriptor, ReduceFunction, ReducingDescriptor,

@@ -287,7 +287,7 @@ fn add_file(
 
 /// Whether the handles are of one of these formats and fit the keys of `subtask`, and no two of them have one of its
 /// key groups in common; gives what each holds of them, without those that hold none.
-pub(crate) fn check_handles<'h, K: StateKey>(
+pub fn check_handles<'h, K: StateKey>(
     handles: &'h [KeyedStateHandle],
     subtask: &Subtask<K>,
     formats: &[&str],

@@ -87,7 +87,7 @@ pub fn encode_varint(mut number: u64, out: &mut Vec<u8>) {
 
 /// Bytes of a whole number as [`encode_varint`] writes it.
 #[inline]
-pub(crate) fn varint_len(number: u64) -> usize {
+pub fn varint_len(number: u64) -> usize {
     if number < 0x80 { 1 } else { (u64::BITS - number.leading_zeros()).div_ceil(7) as usize }
 }
 

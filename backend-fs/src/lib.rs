@@ -2,11 +2,9 @@
 
 mod chains;
 mod checkpointing;
-mod local_storage;
 mod options;
 
 pub use checkpointing::InFiles;
-pub use local_storage::LocalStorage;
 pub use options::FsOptions;
 
 use backend_memory::heap::HeapBackend;

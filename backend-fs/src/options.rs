@@ -5,7 +5,7 @@ use std::sync::Arc;
 use backend_api::format::Compression;
 use backend_api::{CheckpointTarget, Error, ErrorKind, JobFolder, Result, Storage};
 
-use crate::LocalStorage;
+use storage_local::LocalStorage;
 
 /// Options of an [`FsBackend`](crate::FsBackend).
 #[derive(Clone, Debug)]
@@ -48,7 +48,7 @@ impl FsOptions {
     /// Whether the checkpoint that a backend is restored from is the job's own from then on (Flink's restore mode
     /// CLAIM). If so, and if it is restored from one handle, its first increment builds on the files of that, which must
     /// stay as long as a checkpoint names them: the checkpoint must come from the
-    /// [`CheckpointStore`](backend_api::CheckpointStore) that the next ones go to, which sees to that. If not (the
+    /// checkpoint store that the next ones go to, which sees to that. If not (the
     /// default, NO_CLAIM), or after several handles were joined, the first checkpoint is full, and what was restored
     /// from may be deleted at any time.
     pub fn claim_restored(mut self, claim: bool) -> Self {

@@ -8,11 +8,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use backend_api::{
-    Checkpoint, CheckpointStore, CheckpointStoreOptions, JobFolder, KeySpace, ListDescriptor, ListState,
-    ListToken, MapDescriptor, MapState, MapToken, MemoryStorage, SnapshotRequest, StateBackend, Storage,
-    Subtask, TaskState, ValueDescriptor, ValueState, ValueToken,
+    Checkpoint, JobFolder, KeySpace, ListDescriptor, ListState, ListToken, MapDescriptor, MapState, MapToken,
+    MemoryStorage, SnapshotRequest, StateBackend, Storage, Subtask, TaskState, ValueDescriptor, ValueState,
+    ValueToken,
 };
 use backend_fs::{FsBackend, FsOptions};
+use coordinator::{CheckpointStore, CheckpointStoreOptions};
 use proptest::prelude::*;
 
 const GROUPS: u16 = 8;

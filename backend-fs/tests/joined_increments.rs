@@ -5,10 +5,11 @@
 use std::sync::Arc;
 
 use backend_api::{
-    Checkpoint, CheckpointStore, CheckpointStoreOptions, JobFolder, KeySpace, MemoryStorage, SnapshotRequest,
-    StateBackend, Subtask, TaskState, ValueDescriptor, ValueState,
+    Checkpoint, JobFolder, KeySpace, MemoryStorage, SnapshotRequest, StateBackend, Subtask, TaskState,
+    ValueDescriptor, ValueState,
 };
 use backend_fs::{FsBackend, FsOptions};
+use coordinator::{CheckpointStore, CheckpointStoreOptions};
 
 const GROUPS: u16 = 8;
 const KEYS: u32 = 80;

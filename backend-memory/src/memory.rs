@@ -11,7 +11,7 @@ use crate::heap::{Checkpointing, FrozenHeap, HeapBackend, WriteHeap};
 /// that it lives in the coordinator's memory (Flink's `MemoryStateBackend`).
 ///
 /// Good for small state: a subtask's state may have 5 MiB by default, and the acknowledgement of a task 10 MiB. With
-/// a [`CheckpointStore`](backend_api::CheckpointStore) in a storage, a completed checkpoint is one metadata file with
+/// a checkpoint store in a storage, a completed checkpoint is one metadata file with
 /// the state inside, and survives the process; without, it lives and dies with the coordinator.
 ///
 /// ```

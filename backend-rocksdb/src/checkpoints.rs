@@ -8,9 +8,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
-use backend_api::bytes::{FreezeRequest, LateWrites, NativeTask};
 use backend_api::format::FileMeta;
 use backend_api::{Cancel, CheckpointTarget, Error, ErrorKind, Progress, Result, StateFile};
+use backend_bytes::{FreezeRequest, LateWrites, NativeTask};
 
 use crate::cut::{Cut, CutFolder, Made, Stage, What};
 use crate::error::io_failed;

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use backend_api::bytes::LateWrites;
 use backend_api::{Error, ErrorKind, Result};
+use backend_bytes::LateWrites;
 use rocksdb::Snapshot;
 use rocksdb::checkpoint::Checkpoint;
 use self_cell::self_cell;

@@ -1,5 +1,5 @@
-use backend_api::bytes::{ByteEngine, OpenedStore};
 use backend_api::{CheckpointTarget, KeyedStateHandle, Result, StateKey, Subtask};
+use backend_bytes::{ByteEngine, OpenedStore};
 
 use crate::{RocksDbOptions, RocksDbStore, restore};
 

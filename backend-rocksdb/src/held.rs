@@ -6,7 +6,7 @@ use std::iter::Peekable;
 use std::ops::Bound;
 
 use backend_api::Result;
-use backend_api::bytes::{ByteCursor, WriteBatch, WriteOp};
+use backend_bytes::{ByteCursor, WriteBatch, WriteOp};
 
 use crate::readers::ReaderCursor;
 

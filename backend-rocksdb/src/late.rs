@@ -1,7 +1,7 @@
 //! What caches have for a checkpoint, on its way into the database.
 
 use backend_api::Result;
-use backend_api::bytes::{LateWriter, WriteBatch, WriteOp};
+use backend_bytes::{LateWriter, WriteBatch, WriteOp};
 
 use crate::database::{Family, SstFile};
 use crate::readers::Readers;

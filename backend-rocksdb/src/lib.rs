@@ -29,7 +29,7 @@
 //!
 //! # Layout
 //!
-//! Keys are those of [`bytes`](backend_api::bytes): state, key group, key, namespace, and the map key or the list's
+//! Keys are those of [`bytes`](backend_bytes): state, key group, key, namespace, and the map key or the list's
 //! sequence number. Three column families keep apart what is read in different ways: values and accumulators, lists,
 //! maps. So a checkpoint flushes three tables at most, and neither memory nor files grow with the number of states.
 //!
@@ -57,7 +57,7 @@ mod store;
 mod working_folder;
 mod writes;
 
-pub use backend_api::bytes::EngineBackend;
+pub use backend_bytes::EngineBackend;
 pub use engine::RocksDb;
 pub use options::RocksDbOptions;
 pub use profile::{Profile, Tuned};

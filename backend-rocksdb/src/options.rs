@@ -2,10 +2,10 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use backend_api::bytes::ByteOptions;
 use backend_api::format::Compression;
 use backend_api::{CheckpointTarget, Error, ErrorKind, JobFolder, Result, Storage};
-use backend_fs::LocalStorage;
+use backend_bytes::ByteOptions;
+use storage_local::LocalStorage;
 
 use crate::{Profile, Tuned};
 
@@ -77,7 +77,7 @@ impl RocksDbOptions {
     /// Whether the checkpoint that a backend is restored from is the job's own from then on (Flink's restore mode
     /// CLAIM). If so, and if it is incremental and restored from one handle, its first increment builds on the files of
     /// that, which must stay as long as a checkpoint names them: the checkpoint must come from the
-    /// [`CheckpointStore`](backend_api::CheckpointStore) that the next ones go to, which sees to that. If not (the
+    /// checkpoint store that the next ones go to, which sees to that. If not (the
     /// default, NO_CLAIM), the first checkpoint is full, and what was restored from may be deleted at any time.
     pub fn claim_restored(mut self, claim: bool) -> Self {
         self.claims_restored = claim;

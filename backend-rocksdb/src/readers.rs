@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::sync::Arc;
 
 use backend_api::Result;
-use backend_api::bytes::ByteCursor;
+use backend_bytes::ByteCursor;
 use rocksdb::{DBRawIterator, ErrorKind, ReadOptions};
 use self_cell::self_cell;
 

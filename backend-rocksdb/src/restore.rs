@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
-use backend_api::bytes::OpenedStore;
 use backend_api::format::StateMeta;
 use backend_api::{Error, ErrorKind, KeyGroupRange, KeyedStateHandle, Result, StateData, StateFile, Storage};
+use backend_bytes::OpenedStore;
 use rocksdb::{ColumnFamily, DB, LiveFile, ReadOptions};
 
 use crate::adopt::{adopt, is_external, numbers_of_files};

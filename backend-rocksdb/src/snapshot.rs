@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use backend_api::bytes::{ByteCursor, ByteSnapshot};
 use backend_api::{Error, ErrorKind, Result};
+use backend_bytes::{ByteCursor, ByteSnapshot};
 use rocksdb::ReadOptions;
 
 use crate::cut::{Cut, HeldSnapshot, Made};

@@ -1,10 +1,10 @@
 use std::sync::Arc;
 
 use backend_api::Result;
-use backend_api::bytes::{
+use backend_api::format::StateMeta;
+use backend_bytes::{
     ByteCursor, ByteSnapshot, ByteStore, FreezeRequest, LateWrites, NativeCheckpoints, NativeTask, WriteBatch,
 };
-use backend_api::format::StateMeta;
 
 use crate::checkpoints::Checkpoints;
 use crate::cut::{Cut, Stage, What};

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use backend_api::bytes::{ByteCursor, WriteBatch, WriteOp};
 use backend_api::{Error, ErrorKind, Result};
+use backend_bytes::{ByteCursor, WriteBatch, WriteOp};
 
 use crate::database::{Database, Family, SstFile};
 use crate::error::failed;

@@ -1,4 +1,4 @@
-//! A backend of one's own, made from nothing but the documentation of `backend_api::bytes`, and the suite on it.
+//! A backend of one's own, made from nothing but the documentation of `backend_bytes`, and the suite on it.
 //!
 //! The engine is one sorted map of bytes. A snapshot shares it with whoever took it: the first write after that
 //! copies the map, and until then nothing is copied. Checkpoints go into their handle or into files, in full each
@@ -11,11 +11,11 @@ use std::collections::btree_map::Range;
 use std::ops::Bound;
 use std::sync::Arc;
 
-use backend_api::bytes::{ByteCursor, ByteSnapshot, ByteStore, WriteBatch, WriteOp};
 use backend_api::{
-    ByteBackend, ByteOptions, CheckpointTarget, JobFolder, KeySpace, MemoryStorage, ReducingDescriptor,
-    ReducingState, Result, StateBackend, StateKey, Storage, Subtask,
+    CheckpointTarget, JobFolder, KeySpace, MemoryStorage, ReducingDescriptor, ReducingState, Result,
+    StateBackend, StateKey, Storage, Subtask,
 };
+use backend_bytes::{ByteBackend, ByteCursor, ByteOptions, ByteSnapshot, ByteStore, WriteBatch, WriteOp};
 use conformance_tests::{Capabilities, Factory, Setup};
 
 /// The engine.

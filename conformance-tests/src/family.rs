@@ -3,11 +3,12 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use backend_api::bytes::{BTreeStore, ByteBackend, ByteOptions};
 use backend_api::format::Compression;
 use backend_api::{CheckpointTarget, JobFolder, MemoryStorage, Result, StateKey, Storage};
-use backend_fs::{FsBackend, FsOptions, LocalStorage};
+use backend_bytes::{BTreeStore, ByteBackend, ByteOptions};
+use backend_fs::{FsBackend, FsOptions};
 use backend_memory::{MemoryBackend, MemoryOptions};
+use storage_local::LocalStorage;
 use tempfile::TempDir;
 
 use crate::{Capabilities, Factory, Setup};

@@ -8,9 +8,9 @@ use std::thread;
 use std::time::Duration;
 
 use backend_api::{
-    CheckpointStore, KeyedStateHandle, Result, SnapshotRequest, StateBackend, ValueDescriptor, ValueState,
-    ValueToken,
+    KeyedStateHandle, Result, SnapshotRequest, StateBackend, ValueDescriptor, ValueState, ValueToken,
 };
+use coordinator::CheckpointStore;
 
 use crate::access::Access;
 use crate::kinds::{Change, Content, Kinds};

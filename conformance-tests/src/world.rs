@@ -6,9 +6,10 @@ use std::sync::Arc;
 
 use backend_api::storage::StorageEntry;
 use backend_api::{
-    Cancel, Checkpoint, CheckpointStore, CheckpointStoreOptions, JobFolder, KeySpace, KeyedStateHandle,
-    Result, SnapshotRequest, StateBackend, StateData, StateFile, StateKey, Storage, Subtask, TaskState,
+    Cancel, Checkpoint, JobFolder, KeySpace, KeyedStateHandle, Result, SnapshotRequest, StateBackend,
+    StateData, StateFile, StateKey, Storage, Subtask, TaskState,
 };
+use coordinator::{CheckpointStore, CheckpointStoreOptions};
 
 use crate::{Factory, Setup, skip};
 

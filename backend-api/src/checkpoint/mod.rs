@@ -2,12 +2,8 @@
 
 mod layout;
 mod metadata;
-mod registry;
-mod store;
 mod target;
 
 pub use layout::JobFolder;
 pub use metadata::{Checkpoint, TaskState};
-pub use registry::SharedStateRegistry;
-pub use store::{CheckpointStore, CheckpointStoreOptions};
 pub use target::CheckpointTarget;

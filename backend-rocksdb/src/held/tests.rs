@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use backend_api::bytes::{BTreeStore, ByteStore};
+use backend_bytes::{BTreeStore, ByteStore};
 use proptest::prelude::*;
 
 use super::*;

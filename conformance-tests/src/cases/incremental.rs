@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use backend_api::{
-    Checkpoint, CheckpointStore, ErrorKind, KeyedStateHandle, SharedStateRegistry, StateBackend, StateData,
-    ValueDescriptor, ValueState, ValueToken,
+    Checkpoint, ErrorKind, KeyedStateHandle, StateBackend, StateData, ValueDescriptor, ValueState, ValueToken,
 };
+use coordinator::{CheckpointStore, SharedStateRegistry};
 
 use crate::access::{Access, kind};
 use crate::kinds::{Content, Kinds, content_of};

@@ -1,0 +1,602 @@
+use std::sync::{Arc, Weak};
+
+use super::access::{Access, Buffers, Place, decoded, start_key, state_range, successor};
+use super::cache::{AnyCache, Budget, Cache, CachedList, CachedMap, LateWrites};
+use super::engine::{AnyStore, ByteEngine, FreezeRequest, OpenedStore};
+use super::lists::Lists;
+use super::maps::Maps;
+use super::registry::{Found, Registry};
+use super::snapshot::{Frozen, FrozenNative, FrozenRows};
+use super::totals::Totals;
+use super::values::Values;
+use super::{ByteAggregating, ByteList, ByteMap, ByteReducing, ByteStore, ByteValue};
+use backend_api::format::FileMeta;
+use backend_api::restore::{RestorePlan, RestoredState, check_handles};
+use backend_api::{
+    Aggregate, AggregatingDescriptor, AggregatingToken, BackendId, Cancel, Error, ErrorKind, KeyContext,
+    KeyedStateHandle, Keys, ListDescriptor, ListToken, MapDescriptor, MapToken, ReducingDescriptor,
+    ReducingToken, Result, SnapshotRequest, SnapshotTask, StateBackend, StateDescriptor, StateInfo, StateKey,
+    StateToken, StateValue, Subtask, ValueDescriptor, ValueState, ValueToken, row,
+};
+
+/// Values that a batch reads at once, at most: fewer as long as nobody knows that they are short.
+const FETCHED: usize = 128;
+
+/// A state backend over a [`ByteStore`]; see the [module](super).
+///
+/// Its checkpoints are full ones. Entries are not counted ([`StateInfo::entries`] is `None`). What is restored is
+/// decoded when its state is registered.
+pub type ByteBackend<K> = EngineBackend<K, AnyStore>;
+
+/// A state backend over the stores of a [`ByteEngine`], which may have checkpoints of a format of its own.
+pub struct EngineBackend<K: StateKey, E: ByteEngine> {
+    id: BackendId,
+    subtask: Subtask<K>,
+    options: E::Options,
+    /// `None` once closed.
+    store: Option<E::Store>,
+    registry: Registry,
+    /// Rows of states that nobody has registered yet.
+    restored: RestorePlan,
+    buffers: Buffers,
+    cache_budget: Arc<Budget>,
+    /// Rows that a registration that failed may have left, under the number that the next state gets.
+    leftover: Option<(u16, Arc<RestoredState>)>,
+    last_checkpoint: Option<u64>,
+    /// Of snapshots that may still run: dead once the task is.
+    running: Vec<(Weak<()>, Cancel)>,
+}
+
+impl<K: StateKey, E: ByteEngine> EngineBackend<K, E> {
+    /// The store, for what an engine tells of it; `None` once the backend is closed.
+    pub fn store(&self) -> Option<&E::Store> {
+        self.store.as_ref()
+    }
+
+    /// Registers a state of which the map keys, if it is a map, are `MK`, and gives its number.
+    fn register_state<D, N: StateKey, MK: StateKey>(
+        &mut self,
+        descriptor: D,
+        cache: impl FnOnce(&D, u16, u64, Arc<Budget>) -> Box<dyn AnyCache>,
+    ) -> Result<u32>
+    where
+        D: StateDescriptor + Send + Sync + 'static,
+    {
+        let store = self.store.as_mut().ok_or_else(closed)?;
+        let meta = descriptor.meta();
+        if let Some(number) = self.registry.known::<D>(&meta)? {
+            return Ok(number.into());
+        }
+        let place = |error: Error| error.in_state(&meta.name);
+        if let Some((number, rows)) = self.leftover.take()
+            && let Err(error) = remove_rows(store, &mut self.buffers, number, &rows)
+        {
+            self.leftover = Some((number, rows));
+            return Err(place(error));
+        }
+        // The store has rows of it, others may wait in files.
+        let held = self.registry.held(&meta)?;
+        let number = held.map_or_else(|| self.registry.next_number(), Ok)?;
+        let restored = self.restored.state(&meta.name).cloned();
+        if let Some(restored) = &restored {
+            restored.check_registration(&meta)?;
+        }
+        if held.is_none() {
+            store.add_state(number, &meta).map_err(place)?;
+        }
+        let mut totals = self.registry.totals_of(held, E::entry_bytes_max(&self.options));
+        if let Some(restored) = restored {
+            let into = (&mut *store as &mut dyn ByteStore, &mut self.buffers, &mut totals);
+            let loaded = super::load::load::<K, N, MK>(into, number, &restored);
+            if let Err(error) = loaded {
+                if remove_rows(store, &mut self.buffers, number, &restored).is_err() {
+                    self.leftover = Some((number, restored));
+                }
+                return Err(place(error));
+            }
+            self.restored.take(&meta.name);
+        }
+        let budget = Some(&self.cache_budget).filter(|budget| budget.is_some());
+        let seed = self.subtask.hash_seed();
+        let cache = budget.map(|budget| cache(&descriptor, number, seed, Arc::clone(budget)));
+        self.registry.add::<D, K, N>(number, meta, descriptor, cache, totals);
+        Ok(number.into())
+    }
+
+    #[inline(always)]
+    fn access<'a, D: 'static, N: StateKey>(
+        &'a mut self,
+        token: impl StateToken,
+        key: KeyContext<'a, K>,
+        namespace: &'a N,
+    ) -> Result<Opened<'a, D>> {
+        // What a batch has left that failed.
+        if !self.buffers.fetched.is_empty() {
+            self.buffers.fetched.clear();
+        }
+        self.access_fetched(token, key, namespace)
+    }
+
+    /// As [`access`](Self::access), after a [`fetch`](Self::fetch).
+    #[inline(always)]
+    fn access_fetched<'a, D: 'static, N: StateKey>(
+        &'a mut self,
+        token: impl StateToken,
+        key: KeyContext<'a, K>,
+        namespace: &'a N,
+    ) -> Result<Opened<'a, D>> {
+        if self.cache_budget.excess() > 0 {
+            self.make_room()?;
+        }
+        let store = self.store.as_mut().ok_or_else(closed)?;
+        let state = self.registry.get::<D>(token.index()).filter(|_| token.backend() == self.id);
+        let Found { meta, descriptor, cache, totals, .. } = state.ok_or_else(foreign)?;
+        self.subtask.check(&key)?;
+        let number = (token.index() as u16, key.group());
+        let (key, max) = ((key.key(), namespace), E::entry_bytes_max(&self.options));
+        let access = Access::new(store, &mut self.buffers, totals, meta, number, key, max)?;
+        Ok(Opened { access, descriptor, cache })
+    }
+
+    /// Reads values at the first of the keys that the cache does not know, all at once, for the accesses to them that follow,
+    /// and tells how many keys these are. Tokens and keys that are wrong are left to the accesses.
+    fn fetch<D: 'static, N: StateKey>(
+        &mut self,
+        token: impl StateToken,
+        keys: &[KeyContext<'_, K>],
+        namespace: &N,
+    ) -> Result<usize> {
+        let Buffers { fetched, key: encoded, .. } = &mut self.buffers;
+        fetched.clear();
+        let state = self.registry.get::<D>(token.index()).filter(|_| token.backend() == self.id);
+        let (Some(store), Some(Found { meta, cache, read_at_once, .. })) = (&self.store, state) else {
+            return Ok(keys.len());
+        };
+        let first = keys.len().min(*read_at_once);
+        for key in keys.iter().take(first).filter(|key| self.subtask.check(key).is_ok()) {
+            encoded.clear();
+            start_key(token.index() as u16, key.group(), encoded);
+            key.key().encode(encoded);
+            namespace.encode(encoded);
+            if !cache.is_some_and(|cache| cache.has(encoded)) {
+                fetched.add(encoded);
+            }
+        }
+        let read = fetched.read(|keys, read| store.get_all(keys, read));
+        if let Some(fit) = read.map_err(|error| error.in_state(&meta.name))? {
+            // Step by step: a few short ones do not tell that many are.
+            *read_at_once = fit.min(2 * *read_at_once).clamp(1, FETCHED);
+        }
+        Ok(first)
+    }
+
+    /// A value as [`fetch`](Self::fetch) has found it.
+    #[inline(always)]
+    fn fetched_value<'a, V: StateValue, N: StateKey>(
+        &'a mut self,
+        token: ValueToken<V, N>,
+        key: KeyContext<'a, K>,
+        namespace: &'a N,
+    ) -> Result<ByteValue<'a, V, N>> {
+        let Opened { access, descriptor, cache } =
+            self.access_fetched::<ValueDescriptor<V, N>, _>(token, key, namespace)?;
+        Ok(ByteValue { access, descriptor, values: Values::new(cache, &**descriptor.codec()) })
+    }
+
+    /// Opens a value at each of the keys, in order, with what is read at once for some of them.
+    fn each_value<V: StateValue, N: StateKey>(
+        &mut self,
+        token: ValueToken<V, N>,
+        keys: &[KeyContext<'_, K>],
+        namespace: &N,
+        mut f: impl FnMut(usize, ByteValue<'_, V, N>) -> Result<()>,
+    ) -> Result<()> {
+        let mut next = 0;
+        while let Some(rest) = keys.get(next..).filter(|rest| !rest.is_empty()) {
+            let fetched = self.fetch::<ValueDescriptor<V, N>, _>(token, rest, namespace)?;
+            for &key in rest.iter().take(fetched) {
+                f(next, self.fetched_value(token, key, namespace)?)?;
+                next += 1;
+            }
+        }
+        self.buffers.fetched.clear();
+        Ok(())
+    }
+
+    /// Takes values out of the largest cache.
+    #[cold]
+    fn make_room(&mut self) -> Result<()> {
+        let store = self.store.as_mut().ok_or_else(closed)?;
+        let Some(largest) = self.registry.caches().max_by_key(|cache| cache.bytes()) else { return Ok(()) };
+        let bytes = self.cache_budget.excess() + self.cache_budget.step();
+        // Before the cache is locked: what was frozen of it may have to be written. While that goes on, what is written makes
+        // room; if that is not enough each access waits a little.
+        if store.is_settling() && largest.evict_clean(bytes) || !store.is_settled() {
+            return Ok(());
+        }
+        largest.evict(bytes, &mut |batch| store.write(batch))
+    }
+
+    /// Key and namespace of everything in a state, each pair once.
+    fn pairs<N: StateKey>(&mut self, state: &str) -> Result<Keys<'_, (K, N)>> {
+        self.store.as_ref().ok_or_else(closed)?;
+        let Some((number, meta)) = self.registry.registered(state) else {
+            return Ok(Box::new(std::iter::empty()));
+        };
+        if let (Some(cache), Some(store)) = (self.registry.cache(number), &mut self.store) {
+            store.settle();
+            cache.flush(&mut |batch| store.write(batch)).map_err(|error| error.in_state(&meta.name))?;
+        }
+        let store = self.store.as_ref().ok_or_else(closed)?;
+        let (old, new) = (&meta.namespace_schema, N::schema());
+        if *old != new {
+            let message = format!("its namespaces are {old:?}, those asked for {new:?}");
+            return Err(Error::new(ErrorKind::Migration, message).in_state(&meta.name));
+        }
+        let place = Place { meta, group: None };
+        let (from, to) = state_range(number);
+        let cursor = store.scan(&from, &to).map_err(|error| place.name(error))?;
+        let mut last: Option<Vec<u8>> = None;
+        let pairs = decoded(cursor, place, move |key, _| {
+            // Encodings are self-delimiting: what begins like the last pair is a further entry of it.
+            if last.as_ref().is_some_and(|last| key.starts_with(last)) {
+                return None;
+            }
+            let mut rest = key.get(4..).unwrap_or_default();
+            Some(row::decode_key::<K, N>(&mut rest).inspect(|_| {
+                let last = last.get_or_insert_default();
+                last.clear();
+                last.extend(key.iter().take(key.len() - rest.len()));
+            }))
+        });
+        Ok(Box::new(pairs))
+    }
+}
+
+/// A state at a key and namespace.
+struct Opened<'a, D> {
+    access: Access<'a>,
+    descriptor: &'a D,
+    cache: Option<&'a dyn AnyCache>,
+}
+
+impl<K: StateKey, E: ByteEngine> StateBackend for EngineBackend<K, E> {
+    type Key = K;
+    type Options = E::Options;
+    type Value<'a, V: StateValue, N: StateKey> = ByteValue<'a, V, N>;
+    type List<'a, T: StateValue, N: StateKey> = ByteList<'a, T, N>;
+    type Map<'a, MK: StateKey, MV: StateValue, N: StateKey> = ByteMap<'a, MK, MV>;
+    type Reducing<'a, T: StateValue, N: StateKey> = ByteReducing<'a, T, N>;
+    type Aggregating<'a, A: Aggregate, N: StateKey> = ByteAggregating<'a, A, N>;
+
+    fn open(options: &E::Options, subtask: Subtask<K>, restore: &[KeyedStateHandle]) -> Result<Self> {
+        check_handles(restore, &subtask, &[row::FORMAT, E::FORMAT])?;
+        let (mut native, mut rows) = (Vec::new(), Vec::new());
+        for handle in restore.iter().filter(|handle| handle.range.intersection(subtask.range()).is_some()) {
+            if handle.format == row::FORMAT {
+                rows.push(handle.clone());
+            } else {
+                rows.extend(FrozenNative::rows_of(handle));
+                native.push(handle.clone());
+            }
+        }
+        let storage = E::target(options).storage();
+        let restored = RestorePlan::open(&rows, storage.map(|storage| &**storage), &subtask)?;
+        restored.verify()?;
+        let OpenedStore { store, states, sequence, bounds } = E::open(options, &subtask, &native)?;
+        let limit = E::entry_bytes_max(options);
+        let bounds = bounds.iter().map(Vec::as_slice).chain(std::iter::repeat(&[][..]));
+        let held = states.into_iter().zip(bounds.map(|bounds| Totals::with_bounds(limit, bounds)));
+        let registry = Registry::holding(held);
+        Ok(Self {
+            id: BackendId::fresh(),
+            subtask,
+            options: options.clone(),
+            store: Some(store),
+            registry,
+            restored,
+            buffers: Buffers::starting_at(sequence),
+            cache_budget: Budget::new(E::cache_bytes(options)),
+            leftover: None,
+            last_checkpoint: None,
+            running: Vec::new(),
+        })
+    }
+
+    fn subtask(&self) -> &Subtask<K> {
+        &self.subtask
+    }
+
+    fn register_value<V: StateValue, N: StateKey>(
+        &mut self,
+        descriptor: ValueDescriptor<V, N>,
+    ) -> Result<ValueToken<V, N>> {
+        let number = self.register_state::<_, N, ()>(descriptor, |descriptor, number, seed, budget| {
+            Box::new(Cache::<Option<_>>::new(number, seed, Arc::clone(descriptor.codec()), budget))
+        })?;
+        Ok(ValueToken::new(self.id, number))
+    }
+
+    fn register_list<T: StateValue, N: StateKey>(
+        &mut self,
+        descriptor: ListDescriptor<T, N>,
+    ) -> Result<ListToken<T, N>> {
+        let number = self.register_state::<_, N, ()>(descriptor, |descriptor, number, seed, budget| {
+            let codec = Arc::clone(descriptor.codec());
+            Box::new(Cache::<CachedList<T>>::new(number, seed, codec, budget))
+        })?;
+        Ok(ListToken::new(self.id, number))
+    }
+
+    fn register_map<MK: StateKey, MV: StateValue, N: StateKey>(
+        &mut self,
+        descriptor: MapDescriptor<MK, MV, N>,
+    ) -> Result<MapToken<MK, MV, N>> {
+        let number = self.register_state::<_, N, MK>(descriptor, |descriptor, number, seed, budget| {
+            let codec = Arc::clone(descriptor.codec());
+            Box::new(Cache::<CachedMap<MK, MV>>::new(number, seed, codec, budget))
+        })?;
+        Ok(MapToken::new(self.id, number))
+    }
+
+    fn register_reducing<T: StateValue, N: StateKey>(
+        &mut self,
+        descriptor: ReducingDescriptor<T, N>,
+    ) -> Result<ReducingToken<T, N>> {
+        let number = self.register_state::<_, N, ()>(descriptor, |descriptor, number, seed, budget| {
+            Box::new(Cache::<Option<_>>::new(number, seed, Arc::clone(descriptor.codec()), budget))
+        })?;
+        Ok(ReducingToken::new(self.id, number))
+    }
+
+    fn register_aggregating<A: Aggregate, N: StateKey>(
+        &mut self,
+        descriptor: AggregatingDescriptor<A, N>,
+    ) -> Result<AggregatingToken<A, N>> {
+        let number = self.register_state::<_, N, ()>(descriptor, |descriptor, number, seed, budget| {
+            Box::new(Cache::<Option<_>>::new(number, seed, Arc::clone(descriptor.codec()), budget))
+        })?;
+        Ok(AggregatingToken::new(self.id, number))
+    }
+
+    #[inline(always)]
+    fn value<'a, V: StateValue, N: StateKey>(
+        &'a mut self,
+        token: ValueToken<V, N>,
+        key: KeyContext<'a, K>,
+        namespace: &'a N,
+    ) -> Result<ByteValue<'a, V, N>> {
+        self.buffers.fetched.clear();
+        self.fetched_value(token, key, namespace)
+    }
+
+    #[inline(always)]
+    fn list<'a, T: StateValue, N: StateKey>(
+        &'a mut self,
+        token: ListToken<T, N>,
+        key: KeyContext<'a, K>,
+        namespace: &'a N,
+    ) -> Result<ByteList<'a, T, N>> {
+        let Opened { access, descriptor, cache } =
+            self.access::<ListDescriptor<T, N>, _>(token, key, namespace)?;
+        Ok(ByteList { access, lists: Lists::new(cache, &**descriptor.codec()), namespace })
+    }
+
+    #[inline(always)]
+    fn map<'a, MK: StateKey, MV: StateValue, N: StateKey>(
+        &'a mut self,
+        token: MapToken<MK, MV, N>,
+        key: KeyContext<'a, K>,
+        namespace: &'a N,
+    ) -> Result<ByteMap<'a, MK, MV>> {
+        let Opened { access, descriptor, cache } =
+            self.access::<MapDescriptor<MK, MV, N>, _>(token, key, namespace)?;
+        Ok(ByteMap { access, maps: Maps::new(cache, &**descriptor.codec()) })
+    }
+
+    #[inline(always)]
+    fn reducing<'a, T: StateValue, N: StateKey>(
+        &'a mut self,
+        token: ReducingToken<T, N>,
+        key: KeyContext<'a, K>,
+        namespace: &'a N,
+    ) -> Result<ByteReducing<'a, T, N>> {
+        let Opened { access, descriptor, cache } =
+            self.access::<ReducingDescriptor<T, N>, _>(token, key, namespace)?;
+        let values = Values::new(cache, &**descriptor.codec());
+        Ok(ByteReducing { access, descriptor, values, namespace })
+    }
+
+    #[inline(always)]
+    fn aggregating<'a, A: Aggregate, N: StateKey>(
+        &'a mut self,
+        token: AggregatingToken<A, N>,
+        key: KeyContext<'a, K>,
+        namespace: &'a N,
+    ) -> Result<ByteAggregating<'a, A, N>> {
+        let Opened { access, descriptor, cache } =
+            self.access::<AggregatingDescriptor<A, N>, _>(token, key, namespace)?;
+        let values = Values::new(cache, &**descriptor.codec());
+        Ok(ByteAggregating { access, descriptor, values, namespace })
+    }
+
+    fn get_batch<V: StateValue, N: StateKey>(
+        &mut self,
+        token: ValueToken<V, N>,
+        keys: &[KeyContext<'_, K>],
+        namespace: &N,
+        mut f: impl FnMut(usize, Option<&V>),
+    ) -> Result<()> {
+        self.each_value(token, keys, namespace, |index, mut value| value.with(|value| f(index, value)))
+    }
+
+    fn update_batch<V: StateValue, N: StateKey>(
+        &mut self,
+        token: ValueToken<V, N>,
+        keys: &[KeyContext<'_, K>],
+        namespace: &N,
+        mut f: impl FnMut(usize, &mut Option<V>),
+    ) -> Result<()> {
+        self.each_value(token, keys, namespace, |index, mut value| value.update(|value| f(index, value)))
+    }
+
+    fn keys<N: StateKey>(&mut self, state: &str, namespace: &N) -> Result<Keys<'_, K>> {
+        let namespace = namespace.clone();
+        let pairs = self.pairs::<N>(state)?;
+        Ok(Box::new(pairs.filter_map(move |pair| match pair {
+            Ok((key, of)) => (of == namespace).then_some(Ok(key)),
+            Err(error) => Some(Err(error)),
+        })))
+    }
+
+    fn keys_and_namespaces<N: StateKey>(&mut self, state: &str) -> Result<Keys<'_, (K, N)>> {
+        self.pairs(state)
+    }
+
+    fn states(&self) -> Vec<StateInfo> {
+        let info = |name: &str, kind, registered| {
+            let number = self.registry.registered(name).map(|(number, _)| number);
+            let cache = number.and_then(|number| self.registry.cache(number));
+            let bytes = cache.map_or(0, |cache| cache.bytes() as u64);
+            StateInfo { name: name.to_owned(), kind, entries: None, bytes, registered }
+        };
+        let registered = self.registry.in_order().map(|meta| info(&meta.name, meta.kind, true));
+        let held = self.registry.unregistered();
+        let in_files = self.restored.states().filter(|state| self.registry.held_as(state.name()).is_none());
+        let waiting = held
+            .map(|meta| (&*meta.name, meta.kind))
+            .chain(in_files.map(|state| (state.name(), state.kind())));
+        registered.chain(waiting.map(|(name, kind)| info(name, kind, false))).collect()
+    }
+
+    fn snapshot(&mut self, request: SnapshotRequest) -> Result<SnapshotTask> {
+        let store = self.store.as_mut().ok_or_else(closed)?;
+        let id = request.checkpoint_id();
+        if let Some(last) = self.last_checkpoint.filter(|last| id <= *last) {
+            let message = format!("checkpoint {id} is asked for after checkpoint {last}");
+            return Err(Error::new(ErrorKind::IllegalState, message));
+        }
+        let restored: Vec<_> = self.restored.states().cloned().collect();
+        let meta = FileMeta {
+            backend: row::FORMAT.to_owned(),
+            operator: self.subtask.operator().to_owned(),
+            subtask: self.subtask.index().into(),
+            checkpoint_id: id,
+            max_parallelism: self.subtask.key_space().max_parallelism().into(),
+            key_groups: self.subtask.range().iter(),
+            key_schema: K::schema(),
+            key_group_mapping: self.subtask.key_space().mapping_id().to_owned(),
+            states: self.registry.metas().cloned().collect(),
+        };
+        let left = restored.iter().flat_map(|state| state.metas()).cloned();
+        let states = meta.states.iter().cloned().chain(left).collect::<Vec<_>>();
+        FileMeta { states, ..meta.clone() }.check()?;
+        let is_empty = meta.states.is_empty() && restored.is_empty();
+        let (range, target) = (self.subtask.range(), E::target(&self.options).clone());
+        // Rows of what nobody has registered cannot be made here: the types of its keys are not known.
+        let rows = self.registry.rows();
+        // What an earlier snapshot has put off comes first.
+        store.settle();
+        let late = LateWrites::new(self.registry.caches().filter_map(|cache| cache.freeze()).collect());
+        let prefers_native = store.native().is_some_and(|native| native.is_preferred());
+        let frozen = match rows.filter(|_| !prefers_native) {
+            Some(states) => {
+                let store = store.snapshot_after(late)?;
+                Frozen::Rows(FrozenRows { store, states, restored, meta, range, target })
+            }
+            None => {
+                let native = store.native().ok_or_else(|| {
+                    let message = "the store holds states that nobody has registered, and no format for them";
+                    Error::new(ErrorKind::IllegalState, message)
+                })?;
+                let (sequence, full) = (self.buffers.sequence(), request.is_full());
+                let bounds = &self.registry.bounds();
+                let task = native.freeze(FreezeRequest { meta: &meta, sequence, bounds, full }, late)?;
+                Frozen::Native(FrozenNative { task, format: E::FORMAT, restored, meta, range, target })
+            }
+        };
+        self.last_checkpoint = Some(id);
+        let (cancel, alive) = (Cancel::new(), Arc::new(()));
+        self.running.retain(|(task, _)| task.strong_count() > 0);
+        self.running.push((Arc::downgrade(&alive), cancel.clone()));
+        Ok(SnapshotTask::new(id, cancel, move |cancel, progress| {
+            let _alive = alive;
+            if is_empty {
+                return Ok(None);
+            }
+            frozen.write(cancel, progress).map(Some)
+        }))
+    }
+
+    fn notify_complete(&mut self, checkpoint_id: u64) -> Result<()> {
+        let store = self.store.as_mut().ok_or_else(closed)?;
+        if let Some(native) = store.native() {
+            native.complete(checkpoint_id);
+        }
+        Ok(())
+    }
+
+    fn notify_aborted(&mut self, checkpoint_id: u64) -> Result<()> {
+        let store = self.store.as_mut().ok_or_else(closed)?;
+        if let Some(native) = store.native() {
+            native.aborted(checkpoint_id);
+        }
+        Ok(())
+    }
+
+    fn close(&mut self) -> Result<()> {
+        for (_, cancel) in self.running.drain(..) {
+            cancel.cancel();
+        }
+        self.restored = RestorePlan::default();
+        self.buffers = Buffers::default();
+        self.registry.drop_caches();
+        self.store.take().map_or(Ok(()), |mut store| store.close())
+    }
+}
+
+impl<K: StateKey, E: ByteEngine> Drop for EngineBackend<K, E> {
+    fn drop(&mut self) {
+        if let Err(error) = self.close() {
+            tracing::warn!(%error, "the store was not closed");
+        }
+    }
+}
+
+impl<K: StateKey, E: ByteEngine> std::fmt::Debug for EngineBackend<K, E> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut debug = f.debug_struct("EngineBackend");
+        debug.field("operator", &self.subtask.operator()).field("range", &self.subtask.range());
+        debug.field("states", &self.states()).finish_non_exhaustive()
+    }
+}
+
+/// Removes what a registration that failed has left of the rows of `restored`.
+fn remove_rows(
+    store: &mut dyn ByteStore,
+    buffers: &mut Buffers,
+    state: u16,
+    restored: &RestoredState,
+) -> Result<()> {
+    let (batch, _) = buffers.batch();
+    let (mut from, mut to) = (Vec::new(), Vec::new());
+    for group in restored.groups() {
+        from.clear();
+        start_key(state, group, &mut from);
+        successor(&from, &mut to);
+        batch.delete_range(&from, &to);
+    }
+    let written = store.write(batch);
+    batch.clear();
+    written
+}
+
+#[cold]
+fn closed() -> Error {
+    Error::new(ErrorKind::Closed, "the backend is closed")
+}
+
+#[cold]
+fn foreign() -> Error {
+    Error::new(ErrorKind::ForeignToken, "the token was made by another backend")
+}

@@ -1,0 +1,334 @@
+use std::collections::{BTreeMap, BTreeSet};
+
+use proptest::prelude::*;
+
+use super::super::{BTreeStore, ByteStore, WriteBatch, WriteOp};
+use super::*;
+use backend_api::{Error, ErrorKind, PlainCodec};
+
+const KEYS: u8 = 12;
+
+#[derive(Clone, Debug)]
+enum Step {
+    Put(u8, u32),
+    Clear(u8),
+    Read(u8),
+    /// Written to the store past the cache, as values are that are too long; held as long as something is frozen.
+    PutPast(u8, u32),
+    Flush {
+        fails: bool,
+    },
+    Evict {
+        fails: bool,
+        bytes: usize,
+    },
+    EvictClean(usize),
+    /// What is frozen is written at once, after the next change, or never.
+    Freeze,
+    WriteFrozen {
+        fails: bool,
+    },
+    DropFrozen,
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let step = prop_oneof![
+        6 => (0..KEYS, any::<u32>()).prop_map(|(key, value)| Step::Put(key, value)),
+        2 => (0..KEYS).prop_map(Step::Clear),
+        4 => (0..KEYS).prop_map(Step::Read),
+        1 => (0..KEYS, any::<u32>()).prop_map(|(key, value)| Step::PutPast(key, value)),
+        1 => any::<bool>().prop_map(|fails| Step::Flush { fails }),
+        2 => (any::<bool>(), 0..600_usize).prop_map(|(fails, bytes)| Step::Evict { fails, bytes }),
+        1 => (0..600_usize).prop_map(Step::EvictClean),
+        2 => Just(Step::Freeze),
+        2 => any::<bool>().prop_map(|fails| Step::WriteFrozen { fails }),
+        1 => Just(Step::DropFrozen),
+    ];
+    prop::collection::vec(step, 1..80)
+}
+
+fn key(key: u8) -> Vec<u8> {
+    vec![0, 7, 0, key % 3, b'k', key]
+}
+
+/// A cache over a store, beside what both together must hold.
+struct World {
+    store: BTreeStore,
+    cache: Cache<Option<u32>>,
+    model: BTreeMap<u8, u32>,
+    /// What is frozen, and what the store must hold once it is written.
+    frozen: Option<(Box<dyn FrozenCache>, BTreeMap<u8, u32>)>,
+    /// What is above the store until that is written.
+    held: Vec<WriteBatch>,
+}
+
+impl World {
+    fn new() -> Self {
+        let cache = Cache::new(7, 1, Arc::new(PlainCodec), Budget::new(1));
+        let (store, model) = (BTreeStore::default(), BTreeMap::new());
+        Self { store, cache, model, frozen: None, held: Vec::new() }
+    }
+
+    /// What the store has, and what is held.
+    fn below(&self) -> BTreeMap<u8, u32> {
+        let mut store = self.store.clone();
+        self.held.iter().for_each(|batch| store.write(batch).unwrap());
+        stored(&store)
+    }
+
+    /// Whoever wants to write writes first what is frozen.
+    fn settle(&mut self, fails: bool) {
+        let Some((mut frozen, expected)) = self.frozen.take() else { return };
+        let written = frozen.write(&mut |batch: &WriteBatch| put(&mut self.store, batch, fails));
+        if written.is_ok() {
+            frozen.end();
+        }
+        assert!(written.is_ok() || fails);
+        drop(frozen);
+        // There may be nothing to write.
+        if written.is_ok() {
+            assert_eq!(stored(&self.store), expected, "the store at the moment of the snapshot");
+        }
+        self.release();
+    }
+
+    fn release(&mut self) {
+        self.held.drain(..).for_each(|batch| self.store.write(&batch).unwrap());
+    }
+
+    fn run(&mut self, step: &Step) {
+        match *step {
+            Step::Put(number, value) => self.put(number, Some(value)),
+            Step::Clear(number) => self.put(number, None),
+            Step::Read(number) => {
+                let found = {
+                    let mut table = self.cache.lock();
+                    table.find(&key(number)).map(|at| table.object(at).copied().flatten())
+                };
+                let value = found.unwrap_or_else(|| {
+                    let value = self.below().get(&number).copied();
+                    self.cache.lock().keep(&key(number), value).unwrap();
+                    value
+                });
+                assert_eq!(value.as_ref(), self.model.get(&number));
+            }
+            Step::PutPast(number, value) => {
+                let mut batch = WriteBatch::default();
+                batch.put(&key(number), &value.to_le_bytes());
+                self.held.push(batch);
+                if self.frozen.is_none() {
+                    self.release();
+                }
+                self.cache.lock().forget(&key(number));
+                self.model.insert(number, value);
+            }
+            Step::Flush { fails } => {
+                self.settle(fails);
+                let flushed = self.cache.flush(&mut |batch| put(&mut self.store, batch, fails));
+                if flushed.is_ok() {
+                    assert_eq!(stored(&self.store), self.model);
+                }
+            }
+            Step::Evict { fails, bytes } => {
+                self.settle(fails);
+                let _ = self.cache.evict(bytes, &mut |batch| put(&mut self.store, batch, fails));
+            }
+            Step::EvictClean(bytes) => _ = self.cache.evict_clean(bytes),
+            Step::Freeze => {
+                self.settle(false);
+                self.frozen = self.cache.freeze().map(|frozen| (frozen, self.model.clone()));
+            }
+            Step::WriteFrozen { fails } => self.settle(fails),
+            Step::DropFrozen => {
+                self.frozen = None;
+                self.release();
+            }
+        }
+    }
+
+    fn put(&mut self, number: u8, value: Option<u32>) {
+        let mut table = self.cache.lock();
+        let found = table.find(&key(number));
+        table.change(&key(number), found, |known, _| *known = value).unwrap();
+        match value {
+            Some(value) => self.model.insert(number, value),
+            None => self.model.remove(&number),
+        };
+    }
+}
+
+fn stored(store: &BTreeStore) -> BTreeMap<u8, u32> {
+    let mut all = BTreeMap::new();
+    for number in 0..KEYS {
+        let read = &mut |bytes: Option<&[u8]>| {
+            let value = bytes.map(|bytes| u32::from_le_bytes(bytes.try_into().unwrap()));
+            all.extend(value.map(|value| (number, value)));
+        };
+        store.get(&key(number), read).unwrap();
+    }
+    all
+}
+
+fn put(store: &mut BTreeStore, batch: &WriteBatch, fails: bool) -> Result<()> {
+    assert!(
+        batch
+            .iter()
+            .map(|op| match op {
+                WriteOp::Put { key, .. } | WriteOp::Delete { key } => key.to_vec(),
+                WriteOp::DeleteRange { .. } => panic!("a cache removes no range"),
+            })
+            .is_sorted()
+    );
+    if fails { Err(Error::new(ErrorKind::Io, "the disk is gone")) } else { store.write(batch) }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 2000, ..ProptestConfig::default() })]
+
+    #[test]
+    fn cache_and_store_together_hold_what_was_put(steps in steps()) {
+        let mut world = World::new();
+        for step in &steps {
+            world.run(step);
+        }
+        world.settle(false);
+        world.cache.flush(&mut |batch| put(&mut world.store, batch, false)).unwrap();
+        prop_assert_eq!(stored(&world.store), world.model);
+    }
+}
+
+/// A key of one of two groups, of which only the end differs from others.
+fn long_key(number: u32) -> Vec<u8> {
+    [&[0, 7, 0, (number % 2) as u8][..], b"long beginning", &number.to_be_bytes()].concat()
+}
+
+fn change(cache: &Cache<Option<u32>>, numbers: impl Iterator<Item = u32>, value: u32) {
+    let mut table = cache.lock();
+    for number in numbers {
+        let found = table.find(&long_key(number));
+        table.change(&long_key(number), found, |known, _| *known = Some(value)).unwrap();
+    }
+}
+
+fn puts(batch: &WriteBatch) -> impl Iterator<Item = (Vec<u8>, u32)> {
+    batch.iter().map(|op| match op {
+        WriteOp::Put { key, value } => (key.to_vec(), u32::from_le_bytes(value.try_into().unwrap())),
+        _ => panic!("nothing is removed"),
+    })
+}
+
+/// So many entries that more than one batch of them is written.
+const MANY: u32 = 12_000;
+
+#[test]
+fn what_is_frozen_is_written_in_sorted_batches() {
+    let cache = Cache::new(7, 1, Arc::new(PlainCodec), Budget::new(1));
+    change(&cache, (0..MANY).rev(), 1);
+    let mut frozen = cache.freeze().unwrap();
+    let (mut written, mut batches) = (BTreeMap::new(), 0);
+    frozen
+        .write(&mut |batch: &WriteBatch| {
+            batches += 1;
+            assert!(puts(batch).is_sorted());
+            written.extend(puts(batch));
+            Ok(())
+        })
+        .unwrap();
+    assert!(batches > 1);
+    assert!(written.keys().cloned().eq((0..MANY).map(long_key).collect::<BTreeSet<_>>()));
+}
+
+#[test]
+fn what_is_frozen_is_written_once_though_others_are_added_all_the_time() {
+    // Where the writing fails, it begins anew.
+    for fails_at in [None, Some(0), Some(1)] {
+        let cache = Cache::new(7, 1, Arc::new(PlainCodec), Budget::new(1));
+        change(&cache, 0..MANY, 1);
+        let mut frozen = cache.freeze().unwrap();
+        let mut next = MANY..;
+        // What is added moves others to other places; some of the frozen ones are changed.
+        change(&cache, next.by_ref().take(5000), 2);
+        change(&cache, (0..MANY).step_by(7), 2);
+        let (mut written, mut batches) = (BTreeMap::new(), 0);
+        let result = frozen.write(&mut |batch: &WriteBatch| {
+            change(&cache, next.by_ref().take(5000), 2);
+            if Some(batches) == fails_at {
+                return Err(Error::new(ErrorKind::Io, "no"));
+            }
+            batches += 1;
+            for (key, value) in puts(batch) {
+                assert_eq!(written.insert(key, value), None, "written twice");
+            }
+            Ok(())
+        });
+        assert_eq!(result.is_err(), fails_at.is_some());
+        change(&cache, next.by_ref().take(5000), 2);
+        if result.is_ok() {
+            frozen.end();
+            let frozen = (0..MANY).map(|number| (long_key(number), 1));
+            assert!(written.clone().into_iter().eq(frozen.collect::<BTreeMap<_, _>>()));
+        }
+        drop(frozen);
+        // What is dirty now is what was changed since, and what was not written.
+        let mut flushed = BTreeMap::new();
+        cache
+            .flush(&mut |batch| {
+                flushed.extend(puts(batch));
+                Ok(())
+            })
+            .unwrap();
+        for number in 0..next.next().unwrap() {
+            let (key, is_new) = (long_key(number), number >= MANY || number.is_multiple_of(7));
+            let expected = if is_new { Some(2) } else { (!written.contains_key(&key)).then_some(1) };
+            // Of a batch that is in the store some may be written again.
+            if expected.is_some() || fails_at.is_none() {
+                assert_eq!(flushed.get(&key).copied(), expected, "{number}");
+            }
+        }
+        assert!(cache.freeze().is_none());
+        // Each of them is written again when it was changed again.
+        let end = next.next().unwrap() - 1;
+        change(&cache, 0..end, 3);
+        let mut frozen = cache.freeze().unwrap();
+        let mut again = BTreeMap::new();
+        frozen
+            .write(&mut |batch: &WriteBatch| {
+                again.extend(puts(batch));
+                Ok(())
+            })
+            .unwrap();
+        assert!((0..end).all(|number| again.get(&long_key(number)) == Some(&3)), "{fails_at:?}");
+    }
+}
+
+#[test]
+fn bytes_are_given_back() {
+    let budget = Budget::new(1000);
+    let cache = Cache::new(7, 1, Arc::new(PlainCodec), Arc::clone(&budget));
+    for number in 0..KEYS {
+        let mut table = cache.lock();
+        table.change(&key(number), None, |known, _| *known = Some(vec![1_u64; 100])).unwrap();
+    }
+    assert!(budget.excess() > 9_000 && cache.bytes() > 10_000);
+    cache.evict(budget.excess(), &mut |_| Ok(())).unwrap();
+    assert_eq!(budget.excess(), 0);
+    drop(cache);
+    assert_eq!(budget.used.load(Ordering::Relaxed), 0);
+}
+
+#[test]
+fn reads_that_find_nothing_are_not_kept_in_the_long_run() {
+    let cache = Cache::<Option<u32>>::new(7, 1, Arc::new(PlainCodec), Budget::new(1 << 20));
+    let mut table = cache.lock();
+    for number in 0..5_000_u32 {
+        let key = [&key(0)[..], &number.to_be_bytes()].concat();
+        assert_eq!(table.keeps_reads(), number < 4096);
+        assert_eq!(table.find(&key), None);
+        table.keep(&key, Some(number)).unwrap();
+    }
+    // What is used again is worth it again.
+    for number in 0..5_000_u32 {
+        assert!(table.find(&[&key(0)[..], &number.to_be_bytes()].concat()).is_some());
+    }
+    assert!(table.keeps_reads());
+}

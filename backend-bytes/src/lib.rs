@@ -1,0 +1,84 @@
+//! A ready backend for people who bring a byte engine of their own.
+//!
+//! An engine that keeps sorted bytes implements [`ByteStore`], five methods, and has all of
+//! [`StateBackend`](backend_api::StateBackend) through [`ByteBackend`]: the five kinds of state, namespaces, merges,
+//! checkpoints that every backend of rows can restore, and rescaling. Values are encoded and decoded at each access,
+//! unless a [cache](ByteOptions::with_cache_bytes) keeps those that are in use.
+//!
+//! ```
+//! use backend_bytes::{BTreeStore, ByteBackend, ByteOptions};
+//! use backend_api::{
+//!     CheckpointTarget, KeySpace, SnapshotRequest, StateBackend, Subtask, ValueDescriptor, ValueState,
+//! };
+//!
+//! let options = ByteOptions::new(CheckpointTarget::memory(5 << 20)?, |_operator, _subtask| {
+//!     Ok(Box::new(BTreeStore::default()))
+//! });
+//! let subtask = Subtask::single("counts", KeySpace::<String>::new(128)?)?;
+//! let mut backend = ByteBackend::open(&options, subtask.clone(), &[])?;
+//! let hits = backend.register(ValueDescriptor::<u64>::new("hits"))?;
+//! let page = "/index.html".to_owned();
+//! backend.value(hits, subtask.key(&page)?, &())?.update(|n| *n.get_or_insert(0) += 1)?;
+//! let snapshot = backend.snapshot(SnapshotRequest::new(1))?.run()?;
+//!
+//! let mut restored = ByteBackend::open(&options, subtask.clone(), snapshot.as_slice())?;
+//! let hits = restored.register(ValueDescriptor::<u64>::new("hits"))?;
+//! assert_eq!(restored.value(hits, subtask.key(&page)?, &())?.get()?, Some(1));
+//! # Ok::<(), backend_api::Error>(())
+//! ```
+//!
+//! An engine with options, or a checkpoint format, of its own implements [`ByteEngine`], and its backend is an
+//! [`EngineBackend`].
+//!
+//! # Layout
+//!
+//! An entry's key in the store is
+//!
+//! | bytes | |
+//! | --- | --- |
+//! | 2 | number of the state, big endian |
+//! | 2 | key group, big endian |
+//! | | key, in the encoding of [`StateKey`](backend_api::StateKey) |
+//! | | namespace, likewise |
+//! | | of a map: the map key, likewise; of a list: the sequence number of its first element, 8 bytes big endian |
+//!
+//! and its value the codec's bytes; of a list one or several elements that were added together, each with its length before
+//! it, as a varint. The encodings are self-delimiting, so the entries of one list or map are exactly
+//! those with its prefix. Sequence numbers come from one counter of the backend: elements of a list ascend, with
+//! gaps, and appending one reads nothing. A list that is known to begin anew may begin with 0; no number is above the counter.
+
+mod access;
+mod backend;
+mod batch;
+mod btree;
+mod cache;
+mod charging;
+mod either;
+mod engine;
+mod fetched;
+mod list;
+mod lists;
+mod load;
+mod map;
+mod maps;
+mod merging;
+mod options;
+mod registry;
+mod runs;
+mod snapshot;
+mod store;
+mod totals;
+mod value;
+mod values;
+
+pub use backend::{ByteBackend, EngineBackend};
+pub use batch::{WriteBatch, WriteOp};
+pub use btree::BTreeStore;
+pub use cache::{LateWriter, LateWrites};
+pub use engine::{AnyStore, ByteEngine, FreezeRequest, NativeCheckpoints, NativeTask, OpenedStore};
+pub use list::ByteList;
+pub use map::ByteMap;
+pub use merging::{ByteAggregating, ByteReducing};
+pub use options::ByteOptions;
+pub use store::{ByteCursor, ByteSnapshot, ByteStore};
+pub use value::ByteValue;

@@ -1,0 +1,89 @@
+use std::fmt;
+use std::sync::Arc;
+
+use super::ByteStore;
+use backend_api::{CheckpointTarget, Error, ErrorKind, Result};
+
+type OpenStore = dyn Fn(&str, u16) -> Result<Box<dyn ByteStore>> + Send + Sync;
+
+/// What opening a [`ByteBackend`](super::ByteBackend) needs.
+#[derive(Clone)]
+pub struct ByteOptions {
+    open_store: Arc<OpenStore>,
+    target: CheckpointTarget,
+    entry_bytes_max: u64,
+    cache_bytes: usize,
+}
+
+impl ByteOptions {
+    /// Most bytes of one entry unless configured: the limit of keys and values of RocksDB under Flink.
+    pub const ENTRY_BYTES_MAX: u64 = 2_147_483_647;
+
+    /// Checkpoints go to `target`; `open_store(operator, subtask)` makes an empty store for a subtask, which no other
+    /// backend uses, even one of the same name in the same process.
+    pub fn new(
+        target: CheckpointTarget,
+        open_store: impl Fn(&str, u16) -> Result<Box<dyn ByteStore>> + Send + Sync + 'static,
+    ) -> Self {
+        let entry_bytes_max = Self::ENTRY_BYTES_MAX;
+        Self { open_store: Arc::new(open_store), target, entry_bytes_max, cache_bytes: 0 }
+    }
+
+    /// Sets the most bytes that the key (laid out as the [module](super) tells) and the value of one entry may have
+    /// together: 1 to 2,147,483,647 (the default). An entry is a value, an accumulator, one element of a list, or one
+    /// entry of a map. The elements of one list (with their lengths), and the keys and values of one map, may not
+    /// have more together, either; which is found when they are added.
+    ///
+    /// # Errors
+    /// [`InvalidArgument`](ErrorKind::InvalidArgument) beyond that.
+    pub fn with_entry_bytes_max(mut self, bytes: u64) -> Result<Self> {
+        Self::check_entry_bytes_max(bytes)?;
+        self.entry_bytes_max = bytes;
+        Ok(self)
+    }
+
+    /// Sets how many bytes of memory decoded values may take (0 by default: none are kept). What is used often is then
+    /// not read from the store and written to it at each access: values, accumulators, elements and entries of up to 4,096
+    /// bytes each, and of lists and maps up to 16,384 bytes at a time.
+    pub fn with_cache_bytes(mut self, bytes: usize) -> Self {
+        self.cache_bytes = bytes;
+        self
+    }
+
+    /// Whether an entry may be limited to that many bytes: 1 to 2,147,483,647.
+    ///
+    /// # Errors
+    /// [`InvalidArgument`](ErrorKind::InvalidArgument) if not.
+    pub fn check_entry_bytes_max(bytes: u64) -> Result<()> {
+        let max = Self::ENTRY_BYTES_MAX;
+        if (1..=max).contains(&bytes) {
+            return Ok(());
+        }
+        let message = format!("a limit of {bytes} bytes for an entry is not within 1 to {max} bytes");
+        Err(Error::new(ErrorKind::InvalidArgument, message))
+    }
+
+    pub(super) fn open_store(&self, operator: &str, subtask: u16) -> Result<Box<dyn ByteStore>> {
+        (self.open_store)(operator, subtask)
+    }
+
+    pub(super) fn target(&self) -> &CheckpointTarget {
+        &self.target
+    }
+
+    pub(super) fn cache_bytes(&self) -> usize {
+        self.cache_bytes
+    }
+
+    pub(super) fn entry_bytes_max(&self) -> u64 {
+        self.entry_bytes_max
+    }
+}
+
+impl fmt::Debug for ByteOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut debug = f.debug_struct("ByteOptions");
+        debug.field("target", &self.target).field("entry_bytes_max", &self.entry_bytes_max);
+        debug.finish_non_exhaustive()
+    }
+}

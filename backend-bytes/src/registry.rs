@@ -1,0 +1,193 @@
+//! The states of a backend, by number and by name.
+
+use std::any::Any;
+use std::collections::BTreeMap;
+
+use super::cache::AnyCache;
+use super::totals::Totals;
+use backend_api::format::StateMeta;
+use backend_api::{Error, ErrorKind, Result, StateDescriptor, StateKey, StateKind};
+
+/// Where the key and the namespace end that bytes begin with.
+pub(super) type PrefixLen = fn(&[u8]) -> Result<usize>;
+
+/// A state that has a number.
+struct State {
+    meta: StateMeta,
+    /// `None` if the store holds it from a restore, and nobody has registered it.
+    registered: Option<Registered>,
+    /// Of its lists or maps.
+    totals: Totals,
+}
+
+struct Registered {
+    /// The descriptor, by which the state's types are known again.
+    descriptor: Box<dyn Any + Send + Sync>,
+    prefix_len: PrefixLen,
+    cache: Option<Box<dyn AnyCache>>,
+    read_at_once: usize,
+}
+
+/// Values that the first batch reads at once, of which nobody knows how long they are.
+const FIRST_READ_AT_ONCE: usize = 8;
+
+/// A registered state, and its cache if it has one.
+pub(super) struct Found<'r, D> {
+    pub meta: &'r StateMeta,
+    pub descriptor: &'r D,
+    pub cache: Option<&'r dyn AnyCache>,
+    pub totals: &'r mut Totals,
+    /// How many values a batch may read at once.
+    pub read_at_once: &'r mut usize,
+}
+
+/// The states that the store holds; the index of one is its number.
+#[derive(Default)]
+pub(super) struct Registry {
+    states: Vec<State>,
+    numbers: BTreeMap<String, u16>,
+    /// Numbers of the registered ones, as they came.
+    order: Vec<u16>,
+}
+
+impl Registry {
+    /// Of a store that holds these states, with their totals, which nobody has registered.
+    pub fn holding(held: impl Iterator<Item = (StateMeta, Totals)>) -> Self {
+        let states: Vec<_> = held.map(|(meta, totals)| State { meta, registered: None, totals }).collect();
+        let numbers = states.iter().map(|state| state.meta.name.clone()).zip(0..).collect();
+        Self { states, numbers, order: Vec::new() }
+    }
+
+    /// All states in the order of their numbers.
+    pub fn metas(&self) -> impl Iterator<Item = &StateMeta> {
+        self.states.iter().map(|state| &state.meta)
+    }
+
+    /// The registered states in the order of their registration.
+    pub fn in_order(&self) -> impl Iterator<Item = &StateMeta> {
+        self.order.iter().filter_map(|number| self.states.get(usize::from(*number))).map(|state| &state.meta)
+    }
+
+    /// The states that nobody has registered.
+    pub fn unregistered(&self) -> impl Iterator<Item = &StateMeta> {
+        self.states.iter().filter(|state| state.registered.is_none()).map(|state| &state.meta)
+    }
+
+    /// How the rows of all states are made; `None` if one of them is not registered.
+    pub fn rows(&self) -> Option<Vec<(StateKind, PrefixLen)>> {
+        let row = |state: &State| Some((state.meta.kind, state.registered.as_ref()?.prefix_len));
+        self.states.iter().map(row).collect()
+    }
+
+    /// A registered state, if it is described by a `D`.
+    #[inline]
+    pub fn get<D: 'static>(&mut self, number: usize) -> Option<Found<'_, D>> {
+        let State { meta, registered, totals } = self.states.get_mut(number)?;
+        let Registered { descriptor, cache, read_at_once, .. } = registered.as_mut()?;
+        let descriptor = descriptor.downcast_ref()?;
+        Some(Found { meta, descriptor, cache: cache.as_deref(), totals, read_at_once })
+    }
+
+    /// What bounds the totals of each state, by their numbers.
+    pub fn bounds(&self) -> Vec<Vec<u64>> {
+        self.states.iter().map(|state| state.totals.bounds()).collect()
+    }
+
+    /// The totals of the state of that number, or of one that is new.
+    pub fn totals_of(&self, number: Option<u16>, limit: u64) -> Totals {
+        let state = number.and_then(|number| self.states.get(usize::from(number)));
+        Totals::with_bounds(limit, &state.map_or_else(Vec::new, |state| state.totals.bounds()))
+    }
+
+    /// The cache of the state with that number, if it has one.
+    pub fn cache(&self, number: u16) -> Option<&dyn AnyCache> {
+        self.states.get(usize::from(number))?.registered.as_ref()?.cache.as_deref()
+    }
+
+    /// Forgets what the caches hold.
+    pub fn drop_caches(&mut self) {
+        for registered in self.states.iter_mut().filter_map(|state| state.registered.as_mut()) {
+            registered.cache = None;
+        }
+    }
+
+    /// All caches.
+    pub fn caches(&self) -> impl Iterator<Item = &dyn AnyCache> {
+        self.states.iter().filter_map(|state| state.registered.as_ref()?.cache.as_deref())
+    }
+
+    /// Number and meta of the registered state of that name.
+    pub fn registered(&self, name: &str) -> Option<(u16, &StateMeta)> {
+        let number = *self.numbers.get(name)?;
+        let state = self.states.get(usize::from(number))?;
+        state.registered.as_ref().map(|_| (number, &state.meta))
+    }
+
+    /// The number of a state that is registered as `meta` says, if the name is registered at all.
+    pub fn known<D: StateDescriptor + 'static>(&self, meta: &StateMeta) -> Result<Option<u16>> {
+        if meta.name.is_empty() {
+            return Err(Error::new(ErrorKind::InvalidArgument, "the name of a state is empty"));
+        }
+        let Some((number, known)) = self.registered(&meta.name) else { return Ok(None) };
+        if known.kind != meta.kind {
+            let message = format!("registered as {} state, now as {}", known.kind, meta.kind);
+            return Err(Error::new(ErrorKind::IncompatibleKind, message).in_state(&meta.name));
+        }
+        let registered = self.states.get(usize::from(number)).and_then(|state| state.registered.as_ref());
+        if !registered.is_some_and(|registered| registered.descriptor.is::<D>()) || known != meta {
+            let message = "the name is registered with other types, or another codec";
+            return Err(Error::new(ErrorKind::IllegalState, message).in_state(&meta.name));
+        }
+        Ok(Some(number))
+    }
+
+    /// Number of the state of that name that nobody has registered.
+    pub fn held_as(&self, name: &str) -> Option<u16> {
+        let number = *self.numbers.get(name)?;
+        self.states.get(usize::from(number)).filter(|state| state.registered.is_none()).map(|_| number)
+    }
+
+    /// The number of a state that the store holds as `meta` says, if it holds one of that name.
+    pub fn held(&self, meta: &StateMeta) -> Result<Option<u16>> {
+        let Some(number) = self.held_as(&meta.name) else { return Ok(None) };
+        let Some(state) = self.states.get(usize::from(number)) else { return Ok(None) };
+        state.meta.check_registration(meta)?;
+        Ok(Some(number))
+    }
+
+    /// The number that the next state gets.
+    pub fn next_number(&self) -> Result<u16> {
+        u16::try_from(self.states.len()).map_err(|_| {
+            let message = format!("there are {} states already", self.states.len());
+            Error::new(ErrorKind::Size, message)
+        })
+    }
+
+    /// Adds a state of that number: the next one, or one that nobody has registered.
+    pub fn add<D: StateDescriptor + Send + Sync + 'static, K: StateKey, N: StateKey>(
+        &mut self,
+        number: u16,
+        meta: StateMeta,
+        descriptor: D,
+        cache: Option<Box<dyn AnyCache>>,
+        totals: Totals,
+    ) {
+        self.numbers.insert(meta.name.clone(), number);
+        self.order.push(number);
+        let descriptor = Box::new(descriptor);
+        let prefix_len = prefix_len::<K, N>;
+        let read_at_once = FIRST_READ_AT_ONCE;
+        let registered = Some(Registered { descriptor, prefix_len, cache, read_at_once });
+        match self.states.get_mut(usize::from(number)) {
+            Some(state) => *state = State { meta, registered, totals },
+            None => self.states.push(State { meta, registered, totals }),
+        }
+    }
+}
+
+fn prefix_len<K: StateKey, N: StateKey>(bytes: &[u8]) -> Result<usize> {
+    let mut rest = bytes;
+    K::decode(&mut rest)?;
+    N::decode(&mut rest)?;
+    Ok(bytes.len() - rest.len())
+}

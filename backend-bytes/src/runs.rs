@@ -1,0 +1,73 @@
+//! Elements of a list in the store: some of them, one after the other, are one entry.
+
+use super::ByteCursor;
+use backend_api::row::{decode_sized, encode_sized};
+use backend_api::{Codec, Error, ErrorKind, Result, StateValue};
+
+/// An entry that is shorter takes another element.
+pub(super) const RUN_BYTES: usize = 4 << 10;
+
+/// Appends an element with its length before it.
+#[inline]
+pub(super) fn encode_element<T: StateValue>(
+    element: &T,
+    codec: &dyn Codec<T>,
+    out: &mut Vec<u8>,
+) -> Result<()> {
+    encode_sized(out, |out| {
+        let before = out.len();
+        let encoded = codec.encode(element, out);
+        if out.len() < before {
+            out.resize(before, 0);
+            return encoded.and(Err(taken()));
+        }
+        encoded
+    })
+}
+
+#[cold]
+pub(super) fn taken() -> Error {
+    Error::new(ErrorKind::Codec, "the codec took bytes away that are not its own")
+}
+
+/// The elements of an entry, in order; ends after an error.
+pub(super) fn elements(mut run: &[u8]) -> impl Iterator<Item = Result<&[u8]>> {
+    std::iter::from_fn(move || {
+        if run.is_empty() {
+            return None;
+        }
+        let element = decode_sized(&mut run);
+        if element.is_err() {
+            run = &[];
+        }
+        Some(element)
+    })
+}
+
+/// Steps through the elements of the entries of a cursor.
+pub(super) struct ElementCursor<'c> {
+    runs: Box<dyn ByteCursor + 'c>,
+    /// The entry that is being read, from `at` on: the cursor lends it only until it moves.
+    run: Vec<u8>,
+    at: usize,
+}
+
+impl<'c> ElementCursor<'c> {
+    pub fn new(runs: Box<dyn ByteCursor + 'c>) -> Self {
+        Self { runs, run: Vec::new(), at: 0 }
+    }
+
+    /// The next element; there is no further call after an error.
+    pub fn next(&mut self) -> Result<Option<&[u8]>> {
+        while self.at == self.run.len() {
+            let Some((_, run)) = self.runs.next()? else { return Ok(None) };
+            self.run.clear();
+            self.run.extend_from_slice(run);
+            self.at = 0;
+        }
+        let mut rest = &self.run[self.at..];
+        let element = decode_sized(&mut rest)?;
+        self.at = self.run.len() - rest.len();
+        Ok(Some(element))
+    }
+}

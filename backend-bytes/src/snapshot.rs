@@ -1,0 +1,303 @@
+//! Writing a snapshot of the store as a checkpoint of rows.
+
+use std::sync::Arc;
+
+use super::ByteSnapshot;
+use super::access::state_range;
+use super::engine::NativeTask;
+use super::registry::PrefixLen;
+use super::runs;
+use backend_api::format::{CheckpointWriter, FileMeta, SectionKind};
+use backend_api::restore::RestoredState;
+use backend_api::row::{self, encode_sized, encode_varint};
+use backend_api::{
+    Cancel, CheckpointTarget, Error, ErrorKind, KeyGroupRange, KeyedStateHandle, Progress, Result, StateFile,
+    StateKind,
+};
+
+/// State and key group before an entry's key.
+const HEAD: usize = 4;
+
+/// A row of a list or map holds at most so many entries,
+const ROW_ENTRIES: u32 = 128;
+
+/// and takes another one only while it is shorter than this.
+const ROW_BYTES: usize = 64 << 10;
+
+/// Entries between two looks at the cancellation.
+const CHECK_ENTRIES: u64 = 1024;
+
+/// What a snapshot froze.
+pub(super) enum Frozen {
+    Rows(FrozenRows),
+    Native(FrozenNative),
+}
+
+/// To be written as rows.
+pub(super) struct FrozenRows {
+    pub store: Box<dyn ByteSnapshot>,
+    /// Of each registered state how its rows are made.
+    pub states: Vec<(StateKind, PrefixLen)>,
+    /// Restored states that nobody has registered.
+    pub restored: Vec<Arc<RestoredState>>,
+    /// The registered states.
+    pub meta: FileMeta,
+    pub range: KeyGroupRange,
+    pub target: CheckpointTarget,
+}
+
+/// To be written in the store's own format; what nobody has registered as a file of rows beside it.
+pub(super) struct FrozenNative {
+    pub task: NativeTask,
+    pub format: &'static str,
+    pub restored: Vec<Arc<RestoredState>>,
+    /// The states in the store.
+    pub meta: FileMeta,
+    pub range: KeyGroupRange,
+    pub target: CheckpointTarget,
+}
+
+impl Frozen {
+    /// Writes the files.
+    pub fn write(self, cancel: &Cancel, progress: &Progress) -> Result<KeyedStateHandle> {
+        match self {
+            Self::Rows(rows) => rows.write(cancel, progress),
+            Self::Native(native) => native.write(cancel, progress),
+        }
+    }
+}
+
+impl FrozenNative {
+    /// A handle of the rows that stand beside the native files of `handle`.
+    pub fn rows_of(handle: &KeyedStateHandle) -> Option<KeyedStateHandle> {
+        let files: Vec<StateFile> =
+            handle.files.iter().filter(|file| is_rows(handle, file)).cloned().collect();
+        let format = row::FORMAT.to_owned();
+        (!files.is_empty()).then(|| KeyedStateHandle { format, files, ..handle.clone() })
+    }
+
+    fn write(self, cancel: &Cancel, progress: &Progress) -> Result<KeyedStateHandle> {
+        let Self { task, format, restored, mut meta, range, target } = self;
+        meta.states.clear();
+        let rows = if restored.is_empty() {
+            None
+        } else {
+            rows_beside(&meta, &restored, &target, cancel, progress)?
+        };
+        match task(cancel, progress) {
+            Ok(mut files) => {
+                files.extend(rows);
+                Ok(KeyedStateHandle { format: format.to_owned(), ..handle(&meta, range, files) })
+            }
+            Err(error) => {
+                if let Some(rows) = &rows {
+                    target.delete(rows);
+                }
+                Err(error)
+            }
+        }
+    }
+}
+
+/// Whether it is the file that [`CheckpointTarget::write`] writes: with nothing but the subtask's number between
+/// operator and checkpoint in its name.
+fn is_rows(handle: &KeyedStateHandle, file: &StateFile) -> bool {
+    let own = file.name.strip_prefix(&*handle.operator).and_then(|rest| rest.strip_prefix('-'));
+    let subtask = own.and_then(|rest| rest.strip_suffix(&*format!("-{}", handle.checkpoint_id)));
+    subtask.is_some_and(|subtask| subtask.bytes().all(|byte| byte.is_ascii_digit()))
+}
+
+fn rows_beside(
+    meta: &FileMeta,
+    restored: &[Arc<RestoredState>],
+    target: &CheckpointTarget,
+    cancel: &Cancel,
+    progress: &Progress,
+) -> Result<Option<StateFile>> {
+    let states = restored.iter().flat_map(|state| state.metas()).cloned().collect();
+    let meta = FileMeta { states, ..meta.clone() };
+    target.write(&meta, false, cancel, |writer| {
+        copy_restored(restored, 0, writer, cancel, progress)?;
+        Ok(true)
+    })
+}
+
+/// Copies states as they were restored; the first gets the number `first`.
+fn copy_restored(
+    restored: &[Arc<RestoredState>],
+    mut first: usize,
+    writer: &mut CheckpointWriter<'_>,
+    cancel: &Cancel,
+    progress: &Progress,
+) -> Result<()> {
+    for state in restored {
+        // There are at most 32,767 states, which the meta was checked for.
+        state.copy_to(writer, first as u16, cancel, progress)?;
+        first += state.metas().len();
+    }
+    Ok(())
+}
+
+fn handle(meta: &FileMeta, range: KeyGroupRange, files: Vec<StateFile>) -> KeyedStateHandle {
+    KeyedStateHandle {
+        format: row::FORMAT.to_owned(),
+        checkpoint_id: meta.checkpoint_id,
+        operator: meta.operator.clone(),
+        range,
+        // It was one before it was widened for the file.
+        max_parallelism: meta.max_parallelism as u16,
+        key_group_mapping: meta.key_group_mapping.clone(),
+        key_schema: meta.key_schema.clone(),
+        files,
+    }
+}
+
+impl FrozenRows {
+    fn write(mut self, cancel: &Cancel, progress: &Progress) -> Result<KeyedStateHandle> {
+        self.store.prepare()?;
+        let mut meta = self.meta.clone();
+        meta.states.extend(self.restored.iter().flat_map(|state| state.metas()).cloned());
+        let file = self.target.write(&meta, false, cancel, |writer| {
+            for state in 0..self.states.len() {
+                // There are at most 32,767 states, which the meta was checked for.
+                self.registered(state as u16, writer, cancel, progress)?;
+            }
+            copy_restored(&self.restored, self.states.len(), writer, cancel, progress)?;
+            Ok(true)
+        })?;
+        Ok(handle(&meta, self.range, file.into_iter().collect()))
+    }
+
+    fn registered(
+        &self,
+        state: u16,
+        writer: &mut CheckpointWriter<'_>,
+        cancel: &Cancel,
+        progress: &Progress,
+    ) -> Result<()> {
+        let (from, to) = state_range(state);
+        let mut cursor = self.store.scan(&from, &to)?;
+        let mut rows = Rows { writer, head: None, key_len: 0, row: Vec::new(), in_row: 0, index: 0 };
+        let (mut entries, mut bytes) = (0, 0);
+        while let Some((key, value)) = cursor.next()? {
+            self.entry(&mut rows, key, value)?;
+            entries += 1;
+            bytes += (key.len() + value.len()) as u64;
+            if entries == CHECK_ENTRIES {
+                cancel.check()?;
+                progress.add(entries, bytes);
+                (entries, bytes) = (0, 0);
+            }
+        }
+        rows.flush()?;
+        progress.add(entries, bytes);
+        Ok(())
+    }
+
+    fn entry(&self, rows: &mut Rows<'_, '_>, key: &[u8], value: &[u8]) -> Result<()> {
+        let foreign = || Error::new(ErrorKind::Corrupt, "the store holds a key that was not put there");
+        let (head, rest) = key.split_first_chunk::<HEAD>().ok_or_else(foreign)?;
+        let [s0, s1, g0, g1] = *head;
+        let (state, group) = (u16::from_be_bytes([s0, s1]), u16::from_be_bytes([g0, g1]));
+        let &(kind, prefix_len) = self.states.get(usize::from(state)).ok_or_else(foreign)?;
+        if rows.head != Some(*head) {
+            rows.flush()?;
+            rows.writer.begin_section(state, group, SectionKind::Full)?;
+            rows.head = Some(*head);
+        }
+        match kind {
+            StateKind::Value | StateKind::Reducing | StateKind::Aggregating => rows.value(rest, value),
+            StateKind::List => {
+                let mut begins = rows.begins_other(rest, prefix_len)?;
+                if begins {
+                    rows.index = 0;
+                }
+                for element in runs::elements(value) {
+                    if std::mem::take(&mut begins) || rows.is_full() {
+                        rows.begin(rest, kind)?;
+                    }
+                    rows.index += 1;
+                    rows.add(&[], element?)?;
+                }
+                Ok(())
+            }
+            StateKind::Map => {
+                if rows.begins_other(rest, prefix_len)? || rows.is_full() {
+                    rows.begin(rest, kind)?;
+                }
+                let map_key = rest.get(rows.key_len..).unwrap_or_default();
+                rows.add(map_key, value)
+            }
+        }
+    }
+}
+
+/// Makes rows of entries; those of one list or map come together.
+struct Rows<'w, 'f> {
+    writer: &'w mut CheckpointWriter<'f>,
+    /// State and key group of the section.
+    head: Option<[u8; HEAD]>,
+    /// Length of the key and namespace at the beginning of `row`.
+    key_len: usize,
+    /// The row that is being filled; none if `in_row` is 0.
+    row: Vec<u8>,
+    in_row: u32,
+    /// Index of the next element in its list.
+    index: u64,
+}
+
+impl Rows<'_, '_> {
+    fn value(&mut self, key: &[u8], value: &[u8]) -> Result<()> {
+        self.writer.row(|out| {
+            out.extend_from_slice(key);
+            out.extend_from_slice(value);
+            Ok(())
+        })
+    }
+
+    /// Whether `key` belongs to another list or map than the row; sets the length of its key and namespace then.
+    fn begins_other(&mut self, key: &[u8], prefix_len: PrefixLen) -> Result<bool> {
+        // Encodings are self-delimiting, so equal bytes are an equal key and namespace.
+        if self.in_row > 0 && self.row.get(..self.key_len) == key.get(..self.key_len) {
+            return Ok(false);
+        }
+        self.flush()?;
+        self.key_len = prefix_len(key)?;
+        Ok(true)
+    }
+
+    fn is_full(&self) -> bool {
+        self.in_row >= ROW_ENTRIES || self.row.len() >= ROW_BYTES
+    }
+
+    fn begin(&mut self, key: &[u8], kind: StateKind) -> Result<()> {
+        self.flush()?;
+        self.row.extend(key.iter().take(self.key_len));
+        if kind == StateKind::List {
+            encode_varint(self.index, &mut self.row);
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, map_key: &[u8], value: &[u8]) -> Result<()> {
+        self.row.extend_from_slice(map_key);
+        encode_sized(&mut self.row, |out| {
+            out.extend_from_slice(value);
+            Ok(())
+        })?;
+        self.in_row += 1;
+        Ok(())
+    }
+
+    fn flush(&mut self) -> Result<()> {
+        if self.in_row > 0 {
+            self.writer.row(|out| {
+                out.extend_from_slice(&self.row);
+                Ok(())
+            })?;
+        }
+        self.row.clear();
+        self.in_row = 0;
+        Ok(())
+    }
+}
