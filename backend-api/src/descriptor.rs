@@ -1,5 +1,6 @@
 //! Descriptors: what a state is, told once, when it is registered.
 
+use std::collections::BTreeMap;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
@@ -35,7 +36,15 @@ pub trait StateDescriptor {
 }
 
 fn state_meta<N: StateKey>(name: &str, kind: StateKind, codecs: Vec<String>) -> StateMeta {
-    StateMeta { name: name.to_owned(), kind, namespace_schema: N::schema(), codecs, table_seed: 0 }
+    let namespace_schema = N::schema();
+    StateMeta {
+        name: name.to_owned(),
+        kind,
+        namespace_schema,
+        codecs,
+        table_seed: 0,
+        options: BTreeMap::new(),
+    }
 }
 
 /// A function that folds a value into what is there: `(accumulated, new) -> accumulated`.

@@ -35,6 +35,8 @@ impl StateData {
 pub struct StateFile {
     /// Name that no other file of the job has, whether its bytes are in a file or inline.
     pub name: String,
+    /// Format of its bytes, such as [`row::FORMAT`](crate::row::FORMAT).
+    pub format: String,
     /// The checkpoint that wrote it.
     pub created_by: u64,
     /// Whether later checkpoints may use it too; if not, it goes with its checkpoint.
@@ -47,7 +49,8 @@ pub struct StateFile {
 /// [`StateBackend::open`](crate::StateBackend::open) takes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KeyedStateHandle {
-    /// The format family: backends that can read one another's checkpoints have the same.
+    /// Format that a backend must know to restore from it. Backends that can read one another's checkpoints have the
+    /// same. The files may be of other formats too.
     pub format: String,
     /// The checkpoint.
     pub checkpoint_id: u64,

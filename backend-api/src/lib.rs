@@ -151,7 +151,10 @@ mod token;
 
 pub use backend::{Keys, StateBackend, StateInfo};
 pub use cancel::{Cancel, CancelGuard};
-pub use checkpoint::{Checkpoint, CheckpointTarget, JobFolder, TaskState};
+pub use checkpoint::{
+    Checkpoint, CheckpointTarget, JobFolder, NewFile, OperatorStateHandle, OperatorStateMeta, RawKeyedHandle,
+    RawOperatorHandle, Redistribution, TaskState,
+};
 pub use codec::{Codec, Plain, PlainCodec, SerdeCodec, default_codec};
 pub use descriptor::{
     Aggregate, AggregatingDescriptor, ListDescriptor, MapDescriptor, ReduceFunction, ReducingDescriptor,
@@ -167,9 +170,18 @@ pub use key_group::{
     KeyGroupRange, MAX_PARALLELISM_LIMIT, default_max_parallelism, resolve_max_parallelism, subtask_of_group,
 };
 pub use key_space::{KeyContext, KeyGroupMapping, KeySpace};
-pub use snapshot::{Progress, SnapshotRequest, SnapshotTask};
+pub use snapshot::{Progress, SavepointFormat, SnapshotKind, SnapshotRequest, SnapshotTask};
 pub use state::{AggregatingState, ListState, MapCursor, MapEntry, MapState, ReducingState, ValueState};
 pub use state_kind::StateKind;
 pub use storage::{MemoryStorage, Storage, StorageEntry, StorageFile, StorageWriter};
 pub use subtask::Subtask;
 pub use token::{AggregatingToken, BackendId, ListToken, MapToken, ReducingToken, StateToken, ValueToken};
+
+/// The bytes of an example in `docs/formats.md`, counted from 1.
+#[cfg(test)]
+fn documented_example(number: usize) -> Vec<u8> {
+    let text = include_str!("../../docs/formats.md").split("```hex\n").nth(number).unwrap();
+    let lines = text.split("```").next().unwrap().lines();
+    let digits = lines.flat_map(|line| line.split('#').next().unwrap().split_whitespace());
+    digits.map(|byte| u8::from_str_radix(byte, 16).unwrap()).collect()
+}

@@ -346,7 +346,7 @@ fn check_disjoint(parts: &[(KeyGroupRange, &KeyedStateHandle)]) -> Result<()> {
 /// What the file says of itself must be what the handle says of it, which was compared with the subtask.
 fn check_file(reader: &CheckpointReader, handle: &KeyedStateHandle, checkpoint_id: u64) -> Result<()> {
     let meta = reader.meta();
-    let same = meta.backend == handle.format
+    let same = meta.format == handle.format
         && meta.checkpoint_id == checkpoint_id
         && meta.max_parallelism == u32::from(handle.max_parallelism)
         && meta.key_group_mapping == handle.key_group_mapping

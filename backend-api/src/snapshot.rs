@@ -6,24 +6,49 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::{Cancel, Error, ErrorKind, KeyedStateHandle, Result};
 
+/// Format of a savepoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum SavepointFormat {
+    /// The same bytes from every backend, readable by every backend.
+    Canonical,
+    /// The backend's own format, which is written and read faster.
+    Native,
+}
+
+/// What kind of snapshot is taken.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum SnapshotKind {
+    /// A checkpoint: incremental if the backend is set up so and has a confirmed checkpoint to build on.
+    #[default]
+    Checkpoint,
+    /// A checkpoint that depends on no earlier one. Every backend can restore it.
+    Full,
+    /// A savepoint: it depends on no checkpoint, and none depends on it. No backend writes them yet; they answer
+    /// [`Unsupported`](ErrorKind::Unsupported).
+    Savepoint(SavepointFormat),
+}
+
 /// What is asked of [`StateBackend::snapshot`](crate::StateBackend::snapshot).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SnapshotRequest {
     checkpoint_id: u64,
-    full: bool,
+    kind: SnapshotKind,
 }
 
 impl SnapshotRequest {
-    /// A snapshot for checkpoint `checkpoint_id`: incremental if the backend is set up so and has a confirmed
-    /// checkpoint to build on, else full. Ids must increase from one request to the next.
+    /// A snapshot of kind [`Checkpoint`](SnapshotKind::Checkpoint). Ids must increase from one request to the next.
     pub fn new(checkpoint_id: u64) -> Self {
-        Self { checkpoint_id, full: false }
+        Self { checkpoint_id, kind: SnapshotKind::Checkpoint }
     }
 
-    /// The same, but depending on no earlier checkpoint, whatever the backend's options.
-    pub fn full(mut self) -> Self {
-        self.full = true;
-        self
+    /// Sets the kind.
+    pub fn with_kind(self, kind: SnapshotKind) -> Self {
+        Self { kind, ..self }
+    }
+
+    /// Sets the kind [`Full`](SnapshotKind::Full).
+    pub fn full(self) -> Self {
+        self.with_kind(SnapshotKind::Full)
     }
 
     /// The checkpoint's id.
@@ -31,9 +56,28 @@ impl SnapshotRequest {
         self.checkpoint_id
     }
 
-    /// Whether it may depend on no earlier checkpoint.
+    /// The kind of snapshot.
+    pub fn kind(&self) -> SnapshotKind {
+        self.kind
+    }
+
+    /// Whether it must not depend on an earlier checkpoint.
     pub fn is_full(&self) -> bool {
-        self.full
+        self.kind != SnapshotKind::Checkpoint
+    }
+
+    /// For backends that write no savepoints: refuses a request for one.
+    ///
+    /// # Errors
+    /// [`Unsupported`](ErrorKind::Unsupported).
+    pub fn refuse_savepoint(&self) -> Result<()> {
+        let format = match self.kind {
+            SnapshotKind::Checkpoint | SnapshotKind::Full => return Ok(()),
+            SnapshotKind::Savepoint(SavepointFormat::Canonical) => "canonical",
+            SnapshotKind::Savepoint(SavepointFormat::Native) => "native",
+        };
+        let message = format!("this backend writes no {format} savepoints");
+        Err(Error::new(ErrorKind::Unsupported, message))
     }
 }
 

@@ -476,9 +476,10 @@ impl<K: StateKey, E: ByteEngine> StateBackend for EngineBackend<K, E> {
             let message = format!("checkpoint {id} is asked for after checkpoint {last}");
             return Err(Error::new(ErrorKind::IllegalState, message));
         }
+        request.refuse_savepoint()?;
         let restored: Vec<_> = self.restored.states().cloned().collect();
         let meta = FileMeta {
-            backend: row::FORMAT.to_owned(),
+            format: row::FORMAT.to_owned(),
             operator: self.subtask.operator().to_owned(),
             subtask: self.subtask.index().into(),
             checkpoint_id: id,

@@ -199,6 +199,7 @@ mod tests {
                 namespace_schema: String::new(),
                 codecs: Vec::new(),
                 table_seed: 0,
+                options: Default::default(),
             };
             Self {
                 store: BTreeStore::default(),

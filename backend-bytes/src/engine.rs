@@ -84,9 +84,9 @@ pub trait NativeCheckpoints {
     /// Freezes the store as it is now, with `late` in it. The task may apply `late`, if
     /// [`ByteStore::settle`] does so where the task has not.
     ///
-    /// The task leaves no file behind if it fails or is cancelled. The names of its files begin with
-    /// `<operator>-<subtask>-`, end with `-<id of the checkpoint that wrote them>`, and have something else than digits
-    /// between these.
+    /// The task leaves no file behind if it fails or is cancelled. Its files have the engine's
+    /// [`FORMAT`](ByteEngine::FORMAT). Their names begin with `<operator>-<subtask>-`, end with `-<id of the checkpoint
+    /// that wrote them>`, and have something else than digits between these.
     ///
     /// # Errors
     /// If it cannot be frozen.

@@ -71,7 +71,7 @@ impl FrozenNative {
     /// A handle of the rows that stand beside the native files of `handle`.
     pub fn rows_of(handle: &KeyedStateHandle) -> Option<KeyedStateHandle> {
         let files: Vec<StateFile> =
-            handle.files.iter().filter(|file| is_rows(handle, file)).cloned().collect();
+            handle.files.iter().filter(|file| file.format == row::FORMAT).cloned().collect();
         let format = row::FORMAT.to_owned();
         (!files.is_empty()).then(|| KeyedStateHandle { format, files, ..handle.clone() })
     }
@@ -97,14 +97,6 @@ impl FrozenNative {
             }
         }
     }
-}
-
-/// Whether it is the file that [`CheckpointTarget::write`] writes: with nothing but the subtask's number between
-/// operator and checkpoint in its name.
-fn is_rows(handle: &KeyedStateHandle, file: &StateFile) -> bool {
-    let own = file.name.strip_prefix(&*handle.operator).and_then(|rest| rest.strip_prefix('-'));
-    let subtask = own.and_then(|rest| rest.strip_suffix(&*format!("-{}", handle.checkpoint_id)));
-    subtask.is_some_and(|subtask| subtask.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
 fn rows_beside(

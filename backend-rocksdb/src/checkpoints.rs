@@ -9,10 +9,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 use backend_api::format::FileMeta;
-use backend_api::{Cancel, CheckpointTarget, Error, ErrorKind, Progress, Result, StateFile};
+use backend_api::{Cancel, CheckpointTarget, Error, ErrorKind, NewFile, Progress, Result, StateFile};
 use backend_bytes::{FreezeRequest, LateWrites, NativeTask};
 
 use crate::cut::{Cut, CutFolder, Made, Stage, What};
+use crate::engine::FORMAT;
 use crate::error::io_failed;
 use crate::manifest::{KIB, Manifest, Table};
 use crate::writes::Writer;
@@ -280,7 +281,8 @@ impl Upload {
         let mut chunk = vec![0; CHUNK_BYTES];
         let id = self.meta.checkpoint_id;
         let file = self.file_name(name);
-        let stored = self.target.write_file(file.clone(), id, self.shared, cancel, |sink| {
+        let new = NewFile { name: file.clone(), format: FORMAT, shared: self.shared };
+        let stored = self.target.write_file(new, id, cancel, |sink| {
             loop {
                 let read = table.read(&mut chunk).map_err(failed)?;
                 let bytes = chunk.get(..read).unwrap_or_default();
@@ -302,12 +304,12 @@ impl Upload {
         control: Vec<(String, Vec<u8>)>,
         cancel: &Cancel,
     ) -> Result<StateFile> {
-        let meta = FileMeta { backend: crate::engine::FORMAT.to_owned(), ..self.meta.clone() };
+        let meta = FileMeta { format: FORMAT.to_owned(), ..self.meta.clone() };
         let in_kib = |bounds: &Vec<u64>| bounds.iter().map(|bytes| bytes.div_ceil(KIB)).collect();
         let bounds = self.bounds.iter().map(in_kib).collect();
         let manifest = Manifest { meta, sequence: self.sequence, bounds, tables, control }.encode()?;
-        let (name, id) = (self.file_name("manifest"), self.meta.checkpoint_id);
-        self.target.write_file(name, id, false, cancel, |sink| sink.write(&manifest))
+        let file = NewFile { name: self.file_name("manifest"), format: FORMAT, shared: false };
+        self.target.write_file(file, self.meta.checkpoint_id, cancel, |sink| sink.write(&manifest))
     }
 
     /// A database uses the number in a table's name once, and a checkpoint's id is used once: no other file of the job

@@ -89,7 +89,7 @@ impl Manifest {
         let manifest = Self::decode(&file.read(0, length)?, file.path())?;
         let meta = &manifest.meta;
         let mut files = handle.files.iter().skip(1);
-        let fits = meta.backend == handle.format
+        let fits = meta.format == handle.format
             && meta.checkpoint_id == first.created_by
             && meta.max_parallelism == u32::from(handle.max_parallelism)
             && meta.key_group_mapping == handle.key_group_mapping
@@ -145,7 +145,7 @@ mod tests {
 
     fn manifest(table: &str) -> Manifest {
         let meta = FileMeta {
-            backend: "rocksdb/1".to_owned(),
+            format: "rocksdb/1".to_owned(),
             operator: "op".to_owned(),
             subtask: 0,
             checkpoint_id: 3,
@@ -183,6 +183,7 @@ mod tests {
             namespace_schema: "()".to_owned(),
             codecs: vec!["plain".to_owned()],
             table_seed: 0,
+            options: Default::default(),
         };
         let mut manifest = manifest("1.sst");
         manifest.meta.states = vec![StateMeta { name: "map".to_owned(), ..state.clone() }, state];

@@ -60,7 +60,7 @@ pub fn checkpoint_file(bytes: &[u8]) {
     if let Some(crc) = footer.and_then(|(from, to)| mended.get(from..to)).map(crc32fast::hash) {
         mended[trailer + 16..trailer + 20].copy_from_slice(&crc.to_le_bytes());
     }
-    mended[trailer + 20..trailer + 24].copy_from_slice(&1_u32.to_le_bytes());
+    mended[trailer + 20..trailer + 24].copy_from_slice(&2_u32.to_le_bytes());
     let crc = crc32fast::hash(&mended[trailer..trailer + 24]);
     mended[trailer + 24..trailer + 28].copy_from_slice(&crc.to_le_bytes());
     mended[trailer + 28..].copy_from_slice(b"\nSBCEND\x89");

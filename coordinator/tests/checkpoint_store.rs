@@ -90,12 +90,13 @@ fn open(storage: &Arc<Faulty>, retained: usize) -> CheckpointStore {
 fn in_file(name: &str, created_by: u64, shared: bool) -> StateFile {
     let folder = if shared { job().shared() } else { job().checkpoint(created_by) };
     let data = StateData::File { path: format!("{folder}/{name}"), length: 1 };
-    StateFile { name: name.to_owned(), created_by, shared, data }
+    StateFile { name: name.to_owned(), format: "test".to_owned(), created_by, shared, data }
 }
 
 fn inline(bytes: usize) -> StateFile {
     StateFile {
         name: "inline".to_owned(),
+        format: "test".to_owned(),
         created_by: 1,
         shared: false,
         data: StateData::Inline(vec![7; bytes]),

@@ -8,7 +8,7 @@ use coordinator::SharedStateRegistry;
 /// A shared file of checkpoint `created_by`.
 fn shared(name: &str, created_by: u64) -> StateFile {
     let data = StateData::File { path: format!("job/shared/{name}"), length: 1 };
-    StateFile { name: name.to_owned(), created_by, shared: true, data }
+    StateFile { name: name.to_owned(), format: "test".to_owned(), created_by, shared: true, data }
 }
 
 fn handle(checkpoint_id: u64, files: Vec<StateFile>) -> KeyedStateHandle {

@@ -2,8 +2,9 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::{OperatorStateHandle, RawKeyedHandle, RawOperatorHandle};
 use crate::format::{seal, unseal};
-use crate::{Error, ErrorKind, KeyGroupRange, KeyedStateHandle, Result};
+use crate::{Error, ErrorKind, KeyGroupRange, KeyedStateHandle, Result, StateFile};
 
 /// Kind of the sealed container; see `docs/formats.md`.
 const CONTAINER: u16 = 1;
@@ -11,7 +12,8 @@ const CONTAINER: u16 = 1;
 /// All that one subtask acknowledges to the coordinator: its part of a checkpoint.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TaskState {
-    /// The operator's name.
+    /// The operator's id: its name in [`Subtask`](crate::Subtask). A restore finds state by it, so it must not change
+    /// from one version of a program to the next (Flink's `uid`).
     pub operator: String,
     /// The subtask's number, from 0.
     pub subtask: u16,
@@ -19,6 +21,12 @@ pub struct TaskState {
     pub parallelism: u16,
     /// The keyed state; `None` if the subtask has none registered.
     pub keyed: Option<KeyedStateHandle>,
+    /// The operator state: lists and broadcast maps.
+    pub operator_state: Option<OperatorStateHandle>,
+    /// Raw bytes per key group.
+    pub raw_keyed: Option<RawKeyedHandle>,
+    /// Raw bytes in partitions.
+    pub raw_operator: Option<RawOperatorHandle>,
     /// Bytes that the engine lays out itself, such as the position of a source.
     pub properties: BTreeMap<String, Vec<u8>>,
 }
@@ -31,7 +39,25 @@ impl TaskState {
         parallelism: u16,
         keyed: Option<KeyedStateHandle>,
     ) -> Self {
-        Self { operator: operator.into(), subtask, parallelism, keyed, properties: BTreeMap::new() }
+        Self {
+            operator: operator.into(),
+            subtask,
+            parallelism,
+            keyed,
+            operator_state: None,
+            raw_keyed: None,
+            raw_operator: None,
+            properties: BTreeMap::new(),
+        }
+    }
+
+    /// All files of the task.
+    pub fn files(&self) -> impl Iterator<Item = &StateFile> {
+        let keyed = self.keyed.iter().flat_map(|handle| &handle.files);
+        let operator = self.operator_state.iter().map(|handle| &handle.file);
+        let raw_keyed = self.raw_keyed.iter().map(|handle| &handle.file);
+        let raw_operator = self.raw_operator.iter().map(|handle| &handle.file);
+        keyed.chain(operator).chain(raw_keyed).chain(raw_operator)
     }
 
     /// Checks that the whole acknowledgement, as it is sent, has at most `limit` bytes.
@@ -60,6 +86,8 @@ pub struct Checkpoint {
     pub id: u64,
     /// What each subtask acknowledged.
     pub tasks: Vec<TaskState>,
+    /// Names of operators for people, by their ids. They may change, and an operator may have none.
+    pub operator_names: BTreeMap<String, String>,
     /// Bytes that the engine lays out itself.
     pub properties: BTreeMap<String, Vec<u8>>,
 }
@@ -67,7 +95,12 @@ pub struct Checkpoint {
 impl Checkpoint {
     /// A checkpoint of these acknowledgements.
     pub fn new(id: u64, tasks: Vec<TaskState>) -> Self {
-        Self { id, tasks, properties: BTreeMap::new() }
+        Self { id, tasks, operator_names: BTreeMap::new(), properties: BTreeMap::new() }
+    }
+
+    /// All files that the checkpoint needs.
+    pub fn files(&self) -> impl Iterator<Item = &StateFile> {
+        self.tasks.iter().flat_map(TaskState::files)
     }
 
     /// The handles of all keyed state.
@@ -132,4 +165,68 @@ impl Checkpoint {
 #[cold]
 fn encoding(error: postcard::Error) -> Error {
     Error::new(ErrorKind::Codec, "checkpoint metadata does not encode").with_source(error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{OperatorStateMeta, Redistribution};
+    use super::*;
+    use crate::StateData;
+
+    fn file(name: &str, format: &str, data: StateData) -> StateFile {
+        StateFile { name: name.to_owned(), format: format.to_owned(), created_by: 7, shared: false, data }
+    }
+
+    fn example() -> Checkpoint {
+        let in_file = StateData::File { path: "j/chk-7/op-0-7".to_owned(), length: 300 };
+        let keyed = KeyedStateHandle {
+            format: "rows/1".to_owned(),
+            checkpoint_id: 7,
+            operator: "op".to_owned(),
+            range: KeyGroupRange::new(0, 127).unwrap(),
+            max_parallelism: 128,
+            key_group_mapping: "xxh3".to_owned(),
+            key_schema: "u8".to_owned(),
+            files: vec![file("op-0-7", "rows/1", in_file)],
+        };
+        let state = OperatorStateMeta {
+            name: "l".to_owned(),
+            redistribution: Redistribution::Union,
+            codecs: vec!["c".to_owned()],
+            elements: 2,
+            options: BTreeMap::new(),
+        };
+        let inline = |name| file(name, "f", StateData::Inline(vec![0xaa, 0xbb]));
+        let task = TaskState {
+            operator_state: Some(OperatorStateHandle {
+                checkpoint_id: 7,
+                states: vec![state],
+                file: inline("o"),
+            }),
+            raw_keyed: Some(RawKeyedHandle {
+                checkpoint_id: 7,
+                range: keyed.range,
+                max_parallelism: 128,
+                file: inline("k"),
+            }),
+            raw_operator: Some(RawOperatorHandle { checkpoint_id: 7, partitions: 1, file: inline("p") }),
+            properties: [("t".to_owned(), vec![1])].into(),
+            ..TaskState::new("op", 0, 1, Some(keyed))
+        };
+        let operator_names = [("op".to_owned(), "Op!".to_owned())].into();
+        Checkpoint { operator_names, ..Checkpoint::new(7, vec![task]) }
+    }
+
+    #[test]
+    fn the_format_is_the_documented_one() {
+        let bytes = example().encode().unwrap();
+        assert_eq!(bytes, crate::documented_example(2));
+        assert_eq!(Checkpoint::decode(&bytes, "m").unwrap(), example());
+    }
+
+    #[test]
+    fn every_part_of_a_task_has_its_files() {
+        let names: Vec<_> = example().files().map(|file| file.name.clone()).collect();
+        assert_eq!(names, ["op-0-7", "o", "k", "p"]);
+    }
 }

@@ -2,8 +2,10 @@
 
 mod layout;
 mod metadata;
+mod parts;
 mod target;
 
 pub use layout::JobFolder;
 pub use metadata::{Checkpoint, TaskState};
-pub use target::CheckpointTarget;
+pub use parts::{OperatorStateHandle, OperatorStateMeta, RawKeyedHandle, RawOperatorHandle, Redistribution};
+pub use target::{CheckpointTarget, NewFile};

@@ -7,6 +7,17 @@ use crate::format::{
 };
 use crate::{Cancel, Error, ErrorKind, Result, StateData, StateFile, Storage};
 
+/// A file that [`CheckpointTarget::write_file`] is to write.
+#[derive(Clone, Debug)]
+pub struct NewFile<'a> {
+    /// Its [name](StateFile::name).
+    pub name: String,
+    /// Its [format](StateFile::format).
+    pub format: &'a str,
+    /// Whether later checkpoints may use it too.
+    pub shared: bool,
+}
+
 /// Where a backend writes its checkpoint files.
 #[derive(Clone, Debug)]
 pub struct CheckpointTarget(Target);
@@ -88,8 +99,8 @@ impl CheckpointTarget {
         cancel: &Cancel,
         fill: impl FnOnce(&mut CheckpointWriter<'_>) -> Result<bool>,
     ) -> Result<Option<StateFile>> {
-        let name = Self::file_name(meta);
-        self.put(name, meta.checkpoint_id, shared, cancel, |sink, compression| {
+        let file = NewFile { name: Self::file_name(meta), format: &meta.format, shared };
+        self.put(file, meta.checkpoint_id, cancel, |sink, compression| {
             let mut writer = CheckpointWriter::new(sink, meta, compression)?;
             let wanted = fill(&mut writer)?;
             if wanted {
@@ -99,28 +110,26 @@ impl CheckpointTarget {
         })
     }
 
-    /// Writes a file of a backend's own format, to which `fill` appends all bytes. `name` is one that no other file of
-    /// the job has, and ends with `-<checkpoint_id>`. Else as [`write`](Self::write).
+    /// Writes a file of another format, to which `fill` appends all bytes. Its name is one that no other file of the
+    /// job has, and ends with `-<checkpoint_id>`. Else as [`write`](Self::write).
     ///
     /// # Errors
     /// As [`write`](Self::write).
     pub fn write_file(
         &self,
-        name: String,
+        file: NewFile<'_>,
         checkpoint_id: u64,
-        shared: bool,
         cancel: &Cancel,
         fill: impl FnOnce(&mut dyn ByteSink) -> Result<()>,
     ) -> Result<StateFile> {
-        let file = self.put(name, checkpoint_id, shared, cancel, |sink, _| fill(sink).map(|()| true))?;
+        let file = self.put(file, checkpoint_id, cancel, |sink, _| fill(sink).map(|()| true))?;
         file.ok_or_else(|| Error::new(ErrorKind::IllegalState, "a file that is wanted was not made"))
     }
 
     fn put(
         &self,
-        name: String,
+        NewFile { name, format, shared }: NewFile<'_>,
         checkpoint_id: u64,
-        shared: bool,
         cancel: &Cancel,
         fill: impl FnOnce(&mut dyn ByteSink, Compression) -> Result<bool>,
     ) -> Result<Option<StateFile>> {
@@ -146,7 +155,7 @@ impl CheckpointTarget {
                 }
             }
         };
-        let file = StateFile { name, created_by: checkpoint_id, shared, data };
+        let file = StateFile { name, format: format.to_owned(), created_by: checkpoint_id, shared, data };
         if let Err(error) = cancel.check() {
             self.delete(&file);
             return Err(error);

@@ -5,7 +5,7 @@ use crate::{Error, ErrorKind, Result};
 
 const MAGIC: [u8; 8] = *b"\x89SBSEAL\n";
 
-const VERSION: u16 = 1;
+const VERSION: u16 = 2;
 
 /// Bytes before the payload: magic, kind, version, length of the payload.
 const PREFIX: usize = 20;
@@ -93,7 +93,7 @@ mod tests {
     #[test]
     fn another_version_is_told_from_damage() {
         let mut bytes = seal(3, b"");
-        bytes[10] = 2;
+        bytes[10] = 3;
         let crc = crc32fast::hash(&bytes[..PREFIX]);
         bytes[PREFIX..].copy_from_slice(&crc.to_le_bytes());
         assert_eq!(unseal(3, &bytes, "m").unwrap_err().kind(), ErrorKind::Unsupported);

@@ -1,5 +1,6 @@
 //! What a checkpoint file says of itself and of its states.
 
+use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 
 use serde::{Deserialize, Serialize};
@@ -12,8 +13,8 @@ pub const MAX_STATES: usize = 32_767;
 /// What a checkpoint file says of itself. Its postcard encoding is part of the format.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileMeta {
-    /// The family of the backend whose rows these are, such as `"heap"`.
-    pub backend: String,
+    /// Format of the rows, such as [`row::FORMAT`](crate::row::FORMAT).
+    pub format: String,
     /// Name of the operator.
     pub operator: String,
     /// Index of the operator's subtask.
@@ -45,6 +46,8 @@ pub struct StateMeta {
     pub codecs: Vec<String>,
     /// Seed of the table that the rows were read from, so that a restored table has the same order.
     pub table_seed: u64,
+    /// Settings of the state that a later reader needs, by name.
+    pub options: BTreeMap<String, Vec<u8>>,
 }
 
 impl StateMeta {
@@ -106,9 +109,10 @@ mod tests {
             namespace_schema: String::new(),
             codecs: Vec::new(),
             table_seed: 0,
+            options: BTreeMap::new(),
         };
         FileMeta {
-            backend: "heap".into(),
+            format: "rows/1".into(),
             operator: "count".into(),
             subtask: 0,
             checkpoint_id: 1,

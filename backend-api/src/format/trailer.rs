@@ -3,7 +3,7 @@
 use super::fields::Fields;
 
 /// Version of the format that this program writes, and the only one that it reads.
-pub(super) const VERSION: u32 = 1;
+pub(super) const VERSION: u32 = 2;
 
 /// First bytes of a checkpoint file.
 pub(super) const HEADER_MAGIC: [u8; 8] = *b"\x89SBCKPT\n";

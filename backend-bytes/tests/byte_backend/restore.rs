@@ -130,7 +130,7 @@ fn chain<D: StateDescriptor>(descriptor: &D, files: &[File]) -> KeyedStateHandle
     };
     for (id, sections) in (1..).zip(files) {
         let meta = FileMeta {
-            backend: row::FORMAT.to_owned(),
+            format: row::FORMAT.to_owned(),
             operator: "op".to_owned(),
             subtask: 0,
             checkpoint_id: id,

@@ -217,7 +217,7 @@ impl<K: StateKey, C: Checkpointing> HeapBackend<K, C> {
         let registered = self.states.iter().map(|state| state.meta().clone());
         let restored = self.restored.iter().flat_map(|state| state.metas().iter().cloned());
         FileMeta {
-            backend: FORMAT.to_owned(),
+            format: FORMAT.to_owned(),
             operator: subtask.operator().to_owned(),
             subtask: u32::from(subtask.index()),
             checkpoint_id,
@@ -481,6 +481,7 @@ impl<K: StateKey, C: Checkpointing> StateBackend for HeapBackend<K, C> {
             let message = format!("checkpoint {id} does not come after checkpoint {last}");
             return Err(Error::new(ErrorKind::IllegalState, message));
         }
+        request.refuse_savepoint()?;
         let cancel = Cancel::new();
         if self.states.is_empty() && self.restored.is_empty() {
             self.last_id = Some(id);

@@ -116,7 +116,7 @@ fn a_file_of_another_version_is_told_from_a_damaged_one() {
     let (mut bytes, _) = sample(Compression::None);
     let start = bytes.len() - Trailer::ENCODED;
     let trailer = Trailer::decode(&bytes[start..]).unwrap();
-    bytes[start..].copy_from_slice(&Trailer { version: 2, ..trailer }.encode());
+    bytes[start..].copy_from_slice(&Trailer { version: 3, ..trailer }.encode());
     let error = open(&bytes).unwrap_err();
     assert_eq!((error.kind(), error.file()), (ErrorKind::Unsupported, Some(PATH)));
 }

@@ -1,0 +1,69 @@
+//! The parts of a task's state that are not keyed.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{KeyGroupRange, StateFile};
+
+/// How an operator state is distributed over the subtasks when the parallelism changes. The order of the variants is
+/// part of the checkpoint format.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Redistribution {
+    /// The elements are dealt out evenly (Flink: `SPLIT_DISTRIBUTE`).
+    EvenSplit,
+    /// Every subtask gets the elements of all (Flink: `UNION`).
+    Union,
+    /// Every subtask gets one copy (Flink: `BROADCAST`).
+    Broadcast,
+}
+
+/// What a handle says of one operator state.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OperatorStateMeta {
+    /// Name of the state.
+    pub name: String,
+    /// How it is redistributed.
+    pub redistribution: Redistribution,
+    /// Identities of the codecs: of the elements, or of the keys and the values of a broadcast map.
+    pub codecs: Vec<String>,
+    /// Number of elements or entries.
+    pub elements: u64,
+    /// Settings of the state that a later reader needs, by name.
+    pub options: BTreeMap<String, Vec<u8>>,
+}
+
+/// The operator state of one subtask at one checkpoint.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OperatorStateHandle {
+    /// The checkpoint.
+    pub checkpoint_id: u64,
+    /// The states, in the order in which the file has them.
+    pub states: Vec<OperatorStateMeta>,
+    /// The file with the elements of all states.
+    pub file: StateFile,
+}
+
+/// Raw keyed state of one subtask at one checkpoint: a stream of bytes per key group.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RawKeyedHandle {
+    /// The checkpoint.
+    pub checkpoint_id: u64,
+    /// The key groups that a restore takes from it.
+    pub range: KeyGroupRange,
+    /// Number of key groups of the operator.
+    pub max_parallelism: u16,
+    /// The file with all streams, and where each begins.
+    pub file: StateFile,
+}
+
+/// Raw operator state of one subtask at one checkpoint: a list of partitions, each a run of bytes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RawOperatorHandle {
+    /// The checkpoint.
+    pub checkpoint_id: u64,
+    /// Number of partitions.
+    pub partitions: u32,
+    /// The file with all partitions, and where each begins.
+    pub file: StateFile,
+}
