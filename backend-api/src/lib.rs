@@ -140,6 +140,8 @@ mod handle;
 mod key;
 mod key_group;
 mod key_space;
+mod ledger;
+mod lifecycle;
 pub mod restore;
 pub mod row;
 mod snapshot;
@@ -170,6 +172,8 @@ pub use key_group::{
     KeyGroupRange, MAX_PARALLELISM_LIMIT, default_max_parallelism, resolve_max_parallelism, subtask_of_group,
 };
 pub use key_space::{KeyContext, KeyGroupMapping, KeySpace};
+pub use ledger::{CheckpointLedger, LedgerEntry};
+pub use lifecycle::{Lifecycle, function_failed};
 pub use snapshot::{Progress, SavepointFormat, SnapshotKind, SnapshotRequest, SnapshotTask};
 pub use state::{AggregatingState, ListState, MapCursor, MapEntry, MapState, ReducingState, ValueState};
 pub use state_kind::StateKind;

@@ -33,12 +33,13 @@ pub enum SnapshotKind {
 pub struct SnapshotRequest {
     checkpoint_id: u64,
     kind: SnapshotKind,
+    last_completed: Option<u64>,
 }
 
 impl SnapshotRequest {
     /// A snapshot of kind [`Checkpoint`](SnapshotKind::Checkpoint). Ids must increase from one request to the next.
     pub fn new(checkpoint_id: u64) -> Self {
-        Self { checkpoint_id, kind: SnapshotKind::Checkpoint }
+        Self { checkpoint_id, kind: SnapshotKind::Checkpoint, last_completed: None }
     }
 
     /// Sets the kind.
@@ -51,9 +52,20 @@ impl SnapshotRequest {
         self.with_kind(SnapshotKind::Full)
     }
 
+    /// Names the last completed checkpoint of the job, savepoints left out. The backend takes it as confirmed, so that a
+    /// lost [`notify_complete`](crate::StateBackend::notify_complete) does no harm.
+    pub fn after(self, checkpoint_id: u64) -> Self {
+        Self { last_completed: Some(checkpoint_id), ..self }
+    }
+
     /// The checkpoint's id.
     pub fn checkpoint_id(&self) -> u64 {
         self.checkpoint_id
+    }
+
+    /// The last completed checkpoint, if the request [names](Self::after) one.
+    pub fn last_completed(&self) -> Option<u64> {
+        self.last_completed
     }
 
     /// The kind of snapshot.

@@ -1,0 +1,167 @@
+//! For authors of backends with incremental checkpoints: what the next increment builds on.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::SnapshotRequest;
+
+/// After this many checkpoints that were neither confirmed nor named by a request, the next ones build on none: the base
+/// may be gone, and then no checkpoint on top of it can complete.
+const UNCONFIRMED_MAX: u32 = 3;
+
+/// The checkpoints that were written, and the one that was confirmed last. `T` describes the files of one.
+///
+/// An increment builds on the last confirmed checkpoint. A notification may get lost, so a request may name the last
+/// completed checkpoint ([`SnapshotRequest::after`]): that one is confirmed by it, and an increment builds on it or on
+/// nothing. Without that, a checkpoint builds on nothing once it is doubtful that the base still exists: after an abort
+/// while an earlier checkpoint is undecided, and after several checkpoints in a row without a confirmation.
+#[derive(Debug)]
+pub struct CheckpointLedger<T> {
+    confirmed: Option<(u64, Arc<T>)>,
+    written: Written<T>,
+    /// Checkpoints since the last confirmed one.
+    unconfirmed: u32,
+    /// A checkpoint was aborted while an earlier one was undecided.
+    is_doubtful: bool,
+}
+
+/// Checkpoints that were written and are not confirmed, by their ids.
+type Written<T> = Arc<Mutex<BTreeMap<u64, T>>>;
+
+/// Tells a [`CheckpointLedger`] that a checkpoint was written; for its task.
+#[derive(Debug)]
+pub struct LedgerEntry<T> {
+    checkpoint_id: u64,
+    written: Written<T>,
+}
+
+impl<T> CheckpointLedger<T> {
+    /// The ledger of a backend that was restored from a checkpoint whose files it may build on, or from none such.
+    pub fn new(restored: Option<(u64, T)>) -> Self {
+        let confirmed = restored.map(|(id, checkpoint)| (id, Arc::new(checkpoint)));
+        Self { confirmed, written: Written::default(), unconfirmed: 0, is_doubtful: false }
+    }
+
+    /// Begins a checkpoint: answers what it builds on, `None` for nothing, and what its task reports to.
+    pub fn begin(&mut self, request: &SnapshotRequest) -> (Option<Arc<T>>, LedgerEntry<T>) {
+        let entry =
+            LedgerEntry { checkpoint_id: request.checkpoint_id(), written: Arc::clone(&self.written) };
+        let is_trusted = match request.last_completed() {
+            Some(last) => {
+                self.complete(last);
+                self.confirmed.as_ref().is_some_and(|(id, _)| *id == last)
+            }
+            None => !self.is_doubtful && self.unconfirmed < UNCONFIRMED_MAX,
+        };
+        self.unconfirmed = self.unconfirmed.saturating_add(1);
+        let base = self.confirmed.as_ref().filter(|_| is_trusted && !request.is_full());
+        (base.map(|(_, checkpoint)| Arc::clone(checkpoint)), entry)
+    }
+
+    /// Confirms a checkpoint: the next one may build on it. `false` if it was not written, or is not newer than the
+    /// last confirmed one: then nothing is confirmed.
+    pub fn complete(&mut self, checkpoint_id: u64) -> bool {
+        if self.confirmed.as_ref().is_some_and(|(id, _)| *id >= checkpoint_id) {
+            return false;
+        }
+        let mut written = lock(&self.written);
+        let Some(checkpoint) = written.remove(&checkpoint_id) else { return false };
+        // Nothing builds on the ones before it any more.
+        *written = written.split_off(&checkpoint_id);
+        self.confirmed = Some((checkpoint_id, Arc::new(checkpoint)));
+        (self.unconfirmed, self.is_doubtful) = (0, false);
+        true
+    }
+
+    /// Forgets a checkpoint that will never be complete.
+    pub fn abort(&mut self, checkpoint_id: u64) {
+        let mut written = lock(&self.written);
+        written.remove(&checkpoint_id);
+        self.is_doubtful |= written.first_key_value().is_some_and(|(id, _)| *id < checkpoint_id);
+    }
+}
+
+impl<T> LedgerEntry<T> {
+    /// Reports that the checkpoint was written, with these files.
+    pub fn written(self, checkpoint: T) {
+        lock(&self.written).insert(self.checkpoint_id, checkpoint);
+    }
+}
+
+fn lock<T>(written: &Written<T>) -> MutexGuard<'_, BTreeMap<u64, T>> {
+    // Nothing that may panic runs under the lock.
+    written.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn base(ledger: &mut CheckpointLedger<u64>, request: SnapshotRequest) -> Option<u64> {
+        let (base, entry) = ledger.begin(&request);
+        entry.written(request.checkpoint_id());
+        base.map(|base| *base)
+    }
+
+    fn next(ledger: &mut CheckpointLedger<u64>, id: u64) -> Option<u64> {
+        base(ledger, SnapshotRequest::new(id))
+    }
+
+    #[test]
+    fn an_increment_builds_on_the_last_confirmed_checkpoint() {
+        let mut ledger = CheckpointLedger::new(None);
+        assert_eq!(next(&mut ledger, 1), None);
+        assert!(ledger.complete(1));
+        assert_eq!(next(&mut ledger, 2), Some(1));
+        assert_eq!(next(&mut ledger, 3), Some(1));
+        assert!(ledger.complete(3));
+        assert!(!ledger.complete(2), "older than the confirmed one");
+        assert_eq!(next(&mut ledger, 4), Some(3));
+        assert_eq!(base(&mut ledger, SnapshotRequest::new(5).full()), None);
+
+        let mut restored = CheckpointLedger::new(Some((7, 7)));
+        assert_eq!(next(&mut restored, 8), Some(7));
+    }
+
+    #[test]
+    fn a_checkpoint_that_was_not_written_confirms_nothing() {
+        let mut ledger = CheckpointLedger::new(Some((1, 1)));
+        drop(ledger.begin(&SnapshotRequest::new(2)));
+        assert!(!ledger.complete(2));
+        assert_eq!(next(&mut ledger, 3), Some(1));
+    }
+
+    #[test]
+    fn a_request_that_names_the_last_completed_checkpoint_replaces_a_lost_notification() {
+        let mut ledger = CheckpointLedger::new(Some((1, 1)));
+        assert_eq!(next(&mut ledger, 2), Some(1));
+        assert_eq!(base(&mut ledger, SnapshotRequest::new(3).after(2)), Some(2));
+        // Of checkpoint 9 nothing is known, and those before it may be gone.
+        assert_eq!(base(&mut ledger, SnapshotRequest::new(10).after(9)), None);
+        // A checkpoint that the coordinator does not take as completed is not built on, either.
+        assert_eq!(base(&mut ledger, SnapshotRequest::new(11).after(1)), None);
+        // The order of notification and request does not matter.
+        assert!(!ledger.complete(2));
+        assert_eq!(base(&mut ledger, SnapshotRequest::new(12).after(2)), Some(2));
+    }
+
+    #[test]
+    fn after_a_lost_notification_a_subtask_goes_on_by_itself() {
+        let mut ledger = CheckpointLedger::new(Some((1, 1)));
+        assert_eq!(next(&mut ledger, 2), Some(1));
+        assert_eq!(next(&mut ledger, 3), Some(1));
+        ledger.abort(3);
+        assert_eq!(next(&mut ledger, 4), None, "2 may have replaced 1");
+        assert!(ledger.complete(4));
+        assert_eq!(next(&mut ledger, 5), Some(4));
+
+        // Without aborts, too.
+        let bases: Vec<_> = (6..10).map(|id| next(&mut ledger, id)).collect();
+        assert_eq!(bases, [Some(4), Some(4), None, None]);
+        assert!(ledger.complete(9));
+        // An abort alone is no reason.
+        assert_eq!(next(&mut ledger, 10), Some(9));
+        ledger.abort(10);
+        assert_eq!(next(&mut ledger, 11), Some(9));
+    }
+}

@@ -1,0 +1,273 @@
+//! For authors of backends: what every backend does in the same way, from opening to closing.
+
+use std::sync::{Arc, Weak};
+
+use crate::format::{FileMeta, StateMeta};
+use crate::{
+    BackendId, BoxError, Cancel, Error, ErrorKind, KeyGroupRange, KeyedStateHandle, Progress, Result,
+    SnapshotRequest, SnapshotTask, StateFile, StateKey, Subtask,
+};
+
+/// Identity, subtask, order of checkpoints and running snapshots of one backend.
+///
+/// It decides the questions that all backends must answer alike, and writes the errors.
+#[derive(Debug)]
+pub struct Lifecycle<K: StateKey> {
+    id: BackendId,
+    subtask: Subtask<K>,
+    last: LastCheckpoint,
+    running: Vec<Running>,
+    is_closed: bool,
+}
+
+/// The checkpoint that a new one must come after.
+#[derive(Clone, Copy, Debug)]
+enum LastCheckpoint {
+    None,
+    Restored(u64),
+    Taken(u64),
+}
+
+/// A snapshot whose task may still run.
+#[derive(Debug)]
+struct Running {
+    checkpoint_id: u64,
+    cancel: Cancel,
+    /// Dead once the task is.
+    task: Weak<()>,
+}
+
+impl<K: StateKey> Lifecycle<K> {
+    /// Of a backend that is opened for `subtask` with the state of `restore`.
+    pub fn new(subtask: Subtask<K>, restore: &[KeyedStateHandle]) -> Self {
+        let last = restore.iter().map(|handle| handle.checkpoint_id).max();
+        Self {
+            id: BackendId::fresh(),
+            subtask,
+            last: last.map_or(LastCheckpoint::None, LastCheckpoint::Restored),
+            running: Vec::new(),
+            is_closed: false,
+        }
+    }
+
+    /// The identity that tokens carry.
+    #[inline(always)]
+    pub fn id(&self) -> BackendId {
+        self.id
+    }
+
+    /// The subtask.
+    #[inline(always)]
+    pub fn subtask(&self) -> &Subtask<K> {
+        &self.subtask
+    }
+
+    /// Checks that the backend is not closed.
+    ///
+    /// # Errors
+    /// [`Closed`](ErrorKind::Closed).
+    #[inline]
+    pub fn check_open(&self) -> Result<()> {
+        if self.is_closed { Err(closed()) } else { Ok(()) }
+    }
+
+    /// Why a token leads to no state: the backend is closed, or did not make the token.
+    #[cold]
+    pub fn refused_token(&self) -> Error {
+        if self.is_closed {
+            closed()
+        } else {
+            Error::new(ErrorKind::ForeignToken, "the token is another backend's")
+        }
+    }
+
+    /// Checks a snapshot request before anything is frozen.
+    ///
+    /// # Errors
+    /// [`Closed`](ErrorKind::Closed); [`IllegalState`](ErrorKind::IllegalState) if the id does not come after that of the
+    /// last snapshot, or of the checkpoint that the backend was restored from; [`Unsupported`](ErrorKind::Unsupported)
+    /// for a savepoint.
+    pub fn check_request(&self, request: &SnapshotRequest) -> Result<()> {
+        self.check_open()?;
+        let id = request.checkpoint_id();
+        let message = match self.last {
+            LastCheckpoint::Taken(last) if id <= last => {
+                format!("checkpoint {id} does not come after checkpoint {last}")
+            }
+            LastCheckpoint::Restored(last) if id <= last => format!(
+                "checkpoint {id} does not come after checkpoint {last}, from which the state was restored; \
+                 the ids of the job must go on above {last}"
+            ),
+            _ => return request.refuse_savepoint(),
+        };
+        Err(Error::new(ErrorKind::IllegalState, message))
+    }
+
+    /// What a checkpoint file says of itself.
+    ///
+    /// # Errors
+    /// [`Size`](ErrorKind::Size) for too many states.
+    pub fn file_meta(&self, format: &str, checkpoint_id: u64, states: Vec<StateMeta>) -> Result<FileMeta> {
+        let (subtask, keys) = (&self.subtask, self.subtask.key_space());
+        let meta = FileMeta {
+            format: format.to_owned(),
+            operator: subtask.operator().to_owned(),
+            subtask: subtask.index().into(),
+            checkpoint_id,
+            max_parallelism: keys.max_parallelism().into(),
+            key_groups: subtask.range().start()..=subtask.range().end(),
+            key_schema: K::schema(),
+            key_group_mapping: keys.mapping_id().to_owned(),
+            states,
+        };
+        meta.check()?;
+        Ok(meta)
+    }
+
+    /// The task of a snapshot that was checked and frozen. Aborting the checkpoint and closing the backend cancel it.
+    pub fn task(
+        &mut self,
+        checkpoint_id: u64,
+        work: impl FnOnce(&Cancel, &Progress) -> Result<Option<KeyedStateHandle>> + Send + 'static,
+    ) -> SnapshotTask {
+        self.last = LastCheckpoint::Taken(checkpoint_id);
+        let (cancel, alive) = (Cancel::new(), Arc::new(()));
+        self.running.retain(|running| running.task.strong_count() > 0);
+        self.running.push(Running { checkpoint_id, cancel: cancel.clone(), task: Arc::downgrade(&alive) });
+        SnapshotTask::new(checkpoint_id, cancel, move |cancel, progress| {
+            let _alive = alive;
+            work(cancel, progress)
+        })
+    }
+
+    /// Cancels the task of a checkpoint that will never be complete.
+    pub fn abort(&mut self, checkpoint_id: u64) {
+        for running in self.running.extract_if(.., |running| running.checkpoint_id == checkpoint_id) {
+            running.cancel.cancel();
+        }
+    }
+
+    /// Closes the backend and cancels all running tasks. Safe to call again.
+    pub fn close(&mut self) {
+        self.is_closed = true;
+        self.running.drain(..).for_each(|running| running.cancel.cancel());
+    }
+}
+
+impl FileMeta {
+    /// The handle of a checkpoint of these files for the key groups in `range`.
+    pub fn handle(&self, range: KeyGroupRange, files: Vec<StateFile>) -> KeyedStateHandle {
+        KeyedStateHandle {
+            format: self.format.clone(),
+            checkpoint_id: self.checkpoint_id,
+            operator: self.operator.clone(),
+            range,
+            // It was a u16 before it was widened for the file.
+            max_parallelism: u16::try_from(self.max_parallelism).unwrap_or(u16::MAX),
+            key_group_mapping: self.key_group_mapping.clone(),
+            key_schema: self.key_schema.clone(),
+            files,
+        }
+    }
+}
+
+impl StateMeta {
+    /// Checks that a state can be registered under this name.
+    ///
+    /// # Errors
+    /// [`InvalidArgument`](ErrorKind::InvalidArgument) for an empty name.
+    pub fn check_name(&self) -> Result<()> {
+        if self.name.is_empty() {
+            return Err(Error::new(ErrorKind::InvalidArgument, "the name of a state is empty"));
+        }
+        Ok(())
+    }
+
+    /// Checks that a registered state is registered again as what it is. `same_types` tells whether the types of the two
+    /// descriptors are the same.
+    ///
+    /// # Errors
+    /// [`IncompatibleKind`](ErrorKind::IncompatibleKind) for another kind; [`IllegalState`](ErrorKind::IllegalState) for
+    /// other types or codecs.
+    pub fn check_again(&self, again: &Self, same_types: bool) -> Result<()> {
+        let (kind, message) = if self.kind != again.kind {
+            let message = format!("registered as {} state, now as {}", self.kind, again.kind);
+            (ErrorKind::IncompatibleKind, message)
+        } else if !same_types
+            || (&self.namespace_schema, &self.codecs) != (&again.namespace_schema, &again.codecs)
+        {
+            let message = "the name is registered with other types, or another codec";
+            (ErrorKind::IllegalState, message.to_owned())
+        } else {
+            return Ok(());
+        };
+        Err(Error::new(kind, message).in_state(&self.name))
+    }
+}
+
+/// The error of a user's function, such as a reduce function, that failed with `cause`.
+#[cold]
+pub fn function_failed(state: &str, key_group: u16, cause: BoxError) -> Error {
+    let message = "the function of the state failed";
+    Error::new(ErrorKind::Function, message).with_source(cause).in_state(state).in_group(key_group)
+}
+
+#[cold]
+fn closed() -> Error {
+    Error::new(ErrorKind::Closed, "the backend is closed")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{KeySpace, SavepointFormat, SnapshotKind};
+
+    fn lifecycle(restored: &[u64]) -> Lifecycle<u64> {
+        let subtask = Subtask::new("op", KeySpace::new(10).unwrap(), 2, 1).unwrap();
+        let new = Lifecycle::new(subtask.clone(), &[]);
+        let meta = |id: &u64| new.file_meta("f", *id, Vec::new()).unwrap();
+        let handles: Vec<_> =
+            restored.iter().map(|id| meta(id).handle(subtask.range(), Vec::new())).collect();
+        Lifecycle::new(subtask, &handles)
+    }
+
+    fn refused<K: StateKey>(lifecycle: &Lifecycle<K>, request: SnapshotRequest) -> ErrorKind {
+        lifecycle.check_request(&request).unwrap_err().kind()
+    }
+
+    #[test]
+    fn ids_come_after_those_taken_and_restored() {
+        let mut new = lifecycle(&[]);
+        new.check_request(&SnapshotRequest::new(0)).unwrap();
+        drop(new.task(5, |_, _| Ok(None)));
+        assert_eq!(refused(&new, SnapshotRequest::new(5)), ErrorKind::IllegalState);
+        new.check_request(&SnapshotRequest::new(6)).unwrap();
+
+        let restored = lifecycle(&[3, 7]);
+        let error = restored.check_request(&SnapshotRequest::new(7)).unwrap_err();
+        assert!(error.message().contains("restored"), "{error}");
+        restored.check_request(&SnapshotRequest::new(8)).unwrap();
+    }
+
+    #[test]
+    fn a_savepoint_is_refused() {
+        let savepoint = SnapshotRequest::new(1).with_kind(SnapshotKind::Savepoint(SavepointFormat::Native));
+        assert_eq!(refused(&lifecycle(&[]), savepoint), ErrorKind::Unsupported);
+    }
+
+    #[test]
+    fn aborting_cancels_one_task_and_closing_all() {
+        let mut life = lifecycle(&[]);
+        let tasks = [1, 2, 3].map(|id| life.task(id, |cancel, _| cancel.check().map(|()| None)));
+        let is_cancelled =
+            |tasks: &[SnapshotTask; 3]| tasks.each_ref().map(|task| task.cancel_token().is_cancelled());
+        life.abort(2);
+        life.abort(4);
+        assert_eq!(is_cancelled(&tasks), [false, true, false]);
+        life.close();
+        assert_eq!(is_cancelled(&tasks), [true; 3]);
+        assert_eq!(life.check_open().unwrap_err().kind(), ErrorKind::Closed);
+        assert_eq!(life.refused_token().kind(), ErrorKind::Closed);
+        assert_eq!(refused(&life, SnapshotRequest::new(9)), ErrorKind::Closed);
+    }
+}
