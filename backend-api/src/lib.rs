@@ -144,6 +144,7 @@ mod ledger;
 mod lifecycle;
 pub mod restore;
 pub mod row;
+mod shape;
 mod snapshot;
 mod state;
 mod state_kind;
@@ -166,7 +167,8 @@ pub use error::{BoxError, Error, ErrorKind, Result};
 pub use flink::{FlinkMapping, JavaHash, flink_group};
 pub use handle::{KeyedStateHandle, StateData, StateFile};
 pub use key::{
-    EncodedKey, KeyBuffer, StateKey, StoredKey, StoredText, check_ordered, decode_ordered, encode_ordered,
+    EncodedKey, KeyBuffer, KeySchema, StateKey, StoredKey, StoredText, check_ordered, decode_ordered,
+    encode_ordered,
 };
 pub use key_group::{
     KeyGroupRange, MAX_PARALLELISM_LIMIT, default_max_parallelism, resolve_max_parallelism, subtask_of_group,
@@ -176,7 +178,7 @@ pub use ledger::{CheckpointLedger, LedgerEntry};
 pub use lifecycle::{Lifecycle, function_failed};
 pub use snapshot::{Progress, SavepointFormat, SnapshotKind, SnapshotRequest, SnapshotTask};
 pub use state::{AggregatingState, ListState, MapCursor, MapEntry, MapState, ReducingState, ValueState};
-pub use state_kind::StateKind;
+pub use state_kind::{StateKind, StateShape};
 pub use storage::{MemoryStorage, Storage, StorageEntry, StorageFile, StorageWriter};
 pub use subtask::Subtask;
 pub use token::{AggregatingToken, BackendId, ListToken, MapToken, ReducingToken, StateToken, ValueToken};

@@ -19,6 +19,28 @@ pub enum StateKind {
     Aggregating,
 }
 
+/// What stands in the rows of a state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum StateShape {
+    /// One value.
+    Single,
+    /// A list of elements.
+    List,
+    /// Entries of a map.
+    Map,
+}
+
+impl StateKind {
+    /// What stands in the rows of a state of this kind.
+    pub fn shape(self) -> StateShape {
+        match self {
+            Self::Value | Self::Reducing | Self::Aggregating => StateShape::Single,
+            Self::List => StateShape::List,
+            Self::Map => StateShape::Map,
+        }
+    }
+}
+
 impl fmt::Display for StateKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

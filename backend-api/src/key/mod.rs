@@ -5,10 +5,12 @@ mod bytes;
 mod compound;
 mod ordered;
 mod scalar;
+mod schema;
 mod stored;
 
 pub use buffer::KeyBuffer;
 pub use ordered::{check_ordered, decode_ordered, encode_ordered};
+pub use schema::KeySchema;
 pub use stored::{EncodedKey, StoredKey, StoredText};
 
 use xxhash_rust::xxh3::xxh3_64;

@@ -2,7 +2,7 @@
 
 use super::{RowOp, decode_key, decode_sized, decode_varint};
 use crate::format::SectionKind;
-use crate::{Error, ErrorKind, Result, StateKey, StateKind};
+use crate::{Error, ErrorKind, Result, StateKey, StateKind, StateShape};
 
 /// A row: what is under a key and namespace, or what becomes of it.
 #[derive(Debug)]
@@ -42,15 +42,13 @@ impl<'r, K: StateKey, N: StateKey> Row<'r, K, N> {
             SectionKind::Delta => RowOp::decode(&mut row)?,
         };
         let (key, namespace) = decode_key(&mut row)?;
-        let change = match (op, kind) {
-            (RowOp::Put, StateKind::Value | StateKind::Reducing | StateKind::Aggregating) => {
-                RowChange::Value(row)
-            }
-            (RowOp::Put, StateKind::List) => {
+        let change = match (op, kind.shape()) {
+            (RowOp::Put, StateShape::Single) => RowChange::Value(row),
+            (RowOp::Put, StateShape::List) => {
                 RowChange::Elements(ListRow { first: decode_varint(&mut row)?, elements: row })
             }
-            (RowOp::Put, StateKind::Map) => RowChange::Entries(MapRow(row)),
-            (RowOp::RemoveEntries, StateKind::Map) => RowChange::RemoveEntries(KeysRow(row)),
+            (RowOp::Put, StateShape::Map) => RowChange::Entries(MapRow(row)),
+            (RowOp::RemoveEntries, StateShape::Map) => RowChange::RemoveEntries(KeysRow(row)),
             (RowOp::Remove, _) if row.is_empty() => RowChange::Remove,
             (RowOp::Remove, _) => return Err(corrupt("a row that removes has bytes left over")),
             (RowOp::RemoveEntries, _) => {

@@ -6,6 +6,29 @@ use super::{DEPTH_MAX, WIDE_VARIANT};
 use crate::key::{StateKey, bytes, corrupt, take};
 use crate::{Error, ErrorKind, Result};
 
+pub(crate) fn decode_f32(input: &mut &[u8]) -> Result<f32> {
+    let bits = u32::decode(input)?;
+    let flip = if bits >> 31 == 0 { u32::MAX } else { 1 << 31 };
+    Ok(f32::from_bits(bits ^ flip))
+}
+
+pub(crate) fn decode_f64(input: &mut &[u8]) -> Result<f64> {
+    let bits = u64::decode(input)?;
+    let flip = if bits >> 63 == 0 { u64::MAX } else { 1 << 63 };
+    Ok(f64::from_bits(bits ^ flip))
+}
+
+/// The index of a variant.
+pub(crate) fn decode_variant(input: &mut &[u8]) -> Result<u32> {
+    match take(input)? {
+        [WIDE_VARIANT] => match u32::decode(input)? {
+            index if index >= u32::from(WIDE_VARIANT) => Ok(index),
+            _ => Err(corrupt("a variant is written wider than need be")),
+        },
+        [index] => Ok(u32::from(index)),
+    }
+}
+
 pub(super) struct Deserializer<'a, 'i> {
     input: &'a mut &'i [u8],
     depth: u8,
@@ -62,15 +85,11 @@ impl<'de> de::Deserializer<'de> for &mut Deserializer<'_, '_> {
     );
 
     fn deserialize_f32<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
-        let bits = u32::decode(self.input)?;
-        let flip = if bits >> 31 == 0 { u32::MAX } else { 1 << 31 };
-        visitor.visit_f32(f32::from_bits(bits ^ flip))
+        visitor.visit_f32(decode_f32(self.input)?)
     }
 
     fn deserialize_f64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
-        let bits = u64::decode(self.input)?;
-        let flip = if bits >> 63 == 0 { u64::MAX } else { 1 << 63 };
-        visitor.visit_f64(f64::from_bits(bits ^ flip))
+        visitor.visit_f64(decode_f64(self.input)?)
     }
 
     fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value> {
@@ -237,14 +256,7 @@ impl<'de> de::EnumAccess<'de> for &mut Deserializer<'_, '_> {
     type Variant = Self;
 
     fn variant_seed<T: DeserializeSeed<'de>>(self, seed: T) -> Result<(T::Value, Self)> {
-        let index = match take(self.input)? {
-            [WIDE_VARIANT] => match u32::decode(self.input)? {
-                index if index >= u32::from(WIDE_VARIANT) => index,
-                _ => return Err(corrupt("a variant is written wider than need be")),
-            },
-            [index] => u32::from(index),
-        };
-        let index: de::value::U32Deserializer<Error> = index.into_deserializer();
+        let index: de::value::U32Deserializer<Error> = decode_variant(self.input)?.into_deserializer();
         Ok((seed.deserialize(index)?, self))
     }
 }

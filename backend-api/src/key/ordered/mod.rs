@@ -14,6 +14,8 @@
 mod de;
 mod ser;
 
+pub(super) use de::{decode_f32, decode_f64, decode_variant};
+
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
