@@ -6,10 +6,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use backend_api::format::CheckpointWriter;
 use backend_api::restore::RestorePlan;
 use backend_api::{Cancel, CheckpointTarget, KeyedStateHandle, Progress, Result, SnapshotRequest, Storage};
-use backend_memory::heap::{Checkpointing, Extent, FrozenHeap, WriteHeap};
+use backend_memory::heap::{Checkpointing, Extent, HeapSnapshot, WriteHeap};
 
 use crate::FsOptions;
 use crate::chains::{Chain, Chains};
+
+/// After this many checkpoints that nobody confirmed, the next ones build on none: the confirmed one may be gone, so that
+/// no checkpoint that builds on it can complete.
+const UNCONFIRMED_MAX: u32 = 3;
 
 /// Writes checkpoints into files.
 ///
@@ -25,6 +29,8 @@ pub struct InFiles {
     restore_threads: usize,
     /// Of the last confirmed checkpoint, or of the one that was restored.
     confirmed: Option<Arc<Chains>>,
+    /// Checkpoints taken since the last confirmed one.
+    unconfirmed: u32,
     /// Of checkpoints that were written and are not confirmed, by their ids.
     written: Arc<Mutex<BTreeMap<u64, Chains>>>,
 }
@@ -40,6 +46,7 @@ impl Checkpointing for InFiles {
             memory_budget: options.memory_budget,
             restore_threads: options.restore_threads.get(),
             confirmed: None,
+            unconfirmed: 0,
             written: Arc::default(),
         })
     }
@@ -66,11 +73,13 @@ impl Checkpointing for InFiles {
         }
     }
 
-    fn write(&mut self, heap: FrozenHeap, request: SnapshotRequest) -> WriteHeap {
+    fn write(&mut self, heap: HeapSnapshot, request: SnapshotRequest) -> WriteHeap {
         if !self.incremental {
             return heap.write_full(self.target.clone());
         }
-        let base = self.confirmed.clone().filter(|_| !request.is_full());
+        let is_trusted = self.unconfirmed < UNCONFIRMED_MAX;
+        self.unconfirmed += 1;
+        let base = self.confirmed.clone().filter(|_| is_trusted && !request.is_full());
         let (target, written) = (self.target.clone(), Arc::clone(&self.written));
         Box::new(move |cancel, progress| {
             let (handle, chains) = write_changes(heap, base.as_deref(), &target, cancel, progress)?;
@@ -79,12 +88,13 @@ impl Checkpointing for InFiles {
         })
     }
 
-    fn complete(&mut self, checkpoint_id: u64) {
+    fn complete(&mut self, checkpoint_id: u64) -> bool {
         let mut written = lock(&self.written);
-        if let Some(chains) = written.remove(&checkpoint_id) {
-            self.confirmed = Some(Arc::new(chains));
-        }
+        let Some(chains) = written.remove(&checkpoint_id) else { return false };
         written.retain(|id, _| *id > checkpoint_id);
+        self.confirmed = Some(Arc::new(chains));
+        self.unconfirmed = 0;
+        true
     }
 
     fn aborted(&mut self, checkpoint_id: u64) {
@@ -100,7 +110,7 @@ fn lock(
 }
 
 fn write_changes(
-    mut heap: FrozenHeap,
+    mut heap: HeapSnapshot,
     base: Option<&Chains>,
     target: &CheckpointTarget,
     cancel: &Cancel,
@@ -118,7 +128,7 @@ fn write_changes(
 }
 
 fn write_groups(
-    heap: &mut FrozenHeap,
+    heap: &mut HeapSnapshot,
     base: Option<&Chains>,
     chains: &mut Chains,
     file: &str,

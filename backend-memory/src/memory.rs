@@ -5,14 +5,16 @@ use std::sync::Arc;
 use backend_api::restore::RestorePlan;
 use backend_api::{CheckpointTarget, Error, ErrorKind, KeyedStateHandle, Result, SnapshotRequest, Storage};
 
-use crate::heap::{Checkpointing, FrozenHeap, HeapBackend, WriteHeap};
+use crate::heap::{Checkpointing, HeapBackend, HeapSnapshot, WriteHeap};
 
 /// A backend that keeps state as objects on the heap and puts each checkpoint into the handle that it answers, so
 /// that it lives in the coordinator's memory (Flink's `MemoryStateBackend`).
 ///
-/// Good for small state: a subtask's state may have 5 MiB by default, and the acknowledgement of a task 10 MiB. With
-/// a checkpoint store in a storage, a completed checkpoint is one metadata file with
-/// the state inside, and survives the process; without, it lives and dies with the coordinator.
+/// Good for small state: a subtask's state may have 5 MiB by default, and the acknowledgement of a task 10 MiB. With a
+/// checkpoint store in a storage, a completed checkpoint is one metadata file with the state inside, and survives the
+/// process. Without one, it lives and dies with the coordinator.
+///
+/// It restores full checkpoints of every other backend, if [`MemoryOptions::storage`] tells where their files are.
 ///
 /// ```
 /// use backend_api::{KeySpace, StateBackend, Subtask, ValueDescriptor, ValueState};
@@ -38,15 +40,16 @@ pub type MemoryBackend<K> = HeapBackend<K, InMemory>;
 pub const DEFAULT_MAX_STATE_BYTES: u64 = 5 * 1024 * 1024;
 
 /// Options of a [`MemoryBackend`].
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct MemoryOptions {
     max_state_bytes: u64,
     memory_budget: Option<u64>,
+    storage: Option<Arc<dyn Storage>>,
 }
 
 impl Default for MemoryOptions {
     fn default() -> Self {
-        Self { max_state_bytes: DEFAULT_MAX_STATE_BYTES, memory_budget: None }
+        Self { max_state_bytes: DEFAULT_MAX_STATE_BYTES, memory_budget: None, storage: None }
     }
 }
 
@@ -74,13 +77,20 @@ impl MemoryOptions {
         self.memory_budget = Some(bytes);
         Ok(self)
     }
+
+    /// Sets the storage that files of other backends' checkpoints are read from when one of them is restored. Checkpoints
+    /// of this backend go into their handles all the same.
+    pub fn storage(mut self, storage: Arc<dyn Storage>) -> Self {
+        self.storage = Some(storage);
+        self
+    }
 }
 
 /// Writes checkpoints into their handles.
 #[derive(Debug)]
 pub struct InMemory {
     target: CheckpointTarget,
-    memory_budget: Option<u64>,
+    options: MemoryOptions,
 }
 
 impl Checkpointing for InMemory {
@@ -88,11 +98,11 @@ impl Checkpointing for InMemory {
 
     fn open(options: &MemoryOptions) -> Result<Self> {
         let target = CheckpointTarget::memory(options.max_state_bytes)?;
-        Ok(Self { target, memory_budget: options.memory_budget })
+        Ok(Self { target, options: options.clone() })
     }
 
     fn memory_budget(&self) -> Option<u64> {
-        self.memory_budget
+        self.options.memory_budget
     }
 
     fn restore_threads(&self) -> usize {
@@ -105,16 +115,19 @@ impl Checkpointing for InMemory {
     }
 
     fn storage(&self) -> Option<&Arc<dyn Storage>> {
-        None
+        self.options.storage.as_ref()
     }
 
     fn restored(&mut self, _: &[KeyedStateHandle], _: &RestorePlan) {}
 
-    fn write(&mut self, heap: FrozenHeap, _: SnapshotRequest) -> WriteHeap {
+    fn write(&mut self, heap: HeapSnapshot, _: SnapshotRequest) -> WriteHeap {
         heap.write_full(self.target.clone())
     }
 
-    fn complete(&mut self, _: u64) {}
+    fn complete(&mut self, _: u64) -> bool {
+        // Each checkpoint is full.
+        false
+    }
 
     fn aborted(&mut self, _: u64) {}
 }

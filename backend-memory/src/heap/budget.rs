@@ -40,7 +40,7 @@ impl Budget {
     }
 
     /// Notes that a state that held `before` bytes holds `now`.
-    pub(super) fn settle(&self, before: u64, now: u64) {
+    pub(super) fn charge(&self, before: u64, now: u64) {
         let held = self.held.load(Ordering::Relaxed);
         self.held.store(held.wrapping_add(now).wrapping_sub(before), Ordering::Relaxed);
     }

@@ -6,16 +6,38 @@ use std::sync::Arc;
 use backend_api::row::{RowChange, RowOp, encode_sized, encode_varint};
 use backend_api::{Codec, Error, ErrorKind, Result, StateKey, StateValue};
 
-use super::list_cell::ListCell;
 use super::rows::EntryRows;
-use crate::ordered_map::{Delta, OrderedMap};
-use crate::table::{Container, Handle, Placement, TableValue, UserValue};
+use crate::containers::{Delta, ListCell, OrderedMap};
+use crate::table::{Container, DROPPED_IN_PLACE, Handle, Placement, TableValue, UserValue};
 
 /// Most entries of a map in one row.
 const ENTRIES_PER_ROW: usize = 128;
 
-/// Bytes of a list or map that are freed at once: about a millisecond's work.
-pub(super) const DROPPED_IN_PLACE: u64 = 1 << 20;
+/// A row of a list or map ends when it has this many bytes: a row is one buffer for whoever writes or reads it.
+const ROW_BYTES: usize = 256 << 10;
+
+/// Writes `items` in rows, each of at most [`ENTRIES_PER_ROW`] items, and of little more than [`ROW_BYTES`].
+fn write_in_rows<I, K: StateKey, N: StateKey>(
+    items: impl Iterator<Item = I>,
+    op: RowOp,
+    rows: &mut EntryRows<'_, '_, '_, K, N>,
+    encode: impl Fn(I, &mut Vec<u8>) -> Result<()>,
+) -> Result<()> {
+    let mut items = items.peekable();
+    while items.peek().is_some() {
+        rows.row(op, |out| {
+            let start = out.len();
+            for item in items.by_ref().take(ENTRIES_PER_ROW) {
+                encode(item, out)?;
+                if out.len() - start >= ROW_BYTES {
+                    break;
+                }
+            }
+            Ok(())
+        })?;
+    }
+    Ok(())
+}
 
 /// How large a cell is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -116,13 +138,24 @@ impl<T: StateValue> Content for Elements<T> {
         base: Option<u32>,
         rows: &mut EntryRows<'_, '_, '_, K, N>,
     ) -> Result<()> {
-        for (start, elements) in cell.parts(base) {
-            rows.row(RowOp::Put, |out| {
-                encode_varint(start as u64, out);
-                elements
-                    .iter()
-                    .try_for_each(|element| encode_sized(out, |out| self.codec.encode(element, out)))
-            })?;
+        for (mut first, mut elements) in cell.parts(base) {
+            while !elements.is_empty() {
+                let mut written = 0;
+                rows.row(RowOp::Put, |out| {
+                    let start = out.len();
+                    encode_varint(first as u64, out);
+                    for element in elements {
+                        encode_sized(out, |out| self.codec.encode(element, out))?;
+                        written += 1;
+                        if out.len() - start >= ROW_BYTES {
+                            break;
+                        }
+                    }
+                    Ok(())
+                })?;
+                first += written;
+                elements = elements.get(written..).unwrap_or_default();
+            }
         }
         Ok(())
     }
@@ -215,16 +248,10 @@ impl<MK: StateKey, MV: StateValue> Entries<MK, MV> {
         entries: impl Iterator<Item = (&'m MK, &'m MV)>,
         rows: &mut EntryRows<'_, '_, '_, K, N>,
     ) -> Result<()> {
-        let mut entries = entries.peekable();
-        while entries.peek().is_some() {
-            rows.row(RowOp::Put, |out| {
-                entries.by_ref().take(ENTRIES_PER_ROW).try_for_each(|(key, value)| {
-                    key.encode(out);
-                    encode_sized(out, |out| self.codec.encode(value, out))
-                })
-            })?;
-        }
-        Ok(())
+        write_in_rows(entries, RowOp::Put, rows, |(key, value), out| {
+            key.encode(out);
+            encode_sized(out, |out| self.codec.encode(value, out))
+        })
     }
 }
 
@@ -251,12 +278,10 @@ impl<MK: StateKey, MV: StateValue> Content for Entries<MK, MV> {
                 self.write_puts(cell.map.iter(), rows)
             }
             Delta::Changes { removed, changed } => {
-                for keys in removed.chunks(ENTRIES_PER_ROW) {
-                    rows.row(RowOp::RemoveEntries, |out| {
-                        keys.iter().for_each(|key| key.encode(out));
-                        Ok(())
-                    })?;
-                }
+                write_in_rows(removed.into_iter(), RowOp::RemoveEntries, rows, |key, out| {
+                    key.encode(out);
+                    Ok(())
+                })?;
                 self.write_puts(changed, rows)
             }
         }

@@ -63,7 +63,7 @@ unsafe impl<K: StateKey, N: StateKey> TableKey for RowKey<K, N> {}
 /// the processor cannot forward into wider loads: it waits until all earlier accesses to memory are done, and no two
 /// accesses to the state overlap.
 #[derive(Debug)]
-pub(super) struct Place<'a, K, N> {
+pub(super) struct Lookup<'a, K, N> {
     pub(super) key: &'a K,
     pub(super) namespace: &'a N,
     /// Index among the backend's own groups.
@@ -72,10 +72,10 @@ pub(super) struct Place<'a, K, N> {
     pub(super) hash: u64,
 }
 
-impl<'a, K: StateKey, N: StateKey> Place<'a, K, N> {
+impl<'a, K: StateKey, N: StateKey> Lookup<'a, K, N> {
     #[inline]
     pub(super) fn new(key: KeyContext<'a, K>, group: usize, namespace: &'a N) -> Self {
-        Self { key: key.key(), namespace, group, hash: place_hash(key.hash(), namespace) }
+        Self { key: key.key(), namespace, group, hash: entry_hash(key.hash(), namespace) }
     }
 
     /// A copy for a call out of the way of most accesses, which then need not put their place into memory for it.
@@ -98,7 +98,7 @@ impl<'a, K: StateKey, N: StateKey> Place<'a, K, N> {
 
 /// The hash of a key and a namespace; for `()` it is the key's own.
 #[inline]
-pub(super) fn place_hash<N: StateKey>(key_hash: u64, namespace: &N) -> u64 {
+pub(super) fn entry_hash<N: StateKey>(key_hash: u64, namespace: &N) -> u64 {
     if size_of::<N>() == 0 {
         return key_hash;
     }

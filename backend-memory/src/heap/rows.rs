@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use backend_api::format::{CheckpointWriter, SectionKind};
 use backend_api::row::RowOp;
-use backend_api::{Result, StateKey};
+use backend_api::{Error, ErrorKind, Result, StateKey};
 
 use super::content::Content;
 use super::row_key::RowKey;
@@ -13,6 +13,7 @@ use crate::table::TableSnapshot;
 /// The rows of one state and key group on their way into a file. A section is begun with its first row.
 struct Rows<'r, 'w> {
     writer: &'r mut CheckpointWriter<'w>,
+    name: &'r str,
     state: u16,
     group: u16,
     kind: SectionKind,
@@ -21,10 +22,6 @@ struct Rows<'r, 'w> {
 }
 
 impl<'r, 'w> Rows<'r, 'w> {
-    fn new(writer: &'r mut CheckpointWriter<'w>, state: u16, group: u16, kind: SectionKind) -> Self {
-        Self { writer, state, group, kind, begun: false, written: 0 }
-    }
-
     #[inline]
     fn begin(&mut self) -> Result<()> {
         if !self.begun {
@@ -32,6 +29,15 @@ impl<'r, 'w> Rows<'r, 'w> {
             self.begun = true;
         }
         Ok(())
+    }
+
+    /// Tells of which state and key group the row is that could not be encoded. Storage errors are of no row.
+    #[cold]
+    fn locate(&self, error: Error) -> Error {
+        match error.kind() {
+            ErrorKind::Io | ErrorKind::Cancelled => error,
+            _ => error.in_state(self.name).in_group(self.group),
+        }
     }
 
     #[inline]
@@ -52,15 +58,15 @@ impl<K: StateKey, N: StateKey> EntryRows<'_, '_, '_, K, N> {
     pub(super) fn row(&mut self, op: RowOp, rest: impl FnOnce(&mut Vec<u8>) -> Result<()>) -> Result<()> {
         self.rows.begin()?;
         let (kind, key) = (self.rows.kind, self.key);
-        self.rows.writer.row(|out| {
+        let written = self.rows.writer.row(|out| {
             if kind == SectionKind::Delta {
                 op.encode(out);
             }
             key.encode(out)?;
             rest(out)
-        })?;
+        });
         self.rows.written += 1;
-        Ok(())
+        written.map_err(|error| self.rows.locate(error))
     }
 }
 
@@ -77,7 +83,7 @@ pub enum Extent {
 }
 
 /// A state as it was at a snapshot; read once, group by group in ascending order.
-pub trait FrozenState: Send {
+pub trait StateSnapshot: Send {
     /// Entries of a key group, or rows of one that is passed on as it is.
     fn entries(&self, key_group: u16) -> u64;
 
@@ -101,22 +107,24 @@ pub trait FrozenState: Send {
     ) -> Result<u64>;
 }
 
-pub(super) struct Frozen<K: StateKey, N: StateKey, C: Content> {
+pub(super) struct RegisteredSnapshot<K: StateKey, N: StateKey, C: Content> {
     pub(super) snapshot: TableSnapshot<RowKey<K, N>, C::Cell, C::Placement>,
     pub(super) content: Arc<C>,
+    /// The state's name.
+    pub(super) name: String,
     /// Epoch of the last confirmed checkpoint, if there is one.
     pub(super) base: Option<u32>,
     /// The first of the backend's key groups.
     pub(super) first: u16,
 }
 
-impl<K: StateKey, N: StateKey, C: Content> Frozen<K, N, C> {
+impl<K: StateKey, N: StateKey, C: Content> RegisteredSnapshot<K, N, C> {
     fn index(&self, key_group: u16) -> usize {
         usize::from(key_group - self.first)
     }
 }
 
-impl<K: StateKey, N: StateKey, C: Content> FrozenState for Frozen<K, N, C> {
+impl<K: StateKey, N: StateKey, C: Content> StateSnapshot for RegisteredSnapshot<K, N, C> {
     fn entries(&self, key_group: u16) -> u64 {
         self.snapshot.group_len(self.index(key_group)) as u64
     }
@@ -142,7 +150,8 @@ impl<K: StateKey, N: StateKey, C: Content> FrozenState for Frozen<K, N, C> {
             Extent::Full { .. } => (SectionKind::Full, None),
             Extent::Changes => (SectionKind::Delta, Some(self.base.unwrap_or(0))),
         };
-        let mut rows = Rows::new(writer, state, key_group, kind);
+        let mut rows =
+            Rows { writer, name: &self.name, state, group: key_group, kind, begun: false, written: 0 };
         if extent == (Extent::Full { replaces: true }) {
             rows.begin()?;
         }

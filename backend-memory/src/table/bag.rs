@@ -5,10 +5,10 @@ use std::sync::{OnceLock, PoisonError};
 use super::{
     Placement, TableKey, TableValue,
     group::Group,
-    removals::Part,
+    removal_log::Part,
     segment::Segment,
     slab::Slab,
-    slot::Held,
+    slot::OwnedValue,
     sync::{Arc, Mutex},
 };
 
@@ -16,7 +16,7 @@ use super::{
 pub(super) enum Garbage<S: TableKey, V: TableValue, P: Placement<V>> {
     /// The memory of a segment, without what its slots hold.
     Segment(Segment<S, V, P>),
-    Value(Held<V>),
+    Value(OwnedValue<V>),
     Key(S),
     Log(Arc<Part<S>>),
     /// All of a table that was dropped.

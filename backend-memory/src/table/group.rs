@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{
-    removals::Removals,
+    removal_log::RemovalLog,
     segment::{Segment, TAG_BITS, TAG_MASK},
 };
 
@@ -19,7 +19,7 @@ pub(super) struct Group<S, V, P> {
     pub(super) mask: usize,
     pub(super) len: usize,
     pub(super) segments: usize,
-    pub(super) removals: Removals<S>,
+    pub(super) removals: RemovalLog<S>,
 }
 
 /// Index of `tag` in a directory.
@@ -32,7 +32,14 @@ impl<S, V, P> Group<S, V, P> {
     /// A group without entries; all those of a table share one directory.
     pub(super) fn new(nothing: &Directory<S, V, P>) -> Self {
         debug_assert_eq!(nothing.len(), 1);
-        Self { directory: nothing.clone(), depth: 0, mask: 0, len: 0, segments: 0, removals: Removals::new() }
+        Self {
+            directory: nothing.clone(),
+            depth: 0,
+            mask: 0,
+            len: 0,
+            segments: 0,
+            removals: RemovalLog::new(),
+        }
     }
 
     /// The segment in which entries with `tag` are, and the mask for its slots.

@@ -22,7 +22,7 @@ mod bag;
 mod filling;
 mod group;
 mod placement;
-mod removals;
+mod removal_log;
 mod segment;
 mod slab;
 mod slot;
@@ -36,8 +36,7 @@ use std::sync::atomic::Ordering;
 
 use backend_api::{Error, ErrorKind, Result};
 
-pub use filling::{Filling, Supply};
-pub use placement::{Container, Handle, Mode, Placement, TableKey, TableValue, UserValue};
+pub use placement::{Container, DROPPED_IN_PLACE, Handle, Mode, Placement, TableKey, TableValue, UserValue};
 pub use snapshot::TableSnapshot;
 
 use crate::prefetch::{LINE, prefetch, prefetch_line};
@@ -46,7 +45,7 @@ use group::{Directory, Group};
 use segment::{Segment, TAG_BITS, TAG_MASK};
 use slab::Slab;
 use slot::Slot;
-use snapshot::{FrozenGroup, Progress};
+use snapshot::{GroupSnapshot, Progress};
 use sync::{Arc, Weak, fence};
 
 /// Bytes of a boxed value that are loaded ahead.
@@ -143,12 +142,6 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> Table<S, V, P> {
         }
     }
 
-    /// The seed. Entries that come in the order in which a table of the same seed iterates are the cheapest
-    /// to put in.
-    pub fn seed(&self) -> u64 {
-        self.seed
-    }
-
     /// Number of groups.
     pub fn groups(&self) -> usize {
         self.groups.len()
@@ -157,16 +150,6 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> Table<S, V, P> {
     /// Number of entries.
     pub fn len(&self) -> usize {
         self.len
-    }
-
-    /// Whether there are no entries.
-    pub fn is_empty(&self) -> bool {
-        self.len == 0
-    }
-
-    /// Number of entries of a group.
-    pub fn group_len(&self, group: usize) -> usize {
-        self.groups[group].len
     }
 
     /// Bytes that the table holds for its entries, without what keys and values own themselves. What only
@@ -355,21 +338,6 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> Table<S, V, P> {
         true
     }
 
-    /// Removes a key and returns its value: a clone of it if a snapshot may still read it.
-    pub fn take(&mut self, group: usize, hash: u64, eq: impl FnMut(&S) -> bool) -> Option<V> {
-        let tag = self.tag(hash);
-        let (index, slot) = self.find(group, tag, eq).ok()?;
-        // SAFETY: occupied, and not written to meanwhile.
-        let (epoch, value) = unsafe { (slot.epoch(), slot.value()) };
-        let copy = self.is_value_needed(epoch, group, tag).then(|| value.clone());
-        let (value, _) = self.remove_at(group, tag, index);
-        if copy.is_some() {
-            self.discard(value, true);
-            return copy;
-        }
-        Some(value.into_value())
-    }
-
     /// Takes a snapshot, which costs as much as there are groups, and begins the next epoch.
     ///
     /// # Errors
@@ -387,7 +355,7 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> Table<S, V, P> {
             .iter_mut()
             .map(|group| {
                 segments += group.segments;
-                FrozenGroup {
+                GroupSnapshot {
                     directory: group.directory.clone(),
                     depth: group.depth,
                     len: group.len,

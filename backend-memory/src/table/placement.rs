@@ -11,29 +11,6 @@ use std::thread;
 /// `Drop` do not panic.
 pub unsafe trait TableKey: Clone + Send + Sync + 'static {}
 
-macro_rules! plain_keys {
-    ($($key:ty)*) => {$(
-        // SAFETY: plain data.
-        unsafe impl TableKey for $key {}
-    )*};
-}
-
-plain_keys! { u8 u16 u32 u64 u128 usize i8 i16 i32 i64 i128 isize bool char }
-
-// SAFETY: nothing.
-unsafe impl TableKey for () {}
-// SAFETY: plain data.
-unsafe impl<const N: usize> TableKey for [u8; N] {}
-
-macro_rules! tuple_keys {
-    ($(($($part:ident)+))*) => {$(
-        // SAFETY: the bytes of a tuple are those of its parts.
-        unsafe impl<$($part: TableKey),+> TableKey for ($($part,)+) {}
-    )*};
-}
-
-tuple_keys! { (A B) (A B C) (A B C D) }
-
 /// A value that a table may hold.
 pub trait TableValue: Clone + Send + Sync + 'static {}
 
@@ -92,6 +69,9 @@ unsafe impl<V> Placement<V> for UserValue {
     };
 }
 
+/// Bytes of a list or map that are dropped at once: about a millisecond's work.
+pub const DROPPED_IN_PLACE: u64 = 1 << 20;
+
 /// This crate's own copy-on-write containers.
 pub enum Container {}
 
@@ -127,10 +107,3 @@ pub unsafe trait Handle: TableValue {
     /// Loads the memory to which it points, without waiting for it.
     fn prefetch(&self) {}
 }
-
-// SAFETY: a pointer.
-unsafe impl<T: Send + Sync + 'static> Handle for triomphe::Arc<T> {}
-// SAFETY: a pointer.
-unsafe impl<T: Send + Sync + 'static> Handle for std::sync::Arc<T> {}
-// SAFETY: the bytes of an option are those of its value and a tag.
-unsafe impl<H: Handle> Handle for Option<H> {}

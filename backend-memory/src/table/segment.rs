@@ -323,7 +323,8 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> Segment<S, V, P> {
     pub(super) unsafe fn distribute(self, shared: bool, bit: u32, low: Self, high: Self) {
         // SAFETY: all occupied slots; each is put in an empty one.
         unsafe {
-            let mut halves = [low, high].map(|half| (half, Taken::none(usize::from(half.header().slots))));
+            let mut halves =
+                [low, high].map(|half| (half, FreeSlots::none(usize::from(half.header().slots))));
             self.occupied().for_each(|slot| {
                 let tag = slot.tag();
                 let (half, taken) = &mut halves[usize::from(tag & bit != 0)];
@@ -495,12 +496,12 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> Segment<S, V, P> {
 }
 
 /// Which slots of a segment are taken, so that the next free one is found without looking at them.
-struct Taken {
+struct FreeSlots {
     words: [u64; 4],
     slots: usize,
 }
 
-impl Taken {
+impl FreeSlots {
     fn none(slots: usize) -> Self {
         // What a smaller segment does not have cannot be had.
         let beyond = if slots < 64 { !0 << slots } else { 0 };

@@ -179,12 +179,12 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> Slot<S, V, P> {
     ///
     /// As the type says.
     #[inline]
-    pub(super) unsafe fn take(self) -> Held<V> {
+    pub(super) unsafe fn take(self) -> OwnedValue<V> {
         // SAFETY: the caller's.
         unsafe {
             match P::MODE {
-                Mode::Boxed => Held::Boxed(BoxedValue(self.value_place())),
-                Mode::Plain | Mode::Handle => Held::Inline(self.value_at().read()),
+                Mode::Boxed => OwnedValue::Boxed(BoxedValue(self.value_place())),
+                Mode::Plain | Mode::Handle => OwnedValue::Inline(self.value_at().read()),
             }
         }
     }
@@ -241,28 +241,17 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> Slot<S, V, P> {
 }
 
 /// A value moved out of a slot.
-pub(super) enum Held<V> {
+pub(super) enum OwnedValue<V> {
     Inline(V),
     Boxed(BoxedValue<V>),
 }
 
-impl<V> Held<V> {
+impl<V> OwnedValue<V> {
     /// Drops it as the policy `P` says.
     pub(super) fn dispose<P: Placement<V>>(self) {
         match self {
             Self::Inline(value) => P::dispose(value),
             Self::Boxed(boxed) => drop(boxed),
-        }
-    }
-
-    pub(super) fn into_value(self) -> V {
-        match self {
-            Self::Inline(value) => value,
-            Self::Boxed(boxed) => {
-                let at = std::mem::ManuallyDrop::new(boxed).0;
-                // SAFETY: `put` made it of a box, and it is owned here.
-                *unsafe { Box::from_raw(at.as_ptr()) }
-            }
         }
     }
 }

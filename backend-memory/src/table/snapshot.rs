@@ -8,7 +8,7 @@ use super::{
     Placement, TableKey, TableValue,
     bag::Bag,
     group::Directory,
-    removals::Frozen,
+    removal_log::LogSnapshot,
     segment::TAG_BITS,
     sync::{Arc, AtomicU64, reading},
 };
@@ -39,11 +39,11 @@ impl Progress {
     }
 }
 
-pub(super) struct FrozenGroup<S, V, P> {
+pub(super) struct GroupSnapshot<S, V, P> {
     pub(super) directory: Directory<S, V, P>,
     pub(super) depth: u32,
     pub(super) len: usize,
-    pub(super) removals: Frozen<S>,
+    pub(super) removals: LogSnapshot<S>,
 }
 
 /// The entries of a [`Table`](super::Table) as they were when it was taken.
@@ -56,7 +56,7 @@ pub struct TableSnapshot<S: TableKey, V: TableValue, P: Placement<V>> {
     /// The next group that may be scanned.
     next: usize,
     progress: Arc<Progress>,
-    groups: Vec<FrozenGroup<S, V, P>>,
+    groups: Vec<GroupSnapshot<S, V, P>>,
     bag: Arc<Bag<S, V, P>>,
 }
 
@@ -64,7 +64,7 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> TableSnapshot<S, V, P> {
     pub(super) fn new(
         epoch: u32,
         segments: usize,
-        groups: Vec<FrozenGroup<S, V, P>>,
+        groups: Vec<GroupSnapshot<S, V, P>>,
         bag: Arc<Bag<S, V, P>>,
     ) -> Self {
         Self { epoch, segments, next: 0, progress: Arc::new(Progress(AtomicU64::new(0))), groups, bag }
@@ -78,11 +78,6 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> TableSnapshot<S, V, P> {
     /// [confirmed](super::Table::confirm).
     pub fn epoch(&self) -> u32 {
         self.epoch
-    }
-
-    /// Number of groups.
-    pub fn groups(&self) -> usize {
-        self.groups.len()
     }
 
     /// Number of entries of a group.

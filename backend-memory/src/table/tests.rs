@@ -16,8 +16,10 @@ use std::{
     },
 };
 
-use super::{Container, Placement, Table, TableKey, TableValue, UserValue};
+use super::{Container, Handle, Placement, Table, TableKey, TableValue, UserValue};
 
+// SAFETY: plain data.
+unsafe impl TableKey for u64 {}
 // SAFETY: a string has no interior mutability in its own bytes.
 unsafe impl TableKey for String {}
 
@@ -144,6 +146,9 @@ fn fuss() {
 
 /// A handle: the count of references is in `triomphe`'s hands, that of values in `Counted`'s.
 type Shared = triomphe::Arc<Counted>;
+
+// SAFETY: a counted pointer, whose bits may be copied.
+unsafe impl<T: Send + Sync + 'static> Handle for triomphe::Arc<T> {}
 
 impl TestValue for Shared {
     fn of(number: u64, alive: &Arc<AtomicIsize>) -> Self {

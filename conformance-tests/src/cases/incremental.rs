@@ -24,6 +24,7 @@ macro_rules! incremental_cases {
             l163_an_unconfirmed_checkpoint_is_not_built_on
             l164_an_aborted_checkpoint_is_not_built_on_and_loses_nothing
             l165_a_late_or_unknown_confirmation_changes_nothing
+            l165b_confirming_a_checkpoint_that_was_not_written_changes_nothing
             l166_files_live_as_long_as_a_checkpoint_needs_them
             l167_an_unregistered_handle_discards_its_own_files
             l170_overlapping_checkpoints_build_on_the_confirmed_one
@@ -37,6 +38,7 @@ macro_rules! incremental_cases {
             l180_a_hundred_checkpoints_leave_the_files_of_the_last
             l181_an_increment_in_the_handle_makes_no_file
             l182_sizes_tell_what_was_written_and_what_is_needed
+            l183_a_lost_confirmation_does_not_end_checkpointing
         }
     };
 }
@@ -189,6 +191,34 @@ pub fn l165_a_late_or_unknown_confirmation_changes_nothing<F: Factory>() {
     assert_restores(&world, &third, 0..5, 3);
     assert_restores(&world, &third, 5..10, 2);
     assert_restores(&world, &third, 10..1000, 1);
+}
+
+/// L165: confirming a checkpoint whose task was dropped, failed or was cancelled does not change what the next one builds
+/// on: that one has the changes of the missing checkpoint too.
+pub fn l165b_confirming_a_checkpoint_that_was_not_written_changes_nothing<F: Factory>() {
+    let Some(world) = world::<F>() else { return };
+    let mut backend = world.open::<i32>();
+    let token = backend.register(value()).unwrap();
+    write(&mut backend, token, 0..1000, 1);
+    world.checkpoint(&mut backend);
+    write(&mut backend, token, 0..10, 2);
+    let dropped = world.request();
+    drop(backend.snapshot(dropped).unwrap());
+    backend.notify_complete(dropped.checkpoint_id()).unwrap();
+    backend.at(token, &10).clear().unwrap();
+    let cancelled = world.request();
+    let task = backend.snapshot(cancelled).unwrap();
+    task.cancel_token().cancel();
+    assert_eq!(kind(task.run()), ErrorKind::Cancelled);
+    backend.notify_complete(cancelled.checkpoint_id()).unwrap();
+    write(&mut backend, token, 20..25, 3);
+    let last = world.checkpoint(&mut backend);
+    assert_restores(&world, &last, 0..10, 2);
+    assert_restores(&world, &last, 11..20, 1);
+    assert_restores(&world, &last, 20..25, 3);
+    let mut restored = world.restore::<i32>(&last);
+    let token = restored.register(value()).unwrap();
+    assert_eq!(restored.at(token, &10).get().unwrap(), None);
 }
 
 /// L166: of checkpoints that share files each can go without harm to the others, and with the last one no file is
@@ -510,4 +540,31 @@ pub fn l182_sizes_tell_what_was_written_and_what_is_needed<F: Factory>() {
     let new = |path: &str| needed.contains(path) && !first_ones.contains(path);
     assert_eq!(second.delta_size(), lengths(&new));
     assert_eq!(second.inline_size(), 0);
+}
+
+/// L183: when the confirmation of a checkpoint is lost and the one before is gone, the next checkpoints cannot complete;
+/// after a few that were aborted one does, and has everything.
+pub fn l183_a_lost_confirmation_does_not_end_checkpointing<F: Factory>() {
+    let Some(world) = world::<F>() else { return };
+    let mut store = world.store(1);
+    let mut backend = world.open::<i32>();
+    let token = backend.register(value()).unwrap();
+    write(&mut backend, token, 0..1000, 1);
+    world.complete(&mut store, &mut backend);
+    write(&mut backend, token, 0..10, 2);
+    let full = backend.snapshot(world.request().full()).unwrap().run().unwrap().unwrap();
+    store.complete(checkpoint_of([full])).unwrap();
+    for attempt in 3..8 {
+        write(&mut backend, token, 10..20, attempt);
+        let handle = world.snapshot(&mut backend);
+        match store.complete(checkpoint_of([handle.clone()])) {
+            Ok(_) => {
+                assert_restores(&world, &handle, 0..10, 2);
+                assert_restores(&world, &handle, 10..20, attempt);
+                return assert_restores(&world, &handle, 20..1000, 1);
+            }
+            Err(_) => backend.notify_aborted(handle.checkpoint_id).unwrap(),
+        }
+    }
+    panic!("five checkpoints in a row could not be completed");
 }

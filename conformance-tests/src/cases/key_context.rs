@@ -21,6 +21,7 @@ macro_rules! key_context_cases {
             g84_a_key_hashed_for_another_number_of_groups_is_refused
             g87_a_listing_by_namespaces_of_another_type_is_refused
             g90_an_unknown_state_has_no_keys
+            g90b_a_restored_state_has_no_keys_until_it_is_registered
             g91_a_key_with_several_entries_is_listed_once
             g92_every_key_can_be_visited_and_cleared
             g93_an_error_ends_the_visit_of_all_keys
@@ -92,6 +93,22 @@ pub fn g90_an_unknown_state_has_no_keys<F: Factory>() {
     assert_eq!(backend.keys("unknown", &5_i64).unwrap().count(), 0);
     backend.for_each_key("unknown", &(), |_, _| panic!("there is no key")).unwrap();
     assert!(backend.states().is_empty());
+}
+
+/// G90: a state that was restored lists its keys once it is registered, and none before.
+pub fn g90b_a_restored_state_has_no_keys_until_it_is_registered<F: Factory>() {
+    let world = World::<F>::new();
+    let mut backend = world.open::<i32>();
+    let map = backend.register(MapDescriptor::<i32, i32>::new("map")).unwrap();
+    for key in 0..100 {
+        backend.at(map, &key).put(key, key).unwrap();
+    }
+    let mut backend = world.reopen(backend);
+    assert_eq!(backend.keys("map", &()).unwrap().count(), 0);
+    assert_eq!(backend.keys_and_namespaces::<()>("map").unwrap().count(), 0);
+    backend.for_each_key("map", &(), |_, _| panic!("there is no key")).unwrap();
+    backend.register(MapDescriptor::<i32, i32>::new("map")).unwrap();
+    assert_eq!(backend.keys("map", &()).unwrap().count(), 100);
 }
 
 /// G91: 1000 keys with a map of two entries each are 1000 keys.

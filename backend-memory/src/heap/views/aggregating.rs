@@ -22,42 +22,46 @@ pub struct HeapAggregating<'a, K: StateKey, N: StateKey, A: Aggregate> {
 impl<K: StateKey, N: StateKey, A: Aggregate> AggregatingState<A, N> for HeapAggregating<'_, K, N, A> {
     #[inline]
     fn add(&mut self, input: A::Input) -> Result<()> {
-        self.state.try_update(&self.seat.place, |function, slot| {
+        let added = self.state.try_update(&self.seat.lookup, |function, slot| {
             let accumulator = slot.get_or_insert_with(|| function.0.create());
             function.0.add(accumulator, input).map_err(failed)
-        })
+        });
+        added.map_err(|error| self.state.locate(error, self.seat.lookup.group))
     }
 
     #[inline]
     fn get(&mut self) -> Result<Option<A::Output>> {
-        let accumulator = self.state.get(&self.seat.place);
+        let accumulator = self.state.get(&self.seat.lookup);
         Ok(accumulator.map(|accumulator| self.state.extra.0.result(accumulator)))
     }
 
     fn merge_from(&mut self, sources: &[N]) -> Result<()> {
         let sources = self.seat.sources(sources);
-        let function = &self.state.extra.0;
+        let merge = |into: &mut A::Accumulator, value: &A::Accumulator| {
+            let merged = self.state.extra.0.merge(into, value);
+            merged.map_err(|error| self.state.locate(failed(error), self.seat.lookup.group))
+        };
         let mut folded: Option<A::Accumulator> = None;
         for value in sources.iter().filter_map(|source| self.state.get(source)) {
             match &mut folded {
-                Some(folded) => function.merge(folded, value).map_err(failed)?,
+                Some(folded) => merge(folded, value)?,
                 None => folded = Some(value.clone()),
             }
         }
         let Some(folded) = folded else { return Ok(()) };
-        let merged = match self.state.get(&self.seat.place).cloned() {
+        let merged = match self.state.get(&self.seat.lookup).cloned() {
             Some(mut target) => {
-                function.merge(&mut target, &folded).map_err(failed)?;
+                merge(&mut target, &folded)?;
                 target
             }
             None => folded,
         };
-        self.state.merge(&self.seat.place, merged, &sources)
+        self.state.merge(&self.seat.lookup, merged, &sources)
     }
 
     #[inline]
     fn clear(&mut self) -> Result<()> {
-        self.state.remove(&self.seat.place);
+        self.state.remove(&self.seat.lookup);
         Ok(())
     }
 }

@@ -3,10 +3,10 @@ use std::mem::needs_drop;
 
 use backend_api::{ListState, Result, StateKey, StateValue};
 
-use super::{Place, Seat};
-use crate::chunked_list::Iter;
+use super::{Lookup, Seat};
+use crate::containers::Iter;
+use crate::containers::ListCell;
 use crate::heap::content::Elements;
-use crate::heap::list_cell::ListCell;
 use crate::heap::state::HeapState;
 
 /// A list state; nothing is extra.
@@ -28,15 +28,15 @@ impl<K: StateKey, N: StateKey, T: StateValue> HeapList<'_, K, N, T> {
 
     /// Adds an element to a list that may need more memory for it.
     #[inline(never)]
-    fn grow(state: &mut ListTable<K, N, T>, place: Place<'_, K, N>, element: T) -> Result<()> {
+    fn grow(state: &mut ListTable<K, N, T>, lookup: Lookup<'_, K, N>, element: T) -> Result<()> {
         let owned = state.content().owned(&element);
-        state.afford(&place, size_of::<T>() as u64 + owned)?;
-        state.modify(&place, ListCell::new, |_, cell, epoch| cell.push(element, owned, epoch))
+        state.afford(&lookup, size_of::<T>() as u64 + owned)?;
+        state.modify(&lookup, ListCell::new, |_, cell, epoch| cell.push(element, owned, epoch))
     }
 
     /// Checks the budget for that many more elements, which own `owned` bytes.
     fn afford(&self, elements: usize, owned: u64) -> Result<()> {
-        self.state.afford(&self.seat.place, (elements * size_of::<T>()) as u64 + owned)
+        self.state.afford(&self.seat.lookup, (elements * size_of::<T>()) as u64 + owned)
     }
 }
 
@@ -44,14 +44,14 @@ impl<K: StateKey, N: StateKey, T: StateValue> ListState<T, N> for HeapList<'_, K
     #[inline(always)]
     fn add(&mut self, element: T) -> Result<()> {
         if needs_drop::<T>() || self.state.is_limited() {
-            return Self::grow(self.state, self.seat.place.aside(), element);
+            return Self::grow(self.state, self.seat.lookup.aside(), element);
         }
         // Where there is room nothing else changes, and nothing else is looked at.
-        let rest = match self.state.own(&self.seat.place) {
+        let rest = match self.state.own(&self.seat.lookup) {
             Some((cell, epoch)) => cell.push_within(element, epoch),
             None => Err(element),
         };
-        rest.or_else(|element| Self::grow(self.state, self.seat.place.aside(), element))
+        rest.or_else(|element| Self::grow(self.state, self.seat.lookup.aside(), element))
     }
 
     fn add_all(&mut self, elements: impl IntoIterator<Item = T>) -> Result<()> {
@@ -61,7 +61,7 @@ impl<K: StateKey, N: StateKey, T: StateValue> ListState<T, N> for HeapList<'_, K
         }
         self.afford(elements.len(), owned)?;
         self.state
-            .modify(&self.seat.place, ListCell::new, |_, cell, epoch| cell.extend(elements, owned, epoch))
+            .modify(&self.seat.lookup, ListCell::new, |_, cell, epoch| cell.extend(elements, owned, epoch))
     }
 
     fn set(&mut self, elements: impl IntoIterator<Item = T>) -> Result<()> {
@@ -71,12 +71,12 @@ impl<K: StateKey, N: StateKey, T: StateValue> ListState<T, N> for HeapList<'_, K
         }
         let mut cell = ListCell::new();
         cell.extend(elements, owned, self.state.epoch());
-        self.state.set(&self.seat.place, cell)
+        self.state.set(&self.seat.lookup, cell)
     }
 
     #[inline]
     fn iter(&mut self) -> Result<impl Iterator<Item = Result<Cow<'_, T>>>> {
-        let elements = self.state.get(&self.seat.place).map_or(Iter::from([].as_slice()), ListCell::iter);
+        let elements = self.state.get(&self.seat.lookup).map_or(Iter::from([].as_slice()), ListCell::iter);
         Ok(elements.map(|element| Ok(Cow::Borrowed(element))))
     }
 
@@ -87,19 +87,19 @@ impl<K: StateKey, N: StateKey, T: StateValue> ListState<T, N> for HeapList<'_, K
             return Ok(());
         }
         // Built aside, so that a clone that panics leaves all as it was; what the target has is shared.
-        let mut merged = self.state.get(&self.seat.place).cloned().unwrap_or_else(ListCell::new);
+        let mut merged = self.state.get(&self.seat.lookup).cloned().unwrap_or_else(ListCell::new);
         cells.into_iter().for_each(|cell| merged.append(cell, self.state.epoch()));
-        self.state.merge(&self.seat.place, merged, &sources)
+        self.state.merge(&self.seat.lookup, merged, &sources)
     }
 
     #[inline]
     fn clear(&mut self) -> Result<()> {
-        self.state.remove(&self.seat.place);
+        self.state.remove(&self.seat.lookup);
         Ok(())
     }
 
     #[inline]
     fn is_empty(&mut self) -> Result<bool> {
-        Ok(self.state.get(&self.seat.place).is_none())
+        Ok(self.state.get(&self.seat.lookup).is_none())
     }
 }

@@ -4,10 +4,10 @@ use std::ops::RangeBounds;
 
 use backend_api::{Error, MapState, Result, StateKey, StateValue};
 
-use super::{Place, Seat};
+use super::{Lookup, Seat};
+use crate::containers::Range;
 use crate::heap::content::{Entries, MapCell};
 use crate::heap::state::HeapState;
-use crate::ordered_map::Range;
 
 /// A map state; nothing is extra.
 pub(in crate::heap) type MapTable<K, N, MK, MV> = HeapState<K, N, Entries<MK, MV>, ()>;
@@ -19,14 +19,20 @@ pub struct HeapMap<'a, K: StateKey, N: StateKey, MK: StateKey, MV: StateValue> {
 }
 
 impl<K: StateKey, N: StateKey, MK: StateKey, MV: StateValue> HeapMap<'_, K, N, MK, MV> {
+    /// Checks that a key can be encoded.
+    #[inline(always)]
+    fn check(&self, key: &MK) -> Result<()> {
+        key.check().map_err(|error| self.state.locate(error, self.seat.lookup.group))
+    }
+
     /// Puts an entry into a map that may need more memory for it.
     #[inline(never)]
-    fn grow(state: &mut MapTable<K, N, MK, MV>, place: Place<'_, K, N>, key: MK, value: MV) -> Result<()> {
+    fn grow(state: &mut MapTable<K, N, MK, MV>, lookup: Lookup<'_, K, N>, key: MK, value: MV) -> Result<()> {
         if state.is_limited() {
-            Self::afford(state, &place, &key, &value)?;
+            Self::afford(state, &lookup, &key, &value)?;
         }
         let (_, confirmed) = state.removals();
-        state.modify(&place, MapCell::new, |content, cell, epoch| {
+        state.modify(&lookup, MapCell::new, |content, cell, epoch| {
             content.put(cell, key, value, epoch);
             cell.map.forget_removals(confirmed);
         })
@@ -34,13 +40,13 @@ impl<K: StateKey, N: StateKey, MK: StateKey, MV: StateValue> HeapMap<'_, K, N, M
 
     /// Checks the budget for an entry that may replace one.
     #[inline(never)]
-    fn afford(state: &MapTable<K, N, MK, MV>, place: &Place<'_, K, N>, key: &MK, value: &MV) -> Result<()> {
-        let old = state.get(place).and_then(|cell| cell.map.get(key));
+    fn afford(state: &MapTable<K, N, MK, MV>, lookup: &Lookup<'_, K, N>, key: &MK, value: &MV) -> Result<()> {
+        let old = state.get(lookup).and_then(|cell| cell.map.get(key));
         let key_bytes = Entries::<MK, MV>::key_bytes(key);
         let slot = if old.is_none() { size_of::<(MK, MV)>() as u64 } else { 0 };
         let before = state.content().owned(key_bytes, old);
         let after = state.content().owned(key_bytes, Some(value));
-        state.afford(place, (slot + after).saturating_sub(before))
+        state.afford(lookup, (slot + after).saturating_sub(before))
     }
 }
 
@@ -49,21 +55,21 @@ impl<K: StateKey, N: StateKey, MK: StateKey, MV: StateValue> HeapMap<'_, K, N, M
 impl<K: StateKey, N: StateKey, MK: StateKey, MV: StateValue> MapState<MK, MV> for HeapMap<'_, K, N, MK, MV> {
     #[inline(always)]
     fn with<R>(&mut self, key: &MK, f: impl FnOnce(Option<&MV>) -> R) -> Result<R> {
-        Ok(f(self.state.get(&self.seat.place).and_then(|cell| cell.map.get(key))))
+        Ok(f(self.state.get(&self.seat.lookup).and_then(|cell| cell.map.get(key))))
     }
 
     #[inline(always)]
     fn put(&mut self, key: MK, value: MV) -> Result<()> {
-        key.check()?;
+        self.check(&key)?;
         if needs_drop::<(MK, MV)>() || self.state.is_limited() {
-            return Self::grow(self.state, self.seat.place.aside(), key, value);
+            return Self::grow(self.state, self.seat.lookup.aside(), key, value);
         }
         // Where there is an entry nothing else changes, and nothing else is looked at.
-        let rest = match self.state.own(&self.seat.place) {
+        let rest = match self.state.own(&self.seat.lookup) {
             Some((cell, epoch)) => cell.map.replace(&key, value, epoch),
             None => Err(value),
         };
-        rest.or_else(|value| Self::grow(self.state, self.seat.place.aside(), key, value))
+        rest.or_else(|value| Self::grow(self.state, self.seat.lookup.aside(), key, value))
     }
 
     fn put_all(&mut self, entries: impl IntoIterator<Item = (MK, MV)>) -> Result<()> {
@@ -71,18 +77,18 @@ impl<K: StateKey, N: StateKey, MK: StateKey, MV: StateValue> MapState<MK, MV> fo
         if entries.is_empty() {
             return Ok(());
         }
-        entries.iter().try_for_each(|(key, _)| key.check())?;
+        entries.iter().try_for_each(|(key, _)| self.check(key))?;
         // On a clone, which shares its nodes: a key whose comparison panics leaves the map as it was.
-        let mut changed = self.state.get(&self.seat.place).cloned().unwrap_or_else(MapCell::new);
+        let mut changed = self.state.get(&self.seat.lookup).cloned().unwrap_or_else(MapCell::new);
         let epoch = self.state.epoch();
         entries
             .into_iter()
             .for_each(|(key, value)| self.state.content().put(&mut changed, key, value, epoch));
-        self.state.set(&self.seat.place, changed)
+        self.state.set(&self.seat.lookup, changed)
     }
 
     fn remove(&mut self, key: &MK) -> Result<()> {
-        match self.state.get(&self.seat.place) {
+        match self.state.get(&self.seat.lookup) {
             Some(cell) if cell.map.contains(key) => {
                 if cell.map.len() == 1 {
                     return self.clear();
@@ -91,7 +97,7 @@ impl<K: StateKey, N: StateKey, MK: StateKey, MV: StateValue> MapState<MK, MV> fo
             _ => return Ok(()),
         }
         let (log, confirmed) = self.state.removals();
-        self.state.modify(&self.seat.place, MapCell::new, |content, cell, epoch| {
+        self.state.modify(&self.seat.lookup, MapCell::new, |content, cell, epoch| {
             let old = cell.map.remove(key, epoch, log);
             let removed = content.owned(Entries::<MK, MV>::key_bytes(key), old.as_ref());
             cell.owned = cell.owned.saturating_sub(removed);
@@ -104,8 +110,8 @@ impl<K: StateKey, N: StateKey, MK: StateKey, MV: StateValue> MapState<MK, MV> fo
         key: MK,
         f: impl FnOnce(&mut Option<MV>) -> Result<R, E>,
     ) -> Result<R, E> {
-        key.check()?;
-        if self.state.is_limited() || self.state.get(&self.seat.place).is_none() {
+        self.check(&key)?;
+        if self.state.is_limited() || self.state.get(&self.seat.lookup).is_none() {
             // What is put must be paid for, or the map be made, after `f` has said that there is something to put.
             let mut value = self.get(&key)?;
             let result = f(&mut value)?;
@@ -117,7 +123,7 @@ impl<K: StateKey, N: StateKey, MK: StateKey, MV: StateValue> MapState<MK, MV> fo
         }
         let (log, confirmed) = self.state.removals();
         let (result, is_empty) =
-            self.state.modify(&self.seat.place, MapCell::new, |content, cell, epoch| {
+            self.state.modify(&self.seat.lookup, MapCell::new, |content, cell, epoch| {
                 let (mut before, mut after, key_bytes) = (0, 0, Entries::<MK, MV>::key_bytes(&key));
                 let result = cell.map.update(key, epoch, log, |value| {
                     before = content.owned(key_bytes, value.as_ref());
@@ -142,19 +148,19 @@ impl<K: StateKey, N: StateKey, MK: StateKey, MV: StateValue> MapState<MK, MV> fo
         &mut self,
         range: impl RangeBounds<MK>,
     ) -> Result<impl Iterator<Item = Result<(Cow<'_, MK>, Cow<'_, MV>)>>> {
-        let cell = self.state.get(&self.seat.place);
+        let cell = self.state.get(&self.seat.lookup);
         let entries = cell.map_or_else(Range::none, |cell| cell.map.range(range));
         Ok(entries.map(|(key, value)| Ok((Cow::Borrowed(key), Cow::Borrowed(value)))))
     }
 
     #[inline]
     fn clear(&mut self) -> Result<()> {
-        self.state.remove(&self.seat.place);
+        self.state.remove(&self.seat.lookup);
         Ok(())
     }
 
     #[inline]
     fn is_empty(&mut self) -> Result<bool> {
-        Ok(self.state.get(&self.seat.place).is_none())
+        Ok(self.state.get(&self.seat.lookup).is_none())
     }
 }

@@ -20,30 +20,31 @@ pub(super) use value::{Fallback, ValueTable};
 
 use backend_api::{KeyContext, StateKey};
 
-use super::row_key::{Place, place_hash};
+use super::row_key::{Lookup, entry_hash};
 
 /// The place of a view, and what those in other namespaces follow from.
 pub(super) struct Seat<'a, K, N> {
     key_hash: u64,
-    pub(super) place: Place<'a, K, N>,
+    pub(super) lookup: Lookup<'a, K, N>,
 }
 
 impl<'a, K: StateKey, N: StateKey> Seat<'a, K, N> {
     #[inline(always)]
     pub(super) fn new(key: KeyContext<'a, K>, group: usize, namespace: &'a N) -> Self {
-        Self { key_hash: key.hash(), place: Place::new(key, group, namespace) }
+        Self { key_hash: key.hash(), lookup: Lookup::new(key, group, namespace) }
     }
 
     /// The places of the namespaces to merge: each once, and not that of the view itself.
-    fn sources<'s>(&self, namespaces: &'s [N]) -> Vec<Place<'s, K, N>>
+    fn sources<'s>(&self, namespaces: &'s [N]) -> Vec<Lookup<'s, K, N>>
     where
         'a: 's,
     {
-        let mut places: Vec<Place<'s, K, N>> = Vec::with_capacity(namespaces.len());
+        let mut places: Vec<Lookup<'s, K, N>> = Vec::with_capacity(namespaces.len());
         for namespace in namespaces {
-            if namespace != self.place.namespace && places.iter().all(|place| place.namespace != namespace) {
-                let hash = place_hash(self.key_hash, namespace);
-                places.push(Place { key: self.place.key, namespace, group: self.place.group, hash });
+            if namespace != self.lookup.namespace && places.iter().all(|lookup| lookup.namespace != namespace)
+            {
+                let hash = entry_hash(self.key_hash, namespace);
+                places.push(Lookup { key: self.lookup.key, namespace, group: self.lookup.group, hash });
             }
         }
         places

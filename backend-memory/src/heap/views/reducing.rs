@@ -17,57 +17,64 @@ pub struct HeapReducing<'a, K: StateKey, N: StateKey, T: StateValue> {
     pub(in crate::heap) seat: Seat<'a, K, N>,
 }
 
+impl<K: StateKey, N: StateKey, T: StateValue> HeapReducing<'_, K, N, T> {
+    fn reduce(&self, sum: &T, value: &T) -> Result<T> {
+        let reduced = (self.state.extra.0)(sum, value);
+        reduced.map_err(|error| self.state.locate(failed(error), self.seat.lookup.group))
+    }
+}
+
 impl<K: StateKey, N: StateKey, T: StateValue> ReducingState<T, N> for HeapReducing<'_, K, N, T> {
     #[inline]
     fn with<R>(&mut self, f: impl FnOnce(Option<&T>) -> R) -> Result<R> {
-        Ok(f(self.state.get(&self.seat.place)))
+        Ok(f(self.state.get(&self.seat.lookup)))
     }
 
     #[inline]
     fn add(&mut self, value: T) -> Result<()> {
-        let place = &self.seat.place;
+        let lookup = &self.seat.lookup;
         if !std::mem::needs_drop::<T>() {
-            return self.state.try_update(place, |reduce, slot| {
+            let added = self.state.try_update(lookup, |reduce, slot| {
                 *slot = Some(match slot {
                     Some(old) => (reduce.0)(old, &value).map_err(failed)?,
                     None => value,
                 });
                 Ok(())
             });
+            return added.map_err(|error| self.state.locate(error, lookup.group));
         }
         // An update would clone the old value, which the function only looks at.
-        let new = match self.state.get(place) {
-            Some(old) => (self.state.extra.0)(old, &value).map_err(failed)?,
+        let new = match self.state.get(lookup) {
+            Some(old) => self.reduce(old, &value)?,
             None => value,
         };
-        self.state.set(place, new)
+        self.state.set(lookup, new)
     }
 
     fn merge_from(&mut self, sources: &[N]) -> Result<()> {
         let sources = self.seat.sources(sources);
-        let reduce = &self.state.extra.0;
         let mut merged: Option<T> = None;
         for value in sources.iter().filter_map(|source| self.state.get(source)) {
             merged = Some(match &merged {
-                Some(sum) => reduce(sum, value).map_err(failed)?,
+                Some(sum) => self.reduce(sum, value)?,
                 None => value.clone(),
             });
         }
         let Some(mut merged) = merged else { return Ok(()) };
-        if let Some(target) = self.state.get(&self.seat.place) {
-            merged = reduce(target, &merged).map_err(failed)?;
+        if let Some(target) = self.state.get(&self.seat.lookup) {
+            merged = self.reduce(target, &merged)?;
         }
-        self.state.merge(&self.seat.place, merged, &sources)
+        self.state.merge(&self.seat.lookup, merged, &sources)
     }
 
     #[inline]
     fn clear(&mut self) -> Result<()> {
-        self.state.remove(&self.seat.place);
+        self.state.remove(&self.seat.lookup);
         Ok(())
     }
 }
 
 #[cold]
 pub(super) fn failed(error: BoxError) -> Error {
-    Error::new(ErrorKind::Function, error.to_string()).with_source(error)
+    Error::new(ErrorKind::Function, "the function of the state failed").with_source(error)
 }

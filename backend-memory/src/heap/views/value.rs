@@ -28,12 +28,12 @@ pub struct HeapValue<'a, K: StateKey, N: StateKey, V: StateValue> {
 impl<K: StateKey, N: StateKey, V: StateValue> ValueState<V> for HeapValue<'_, K, N, V> {
     #[inline(always)]
     fn with<R>(&mut self, f: impl FnOnce(Option<&V>) -> R) -> Result<R> {
-        Ok(f(self.state.get(&self.seat.place).or_else(|| self.state.extra.value())))
+        Ok(f(self.state.get(&self.seat.lookup).or_else(|| self.state.extra.value())))
     }
 
     #[inline(always)]
     fn set(&mut self, value: V) -> Result<()> {
-        self.state.set(&self.seat.place, value)
+        self.state.set(&self.seat.lookup, value)
     }
 
     #[inline]
@@ -41,7 +41,7 @@ impl<K: StateKey, N: StateKey, V: StateValue> ValueState<V> for HeapValue<'_, K,
         &mut self,
         f: impl FnOnce(&mut Option<V>) -> Result<R, E>,
     ) -> Result<R, E> {
-        self.state.try_update(&self.seat.place, |default, value| {
+        self.state.try_update(&self.seat.lookup, |default, value| {
             if value.is_none() {
                 value.clone_from(&default.0);
             }
@@ -51,7 +51,7 @@ impl<K: StateKey, N: StateKey, V: StateValue> ValueState<V> for HeapValue<'_, K,
 
     #[inline]
     fn clear(&mut self) -> Result<()> {
-        self.state.remove(&self.seat.place);
+        self.state.remove(&self.seat.lookup);
         Ok(())
     }
 }

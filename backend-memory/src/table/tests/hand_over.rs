@@ -8,7 +8,7 @@ use std::{cell::Cell, rc::Rc};
 use backend_api::{Error, ErrorKind};
 use loom::{cell::UnsafeCell, model::Builder, thread};
 
-use super::{Container, Placement, Table, TableValue, UserValue, hash_of};
+use super::{Container, Handle, Placement, Table, TableValue, UserValue, hash_of};
 use crate::table::{TableSnapshot, segment::TAG_BITS, sync};
 
 /// The number of values that are alive.
@@ -78,6 +78,9 @@ impl Numbered for u64 {
 }
 
 type Shared = std::sync::Arc<Watched>;
+
+// SAFETY: a counted pointer, whose bits may be copied.
+unsafe impl Handle for Shared {}
 
 impl Numbered for Shared {
     fn of(number: u64, alive: &Alive) -> Self {

@@ -28,7 +28,6 @@ enum Op {
     Modify(u64, u64),
     Remove(u64),
     RemoveMany(u64, u16),
-    Take(u64),
     Fuse(u8),
     Snapshot,
     /// Scans some groups of a snapshot, from a base or in full.
@@ -55,7 +54,6 @@ fn op() -> impl Strategy<Value = Op> {
         4 => (key(), 0..1000_u64).prop_map(|(k, v)| Op::Modify(k, v)),
         3 => key().prop_map(Op::Remove),
         1 => (0..4000_u64, 0..900_u16).prop_map(|(k, n)| Op::RemoveMany(k, n)),
-        2 => key().prop_map(Op::Take),
         2 => (1..20_u8).prop_map(Op::Fuse),
         3 => Just(Op::Snapshot),
         4 => (any::<usize>(), 1..=GROUPS, proptest::option::of(any::<usize>()))
@@ -273,16 +271,6 @@ impl<C: Case> Harness<C> {
             Op::Modify(k, v) => C::modify(self, k, v),
             Op::Remove(k) => self.remove(k),
             Op::RemoveMany(k, n) => (k..k + u64::from(n)).for_each(|k| self.remove(k)),
-            Op::Take(k) => {
-                let group = self.group(k);
-                self.attempt(
-                    k,
-                    |table, _| table.take(group, hash_of(k), |s| s.number() == k),
-                    |model, _, taken| {
-                        assert_eq!(taken.map(|v| v.number()), model.remove(&k).map(|(v, _)| v));
-                    },
-                );
-            }
             Op::Fuse(n) => FUSE.set(u32::from(n)),
             Op::Snapshot => {
                 let snapshot = self.table.snapshot().unwrap();

@@ -6,7 +6,7 @@ use std::ops::{Bound, RangeBounds};
 use std::slice;
 
 use super::leaf::Leaf;
-use super::node::{Link, Node, Place};
+use super::node::{Link, Node, Path};
 
 /// The entries of a range of keys, in key order, from both ends.
 pub struct Range<'a, K, V> {
@@ -20,9 +20,9 @@ pub struct Range<'a, K, V> {
 struct Rest<'a, K, V> {
     root: &'a Node<K, V>,
     /// In the first leaf.
-    front: Place,
+    front: Path,
     /// In the last leaf, which is another one.
-    back: Place,
+    back: Path,
     /// What is left of the last leaf.
     tail: slice::Iter<'a, (K, V)>,
 }
@@ -62,7 +62,7 @@ impl<'a, K, V> Range<'a, K, V> {
         }
     }
 
-    fn between(root: &'a Node<K, V>, front: Place, back: Place) -> Self {
+    fn between(root: &'a Node<K, V>, front: Path, back: Path) -> Self {
         let entries = |place| root.leaf(place).map_or(&[][..], Leaf::entries);
         let (first, last) = (entries(&front), entries(&back));
         let [first, tail] = if front.steps() < back.steps() {

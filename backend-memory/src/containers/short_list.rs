@@ -15,7 +15,7 @@ const WORDS: usize = 2;
 ///
 /// The table copies its bits while another thread may be looking at the elements. That is right for plain numbers. That a
 /// type needs no drop would not be enough: it might be a `Clone` type around an atomic or a `Mutex`.
-pub(super) struct ShortList<T> {
+pub(crate) struct ShortList<T> {
     words: [MaybeUninit<u64>; WORDS],
     /// The first so many elements are there.
     len: u8,
@@ -34,7 +34,7 @@ fn is_plain<T: 'static>() -> bool {
 
 impl<T> ShortList<T> {
     /// A list without elements.
-    pub(super) const fn new() -> Self {
+    pub(crate) const fn new() -> Self {
         Self { words: [MaybeUninit::uninit(); WORDS], len: 0, items: PhantomData }
     }
 }
@@ -47,13 +47,13 @@ impl<T: 'static> ShortList<T> {
     }
 
     /// Whether so many more elements fit.
-    pub(super) fn has_room(&self, more: usize) -> bool {
+    pub(crate) fn has_room(&self, more: usize) -> bool {
         more <= Self::capacity() - self.len()
     }
 
     /// Adds an element at the end if it fits, or else gives it back.
     #[inline(always)]
-    pub(super) fn push(&mut self, item: T) -> Result<(), T> {
+    pub(crate) fn push(&mut self, item: T) -> Result<(), T> {
         let len = usize::from(self.len);
         if len >= Self::capacity() {
             return Err(item);
@@ -65,7 +65,7 @@ impl<T: 'static> ShortList<T> {
     }
 
     /// Drops the elements from number `len` on.
-    pub(super) fn truncate(&mut self, len: usize) {
+    pub(crate) fn truncate(&mut self, len: usize) {
         // No more than there were.
         self.len = len.min(self.len()) as u8;
     }

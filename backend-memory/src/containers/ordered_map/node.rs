@@ -58,14 +58,14 @@ pub(super) struct Link<K, V> {
 
 /// The way to an entry, or to where it belongs.
 #[derive(Clone, Copy)]
-pub(super) struct Place {
+pub(super) struct Path {
     steps: [u8; DEPTH_MAX],
     depth: u8,
     /// Position in the leaf.
     at: u8,
 }
 
-impl Place {
+impl Path {
     /// Which link to take, branch by branch.
     pub(super) fn steps(&self) -> &[u8] {
         &self.steps[..usize::from(self.depth)]
@@ -145,7 +145,7 @@ impl<K, V> Node<K, V> {
         }
     }
 
-    pub(super) fn leaf(&self, place: &Place) -> Option<&Leaf<K, V>> {
+    pub(super) fn leaf(&self, place: &Path) -> Option<&Leaf<K, V>> {
         let mut node = self;
         for &step in place.steps() {
             node = node.child(usize::from(step))?;
@@ -157,12 +157,12 @@ impl<K, V> Node<K, V> {
     }
 
     /// The entry at `place`.
-    pub(super) fn entry(&self, place: &Place) -> Option<&(K, V)> {
+    pub(super) fn entry(&self, place: &Path) -> Option<&(K, V)> {
         self.leaf(place)?.get(place.at())
     }
 
     /// Whether this branch gives way to a leaf when it loses the entry at `place`.
-    pub(super) fn becomes_leaf(&self, place: &Place) -> bool {
+    pub(super) fn becomes_leaf(&self, place: &Path) -> bool {
         match (self, place.steps()) {
             (Self::Branch(Some(root)), [step]) => {
                 let remedy = root.remedy(usize::from(*step), &[]);
@@ -180,8 +180,8 @@ impl<K, V> Node<K, V> {
     }
 
     /// The place of the first entry.
-    pub(super) fn first_place(&self) -> Place {
-        let mut place = Place::START;
+    pub(super) fn first_place(&self) -> Path {
+        let mut place = Path::START;
         let mut node = self;
         while let Some(first) = node.child(0) {
             place.step(0);
@@ -191,8 +191,8 @@ impl<K, V> Node<K, V> {
     }
 
     /// The place after the last entry.
-    pub(super) fn end_place(&self) -> Place {
-        let mut place = Place::START;
+    pub(super) fn end_place(&self) -> Path {
+        let mut place = Path::START;
         let mut node = self;
         while let Some(last) = node.width().checked_sub(1).and_then(|link| node.child(link)) {
             place.step(node.width() - 1);
@@ -203,19 +203,19 @@ impl<K, V> Node<K, V> {
     }
 
     /// Goes from the leaf at `place` to the next one.
-    pub(super) fn next_leaf(&self, place: &mut Place) -> Option<&Leaf<K, V>> {
+    pub(super) fn next_leaf(&self, place: &mut Path) -> Option<&Leaf<K, V>> {
         self.turn(place, |step| step + 1, |_| 0)
     }
 
     /// Goes from the leaf at `place` to the one before.
-    pub(super) fn previous_leaf(&self, place: &mut Place) -> Option<&Leaf<K, V>> {
+    pub(super) fn previous_leaf(&self, place: &mut Path) -> Option<&Leaf<K, V>> {
         self.turn(place, |step| step.wrapping_sub(1), |width| width.saturating_sub(1))
     }
 
     /// Takes another link at the lowest branch that has it, and below that the outermost ones.
     fn turn(
         &self,
-        place: &mut Place,
+        place: &mut Path,
         other: impl Fn(usize) -> usize,
         outermost: impl Fn(usize) -> usize,
     ) -> Option<&Leaf<K, V>> {
@@ -253,8 +253,8 @@ impl<K, V> Node<K, V> {
 
 impl<K: Ord, V> Node<K, V> {
     /// The entry of `key`. Leaves the way to it, or to where it belongs, in `place`, which comes as
-    /// [`Place::START`].
-    pub(super) fn find(&self, key: &K, place: &mut Place) -> Option<&(K, V)> {
+    /// [`Path::START`].
+    pub(super) fn find(&self, key: &K, place: &mut Path) -> Option<&(K, V)> {
         let mut node = self;
         loop {
             match node {
@@ -275,8 +275,8 @@ impl<K: Ord, V> Node<K, V> {
     }
 
     /// The place of `key`, or where it belongs; the place after it if `after`.
-    pub(super) fn place(&self, key: &K, after: bool) -> Place {
-        let mut place = Place::START;
+    pub(super) fn place(&self, key: &K, after: bool) -> Path {
+        let mut place = Path::START;
         let present = self.find(key, &mut place).is_some();
         place.at += u8::from(after && present);
         place
@@ -295,7 +295,7 @@ impl<K: Clone, V: Clone> Node<K, V> {
     }
 
     /// Writes the value at `place`; returns the old one.
-    pub(super) fn replace(&mut self, place: &Place, value: V, epoch: u32) -> Option<V> {
+    pub(super) fn replace(&mut self, place: &Path, value: V, epoch: u32) -> Option<V> {
         let mut node = self;
         for &step in place.steps() {
             let Self::Branch(Some(branch)) = node else { return None };
@@ -311,7 +311,7 @@ impl<K: Clone, V: Clone> Node<K, V> {
     }
 
     /// Inserts an entry that is absent at its place in this tree.
-    pub(super) fn insert(&mut self, place: &Place, entry: Entry<K, V>) {
+    pub(super) fn insert(&mut self, place: &Path, entry: Entry<K, V>) {
         if let Some((key, right)) = self.insert_below(place.steps(), place.at(), entry, true) {
             let left = std::mem::replace(self, Self::EMPTY);
             let mut root = Branch { len: 0, bytes: 0, keys: ArrayVec::new(), links: ArrayVec::new() };
@@ -352,7 +352,7 @@ impl<K: Clone, V: Clone> Node<K, V> {
     }
 
     /// Takes out the entry at `place`.
-    pub(super) fn remove(&mut self, place: &Place) -> Removed<K, V> {
+    pub(super) fn remove(&mut self, place: &Path) -> Removed<K, V> {
         let mut removed = Removed { entry: None, keys: Vec::new() };
         self.remove_below(place.steps(), place.at(), &mut removed);
         while let Self::Branch(Some(root)) = self {

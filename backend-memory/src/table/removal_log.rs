@@ -12,15 +12,15 @@ pub(super) struct Part<S> {
 }
 
 /// The removals of one group since the last confirmed snapshot.
-pub(super) struct Removals<S> {
+pub(super) struct RemovalLog<S> {
     current: Vec<S>,
     parts: Vec<Arc<Part<S>>>,
     logged: usize,
-    /// Removals of this epoch and of earlier ones are not all known; at first none are logged.
+    /// RemovalLog of this epoch and of earlier ones are not all known; at first none are logged.
     lost: u32,
 }
 
-impl<S> Removals<S> {
+impl<S> RemovalLog<S> {
     pub(super) fn new() -> Self {
         Self { current: Vec::new(), parts: Vec::new(), logged: 0, lost: u32::MAX }
     }
@@ -50,7 +50,7 @@ impl<S> Removals<S> {
         epoch: u32,
         confirmed: u32,
         mut discard: impl FnMut(Arc<Part<S>>),
-    ) -> Frozen<S> {
+    ) -> LogSnapshot<S> {
         if !self.current.is_empty() {
             let keys = std::mem::take(&mut self.current);
             self.parts.push(Arc::new(Part { epoch, keys }));
@@ -62,17 +62,17 @@ impl<S> Removals<S> {
             self.parts.extract_if(.., |part| part.epoch <= lost).for_each(&mut discard);
             self.logged = self.parts.iter().map(|part| part.keys.len()).sum();
         }
-        Frozen { parts: self.parts.clone(), lost: self.lost }
+        LogSnapshot { parts: self.parts.clone(), lost: self.lost }
     }
 }
 
 /// The removals of one group that a snapshot knows of.
-pub(super) struct Frozen<S> {
+pub(super) struct LogSnapshot<S> {
     parts: Vec<Arc<Part<S>>>,
     lost: u32,
 }
 
-impl<S> Frozen<S> {
+impl<S> LogSnapshot<S> {
     /// The keys removed after the epoch `base`, unless some of them are not known.
     pub(super) fn since(&self, base: u32) -> Option<impl Iterator<Item = &S>> {
         (base >= self.lost)

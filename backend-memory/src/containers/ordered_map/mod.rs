@@ -17,7 +17,7 @@ mod iter;
 mod leaf;
 mod marks;
 mod node;
-mod removals;
+mod removal_log;
 #[cfg(test)]
 mod tests;
 
@@ -30,30 +30,15 @@ use backend_api::StateKey;
 pub use iter::{Changed, Range};
 use leaf::{Entry, LEAF_MAX};
 use marks::{Marks, mark};
-use node::{Node, Place};
-use removals::{REMOVALS_MIN, Removals};
+use node::{Node, Path};
+use removal_log::{REMOVALS_MIN, RemovalLog};
 use triomphe::Arc;
 
 /// A sorted map with copy-on-write nodes.
-///
-/// ```
-/// use backend_memory::ordered_map::{Delta, OrderedMap};
-///
-/// let mut map = OrderedMap::new();
-/// map.insert('a', 1, 1);
-/// map.insert('b', 2, 1);
-/// let snapshot = map.clone();
-/// map.insert('b', 3, 2);
-/// map.remove(&'a', 2, true);
-/// assert!(snapshot.iter().eq([(&'a', &1), (&'b', &2)]));
-/// let Delta::Changes { removed, changed } = map.delta_since(1) else { panic!("one removal is remembered") };
-/// assert_eq!(removed, [&'a']);
-/// assert!(changed.eq([(&'b', &3)]));
-/// ```
 #[derive(Clone)]
 pub struct OrderedMap<K, V> {
     root: Node<K, V>,
-    removals: Option<Arc<Removals<K>>>,
+    removals: Option<Arc<RemovalLog<K>>>,
     /// Of the root, if that is a leaf.
     marks: Marks,
 }
@@ -114,21 +99,6 @@ impl<K, V> OrderedMap<K, V> {
         self.iter().map(|(key, _)| key)
     }
 
-    /// The values in key order.
-    pub fn values(&self) -> impl DoubleEndedIterator<Item = &V> {
-        self.iter().map(|(_, value)| value)
-    }
-
-    /// The entry with the least key.
-    pub fn first(&self) -> Option<(&K, &V)> {
-        self.iter().next()
-    }
-
-    /// The entry with the greatest key.
-    pub fn last(&self) -> Option<(&K, &V)> {
-        self.iter().next_back()
-    }
-
     /// The entries written after epoch `base`, in key order. O(log n) for each of them at most.
     pub fn changed_since(&self, base: u32) -> Changed<'_, K, V> {
         Changed::new(&self.root, base)
@@ -150,11 +120,11 @@ impl<K: StateKey, V> OrderedMap<K, V> {
 
     #[inline(never)]
     fn get_below(&self, key: &K) -> Option<&V> {
-        self.root.find(key, &mut { Place::START }).map(|entry| &entry.1)
+        self.root.find(key, &mut { Path::START }).map(|entry| &entry.1)
     }
 
-    /// The entry of `key`. Leaves the way to it, or to where it belongs, in `place`, which comes as [`Place::START`].
-    fn find(&self, key: &K, place: &mut Place) -> Option<&(K, V)> {
+    /// The entry of `key`. Leaves the way to it, or to where it belongs, in `place`, which comes as [`Path::START`].
+    fn find(&self, key: &K, place: &mut Path) -> Option<&(K, V)> {
         if let Node::Leaf(leaf) = &self.root
             && let Some((at, entry)) = self.marks.find(leaf.entries(), key)
         {
@@ -205,7 +175,7 @@ impl<K: StateKey, V: Clone> OrderedMap<K, V> {
 
     /// Writes the value of `key` in `epoch`; returns the old one.
     pub fn insert(&mut self, key: K, value: V, epoch: u32) -> Option<V> {
-        let mut place = Place::START;
+        let mut place = Path::START;
         if self.find(&key, &mut place).is_some() {
             return self.root.replace(&place, value, epoch);
         }
@@ -216,7 +186,7 @@ impl<K: StateKey, V: Clone> OrderedMap<K, V> {
     /// Removes `key` in `epoch`; returns its value. With `log` the removal is remembered for
     /// [`delta_since`](Self::delta_since).
     pub fn remove(&mut self, key: &K, epoch: u32, log: bool) -> Option<V> {
-        let mut place = Place::START;
+        let mut place = Path::START;
         self.find(key, &mut place)?;
         self.remove_at(&place, epoch, log)
     }
@@ -234,7 +204,7 @@ impl<K: StateKey, V: Clone> OrderedMap<K, V> {
         log: bool,
         f: impl FnOnce(&mut Option<V>) -> Result<R, E>,
     ) -> Result<R, E> {
-        let mut place = Place::START;
+        let mut place = Path::START;
         let entry = self.find(&key, &mut place);
         let present = entry.is_some();
         let mut value = entry.map(|entry| entry.1.clone());
@@ -283,7 +253,7 @@ impl<K: StateKey, V: Clone> OrderedMap<K, V> {
     }
 
     /// Inserts an entry that is absent at its place.
-    fn insert_at(&mut self, place: &Place, entry: Entry<K, V>) {
+    fn insert_at(&mut self, place: &Path, entry: Entry<K, V>) {
         match &mut self.root {
             Node::Leaf(leaf) if leaf.len() < LEAF_MAX => {
                 let mark = mark(&entry.key);
@@ -298,7 +268,7 @@ impl<K: StateKey, V: Clone> OrderedMap<K, V> {
         }
     }
 
-    fn remove_at(&mut self, place: &Place, epoch: u32, log: bool) -> Option<V> {
+    fn remove_at(&mut self, place: &Path, epoch: u32, log: bool) -> Option<V> {
         let marks = match &self.root {
             Node::Leaf(leaf) => self.marks.without(place.at(), leaf.entries()),
             root if root.becomes_leaf(place) => {
@@ -315,7 +285,7 @@ impl<K: StateKey, V: Clone> OrderedMap<K, V> {
         let Entry { key, value, .. } = removed.entry.take()?;
         if log {
             let max = REMOVALS_MIN.max(2 * self.len());
-            let removals = self.removals.get_or_insert_with(|| Arc::new(Removals::new()));
+            let removals = self.removals.get_or_insert_with(|| Arc::new(RemovalLog::new()));
             let forgotten = Arc::make_mut(removals).push(key, epoch, max);
             drop(forgotten);
         }

@@ -18,17 +18,6 @@ use std::fmt;
 use spine::{Chunk, Spine};
 
 /// A list of one or more `T` with copy-on-write chunks.
-///
-/// ```
-/// use backend_memory::chunked_list::ChunkedList;
-///
-/// let mut list = ChunkedList::new("a", 1);
-/// list.push("b", 1);
-/// let snapshot = list.clone();
-/// list.extend(["c", "d"], 2);
-/// assert!(snapshot.iter().eq(&["a", "b"]));
-/// assert!(list.iter().eq(&["a", "b", "c", "d"]));
-/// ```
 pub struct ChunkedList<T> {
     /// Never empty.
     last: Chunk<T>,
@@ -54,7 +43,6 @@ impl<T: fmt::Debug> fmt::Debug for ChunkedList<T> {
     }
 }
 
-#[expect(clippy::len_without_is_empty, reason = "it never is")]
 impl<T> ChunkedList<T> {
     const CHUNK_ITEMS: usize = {
         let item = if size_of::<T>() == 0 { 1 } else { size_of::<T>() };

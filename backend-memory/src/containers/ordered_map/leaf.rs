@@ -3,7 +3,7 @@
 use std::iter::Rev;
 use std::slice;
 
-use crate::block::{Block, Unique};
+use crate::containers::block::{Block, Unique};
 
 /// Entries of a leaf at most.
 pub(super) const LEAF_MAX: usize = 32;

@@ -2,7 +2,7 @@
 
 use triomphe::Arc;
 
-use crate::block::Block;
+use crate::containers::block::Block;
 
 /// Elements of one allocation; the note is the epoch of the last append to it or to a chunk before it.
 pub(super) type Chunk<T> = Block<T, u32>;

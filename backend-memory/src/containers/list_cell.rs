@@ -5,14 +5,14 @@ mod tests;
 
 use backend_api::StateValue;
 
-use super::content::DROPPED_IN_PLACE;
-use crate::chunked_list::{ChunkedList, Iter};
-use crate::short_list::ShortList;
+use crate::containers::chunked_list::{ChunkedList, Iter};
+use crate::containers::short_list::ShortList;
+use crate::table::DROPPED_IN_PLACE;
 use crate::table::Handle;
 
 /// A list, and the bytes that its elements own.
 #[derive(Clone)]
-pub(super) enum ListCell<T> {
+pub(crate) enum ListCell<T> {
     /// In the table's slot: there is no other memory to wait for. Its elements own nothing, and all count as changed when one
     /// is added, which the epoch of the slot tells.
     Short(ShortList<T>),
@@ -39,12 +39,12 @@ unsafe impl<T: StateValue> Handle for ListCell<T> {
 
 impl<T: StateValue> ListCell<T> {
     /// A list without elements.
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::Short(ShortList::new())
     }
 
     /// Number of elements.
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         match self {
             Self::Short(items) => items.len(),
             Self::Long(list, _) => list.len(),
@@ -53,7 +53,7 @@ impl<T: StateValue> ListCell<T> {
 
     /// The elements in order.
     #[inline]
-    pub(super) fn iter(&self) -> Iter<'_, T> {
+    pub(crate) fn iter(&self) -> Iter<'_, T> {
         match self {
             Self::Short(items) => Iter::from(&**items),
             Self::Long(list, _) => list.iter(),
@@ -62,7 +62,7 @@ impl<T: StateValue> ListCell<T> {
 
     /// The elements in parts, each with the number of its first: all, or of a list that was changed after epoch `base` those
     /// that turn it as it was then into the present one, if it is cut where they begin.
-    pub(super) fn parts(&self, base: Option<u32>) -> impl Iterator<Item = (usize, &[T])> {
+    pub(crate) fn parts(&self, base: Option<u32>) -> impl Iterator<Item = (usize, &[T])> {
         let (short, long) = match self {
             Self::Short(items) => (Some((0, &**items)), None),
             Self::Long(list, _) => (None, Some(list)),
@@ -75,7 +75,7 @@ impl<T: StateValue> ListCell<T> {
     }
 
     /// Bytes that it holds outside of the slot, with those that elements own.
-    pub(super) fn bytes(&self) -> u64 {
+    pub(crate) fn bytes(&self) -> u64 {
         match self {
             Self::Short(_) => 0,
             Self::Long(list, owned) => (list.heap_size() as u64).saturating_add(*owned),
@@ -84,7 +84,7 @@ impl<T: StateValue> ListCell<T> {
 
     /// Adds an element that owns nothing if nothing has to be allocated or copied for it, or else gives it back.
     #[inline(always)]
-    pub(super) fn push_within(&mut self, element: T, epoch: u32) -> Result<(), T> {
+    pub(crate) fn push_within(&mut self, element: T, epoch: u32) -> Result<(), T> {
         match self {
             Self::Short(items) => items.push(element),
             Self::Long(list, _) => list.push_within(element, epoch),
@@ -92,7 +92,7 @@ impl<T: StateValue> ListCell<T> {
     }
 
     /// Adds an element that owns `owned` bytes.
-    pub(super) fn push(&mut self, element: T, owned: u64, epoch: u32) {
+    pub(crate) fn push(&mut self, element: T, owned: u64, epoch: u32) {
         match self {
             Self::Short(items) => {
                 if let Err(element) = items.push(element) {
@@ -107,7 +107,7 @@ impl<T: StateValue> ListCell<T> {
     }
 
     /// Adds elements that own `owned` bytes together.
-    pub(super) fn extend(&mut self, elements: Vec<T>, owned: u64, epoch: u32) {
+    pub(crate) fn extend(&mut self, elements: Vec<T>, owned: u64, epoch: u32) {
         match self {
             Self::Short(items) if items.has_room(elements.len()) => {
                 // There is room.
@@ -128,7 +128,7 @@ impl<T: StateValue> ListCell<T> {
     }
 
     /// Adds clones of the elements of `other`.
-    pub(super) fn append(&mut self, other: &Self, epoch: u32) {
+    pub(crate) fn append(&mut self, other: &Self, epoch: u32) {
         let owned = match other {
             Self::Short(_) => 0,
             Self::Long(_, owned) => *owned,
@@ -137,7 +137,7 @@ impl<T: StateValue> ListCell<T> {
     }
 
     /// Drops the elements from number `len` on, each of which owns as many bytes as `owned` tells.
-    pub(super) fn truncate(&mut self, len: usize, owned: impl Fn(&T) -> u64) {
+    pub(crate) fn truncate(&mut self, len: usize, owned: impl Fn(&T) -> u64) {
         match self {
             _ if len == 0 => *self = Self::new(),
             Self::Short(items) => items.truncate(len),

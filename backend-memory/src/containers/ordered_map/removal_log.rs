@@ -1,12 +1,12 @@
 //! Which keys were removed in which epoch, for incremental checkpoints.
 
-use crate::chunked_list::ChunkedList;
+use crate::containers::chunked_list::ChunkedList;
 
-/// Removals are remembered up to this number, or twice the number of entries if that is more.
+/// RemovalLog are remembered up to this number, or twice the number of entries if that is more.
 pub(super) const REMOVALS_MIN: usize = 64;
 
 /// A log of removals. Its clone is cheap: per epoch it copies two pointers.
-pub(super) struct Removals<K> {
+pub(super) struct RemovalLog<K> {
     /// In ascending order of epochs.
     epochs: Vec<(u32, ChunkedList<K>)>,
     len: usize,
@@ -14,13 +14,13 @@ pub(super) struct Removals<K> {
     unknown: Option<u32>,
 }
 
-impl<K> Clone for Removals<K> {
+impl<K> Clone for RemovalLog<K> {
     fn clone(&self) -> Self {
         Self { epochs: self.epochs.clone(), ..*self }
     }
 }
 
-impl<K: Clone> Removals<K> {
+impl<K: Clone> RemovalLog<K> {
     pub(super) const fn new() -> Self {
         Self { epochs: Vec::new(), len: 0, unknown: None }
     }

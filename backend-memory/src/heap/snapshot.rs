@@ -7,19 +7,19 @@ use backend_api::restore::RestoredState;
 use backend_api::row::FORMAT;
 use backend_api::{CheckpointTarget, KeyGroupRange, KeyedStateHandle, Result, StateFile};
 
-use super::WriteHeap;
-use super::rows::{Extent, FrozenState};
+use super::checkpointing::WriteHeap;
+use super::rows::{Extent, StateSnapshot};
 
 /// All states of a backend as they were at one moment: what a checkpoint is written from, on any thread.
-pub struct FrozenHeap {
+pub struct HeapSnapshot {
     pub(super) meta: FileMeta,
     pub(super) range: KeyGroupRange,
     pub(super) max_parallelism: u16,
     /// One for each state of `meta`, in that order.
-    pub(super) states: Vec<Box<dyn FrozenState>>,
+    pub(super) states: Vec<Box<dyn StateSnapshot>>,
 }
 
-impl FrozenHeap {
+impl HeapSnapshot {
     /// What a checkpoint file says of itself and its states.
     pub fn meta(&self) -> &FileMeta {
         &self.meta
@@ -31,7 +31,7 @@ impl FrozenHeap {
     }
 
     /// The states, in the order of the meta.
-    pub fn states(&mut self) -> impl Iterator<Item = &mut (dyn FrozenState + 'static)> {
+    pub fn states(&mut self) -> impl Iterator<Item = &mut (dyn StateSnapshot + 'static)> {
         self.states.iter_mut().map(|state| &mut **state)
     }
 
@@ -72,13 +72,13 @@ impl FrozenHeap {
 }
 
 /// A restored state that the program has not registered: it is passed on as it is.
-pub(super) struct FrozenRestored {
+pub(super) struct UnregisteredSnapshot {
     pub(super) state: Arc<RestoredState>,
     /// Which of its metas this one stands for.
     pub(super) meta: usize,
 }
 
-impl FrozenState for FrozenRestored {
+impl StateSnapshot for UnregisteredSnapshot {
     fn entries(&self, key_group: u16) -> u64 {
         self.state.chain(key_group).iter().map(|part| part.section().rows).sum()
     }

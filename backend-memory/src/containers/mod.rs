@@ -1,0 +1,11 @@
+//! Copy-on-write containers: what list and map states keep under a key and namespace.
+
+mod block;
+mod chunked_list;
+mod list_cell;
+mod ordered_map;
+mod short_list;
+
+pub(crate) use chunked_list::Iter;
+pub(crate) use list_cell::ListCell;
+pub(crate) use ordered_map::{Delta, OrderedMap, Range};

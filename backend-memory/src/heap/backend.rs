@@ -1,0 +1,501 @@
+//! The heap backend: registration, access and the life of checkpoints.
+
+use std::collections::HashMap;
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use arrayvec::ArrayVec;
+use backend_api::format::{FileMeta, StateMeta};
+use backend_api::restore::{RestorePlan, RestoredState};
+use backend_api::row::FORMAT;
+use backend_api::{
+    Aggregate, AggregatingDescriptor, AggregatingToken, BackendId, Cancel, Error, ErrorKind, KeyContext,
+    KeyedStateHandle, Keys, ListDescriptor, ListToken, MapDescriptor, MapToken, ReducingDescriptor,
+    ReducingToken, Result, SnapshotRequest, SnapshotTask, StateBackend, StateDescriptor, StateInfo, StateKey,
+    StateToken, StateValue, Subtask, ValueDescriptor, ValueState, ValueToken,
+};
+
+use super::budget::Budget;
+use super::checkpointing::Checkpointing;
+use super::content::{Content, Elements, Entries, Single};
+use super::registered::Registered;
+use super::row_key::entry_hash;
+use super::snapshot::{HeapSnapshot, UnregisteredSnapshot};
+use super::state::{AnyState, HeapState, StateSetup};
+use super::views::{
+    AggregatingTable, Fallback, Function, HeapAggregating, HeapList, HeapMap, HeapReducing, HeapValue,
+    ListTable, MapTable, Reduce, ReducingTable, Seat, ValueTable,
+};
+
+/// Keys whose memory is asked for at once: as many as fit into the nearest cache.
+const PREFETCHED: usize = 32;
+
+/// Keys of a batch that are used before the memory of the next ones is asked for: a processor waits for so many lines of memory
+/// at once, and forgets some that it is asked for beyond.
+const AHEAD: usize = 16;
+
+/// A state backend on the heap. See [`StateBackend`]; reads lend the objects themselves, and nothing is encoded
+/// before a snapshot is written.
+pub struct HeapBackend<K: StateKey, C: Checkpointing> {
+    id: BackendId,
+    subtask: Subtask<K>,
+    checkpointing: C,
+    setup: StateSetup,
+    /// Indexed by tokens. Empty once the backend is closed.
+    states: Vec<Registered<K>>,
+    names: HashMap<String, usize>,
+    /// What the snapshot had and the program has not registered.
+    restored: Vec<Arc<RestoredState>>,
+    /// Checkpoints taken and neither confirmed nor aborted: the epoch of each state then, and what cancels the task.
+    pending: Vec<PendingCheckpoint>,
+    last_id: Option<u64>,
+    closed: bool,
+}
+
+struct PendingCheckpoint {
+    id: u64,
+    /// `None` once a newer one is confirmed: nothing builds on this one any more, but its task may still run.
+    epochs: Option<Vec<u32>>,
+    cancel: Cancel,
+}
+
+impl<K: StateKey, C: Checkpointing> HeapBackend<K, C> {
+    fn check_open(&self) -> Result<()> {
+        if self.closed { Err(closed()) } else { Ok(()) }
+    }
+
+    /// The state of a token.
+    #[inline(always)]
+    fn state<S: AnyState<K>>(
+        states: &mut [Registered<K>],
+        id: BackendId,
+        token: impl StateToken,
+    ) -> Option<&mut S> {
+        states.get_mut(token.index()).filter(|_| token.backend() == id)?.downcast_mut()
+    }
+
+    /// State and place of an access.
+    #[inline(always)]
+    fn access<'a, S: AnyState<K>, N: StateKey>(
+        &'a mut self,
+        token: impl StateToken,
+        key: KeyContext<'a, K>,
+        namespace: &'a N,
+    ) -> Result<(&'a mut S, Seat<'a, K, N>)> {
+        let Self { id, subtask, states, closed: is_closed, .. } = self;
+        let Some(state) = Self::state::<S>(states, *id, token) else { return Err(refused(*is_closed)) };
+        let group = subtask.check(&key)?;
+        namespace.check().map_err(|error| error.in_state(&state.meta().name).in_group(key.group()))?;
+        Ok((state, Seat::new(key, group, namespace)))
+    }
+
+    /// Registers what `meta` says, and answers its index.
+    fn register<N: StateKey, T: Content, X: Send + 'static>(
+        &mut self,
+        meta: StateMeta,
+        content: T,
+        extra: X,
+    ) -> Result<u32> {
+        self.check_open()?;
+        let name = meta.name.clone();
+        if name.is_empty() {
+            return Err(Error::new(ErrorKind::InvalidArgument, "the name of a state is empty"));
+        }
+        if let Some(&index) = self.names.get(&name) {
+            let known = &self.states[index];
+            let old = known.meta();
+            let (kind, message) = if old.kind != meta.kind {
+                let message = format!("registered as {} state, now as {}", old.kind, meta.kind);
+                (ErrorKind::IncompatibleKind, message)
+            } else if !known.is::<HeapState<K, N, T, X>>() || old.codecs != meta.codecs {
+                let message = "the name is registered with other types, or another codec";
+                (ErrorKind::IllegalState, message.to_owned())
+            } else {
+                return Ok(index as u32);
+            };
+            return Err(Error::new(kind, message).in_state(&name));
+        }
+        let restored = self.restored.iter().position(|restored| restored.name() == name);
+        let mut state = HeapState::<K, N, T, X>::new(meta, content, extra, self.setup.clone());
+        if let Some(at) = restored {
+            let restored = &self.restored[at];
+            restored.check_registration(state.meta())?;
+            if let Some(written) = restored.metas().first() {
+                // With the seed that they were read with, rows come in the order in which the table keeps them.
+                state.reseed(written.table_seed);
+            }
+            let threads = self.checkpointing.restore_threads();
+            state.restore(restored, self.subtask.key_space(), threads)?;
+            self.restored.remove(at);
+        }
+        self.names.insert(name, self.states.len());
+        self.states.push(Registered::new(state));
+        Ok((self.states.len() - 1) as u32)
+    }
+
+    /// The state of that name, whose keys are asked for by namespaces of type `N`; `None` if nobody registered it.
+    fn listed<N: StateKey>(&self, name: &str) -> Result<Option<&Registered<K>>> {
+        self.check_open()?;
+        let Some(&index) = self.names.get(name) else { return Ok(None) };
+        let state = &self.states[index];
+        let (ours, theirs) = (&state.meta().namespace_schema, N::schema());
+        if *ours == theirs {
+            return Ok(Some(state));
+        }
+        let message = format!("its namespaces are of {ours:?}, and these are of {theirs:?}");
+        Err(Error::new(ErrorKind::Migration, message).in_state(name))
+    }
+
+    /// Calls `f` with the view of each key in turn, after asking for its memory and that of some that come after it.
+    #[inline]
+    fn batch<V: StateValue, N: StateKey>(
+        &mut self,
+        token: ValueToken<V, N>,
+        keys: &[KeyContext<'_, K>],
+        namespace: &N,
+        mut f: impl FnMut(&mut HeapValue<'_, K, N, V>, usize) -> Result<()>,
+    ) -> Result<()> {
+        let Self { id, subtask, states, closed: is_closed, .. } = self;
+        let Some(state) = Self::state::<ValueTable<K, N, V>>(states, *id, token) else {
+            return Err(refused(*is_closed));
+        };
+        namespace.check().map_err(|error| error.in_state(&state.meta().name))?;
+        for (at, some) in keys.chunks(AHEAD).enumerate() {
+            prefetch_batch(state, subtask, some, namespace);
+            for (i, &key) in some.iter().enumerate() {
+                let seat = Seat::new(key, subtask.check(&key)?, namespace);
+                f(&mut HeapValue { state, seat }, at * AHEAD + i)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn meta(&self, checkpoint_id: u64) -> FileMeta {
+        let subtask = &self.subtask;
+        let registered = self.states.iter().map(|state| state.meta().clone());
+        let restored = self.restored.iter().flat_map(|state| state.metas().iter().cloned());
+        FileMeta {
+            format: FORMAT.to_owned(),
+            operator: subtask.operator().to_owned(),
+            subtask: u32::from(subtask.index()),
+            checkpoint_id,
+            max_parallelism: u32::from(subtask.key_space().max_parallelism()),
+            key_groups: subtask.range().start()..=subtask.range().end(),
+            key_schema: K::schema(),
+            key_group_mapping: subtask.key_space().mapping_id().to_owned(),
+            states: registered.chain(restored).collect(),
+        }
+    }
+}
+
+/// Loads the memory that accesses to a state will need; keys of other subtasks are ignored.
+fn prefetch_batch<K: StateKey, N: StateKey>(
+    state: &(impl AnyState<K> + ?Sized),
+    subtask: &Subtask<K>,
+    keys: &[KeyContext<'_, K>],
+    namespace: &N,
+) {
+    let mut places = ArrayVec::<(usize, u64), PREFETCHED>::new();
+    for some in keys.chunks(PREFETCHED) {
+        let known =
+            some.iter().filter_map(|key| Some((subtask.check(key).ok()?, entry_hash(key.hash(), namespace))));
+        places.clear();
+        places.extend(known);
+        state.prefetch_all(&places);
+    }
+}
+
+#[cold]
+fn closed() -> Error {
+    Error::new(ErrorKind::Closed, "the backend is closed")
+}
+
+#[cold]
+fn refused(is_closed: bool) -> Error {
+    if is_closed { closed() } else { Error::new(ErrorKind::ForeignToken, "the token is another backend's") }
+}
+
+impl<K: StateKey, C: Checkpointing> StateBackend for HeapBackend<K, C> {
+    type Key = K;
+    type Options = C::Options;
+    type Value<'a, V: StateValue, N: StateKey> = HeapValue<'a, K, N, V>;
+    type List<'a, T: StateValue, N: StateKey> = HeapList<'a, K, N, T>;
+    type Map<'a, MK: StateKey, MV: StateValue, N: StateKey> = HeapMap<'a, K, N, MK, MV>;
+    type Reducing<'a, T: StateValue, N: StateKey> = HeapReducing<'a, K, N, T>;
+    type Aggregating<'a, A: Aggregate, N: StateKey> = HeapAggregating<'a, K, N, A>;
+
+    fn open(options: &C::Options, subtask: Subtask<K>, restore: &[KeyedStateHandle]) -> Result<Self> {
+        let mut checkpointing = C::open(options)?;
+        let storage = checkpointing.storage().cloned();
+        let _span =
+            tracing::info_span!("restore", operator = subtask.operator(), handles = restore.len()).entered();
+        let plan = RestorePlan::open(restore, storage.as_deref(), &subtask)?;
+        checkpointing.restored(restore, &plan);
+        let restored = plan.states().cloned().collect();
+        let setup = StateSetup {
+            range: subtask.range(),
+            seed: subtask.hash_seed(),
+            budget: Budget::new(checkpointing.memory_budget()),
+            tracks_removals: checkpointing.is_incremental(),
+        };
+        Ok(Self {
+            id: BackendId::fresh(),
+            subtask,
+            checkpointing,
+            setup,
+            states: Vec::new(),
+            names: HashMap::new(),
+            restored,
+            pending: Vec::new(),
+            last_id: restore.iter().map(|handle| handle.checkpoint_id).max(),
+            closed: false,
+        })
+    }
+
+    #[inline]
+    fn subtask(&self) -> &Subtask<K> {
+        &self.subtask
+    }
+
+    fn register_value<V: StateValue, N: StateKey>(
+        &mut self,
+        descriptor: ValueDescriptor<V, N>,
+    ) -> Result<ValueToken<V, N>> {
+        let content = Single { codec: Arc::clone(descriptor.codec()) };
+        let extra = Fallback(descriptor.default_ref().cloned());
+        let index = self.register::<N, _, _>(descriptor.meta(), content, extra)?;
+        Ok(ValueToken::new(self.id, index))
+    }
+
+    fn register_list<T: StateValue, N: StateKey>(
+        &mut self,
+        descriptor: ListDescriptor<T, N>,
+    ) -> Result<ListToken<T, N>> {
+        let content = Elements { codec: Arc::clone(descriptor.codec()) };
+        let index = self.register::<N, _, _>(descriptor.meta(), content, ())?;
+        Ok(ListToken::new(self.id, index))
+    }
+
+    fn register_map<MK: StateKey, MV: StateValue, N: StateKey>(
+        &mut self,
+        descriptor: MapDescriptor<MK, MV, N>,
+    ) -> Result<MapToken<MK, MV, N>> {
+        let content = Entries::<MK, MV> { codec: Arc::clone(descriptor.codec()), keys: PhantomData };
+        let index = self.register::<N, _, _>(descriptor.meta(), content, ())?;
+        Ok(MapToken::new(self.id, index))
+    }
+
+    fn register_reducing<T: StateValue, N: StateKey>(
+        &mut self,
+        descriptor: ReducingDescriptor<T, N>,
+    ) -> Result<ReducingToken<T, N>> {
+        let content = Single { codec: Arc::clone(descriptor.codec()) };
+        let extra = Reduce(Arc::clone(descriptor.reduce()));
+        let index = self.register::<N, _, _>(descriptor.meta(), content, extra)?;
+        Ok(ReducingToken::new(self.id, index))
+    }
+
+    fn register_aggregating<A: Aggregate, N: StateKey>(
+        &mut self,
+        descriptor: AggregatingDescriptor<A, N>,
+    ) -> Result<AggregatingToken<A, N>> {
+        let content = Single { codec: Arc::clone(descriptor.codec()) };
+        let extra = Function(Arc::clone(descriptor.aggregate()));
+        let index = self.register::<N, _, _>(descriptor.meta(), content, extra)?;
+        Ok(AggregatingToken::new(self.id, index))
+    }
+
+    #[inline(always)]
+    fn value<'a, V: StateValue, N: StateKey>(
+        &'a mut self,
+        token: ValueToken<V, N>,
+        key: KeyContext<'a, K>,
+        namespace: &'a N,
+    ) -> Result<HeapValue<'a, K, N, V>> {
+        let (state, seat) = self.access::<ValueTable<K, N, V>, N>(token, key, namespace)?;
+        Ok(HeapValue { state, seat })
+    }
+
+    #[inline(always)]
+    fn list<'a, T: StateValue, N: StateKey>(
+        &'a mut self,
+        token: ListToken<T, N>,
+        key: KeyContext<'a, K>,
+        namespace: &'a N,
+    ) -> Result<HeapList<'a, K, N, T>> {
+        let (state, seat) = self.access::<ListTable<K, N, T>, N>(token, key, namespace)?;
+        Ok(HeapList { state, seat })
+    }
+
+    #[inline(always)]
+    fn map<'a, MK: StateKey, MV: StateValue, N: StateKey>(
+        &'a mut self,
+        token: MapToken<MK, MV, N>,
+        key: KeyContext<'a, K>,
+        namespace: &'a N,
+    ) -> Result<HeapMap<'a, K, N, MK, MV>> {
+        let (state, seat) = self.access::<MapTable<K, N, MK, MV>, N>(token, key, namespace)?;
+        Ok(HeapMap { state, seat })
+    }
+
+    #[inline(always)]
+    fn reducing<'a, T: StateValue, N: StateKey>(
+        &'a mut self,
+        token: ReducingToken<T, N>,
+        key: KeyContext<'a, K>,
+        namespace: &'a N,
+    ) -> Result<HeapReducing<'a, K, N, T>> {
+        let (state, seat) = self.access::<ReducingTable<K, N, T>, N>(token, key, namespace)?;
+        Ok(HeapReducing { state, seat })
+    }
+
+    #[inline(always)]
+    fn aggregating<'a, A: Aggregate, N: StateKey>(
+        &'a mut self,
+        token: AggregatingToken<A, N>,
+        key: KeyContext<'a, K>,
+        namespace: &'a N,
+    ) -> Result<HeapAggregating<'a, K, N, A>> {
+        let (state, seat) = self.access::<AggregatingTable<K, N, A>, N>(token, key, namespace)?;
+        Ok(HeapAggregating { state, seat })
+    }
+
+    fn keys<N: StateKey>(&mut self, state: &str, namespace: &N) -> Result<Keys<'_, K>> {
+        let Some(state) = self.listed::<N>(state)? else { return Ok(Box::new(std::iter::empty())) };
+        let mut encoded = Vec::new();
+        namespace.encode(&mut encoded);
+        state.keys(&encoded)
+    }
+
+    fn keys_and_namespaces<N: StateKey>(&mut self, state: &str) -> Result<Keys<'_, (K, N)>> {
+        let Some(state) = self.listed::<N>(state)? else { return Ok(Box::new(std::iter::empty())) };
+        Ok(Box::new(state.keys_and_namespaces().map(|pair| {
+            let (key, namespace) = pair?;
+            Ok((key, N::decode(&mut &namespace[..])?))
+        })))
+    }
+
+    fn states(&self) -> Vec<StateInfo> {
+        let registered = self.states.iter().map(|state| state.info());
+        let restored = self.restored.iter().map(|state| StateInfo {
+            name: state.name().to_owned(),
+            kind: state.kind(),
+            entries: None,
+            bytes: 0,
+            registered: false,
+        });
+        registered.chain(restored).collect()
+    }
+
+    fn snapshot(&mut self, request: SnapshotRequest) -> Result<SnapshotTask> {
+        self.check_open()?;
+        let id = request.checkpoint_id();
+        if let Some(last) = self.last_id.filter(|last| *last >= id) {
+            let message = format!("checkpoint {id} does not come after checkpoint {last}");
+            return Err(Error::new(ErrorKind::IllegalState, message));
+        }
+        request.refuse_savepoint()?;
+        let cancel = Cancel::new();
+        if self.states.is_empty() && self.restored.is_empty() {
+            self.last_id = Some(id);
+            return Ok(SnapshotTask::new(id, cancel, |_, _| Ok(None)));
+        }
+        let meta = self.meta(id);
+        meta.check()?;
+        let (mut epochs, mut states) = (Vec::new(), Vec::new());
+        for state in &mut self.states {
+            let (epoch, frozen) = state.freeze()?;
+            epochs.push(epoch);
+            states.push(frozen);
+        }
+        for state in &self.restored {
+            for meta in 0..state.metas().len() {
+                states.push(Box::new(UnregisteredSnapshot { state: Arc::clone(state), meta }));
+            }
+        }
+        let (range, max_parallelism) = (self.subtask.range(), self.subtask.key_space().max_parallelism());
+        let heap = HeapSnapshot { meta, range, max_parallelism, states };
+        let write = self.checkpointing.write(heap, request);
+        self.last_id = Some(id);
+        self.pending.push(PendingCheckpoint { id, epochs: Some(epochs), cancel: cancel.clone() });
+        Ok(SnapshotTask::new(id, cancel, write))
+    }
+
+    fn notify_complete(&mut self, checkpoint_id: u64) -> Result<()> {
+        self.check_open()?;
+        let Some(at) = self.pending.iter().position(|pending| pending.id == checkpoint_id) else {
+            return Ok(());
+        };
+        // Without what the checkpointing wrote there is nothing to build on: what changed stays due.
+        if !self.checkpointing.complete(checkpoint_id) {
+            return Ok(());
+        }
+        let Some(epochs) = self.pending.remove(at).epochs else { return Ok(()) };
+        for older in self.pending.iter_mut().filter(|other| other.id < checkpoint_id) {
+            older.epochs = None;
+        }
+        for (state, epoch) in self.states.iter_mut().zip(epochs) {
+            state.confirm(epoch);
+        }
+        Ok(())
+    }
+
+    fn notify_aborted(&mut self, checkpoint_id: u64) -> Result<()> {
+        self.check_open()?;
+        if let Some(at) = self.pending.iter().position(|pending| pending.id == checkpoint_id) {
+            self.pending.remove(at).cancel.cancel();
+            self.checkpointing.aborted(checkpoint_id);
+        }
+        Ok(())
+    }
+
+    fn close(&mut self) -> Result<()> {
+        self.closed = true;
+        self.pending.drain(..).for_each(|pending| pending.cancel.cancel());
+        self.states.clear();
+        self.names.clear();
+        self.restored.clear();
+        Ok(())
+    }
+
+    #[inline]
+    fn prefetch<T: StateToken>(&self, token: T, key: KeyContext<'_, K>, namespace: &T::Namespace) {
+        if token.backend() == self.id
+            && let (Some(state), Ok(group)) = (self.states.get(token.index()), self.subtask.check(&key))
+        {
+            state.prefetch(group, entry_hash(key.hash(), namespace));
+        }
+    }
+
+    fn prefetch_batch<T: StateToken>(&self, token: T, keys: &[KeyContext<'_, K>], namespace: &T::Namespace) {
+        if let Some(state) = self.states.get(token.index()).filter(|_| token.backend() == self.id) {
+            prefetch_batch(&**state, &self.subtask, keys, namespace);
+        }
+    }
+
+    fn get_batch<V: StateValue, N: StateKey>(
+        &mut self,
+        token: ValueToken<V, N>,
+        keys: &[KeyContext<'_, K>],
+        namespace: &N,
+        mut f: impl FnMut(usize, Option<&V>),
+    ) -> Result<()> {
+        self.batch(token, keys, namespace, |view, i| view.with(|value| f(i, value)))
+    }
+
+    fn update_batch<V: StateValue, N: StateKey>(
+        &mut self,
+        token: ValueToken<V, N>,
+        keys: &[KeyContext<'_, K>],
+        namespace: &N,
+        mut f: impl FnMut(usize, &mut Option<V>),
+    ) -> Result<()> {
+        self.batch(token, keys, namespace, |view, i| view.update(|value| f(i, value)))
+    }
+}
+
+impl<K: StateKey, C: Checkpointing> Drop for HeapBackend<K, C> {
+    fn drop(&mut self) {
+        self.pending.drain(..).for_each(|pending| pending.cancel.cancel());
+    }
+}

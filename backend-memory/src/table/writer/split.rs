@@ -1,0 +1,67 @@
+//! Replacing a segment by a larger one, or by two.
+
+use crate::table::{
+    Placement, Table, TableKey, TableValue,
+    segment::{Segment, TAG_BITS},
+    writer::DEPTH_MAX,
+};
+
+impl<S: TableKey, V: TableValue, P: Placement<V>> Table<S, V, P> {
+    /// Replaces a segment by one of so many slots, none of them vacated: more only if it is the group's one segment.
+    pub(in crate::table) fn rebuild(&mut self, group: usize, tag: u32, old: Segment<S, V, P>, slots: usize) {
+        // SAFETY: the writer reads its own segments.
+        let (epoch, local_depth, old_slots) = unsafe {
+            let header = old.header();
+            (header.epoch, header.local_depth, usize::from(header.slots))
+        };
+        let shared = self.is_needed(epoch, group, tag);
+        let new = Segment::allocate(&self.slab, slots).clear(local_depth, self.epoch, self.confirmed);
+        // SAFETY: the new segment is empty and not smaller.
+        let new = unsafe {
+            old.distribute(shared, 0, new.segment(), new.segment());
+            new.keep()
+        };
+        let entries = &mut self.groups[group];
+        self.bytes -= entries.directory_size();
+        entries.mask = slots - 1;
+        entries.replace(tag, local_depth, new, new);
+        self.bytes += entries.directory_size() + Segment::<S, V, P>::size(slots);
+        if old_slots == 0 {
+            entries.segments = 1;
+        } else {
+            self.bytes -= Segment::<S, V, P>::size(old_slots);
+            self.retire_segment(old, shared);
+        }
+    }
+
+    /// Divides a full segment by the next bit of the tags, unless they are alike.
+    pub(super) fn split(&mut self, group: usize, tag: u32, old: Segment<S, V, P>) -> bool {
+        // SAFETY: the writer reads its own segments.
+        let (epoch, local_depth, spread) =
+            unsafe { (old.header().epoch, old.header().local_depth, old.tag_spread(tag)) };
+        if spread >> (TAG_BITS - DEPTH_MAX) == 0 {
+            return false;
+        }
+        let shared = self.is_needed(epoch, group, tag);
+        let half = || {
+            let half = Segment::allocate(&self.slab, Segment::<S, V, P>::SLOTS);
+            half.clear(local_depth + 1, self.epoch, self.confirmed)
+        };
+        let (low, high) = (half(), half());
+        // SAFETY: the two are empty, and each has room for all.
+        let (low, high) = unsafe {
+            old.distribute(shared, 1 << (TAG_BITS - 1 - local_depth), low.segment(), high.segment());
+            (low.keep(), high.keep())
+        };
+        let entries = &mut self.groups[group];
+        self.bytes -= entries.directory_size();
+        if local_depth == entries.depth {
+            entries.deepen();
+        }
+        entries.replace(tag, local_depth, low, high);
+        entries.segments += 1;
+        self.bytes += entries.directory_size() + Segment::<S, V, P>::FULL.size();
+        self.retire_segment(old, shared);
+        true
+    }
+}
