@@ -1,43 +1,47 @@
 # Every target does its own set-up on a fresh Debian machine with Rust, gcc and make.
-.PHONY: demo hello test lint doc bench flink-diff fuzz asan loom libclang
+.PHONY: demo hello test lint doc bench flink-diff fuzz asan loom tools rocksdb-tools
 
 CARGO ?= cargo
 # With RocksDB, which the plain builds leave out.
 WORKSPACE = --workspace --locked --features state-backends/rocksdb,conformance-tests/rocksdb,benches/rocksdb
 
-# Counts a generated access log of a million lines, with checkpoints, and prints the ten busiest paths.
-demo:
-	$(CARGO) run --release --locked --example access_log -- --backend fs --incremental --checkpoint-every 200000 --parallelism 2
+# A job is killed, resumed with another number of subtasks, and compared with an undisturbed run.
+demo: tools
+	$(CARGO) build --release --locked --example access_log
+	examples/demo.sh $${CARGO_TARGET_DIR:-target}/release/examples/access_log
 
 # The example of the README.
-hello:
+hello: tools
 	$(CARGO) run --release --locked --example hello
 
-test: libclang
+test: rocksdb-tools
 	$(CARGO) test $(WORKSPACE)
 
-lint: libclang
+lint: rocksdb-tools
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy $(WORKSPACE) --all-targets -- -D warnings
 
-doc: libclang
+doc: rocksdb-tools
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc $(WORKSPACE) --no-deps
 
 bench:
 	$(CARGO) bench --locked -p benches
 
-# What the bindings of RocksDB are generated with.
-libclang:
-	@[ -n "$$LIBCLANG_PATH" ] || ls /usr/lib/llvm-*/lib/libclang*.so* 2>/dev/null | grep -v cpp | grep -q . || \
-		{ sudo=$$(command -v sudo || true); $$sudo apt-get update && $$sudo apt-get install -y libclang-dev; }
+# What the C code of zstd is compiled with. Installed if missing.
+tools:
+	@.ci/install-tools c
 
-# Random scripts on Apache Flink and on our backends, compared line by line (Java 17, Python 3 and 300 MB of Flink, which
-# is downloaded unless FLINK_DIR has it).
+# What RocksDB is compiled with. Installed if missing.
+rocksdb-tools:
+	@.ci/install-tools c c++ libclang
+
+# Random scripts on Apache Flink and on our backends, compared line by line. Needs Java 17, Python 3 and 300 MB of Flink,
+# which is downloaded unless FLINK_DIR has it.
 SEEDS ?= 200
 flink-diff:
 	conformance-tests/flink/diff.sh $(SEEDS)
 
-# Every decoder of bytes from outside, so many seconds each; needs cargo-fuzz, and no nightly compiler.
+# Fuzzes every decoder of foreign bytes for SECONDS each. Needs cargo-fuzz, and no nightly compiler.
 SECONDS ?= 60
 FUZZ_TARGETS = metadata checkpoint_file rows keys codecs log_line
 fuzz:
@@ -47,12 +51,12 @@ fuzz:
 			-max_total_time=$(SECONDS) -max_len=4096 || exit 1; \
 	done
 
-# The hand-over of snapshots between threads, in every order of theirs.
+# Hands snapshots over between threads, in every order of their steps.
 loom:
 	RUSTFLAGS="--cfg loom" $(CARGO) test --locked -p backend-memory --lib hand_over \
 		--target-dir $${CARGO_TARGET_DIR:-target}/loom
 
-# The crate with unsafe code under AddressSanitizer; no nightly compiler either.
+# The crate with unsafe code under AddressSanitizer. Needs no nightly compiler.
 asan:
 	RUSTC_BOOTSTRAP=1 RUSTFLAGS=-Zsanitizer=address $(CARGO) test --locked -p backend-memory --lib \
 		--target x86_64-unknown-linux-gnu --target-dir $${CARGO_TARGET_DIR:-target}/asan

@@ -1,9 +1,9 @@
-//! Counts words, takes a checkpoint, and goes on with two subtasks where there was one.
+//! Counts words, takes a checkpoint, and continues with two subtasks instead of one.
 
 use state_backends::prelude::*;
 
 fn main() -> Result<()> {
-    // 128 key groups: the unit in which state moves when the job is rescaled.
+    // 128 key groups: state moves in key groups when the job is rescaled.
     let words = KeySpace::<String>::new(128)?;
     let options = MemoryOptions::default();
 
@@ -14,11 +14,11 @@ fn main() -> Result<()> {
         backend.reducing(counts, key, &())?.add(1)?;
     }
 
-    // A checkpoint: a moment's freeze, then a task that any thread may run.
+    // A checkpoint: a short synchronous part, then a task that any thread may run.
     let task = backend.snapshot(SnapshotRequest::new(1))?;
     let state = task.run()?;
 
-    // Of two subtasks, the one that owns "be" starts with its half of the key groups and what lies in them.
+    // Two subtasks now. Each restores its half of the key groups. This is the one that owns "be".
     let be = "be".to_owned();
     let index = words.subtask(2, &be)?;
     let mut backend =

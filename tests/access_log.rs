@@ -1,4 +1,4 @@
-//! The example `access_log` on a real log: the right answer, whatever the backend, the parallelism and the crashes.
+//! The example `access_log` on a real log gives the right result on every backend, at any parallelism, after any crash.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
@@ -45,7 +45,7 @@ impl Folder {
         self.0.path().join("checkpoints")
     }
 
-    /// Runs the job on the real log with this folder.
+    /// Runs the job on the real log in this folder.
     fn run(&self, setup: Setup, more: &[&str]) -> Run {
         let parallelism = setup.parallelism.to_string();
         let (output, checkpoints) = (self.output(), self.checkpoints());
@@ -60,12 +60,20 @@ impl Folder {
         run([LOG].iter().chain(&own).chain(setup.backend).chain(more))
     }
 
-    /// The result is that of the independent program, and nothing is left beside it.
+    /// The result equals that of an independent program, and no temporary file is left.
     fn check_result(&self, what: &str) {
         let (found, expected) = (fs::read(self.output()).unwrap(), fs::read(EXPECTED).unwrap());
         assert!(found == expected, "another result: {what}");
-        assert!(!self.0.path().join("result.tsv.partial").exists());
+        assert_eq!(names(self.0.path()), ["checkpoints", "result.tsv"]);
     }
+}
+
+/// The names in a folder, sorted.
+fn names(folder: &Path) -> Vec<String> {
+    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name());
+    let mut names: Vec<_> = entries.map(|name| name.into_string().unwrap()).collect();
+    names.sort();
+    names
 }
 
 fn text(path: &Path) -> &str {
@@ -142,13 +150,28 @@ fn what_is_restored_was_not_read_again() {
 }
 
 #[test]
-fn so_many_checkpoints_are_kept() {
+fn retained_checkpoints_are_kept() {
     let (folder, setup) = (Folder::new(), Setup { backend: BACKENDS[2], parallelism: 2 });
     folder.run(setup, &["--checkpoint-every", "1000", "--retained", "3"]);
     assert_eq!(completed(&folder.checkpoints()), [8, 9, 10]);
-    // Starting anew, nothing of it is left.
-    folder.run(setup, &["--checkpoint-every", "4000", "--retained", "3"]);
-    assert_eq!(completed(&folder.checkpoints()), [1, 2]);
+}
+
+#[test]
+fn checkpoints_of_an_earlier_run_are_deleted_only_if_asked() {
+    for &backend in BACKENDS {
+        let (folder, setup) = (Folder::new(), Setup { backend, parallelism: 2 });
+        folder.run(setup, &["--checkpoint-every", "3000", "--retained", "2"]);
+        let before = completed(&folder.checkpoints());
+        assert_eq!(before.len(), 2);
+        let again = folder.run(setup, &["--checkpoint-every", "9000"]);
+        failed(again, "checkpoints of an earlier run: --resume goes on from them, --overwrite deletes them");
+        assert_eq!(completed(&folder.checkpoints()), before);
+
+        let again = folder.run(setup, &["--checkpoint-every", "9000", "--overwrite"]);
+        assert_eq!(again.status, Some(0), "{again}");
+        assert_eq!(completed(&folder.checkpoints()).len(), 1);
+        folder.check_result("overwritten");
+    }
 }
 
 #[test]
@@ -205,47 +228,90 @@ fn an_empty_log_has_an_empty_result() {
     assert_eq!(fs::read(folder.output()).unwrap(), b"");
 }
 
-/// One line on standard error, status 2, nothing else.
+/// Status 2 for a command line that cannot be used, with all that clap says about it.
 #[track_caller]
 fn refused(run: Run, reason: &str) {
     assert_eq!(run.status, Some(2), "{run}");
+    assert_eq!(run.stdout, "", "{run}");
+    assert!(run.stderr.starts_with("error: ") && run.stderr.contains(reason), "{reason:?}: {run}");
+    assert!(run.stderr.contains("try '--help'"), "{run}");
+}
+
+/// Status 1 and one line on standard error for anything else.
+#[track_caller]
+fn failed(run: Run, reason: &str) {
+    assert_eq!(run.status, Some(1), "{run}");
     assert_eq!(run.stdout, "", "{run}");
     assert_eq!(run.stderr.lines().count(), 1, "{run}");
     assert!(run.stderr.starts_with("access_log: ") && run.stderr.contains(reason), "{reason:?}: {run}");
 }
 
 #[test]
-fn what_cannot_be_done_is_refused_in_one_line() {
+fn a_wrong_command_line_is_refused_with_help() {
+    let cases: &[(&[&str], &str)] = &[
+        (&["--paralelism", "3"], "a similar argument exists: '--parallelism'"),
+        (&["--parallelism", "0"], "0 is not in 1..=32768"),
+        (&["--parallelism", "5", "--max-parallelism", "4"], "--parallelism 5 is above --max-parallelism 4"),
+        (&["--parallelism", "100000"], "100000 is not in 1..=32768"),
+        (&["--max-parallelism", "0"], "0 is not in 1..=32768"),
+        (&["--max-parallelism", "32769"], "32769 is not in 1..=32768"),
+        (&["--parallelism", "two"], "invalid value 'two' for '--parallelism <P>'"),
+        (&["--top", "0"], "invalid value '0' for '--top <N>': the least is 1"),
+        (&["--retained", "0"], "invalid value '0' for '--retained <N>': the least is 1"),
+        (&["--crash-at", "0"], "invalid value '0' for '--crash-at <N>'"),
+        #[cfg(not(feature = "rocksdb"))]
+        (&["--backend", "rocksdb"], "this build has no RocksDB backend"),
+        (&["--backend", "tape"], "[possible values: memory, fs, rocksdb]"),
+        (&["--incremental"], "--incremental needs --backend fs"),
+        (&["--resume"], "--checkpoint-dir <DIR>"),
+        (&["--overwrite"], "--checkpoint-dir <DIR>"),
+        (&["--resume", "--overwrite", "--checkpoint-dir", "/gone"], "cannot be used with"),
+        (&["-", "--resume", "--checkpoint-dir", "/gone"], "--resume cannot go back in standard input"),
+        (&[LOG, "--generate", "5"], "cannot be used with"),
+    ];
+    for (args, reason) in cases {
+        refused(run(*args), reason);
+    }
+}
+
+#[test]
+fn files_and_folders_that_cannot_be_used_are_named() {
     let folder = tempfile::tempdir().unwrap();
     let here = text(folder.path());
     let gone = format!("{here}/gone");
     let cases: &[(&[&str], &str)] = &[
         (&[&gone], "gone: No such file"),
         (&[here], "is a directory"),
-        (&["--parallelism", "0"], "--parallelism 0 is not within 1 to 32768"),
-        (&["--parallelism", "5", "--max-parallelism", "4"], "--parallelism 5 is not within 1 to 4"),
-        (&["--parallelism", "100000"], "--parallelism 100000 is not within 1 to 32768"),
-        (&["--max-parallelism", "0"], "--max-parallelism 0 is not within 1 to 32768"),
-        (&["--max-parallelism", "32769"], "--max-parallelism 32769 is not within 1 to 32768"),
-        (&["--parallelism", "two"], "invalid value 'two'"),
-        (&["--top", "0"], "--top 0 is not within"),
-        (&["--retained", "0"], "--retained 0 is not within"),
-        (&["--crash-at", "0"], "--crash-at 0 is not within"),
-        #[cfg(not(feature = "rocksdb"))]
-        (&["--backend", "rocksdb"], "this build has no RocksDB backend"),
-        (&["--backend", "tape"], "invalid value 'tape'"),
-        (&["--incremental"], "--incremental needs --backend fs"),
-        (&["--resume"], "--resume needs --checkpoint-dir"),
-        (&["--resume", "--checkpoint-dir", here], "there is no complete checkpoint"),
-        (&["-", "--resume", "--checkpoint-dir", here], "cannot read standard input again"),
-        (&[LOG, "--generate", "5"], "cannot be used with"),
-        (&[LOG, "--output", "/gone/result"], "/gone/result: No such file"),
-        (&[LOG, "--checkpoint-dir", LOG], "access.log"),
+        (&[LOG, "--output", "/gone/result"], "/gone/result: there is no folder /gone"),
+        (&[LOG, "--output", here], "is a directory"),
+        (&[LOG, "--checkpoint-dir", LOG], "access.log: this is a file; --checkpoint-dir takes a folder"),
+        (&["--resume", "--checkpoint-dir", &gone], "gone: there is no such folder; --resume takes"),
+        (&["--resume", "--checkpoint-dir", here], "the folder has no checkpoints of this job"),
     ];
     for (args, reason) in cases {
-        refused(run(*args), reason);
+        failed(run(*args), reason);
+        assert_eq!(names(folder.path()), [""; 0], "{args:?}");
     }
-    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn a_folder_whose_checkpoints_are_all_incomplete_is_no_start() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::create_dir_all(folder.path().join("access-log-job/chk-1")).unwrap();
+    failed(run(["--resume", "--checkpoint-dir", text(folder.path())]), "no completed checkpoint");
+}
+
+#[test]
+fn a_file_that_is_no_log_has_no_result() {
+    let folder = tempfile::tempdir().unwrap();
+    let (file, output) = (folder.path().join("file"), folder.path().join("result"));
+    // A few lines, and many: it need not read them all to find out.
+    for (lines, found) in [(3, "its first 3 lines"), (100_000, "its first 1000 lines")] {
+        fs::write(&file, "key = value\n".repeat(lines)).unwrap();
+        let run = run([text(&file), "--output", text(&output)]);
+        failed(run, &format!("file is no access log: none of {found}"));
+        assert_eq!(names(folder.path()), ["file"]);
+    }
 }
 
 #[test]
@@ -259,19 +325,19 @@ fn what_does_not_fit_the_checkpoint_is_refused() {
     };
     let made = run([text(&log), "--checkpoint-dir", text(&checkpoints), "--checkpoint-every", "5000"]);
     assert_eq!(made.status, Some(0), "{made}");
-    refused(resumed(&[text(&log), "--max-parallelism", "64"]), "max parallelism is set to 64");
-    refused(resumed(&[text(&log), "--parallelism", "129"]), "parallelism 129 is above");
-    refused(resumed(&["--generate", "10000"]), "a log, not 10000 lines generated");
+    failed(resumed(&[text(&log), "--max-parallelism", "64"]), "max parallelism is set to 64");
+    failed(resumed(&[text(&log), "--parallelism", "129"]), "parallelism 129 is above");
+    failed(resumed(&["--generate", "10000"]), "a log, not 10000 lines generated");
     fs::write(&log, &fs::read(LOG).unwrap()[..100_000]).unwrap();
-    refused(resumed(&[text(&log)]), "the log has 100000 bytes, the checkpoint is at 2370789");
+    failed(resumed(&[text(&log)]), "the log has 100000 bytes, the checkpoint is at 2370789");
 
     let generated = ["--generate", "3000", "--seed", "7"];
-    let made =
-        run(generated.iter().chain(&["--checkpoint-dir", text(&checkpoints), "--checkpoint-every", "1000"]));
+    let fresh = ["--overwrite", "--checkpoint-dir", text(&checkpoints), "--checkpoint-every", "1000"];
+    let made = run(generated.iter().chain(&fresh));
     assert_eq!(made.status, Some(0), "{made}");
-    refused(resumed(&["--generate", "3000", "--seed", "8"]), "generated from seed 7, not");
-    refused(resumed(&["--generate", "3001", "--seed", "7"]), "3000 lines generated from seed 7, not 3001");
-    refused(resumed(&[LOG]), "seed 7, not a log");
+    failed(resumed(&["--generate", "3000", "--seed", "8"]), "generated from seed 7, not");
+    failed(resumed(&["--generate", "3001", "--seed", "7"]), "3000 lines generated from seed 7, not 3001");
+    failed(resumed(&[LOG]), "seed 7, not a log");
     assert_eq!(resumed(&generated).status, Some(0));
 }
 

@@ -1,4 +1,4 @@
-//! Killed from outside at any moment, again and again: what comes out in the end is what an undisturbed run gives.
+//! A job that is killed at any moment, again and again, ends with the result of an undisturbed run.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
@@ -13,7 +13,7 @@ use support::{Random, completed, program, run};
 
 const KILLS: usize = 24;
 
-/// Waits until the child has completed so many checkpoints more, or has ended; answers whether it runs.
+/// Waits until the child has completed `more` checkpoints. Returns false if it ended before.
 fn checkpoints_later(child: &mut Child, checkpoints: &Path, more: u64) -> bool {
     let newest = || completed(checkpoints).last().copied().unwrap_or(0);
     let start = newest();
@@ -41,7 +41,7 @@ fn killed_at_any_moment_with_rocksdb() {
     assert_eq!(left, 0, "working folders of killed runs are left");
 }
 
-/// Kills the job again and again; answers the folder that it ended in.
+/// Kills the job again and again, then lets it end. Returns its folder.
 fn kill(job: [&str; 6]) -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
     let (checkpoints, output) = (folder.path().join("checkpoints"), folder.path().join("result.tsv"));
@@ -57,7 +57,7 @@ fn kill(job: [&str; 6]) -> tempfile::TempDir {
         let mut args = vec!["--parallelism", &parallelism, "--checkpoint-dir", checkpoints.to_str().unwrap()];
         args.extend(["--output", output.to_str().unwrap()]);
         args.extend((killed > 0).then_some("--resume"));
-        // Full and incremental checkpoints take turns: each builds on whatever it finds.
+        // Full and incremental checkpoints take turns: each builds on what it finds.
         args.extend((random.below(4) > 0).then_some("--incremental"));
         let args: Vec<&str> = job.into_iter().chain(args).collect();
         if killed == KILLS {
@@ -66,7 +66,7 @@ fn kill(job: [&str; 6]) -> tempfile::TempDir {
         let mut child = program().args(&args).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         let more = 1 + random.below(3);
         assert!(checkpoints_later(&mut child, &checkpoints, more), "ended after {killed} kills: {args:?}");
-        // Anywhere from there: while records are counted, or while the next checkpoint is written or made complete.
+        // A random moment: while records are counted, or while the next checkpoint is written or completed.
         std::thread::sleep(Duration::from_micros(random.below(150_000)));
         child.kill().unwrap();
         child.wait().unwrap();

@@ -1,7 +1,7 @@
-//! The example `access_log`: its line format, and the tests within its modules.
+//! The line format of the example `access_log`. Also runs the tests in its modules.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
-#![allow(dead_code, reason = "the modules are those of a program, not all of which is run here")]
+#![allow(dead_code, reason = "the program uses more of its modules than this test")]
 
 #[path = "../examples/access_log/batch.rs"]
 mod batch;

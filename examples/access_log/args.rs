@@ -1,27 +1,25 @@
 //! The command line.
 
-use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::{Parser, ValueEnum};
+use clap::error::ErrorKind;
+use clap::{CommandFactory, Parser, ValueEnum};
 
-use crate::failure::Failure;
-
-/// Lines made if no log is named.
+/// Lines to generate if no log is named.
 const DEFAULT_LINES: u64 = 1_000_000;
 
-/// Key groups and subtasks are numbered by 15 bits.
-const MAX_PARALLELISM: u64 = 1 << 15;
+/// Subtasks and key groups are numbered by 15 bits.
+const MAX_PARALLELISM: i64 = 1 << 15;
 
 /// Hits, visitors and bytes for each path of an access log in the combined format: a stream job with keyed state that
 /// survives being killed.
 #[derive(Debug, Parser)]
 #[command(name = "access_log")]
 pub struct Args {
-    /// The log; `-` is standard input. Without it, lines are generated.
+    /// The log; `-` is standard input. Without it, lines are generated
     pub log: Option<PathBuf>,
 
-    /// Generate N lines in place of a log [default: 1000000]
+    /// Generate N lines instead of reading a log [default: 1000000]
     #[arg(long, value_name = "N", conflicts_with = "log")]
     pub generate: Option<u64>,
 
@@ -33,43 +31,47 @@ pub struct Args {
     #[arg(long, value_enum, default_value_t = Backend::Memory)]
     pub backend: Backend,
 
-    /// Subtasks, each a thread with a backend of its own
-    #[arg(long, value_name = "P", default_value_t = 2)]
-    pub parallelism: u64,
+    /// Number of subtasks, each a thread with its own backend
+    #[arg(long, value_name = "P", default_value_t = 2, value_parser = parallelism())]
+    pub parallelism: u16,
 
-    /// Key groups; the bound of the parallelism for the life of the job
-    #[arg(long, value_name = "M")]
-    pub max_parallelism: Option<u64>,
+    /// Number of key groups, which no later parallelism can exceed
+    #[arg(long, value_name = "M", value_parser = parallelism())]
+    pub max_parallelism: Option<u16>,
 
-    /// A checkpoint every so many lines; 0 for never
-    #[arg(long, value_name = "RECORDS", default_value_t = 100_000)]
+    /// Take a checkpoint every N lines; 0 for never
+    #[arg(long, value_name = "N", default_value_t = 100_000)]
     pub checkpoint_every: u64,
 
     /// Write only what changed since the last checkpoint (fs, rocksdb)
     #[arg(long)]
     pub incremental: bool,
 
-    /// Where checkpoints are kept. A run without --resume removes those of an earlier run.
+    /// Keep checkpoints in this folder
     #[arg(long, value_name = "DIR")]
     pub checkpoint_dir: Option<PathBuf>,
 
-    /// Completed checkpoints to keep
-    #[arg(long, value_name = "N", default_value_t = 1)]
+    /// Number of completed checkpoints to keep
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = at_least_one)]
     pub retained: usize,
 
-    /// Kill this process when so many lines of the log have been read
-    #[arg(long, value_name = "RECORD")]
-    pub crash_at: Option<u64>,
-
-    /// Start from the last complete checkpoint in --checkpoint-dir
-    #[arg(long)]
+    /// Go on from the last completed checkpoint in --checkpoint-dir
+    #[arg(long, requires = "checkpoint_dir")]
     pub resume: bool,
 
-    /// Rows of the table on the screen
-    #[arg(long, value_name = "N", default_value_t = 10)]
+    /// Delete the checkpoints that an earlier run left in --checkpoint-dir
+    #[arg(long, requires = "checkpoint_dir", conflicts_with = "resume")]
+    pub overwrite: bool,
+
+    /// Kill this process after line N of the log
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub crash_at: Option<u64>,
+
+    /// Number of rows to show
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = at_least_one)]
     pub top: usize,
 
-    /// Write all rows here: path, hits, visitors, mean bytes, separated by tabs
+    /// Write all rows to this file: path, hits, visitors, mean bytes, separated by tabs
     #[arg(long, value_name = "FILE")]
     pub output: Option<PathBuf>,
 }
@@ -93,25 +95,14 @@ pub enum Input {
     Generated { lines: u64, seed: u64 },
 }
 
-/// What the command line came to.
-pub enum Parsed {
-    Run(Args),
-    /// Help was asked for.
-    Text(String),
-}
-
 impl Args {
-    /// Reads and checks a command line.
-    pub fn parse_from(line: impl IntoIterator<Item = OsString>) -> Result<Parsed, Failure> {
-        match Self::try_parse_from(line) {
-            Ok(args) => args.check().map(|()| Parsed::Run(args)),
-            Err(error) if error.use_stderr() => {
-                let text = error.to_string();
-                let line = text.lines().next().unwrap_or_default();
-                Err(Failure::Usage(line.trim_start_matches("error: ").to_owned()))
-            }
-            Err(help) => Ok(Parsed::Text(help.to_string())),
+    /// Reads the command line. Ends the program if it asks for help, or cannot be used.
+    pub fn read() -> Self {
+        let args = Self::parse();
+        if let Err(reason) = args.check() {
+            Self::command().error(ErrorKind::ArgumentConflict, reason).exit();
         }
+        args
     }
 
     /// Where the lines come from.
@@ -123,27 +114,33 @@ impl Args {
         }
     }
 
-    fn check(&self) -> Result<(), Failure> {
-        let most = self.max_parallelism.unwrap_or(MAX_PARALLELISM);
-        let in_range = |name: &str, value: u64, most: u64| match value {
-            value if (1..=most).contains(&value) => Ok(()),
-            value => Err(Failure::Usage(format!("--{name} {value} is not within 1 to {most}"))),
-        };
-        let usage = |wrong: bool, message: &str| match wrong {
-            true => Err(Failure::Usage(message.to_owned())),
-            false => Ok(()),
-        };
-        in_range("max-parallelism", most, MAX_PARALLELISM)?;
-        in_range("parallelism", self.parallelism, most)?;
-        in_range("top", self.top as u64, u64::MAX)?;
-        in_range("retained", self.retained as u64, u64::MAX)?;
-        in_range("crash-at", self.crash_at.unwrap_or(1), u64::MAX)?;
-        let rocksdb = self.backend == Backend::Rocksdb;
-        usage(rocksdb && !cfg!(feature = "rocksdb"), "this build has no RocksDB backend")?;
-        let in_memory = self.backend == Backend::Memory;
-        usage(self.incremental && in_memory, "--incremental needs --backend fs or rocksdb")?;
-        usage(self.resume && self.checkpoint_dir.is_none(), "--resume needs --checkpoint-dir")?;
-        let stdin = matches!(self.input(), Input::Stdin);
-        usage(self.resume && stdin, "--resume cannot read standard input again from where it was")
+    /// Refuses options that do not fit together.
+    fn check(&self) -> Result<(), String> {
+        if let Some(most) = self.max_parallelism.filter(|most| self.parallelism > *most) {
+            let parallelism = self.parallelism;
+            return Err(format!("--parallelism {parallelism} is above --max-parallelism {most}"));
+        }
+        if self.backend == Backend::Rocksdb && !cfg!(feature = "rocksdb") {
+            return Err("this build has no RocksDB backend: build it with --features rocksdb".to_owned());
+        }
+        if self.incremental && self.backend == Backend::Memory {
+            return Err("--incremental needs --backend fs or --backend rocksdb".to_owned());
+        }
+        if self.resume && matches!(self.input(), Input::Stdin) {
+            return Err("--resume cannot go back in standard input: name a file".to_owned());
+        }
+        Ok(())
+    }
+}
+
+fn parallelism() -> clap::builder::RangedI64ValueParser<u16> {
+    clap::value_parser!(u16).range(1..=MAX_PARALLELISM)
+}
+
+fn at_least_one(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(0) => Err("the least is 1".to_owned()),
+        Ok(number) => Ok(number),
+        Err(error) => Err(format!("{error}")),
     }
 }

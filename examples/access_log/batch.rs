@@ -1,4 +1,4 @@
-//! Batches: what travels from the source to a subtask, many events in one allocation.
+//! Batches: events on their way from the source to a subtask, many in one allocation.
 
 use crate::log_line::Visit;
 use crate::window::Minute;
@@ -6,16 +6,16 @@ use crate::window::Minute;
 const MAX_EVENTS: usize = 1024;
 const MAX_BYTES: usize = 1 << 16;
 
-/// What a subtask is told in the order of the log.
+/// What a subtask receives, in the order of the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event<'b> {
-    /// A line of one of its paths.
+    /// A line with a path of the subtask.
     Visit(Visit<'b>),
-    /// The log has come to this minute; windows before it may close.
+    /// The log has reached this minute. Windows before it may close.
     Minute(Minute),
 }
 
-/// Events, with the texts of all of them one after the other.
+/// Events, and the bytes of their paths and addresses in one buffer.
 #[derive(Debug, Default)]
 pub struct Batch {
     texts: Vec<u8>,
@@ -41,17 +41,17 @@ impl Batch {
         });
     }
 
-    /// Whether it is time to send it.
+    /// True if it should be sent.
     pub fn is_full(&self) -> bool {
         self.events.len() >= MAX_EVENTS || self.texts.len() >= MAX_BYTES
     }
 
-    /// Whether there is nothing to send.
+    /// True if it has no events.
     pub fn is_empty(&self) -> bool {
         self.events.is_empty()
     }
 
-    /// The events, in the order in which they were pushed.
+    /// The events, in the order of their pushes.
     pub fn events(&self) -> impl Iterator<Item = Event<'_>> {
         let mut texts = &self.texts[..];
         let mut text = move |len| {

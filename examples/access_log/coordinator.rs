@@ -1,4 +1,4 @@
-//! Checkpoints: asks for them, gathers what the subtasks acknowledge, makes them complete.
+//! Triggers checkpoints, collects the acknowledgements of the subtasks, and completes the checkpoints.
 
 use std::sync::mpsc::{Receiver, TryRecvError};
 use std::time::{Duration, Instant};
@@ -10,20 +10,20 @@ use crate::router::Router;
 use crate::source::Position;
 use crate::subtask::{Ack, Message};
 
-/// What came of the checkpoints of a run.
+/// Statistics of the checkpoints of a run.
 #[derive(Clone, Debug, Default)]
 pub struct CheckpointStats {
     pub completed: u64,
     pub failed: u64,
-    /// Why the first of the failed ones failed.
+    /// Why the first failed checkpoint failed.
     pub first_failure: Option<String>,
-    /// How long subtasks stood still, the longest of each checkpoint.
+    /// Synchronous part of each checkpoint, the longest of its subtasks.
     pub sync: Vec<Duration>,
-    /// From the barrier until a checkpoint was complete.
+    /// Time of each checkpoint from its barrier to its completion.
     pub total: Vec<Duration>,
-    /// Bytes that the checkpoints wrote, all together.
+    /// Bytes that all checkpoints wrote.
     pub delta_bytes: u64,
-    /// Bytes that a restore from the last one needs.
+    /// Bytes that a restore from the last checkpoint reads.
     pub full_bytes: u64,
 }
 
@@ -31,7 +31,7 @@ pub struct CheckpointStats {
 pub struct Coordinator {
     store: CheckpointStore,
     next_id: u64,
-    /// From each subtask. Its end of the channel goes with the subtask, so waiting for one that has died ends.
+    /// One for each subtask. A subtask that dies drops its end, so waiting for it ends.
     acks: Vec<Receiver<Ack>>,
     pending: Option<Pending>,
     pub stats: CheckpointStats,
@@ -41,18 +41,18 @@ struct Pending {
     id: u64,
     start: Instant,
     position: Position,
-    /// By subtask, as far as they have come.
+    /// By subtask; `None` until it acknowledges.
     acks: Vec<Option<Ack>>,
 }
 
 impl Coordinator {
-    /// For the subtasks that acknowledge through `acks`.
+    /// A coordinator of the subtasks that acknowledge through `acks`.
     pub fn new(store: CheckpointStore, acks: Vec<Receiver<Ack>>) -> Self {
         let next_id = store.next_id();
         Self { store, next_id, acks, pending: None, stats: CheckpointStats::default() }
     }
 
-    /// Starts a checkpoint of everything before `position`, once the one before is done with.
+    /// Starts a checkpoint of everything before `position`. Waits for the checkpoint before it.
     pub fn start(&mut self, router: &mut Router, position: Position) -> Result<(), Failure> {
         self.finish(router)?;
         let id = self.next_id;
@@ -62,7 +62,7 @@ impl Coordinator {
         router.broadcast(|| Message::Barrier(id))
     }
 
-    /// Goes on with the checkpoint under way as far as that is possible without waiting.
+    /// Goes on with the checkpoint under way without waiting.
     pub fn poll(&mut self, router: &mut Router) -> Result<(), Failure> {
         self.advance(router, |acks| match acks.try_recv() {
             Ok(ack) => Ok(Some(ack)),
@@ -74,6 +74,11 @@ impl Coordinator {
     /// Waits for the checkpoint under way, if there is one.
     pub fn finish(&mut self, router: &mut Router) -> Result<(), Failure> {
         self.advance(router, |acks| acks.recv().map(Some).map_err(|_| subtask_died()))
+    }
+
+    /// The last completed checkpoint.
+    pub fn latest(&self) -> Option<&Checkpoint> {
+        self.store.latest()
     }
 
     fn advance(
@@ -91,7 +96,7 @@ impl Coordinator {
         }
     }
 
-    /// All have answered. A checkpoint that fails costs nothing but itself: the job goes on.
+    /// Ends a checkpoint that all subtasks acknowledged. If it failed, the job goes on without it.
     fn complete(&mut self, router: &mut Router, pending: Pending) -> Result<(), Failure> {
         let Pending { id, start, position, acks } = pending;
         let acks: Vec<Ack> = acks.into_iter().flatten().collect();
@@ -131,7 +136,7 @@ impl Coordinator {
     }
 }
 
-/// Why it died is what its thread answers.
+/// The subtask's thread knows the reason.
 fn subtask_died() -> Failure {
     Failure::Job("a subtask ended early".to_owned())
 }

@@ -2,29 +2,37 @@
 
 use std::error::Error as _;
 use std::fmt;
+use std::io;
 
 use state_backends::api::Error;
 
-/// What to say, and whether what was asked for is to blame or what happened on the way.
+/// Exit status of a program that Ctrl-C ended, as shells have it.
+const INTERRUPTED: u8 = 130;
+
+/// What to tell the user.
 #[derive(Debug)]
 pub enum Failure {
-    /// An option or an input that cannot be used.
-    Usage(String),
-    /// The job could not go on.
+    /// The job could not start or go on.
     Job(String),
+    /// The user pressed Ctrl-C.
+    Interrupted {
+        message: String,
+        /// True if a checkpoint is complete.
+        can_resume: bool,
+    },
 }
 
 impl Failure {
-    /// `error` happened to `what`, which the caller named.
-    pub fn usage(what: impl fmt::Display, error: impl fmt::Display) -> Self {
-        Self::Usage(format!("{what}: {error}"))
+    /// `error` happened to `what`.
+    pub fn job(what: impl fmt::Display, error: impl fmt::Display) -> Self {
+        Self::Job(format!("{what}: {error}"))
     }
 
-    /// The exit status: 2 for what was asked, 1 for the rest.
+    /// The exit status. A command line that cannot be used ends with 2, in clap.
     pub fn status(&self) -> u8 {
         match self {
-            Self::Usage(_) => 2,
             Self::Job(_) => 1,
+            Self::Interrupted { .. } => INTERRUPTED,
         }
     }
 }
@@ -32,7 +40,7 @@ impl Failure {
 /// One line, whatever the message holds.
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (Self::Usage(message) | Self::Job(message)) = self;
+        let (Self::Job(message) | Self::Interrupted { message, .. }) = self;
         f.write_str(&message.replace(['\n', '\r'], " "))
     }
 }
@@ -43,13 +51,19 @@ impl From<Error> for Failure {
     }
 }
 
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        Self::Job(error.to_string())
+    }
+}
+
 /// The error's line, and those of its causes.
 pub fn with_causes(error: &Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
         let line = error.to_string();
-        // A wrapped I/O error tells the same twice.
+        // A wrapped I/O error says the same twice.
         if !text.ends_with(&line) {
             text = format!("{text}: {line}");
         }

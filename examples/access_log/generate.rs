@@ -1,4 +1,4 @@
-//! A log made up: line `n` is a function of the seed and `n`, so reading may start at any line.
+//! A generated log. Line `n` depends only on the seed and `n`, so reading may start at any line.
 
 use std::io::Write;
 
@@ -9,7 +9,7 @@ const START: u64 = 1_431_820_800;
 const LINES_PER_SECOND: u64 = 50;
 const VISITORS: u64 = 1 << 13;
 const PAGES_OF_A_VISITOR: u64 = 16;
-/// The most popular page is as likely as the next two together, and as the next four together.
+/// The most popular page is as likely as the next two together, those as the next four, and so on.
 const POPULARITY_STEPS: u64 = 11;
 
 const AGENTS: [&str; 3] = [
@@ -23,7 +23,7 @@ pub fn line(seed: u64, n: u64, line: &mut Vec<u8>) {
     let mut random = Random(mixed(seed) ^ n);
     let visitor = random.below(VISITORS);
     let page = page(seed, visitor, random.below(PAGES_OF_A_VISITOR));
-    // Servers log a request when it ends, so lines are out of order by seconds, and a few by minutes.
+    // Servers log a request when it ends, so lines are out of order by seconds, some by minutes.
     let late = if random.below(1000) == 0 { 180 } else { random.below(4) };
     let status = [200, 200, 200, 200, 200, 304, 404, 500][random.below(8) as usize];
     let agent = AGENTS[(visitor % 3) as usize];
@@ -43,13 +43,13 @@ pub fn line(seed: u64, n: u64, line: &mut Vec<u8>) {
     line.extend_from_slice(b" \"https://example.com/\" \"");
     line.extend_from_slice(agent.as_bytes());
     line.push(b'"');
-    // Some lines are cut off, as when a disk was full.
+    // Some lines are cut off, as on a full disk.
     if random.below(10_000) == 0 {
         line.truncate(line.len() / 2);
     }
 }
 
-/// The rank of the `choice`-th page that a visitor likes.
+/// The rank of a visitor's page number `choice`.
 fn page(seed: u64, visitor: u64, choice: u64) -> u64 {
     let mut random = Random(mixed(seed ^ mixed(visitor)) ^ choice);
     let octave = 1 << random.below(POPULARITY_STEPS);
@@ -71,7 +71,7 @@ fn number(before: &[u8], number: u64, line: &mut Vec<u8>) {
     write!(line, "{number}").expect("a vector takes all");
 }
 
-/// SplitMix64: good enough, and any state is as good as any other.
+/// SplitMix64. Every state is as good as any other, so states may be mixed from seeds.
 struct Random(u64);
 
 impl Random {

@@ -11,6 +11,7 @@ use state_backends::prelude::*;
 use crate::args::Args;
 use crate::coordinator::{CheckpointStats, Coordinator};
 use crate::failure::Failure;
+use crate::interrupt::Interrupt;
 use crate::log_line;
 use crate::page_stats::{Page, Path};
 use crate::progress::Progress;
@@ -22,23 +23,29 @@ use crate::window::minute_of;
 /// The operator whose state it is.
 const OPERATOR: &str = "page-stats";
 
-/// Batches that may wait for a subtask.
+/// Lines after which a log must have shown one that is well-formed.
+const ENOUGH_LINES: u64 = 1000;
+
+/// A line in the combined format, for error messages.
+const SAMPLE: &str = r#"`192.0.2.7 - - [17/May/2015:10:05:03 +0000] "GET /a HTTP/1.1" 200 512 "-" "curl"`"#;
+
+/// Number of batches that may wait for a subtask.
 const WAITING_BATCHES: usize = 8;
 
-/// What came of a run.
+/// Result of a run.
 pub struct Outcome {
-    /// Every path, in no order.
+    /// All paths, unordered.
     pub pages: Vec<Page>,
     /// The end of the log.
     pub position: Position,
-    /// Checkpoint and position at which this run began.
+    /// Checkpoint and position from which this run started.
     pub resumed: Option<(u64, Position)>,
     pub max_parallelism: u16,
     pub checkpoints: CheckpointStats,
     pub elapsed: Duration,
 }
 
-/// The folder of the job within the storage of its checkpoints. Nobody else may keep anything there.
+/// The folder of the job within the storage of its checkpoints.
 pub fn folder() -> Result<JobFolder> {
     JobFolder::new("access-log-job")
 }
@@ -48,6 +55,7 @@ pub fn run<B: StateBackend<Key = Path>>(
     args: &Args,
     options: &B::Options,
     storage: Option<Arc<dyn Storage>>,
+    interrupt: &Interrupt,
 ) -> Result<Outcome, Failure> {
     // A log that cannot be read must not cost the checkpoints of an earlier run.
     let open_at = |position: Position| Ok::<_, Failure>((Source::open(&args.input(), &position)?, position));
@@ -62,15 +70,15 @@ pub fn run<B: StateBackend<Key = Path>>(
         (Some(fresh), _) => fresh,
         (None, Some((_, position))) => open_at(position)?,
         (None, None) => {
-            return Err(Failure::Usage("there is no complete checkpoint to resume from".to_owned()));
+            let none = "--checkpoint-dir has no completed checkpoint of this job to resume from";
+            return Err(Failure::Job(none.to_owned()));
         }
     };
 
-    let parallelism = args.parallelism as u16;
-    let explicit = args.max_parallelism.map(|max| max as u16);
+    let parallelism = args.parallelism;
     let restored = checkpoint.as_ref().and_then(|checkpoint| checkpoint.max_parallelism(OPERATOR));
-    let max_parallelism = resolve_max_parallelism(explicit, parallelism, restored)
-        .map_err(|error| Failure::Usage(error.message().to_owned()))?;
+    let max_parallelism = resolve_max_parallelism(args.max_parallelism, parallelism, restored)
+        .map_err(|error| Failure::Job(error.message().to_owned()))?;
     let key_space = KeySpace::new(max_parallelism)?;
 
     let start = Instant::now();
@@ -86,15 +94,16 @@ pub fn run<B: StateBackend<Key = Path>>(
             let (answers, answered) = channel();
             let work = move || subtask::run::<B>(options, subtask, &restore, messages, answers);
             let thread = thread::Builder::new().name(format!("subtask-{index}"));
-            let thread = thread.spawn_scoped(scope, work).map_err(|error| Failure::Job(error.to_string()))?;
+            let thread = thread.spawn_scoped(scope, work)?;
             inboxes.push(inbox);
             acks.push(answered);
             threads.push(thread);
         }
         let mut coordinator = Coordinator::new(store, acks);
-        let fed = feed(args, source, &mut position, Router::new(key_space, inboxes), &mut coordinator);
+        let router = Router::new(key_space, inboxes);
+        let fed = feed(args, source, &mut position, router, &mut coordinator, interrupt);
 
-        // A subtask that ended early knows why better than whoever noticed it.
+        // If a subtask failed, its error tells more than that of the source.
         let mut pages = Vec::new();
         for thread in threads {
             let found = thread.join().map_err(|_| Failure::Job("a subtask panicked".to_owned()))?;
@@ -106,16 +115,17 @@ pub fn run<B: StateBackend<Key = Path>>(
     })
 }
 
-/// Sends what the source has, with barriers in between. The subtasks end when it returns.
+/// Sends the lines of the source, with barriers in between. The subtasks end when it returns.
 fn feed(
     args: &Args,
     mut source: Source,
     position: &mut Position,
     mut router: Router,
     coordinator: &mut Coordinator,
+    interrupt: &Interrupt,
 ) -> Result<(), Failure> {
-    let progress = Progress::new(source.total());
-    // If there was a crash, the subtasks have forgotten.
+    let progress = Progress::new(source.done(position), source.total(), source.unit());
+    // After a restore, the subtasks do not know it.
     router.minute(position.newest);
     while let Some(line) = source.next(position)? {
         match log_line::parse(line) {
@@ -127,10 +137,16 @@ fn feed(
                 }
                 if router.visit(visit)? {
                     coordinator.poll(&mut router)?;
-                    progress.at(source.done(position));
+                    progress.at(source.done(position), coordinator.stats.completed);
                 }
             }
             None => position.malformed += 1,
+        }
+        if interrupt.is_pressed() {
+            return Err(interrupted(position.lines, coordinator));
+        }
+        if position.lines == ENOUGH_LINES {
+            check_is_log(&source, position)?;
         }
         if args.checkpoint_every > 0 && position.lines.is_multiple_of(args.checkpoint_every) {
             coordinator.start(&mut router, *position)?;
@@ -139,11 +155,40 @@ fn feed(
             crash();
         }
     }
+    if interrupt.is_pressed() {
+        return Err(interrupted(position.lines, coordinator));
+    }
+    check_is_log(&source, position)?;
     coordinator.finish(&mut router)?;
     router.finish()
 }
 
-/// Opens the store of the checkpoints. A run that starts anew removes those of the one before.
+/// Refuses a file that has lines, but none in the format.
+fn check_is_log(source: &Source, position: &Position) -> Result<(), Failure> {
+    match position.lines {
+        0 => Ok(()),
+        lines if lines > position.malformed => Ok(()),
+        lines => {
+            let name = source.name();
+            Err(Failure::Job(format!(
+                "{name} is no access log: none of its first {lines} lines is like {SAMPLE}"
+            )))
+        }
+    }
+}
+
+/// The user ended the job: says where it was, and where it can go on.
+fn interrupted(lines: u64, coordinator: &Coordinator) -> Failure {
+    let resumable =
+        coordinator.latest().and_then(|latest| Some((latest.id, Position::of(latest).ok()?.lines)));
+    let message = match resumable {
+        None => format!("interrupted at line {lines}, before a checkpoint was complete"),
+        Some((id, line)) => format!("interrupted at line {lines}; checkpoint {id} is at line {line}"),
+    };
+    Failure::Interrupted { message, can_resume: resumable.is_some() }
+}
+
+/// Opens the store of the checkpoints. A run that starts anew deletes those of an earlier run, if it is allowed to.
 fn open_store(args: &Args, storage: Option<Arc<dyn Storage>>) -> Result<CheckpointStore, Failure> {
     let job = folder()?;
     let options = match &storage {
@@ -152,8 +197,15 @@ fn open_store(args: &Args, storage: Option<Arc<dyn Storage>>) -> Result<Checkpoi
     };
     let options = options.retained(args.retained);
     if let (Some(storage), false) = (&storage, args.resume) {
-        // Metadata first: what has lost some of its files must not look complete if this is interrupted.
-        for file in storage.list(job.path())?.iter().filter(|file| file.path.ends_with("/_metadata")) {
+        let files = storage.list(job.path())?;
+        let completed = files.iter().filter(|file| file.path.ends_with("/_metadata"));
+        if !args.overwrite && completed.clone().count() > 0 {
+            let earlier = "--checkpoint-dir has checkpoints of an earlier run: --resume goes on from them, \
+                           --overwrite deletes them";
+            return Err(Failure::Job(earlier.to_owned()));
+        }
+        // Metadata first: a checkpoint that has lost some of its files must not look complete if this is interrupted.
+        for file in completed {
             storage.delete(&file.path)?;
         }
         storage.delete_folder(job.path())?;
@@ -161,7 +213,7 @@ fn open_store(args: &Args, storage: Option<Arc<dyn Storage>>) -> Result<Checkpoi
     Ok(CheckpointStore::open(options)?)
 }
 
-/// Ends the process as a loss of power would: nothing is flushed, nobody is told.
+/// Ends the process like `kill -9`: nothing is flushed or cleaned up.
 fn crash() -> ! {
     let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
     loop {

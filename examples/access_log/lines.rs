@@ -1,10 +1,10 @@
-//! Lines of a byte stream: they end with LF, CR LF or CR, as Python's text files have it; the last one may lack an end.
+//! Lines of a byte stream. They end with LF, CR LF or CR, as in Python's text files. The last one may have no end.
 
 use std::io::{self, BufRead};
 
 use memchr::memchr2;
 
-/// Reads the next line into `line`, without its end. Answers how many bytes it took from `input`; 0 at the end.
+/// Reads the next line into `line`, without its end. Returns the number of bytes taken from `input`; 0 at the end.
 pub fn read_line(input: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<u64> {
     line.clear();
     loop {
@@ -35,7 +35,7 @@ pub fn read_line(input: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<u64
 mod tests {
     use super::*;
 
-    /// Lines and what each took, read through a buffer of `capacity` bytes.
+    /// Lines and the bytes that each took, read through a buffer of `capacity` bytes.
     fn lines(text: &[u8], capacity: usize) -> Vec<(String, u64)> {
         let mut input = io::BufReader::with_capacity(capacity, text);
         let (mut lines, mut line) = (Vec::new(), Vec::new());

@@ -5,14 +5,14 @@ use memchr::memchr;
 
 use crate::log_time::{self, number};
 
-/// What the job takes from a line.
+/// The parts of a line that the job uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Visit<'l> {
     /// The path with its query, byte for byte: the key.
     pub path: &'l [u8],
     /// The client.
     pub address: &'l [u8],
-    /// Seconds since 1970; `None` if the log has something else there.
+    /// Seconds since 1970; `None` if the log has no valid time there.
     pub time: Option<u64>,
     /// The status of the response.
     pub status: u16,
@@ -20,7 +20,7 @@ pub struct Visit<'l> {
     pub bytes: u64,
 }
 
-/// Takes a line apart, without its line end; `None` for one that is not in the format.
+/// Parses a line without its line end. `None` if it is not in the format.
 pub fn parse(line: &[u8]) -> Option<Visit<'_>> {
     let (address, rest) = word(line)?;
     let (_identity, rest) = word(rest)?;
@@ -63,20 +63,20 @@ pub fn parse(line: &[u8]) -> Option<Visit<'_>> {
     })
 }
 
-/// The text before `end` and that after it.
+/// The text before and after `end`.
 fn until(text: &[u8], end: u8) -> Option<(&[u8], &[u8])> {
     let at = memchr(end, text)?;
     Some((&text[..at], &text[at + 1..]))
 }
 
-/// The word before a space, not empty and without any other white space, and the text after the space.
+/// The word before a space, and the text after it. A word is not empty and has no white space.
 fn word(text: &[u8]) -> Option<(&[u8], &[u8])> {
     let (word, rest) = until(text, b' ')?;
     let plain = word.iter().all(|byte| matches!(byte, b'!'..=b'~'));
     (!word.is_empty() && (plain || !has_white_space(word))).then_some((word, rest))
 }
 
-/// Of bytes that are no UTF-8, those between that are count.
+/// White space is looked for in the parts that are UTF-8.
 #[cold]
 fn has_white_space(word: &[u8]) -> bool {
     let separator = |c: char| matches!(c, '\x1c'..='\x1f');

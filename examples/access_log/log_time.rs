@@ -1,11 +1,11 @@
-//! Times as access logs write them, such as `17/May/2015:10:05:03 +0000`, to seconds since 1970 and back.
+//! Converts times of access logs, such as `17/May/2015:10:05:03 +0000`, to seconds since 1970 and back.
 
 const MONTHS: [&[u8]; 12] =
     [b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec"];
 
 const DAY: u64 = 24 * 60 * 60;
 
-/// Seconds since 1970; `None` for what is no time, or one before that.
+/// Seconds since 1970; `None` if it is no time, or before 1970.
 pub fn parse(text: &[u8]) -> Option<u64> {
     let text: &[u8; 26] = text.try_into().ok()?;
     let [.., b'/', _, _, _, b'/', _, _, _, _, b':', _, _, b':', _, _, b':', _, _, b' ', sign, _, _, _, _] =
@@ -16,7 +16,7 @@ pub fn parse(text: &[u8]) -> Option<u64> {
     let month = MONTHS.iter().position(|name| *name == &text[3..6])?;
     let (day, year) = (number(&text[..2])?, number(&text[7..11])?);
     let (hour, minute, second) = (number(&text[12..14])?, number(&text[15..17])?, number(&text[18..20])?);
-    // A leap second is the first one of the next minute.
+    // A leap second counts as the first second of the next minute.
     if year < 1970 || day == 0 || day > days_of(year, month) || hour > 23 || minute > 59 || second > 60 {
         return None;
     }
@@ -33,7 +33,7 @@ pub fn parse(text: &[u8]) -> Option<u64> {
 /// Appends the time, in UTC.
 pub fn format(time: u64, out: &mut Vec<u8>) {
     let mut days = time / DAY;
-    // Not above the right year, since a year has at most 366 days; at most a few below it.
+    // A year has at most 366 days, so this is the right year or a few years before it.
     let mut year = 1970 + days / 366;
     while days_before_year(year + 1) <= days {
         year += 1;
@@ -70,7 +70,7 @@ fn days_of(year: u64, month: usize) -> u64 {
     }
 }
 
-/// A number of ASCII digits; `None` for anything else, or if it is beyond 64 bits.
+/// Parses ASCII digits; `None` for anything else, or if the number exceeds 64 bits.
 pub fn number(digits: &[u8]) -> Option<u64> {
     if digits.is_empty() {
         return None;

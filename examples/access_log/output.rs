@@ -1,57 +1,58 @@
-//! The result as a file: it is there whole or not at all.
+//! The result as a file, which is complete or not there.
 
-use std::ffi::OsString;
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
+
+use tempfile::NamedTempFile;
 
 use crate::failure::Failure;
 use crate::page_stats::Page;
 
-/// A file that is written beside its name and renamed.
-pub struct Output {
-    path: PathBuf,
-    partial: PathBuf,
-    file: File,
-}
+/// Where the result goes.
+pub struct Output(PathBuf);
 
 impl Output {
-    /// Finds out whether the file can be made, before the work begins. The one that is there stays until the new one is
-    /// whole.
-    pub fn create(path: PathBuf) -> Result<Self, Failure> {
-        let failed = |error| Failure::usage(path.display(), error);
-        if path.is_dir() {
-            return Err(failed(io::ErrorKind::IsADirectory.into()));
+    /// Checks that the file can be written, before the work begins. Leaves nothing behind.
+    pub fn new(path: PathBuf) -> Result<Self, Failure> {
+        let output = Self(path);
+        if output.0.is_dir() {
+            return Err(output.failed(io::ErrorKind::IsADirectory.into()));
         }
-        let mut partial = OsString::from(&path);
-        partial.push(".partial");
-        let partial = PathBuf::from(partial);
-        let file = File::create(&partial).map_err(failed)?;
-        Ok(Self { path, partial, file })
+        match NamedTempFile::new_in(output.folder()) {
+            Ok(_) => Ok(output),
+            Err(_) if !output.folder().is_dir() => {
+                let error = format!("there is no folder {}", output.folder().display());
+                Err(Failure::job(output.0.display(), error))
+            }
+            Err(error) => Err(output.failed(error)),
+        }
     }
 
-    /// Writes the pages in the given order, durably.
-    pub fn write(self, pages: &[Page]) -> Result<(), Failure> {
+    /// Writes the pages durably, in the given order. Replaces an earlier result.
+    pub fn write(&self, pages: &[Page]) -> Result<(), Failure> {
         let write = || {
-            let mut out = BufWriter::new(&self.file);
+            let mut file = NamedTempFile::new_in(self.folder())?;
+            let mut out = BufWriter::new(&mut file);
             for Page { path, hits, visitors, mean_bytes, .. } in pages {
                 out.write_all(path)?;
                 writeln!(out, "\t{hits}\t{visitors}\t{mean_bytes:.1}")?;
             }
             out.flush()?;
             drop(out);
-            self.file.sync_all()?;
-            fs::rename(&self.partial, &self.path)?;
-            let folder = self.path.parent().filter(|folder| !folder.as_os_str().is_empty());
-            File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
+            file.as_file().sync_all()?;
+            file.persist(&self.0)?;
+            File::open(self.folder())?.sync_all()
         };
-        write().map_err(|error: io::Error| Failure::Job(format!("{}: {error}", self.path.display())))
+        write().map_err(|error| self.failed(error))
     }
-}
 
-impl Drop for Output {
-    fn drop(&mut self) {
-        // Renamed, it is not there any more.
-        let _ = fs::remove_file(&self.partial);
+    fn folder(&self) -> &Path {
+        let folder = self.0.parent().filter(|folder| !folder.as_os_str().is_empty());
+        folder.unwrap_or(Path::new("."))
+    }
+
+    fn failed(&self, error: io::Error) -> Failure {
+        Failure::job(self.0.display(), error)
     }
 }

@@ -1,4 +1,4 @@
-//! What the job knows of each path: one state of every kind, and one that is kept apart by the minute.
+//! The state of each path: one of every kind, and one with the minute as its namespace.
 
 use std::net::Ipv4Addr;
 
@@ -7,28 +7,28 @@ use state_backends::prelude::*;
 use crate::log_line::Visit;
 use crate::window::{Minute, Windows, is_closed, minute_of};
 
-/// The key: a path, byte for byte, since nothing makes clients send UTF-8.
+/// The key: the bytes of a path. Clients may send anything, not only UTF-8.
 pub type Path = Vec<u8>;
 
-/// A client's address: the number if it is one of IPv4 and written as such, which needs no allocation and sorts fast;
-/// any other text as it is.
+/// A client's address. An IPv4 address is a number, which needs no allocation and compares fast. Anything else stays
+/// text.
 type Address = (Option<u32>, Vec<u8>);
 
-/// Statuses that are remembered of each path.
+/// Number of statuses to keep for each path.
 const STATUSES: usize = 5;
 
 const HITS: &str = "hits";
 const PER_MINUTE: &str = "hits-per-minute";
 
-/// What is known of one path.
+/// Everything known about one path.
 #[derive(Clone, Debug)]
 pub struct Page {
     pub path: Path,
     pub hits: u64,
-    /// Addresses, each once.
+    /// Number of different addresses.
     pub visitors: u64,
     pub mean_bytes: f64,
-    /// The last ones, the newest at the end.
+    /// The last statuses, newest at the end.
     pub statuses: Vec<u16>,
     /// Seconds since 1970.
     pub last_seen: Option<u64>,
@@ -44,14 +44,14 @@ pub struct PageStats {
     last_seen: ValueToken<u64>,
     per_minute: ReducingToken<u64, Minute>,
     windows: ValueToken<Windows>,
-    /// The latest minute that the source told.
+    /// The latest minute that the log has reached.
     newest: Minute,
-    /// The key of the record at hand, so that not every record has to allocate one.
+    /// The key of the current record. Its buffer is used again for the next one.
     path: Path,
 }
 
 impl PageStats {
-    /// Registers the states; those of a restored backend are continued.
+    /// Registers the states. After a restore they hold what the checkpoint had.
     pub fn register<B: StateBackend<Key = Path>>(backend: &mut B) -> Result<Self> {
         Ok(Self {
             hits: backend.register(ReducingDescriptor::new(HITS, sum))?,
@@ -88,7 +88,7 @@ impl PageStats {
         }
     }
 
-    /// The log has come to `newest`: closes the windows that are over.
+    /// The log has reached `newest`: closes the windows that are over.
     pub fn advance<B: StateBackend<Key = Path>>(&mut self, backend: &mut B, newest: Minute) -> Result<()> {
         self.newest = newest;
         let over = backend
@@ -105,7 +105,7 @@ impl PageStats {
         Ok(())
     }
 
-    /// All that is known, of every path of this subtask.
+    /// Everything known about each path of this subtask.
     pub fn pages<B: StateBackend<Key = Path>>(&self, backend: &mut B) -> Result<Vec<Page>> {
         let mut pages = Vec::new();
         backend.for_each_key(HITS, &(), |backend, key| {
@@ -130,7 +130,7 @@ fn address(text: &[u8]) -> Address {
     }
 }
 
-/// Appends `status`, and forgets the oldest if there are too many.
+/// Appends `status`, and drops the oldest if there are too many.
 fn remember<N>(statuses: &mut impl ListState<u16, N>, status: u16) -> Result<()> {
     let known = statuses.get()?;
     if known.len() < STATUSES {
@@ -139,14 +139,14 @@ fn remember<N>(statuses: &mut impl ListState<u16, N>, status: u16) -> Result<()>
     statuses.set(known.into_iter().skip(1).chain([status]))
 }
 
-/// Gets what is accumulated, and clears it.
+/// Reads the count and clears it.
 fn take<N>(window: &mut impl ReducingState<u64, N>) -> Result<Option<u64>> {
     let hits = window.get()?;
     window.clear()?;
     Ok(hits)
 }
 
-/// The number of entries.
+/// Number of entries.
 fn count(map: &mut impl MapState<Address, u64>) -> Result<u64> {
     map.keys()?.try_fold(0, |count, key| key.map(|_| count + 1))
 }
@@ -159,7 +159,7 @@ fn increment(count: &mut Option<u64>) {
     *count.get_or_insert(0) += 1;
 }
 
-/// The mean of sizes; the sum has room for as many of the largest as can be counted.
+/// The mean of sizes. The sum has 128 bits, so it cannot overflow before the count does.
 struct Mean;
 
 impl Aggregate for Mean {

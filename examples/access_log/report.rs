@@ -1,4 +1,4 @@
-//! What is told at the end.
+//! The report at the end of a run.
 
 use std::fmt::{self, Write as _};
 use std::time::Duration;
@@ -10,10 +10,10 @@ use crate::log_time;
 use crate::page_stats::Page;
 use crate::window::Windows;
 
-/// Columns of the screen that a path may take.
+/// Width of a path on the screen.
 const PATH_WIDTH: usize = 48;
 
-/// The table of the first pages, and the summary of the run.
+/// The table of the busiest pages, and the summary of the run.
 pub fn report(args: &Args, outcome: &Outcome) -> Result<String, fmt::Error> {
     let mut out = String::new();
     table(&mut out, outcome.pages.iter().take(args.top))?;
@@ -92,7 +92,7 @@ fn max_and_mean(times: &[Duration]) -> String {
     format!("max {:.2} ms, mean {:.2} ms", max.as_secs_f64() * 1e3, mean * 1e3)
 }
 
-/// A path that does the terminal no harm and fits on a line.
+/// A path without control characters, cut to fit on a line.
 fn on_screen(path: &[u8]) -> String {
     let mut text: String = String::from_utf8_lossy(path)
         .chars()

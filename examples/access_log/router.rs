@@ -1,4 +1,4 @@
-//! From the source to the subtasks: each record goes to the one that owns its key group.
+//! Sends each record to the subtask that owns its key group.
 
 use std::sync::mpsc::SyncSender;
 
@@ -11,11 +11,11 @@ use crate::page_stats::Path;
 use crate::subtask::Message;
 use crate::window::Minute;
 
-/// Batches on their way, for each subtask one.
+/// One batch in the making for each subtask.
 pub struct Router {
     key_space: KeySpace<Path>,
     routes: Vec<Route>,
-    /// The key of the record at hand, so that not every record has to allocate one.
+    /// The key of the current record. Its buffer is used again for the next one.
     path: Path,
 }
 
@@ -25,14 +25,14 @@ struct Route {
 }
 
 impl Router {
-    /// Routes to these subtasks, given in the order of their numbers.
+    /// A router to these subtasks, in the order of their indexes.
     pub fn new(key_space: KeySpace<Path>, subtasks: Vec<SyncSender<Message>>) -> Self {
         let routes =
             subtasks.into_iter().map(|messages| Route { messages, batch: Batch::default() }).collect();
         Self { key_space, routes, path: Path::new() }
     }
 
-    /// Sends a record to the subtask of its path. Answers whether a batch went out.
+    /// Sends a record to the subtask of its path. Returns true if that sent a batch.
     pub fn visit(&mut self, visit: Visit<'_>) -> Result<bool, Failure> {
         self.path.clear();
         self.path.extend_from_slice(visit.path);
@@ -46,7 +46,7 @@ impl Router {
         Ok(is_full)
     }
 
-    /// Tells all subtasks, between the records before and after, that the log has come to this minute.
+    /// Tells all subtasks that the log has reached this minute, after the records before it.
     pub fn minute(&mut self, newest: Minute) {
         self.routes.iter_mut().for_each(|route| route.batch.push(Event::Minute(newest)));
     }
@@ -59,7 +59,7 @@ impl Router {
         })
     }
 
-    /// Sends what is left; the input has ended.
+    /// Sends what is left at the end of the input.
     pub fn finish(mut self) -> Result<(), Failure> {
         self.routes.iter_mut().try_for_each(Route::flush)
     }
@@ -74,7 +74,7 @@ impl Route {
         self.send(Message::Batch(batch))
     }
 
-    /// Blocks while the subtask has enough to do.
+    /// Blocks while the inbox of the subtask is full.
     fn send(&self, message: Message) -> Result<(), Failure> {
         self.messages.send(message).map_err(|_| Failure::Job("a subtask ended early".to_owned()))
     }

@@ -13,13 +13,13 @@ use crate::generate;
 use crate::lines::read_line;
 use crate::window::Minute;
 
-/// The name of the position among the properties of a checkpoint.
+/// The property of a checkpoint that holds the position.
 const PROPERTY: &str = "source";
 
-/// How far the source is, and what it knows from the lines before.
+/// How far the source is, and what it learned from the lines before.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Position {
-    /// What made the lines, if nobody else did: how many there will be, and the seed.
+    /// Number and seed of the lines, if they are generated.
     generated: Option<(u64, u64)>,
     /// Bytes read.
     pub offset: u64,
@@ -27,7 +27,7 @@ pub struct Position {
     pub lines: u64,
     /// Lines among them that were not in the format.
     pub malformed: u64,
-    /// The latest minute that a line told.
+    /// The latest minute seen in a line.
     pub newest: Minute,
 }
 
@@ -53,12 +53,12 @@ impl Position {
     }
 }
 
-/// Lines, one by one, from a position on.
+/// Lines after a position, one by one.
 pub struct Source {
     /// `None` if lines are generated.
     reader: Option<Box<dyn BufRead>>,
     name: String,
-    /// How much there is, in the unit of [`done`](Self::done), if that is known.
+    /// Total in the unit of [`done`](Self::done), if it is known.
     total: Option<u64>,
     line: Vec<u8>,
 }
@@ -73,7 +73,7 @@ impl Source {
                 None => "a log".to_owned(),
             };
             let (was, is) = (tell(position.generated), tell(generated));
-            return Err(Failure::Usage(format!("the checkpoint was made while reading {was}, not {is}")));
+            return Err(Failure::Job(format!("the checkpoint was made while reading {was}, not {is}")));
         }
         let (reader, total, name): (Option<Box<dyn BufRead>>, _, _) = match input {
             Input::Generated { lines, .. } => (None, Some(*lines), "generated lines".to_owned()),
@@ -81,7 +81,7 @@ impl Source {
             Input::File(path) => {
                 let name = path.display().to_string();
                 let (file, len) =
-                    open_at(path, position.offset).map_err(|error| Failure::usage(&name, error))?;
+                    open_at(path, position.offset).map_err(|error| Failure::job(&name, error))?;
                 // A pipe has no length.
                 let total = (len > 0).then_some(len);
                 (Some(Box::new(BufReader::with_capacity(1 << 16, file))), total, name)
@@ -90,12 +90,12 @@ impl Source {
         Ok(Self { reader, name, total, line: Vec::new() })
     }
 
-    /// Reads the line at `position`, which is behind it then.
+    /// Reads the line at `position` and moves the position behind it.
     pub fn next(&mut self, position: &mut Position) -> Result<Option<&[u8]>, Failure> {
         match (&mut self.reader, position.generated) {
             (Some(reader), _) => {
                 let taken =
-                    read_line(reader, &mut self.line).map_err(|error| Failure::usage(&self.name, error))?;
+                    read_line(reader, &mut self.line).map_err(|error| Failure::job(&self.name, error))?;
                 if taken == 0 {
                     return Ok(None);
                 }
@@ -111,14 +111,24 @@ impl Source {
         Ok(Some(&self.line))
     }
 
-    /// How much there is, if that is known: bytes of a log, lines of what is generated.
+    /// Name of the log.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Total of a log in bytes, or of generated lines in lines; `None` if it is unknown.
     pub fn total(&self) -> Option<u64> {
         self.total
     }
 
-    /// How much of the total is read.
+    /// How much of the total is read at `position`.
     pub fn done(&self, position: &Position) -> u64 {
         if self.reader.is_some() { position.offset } else { position.lines }
+    }
+
+    /// What [`done`](Self::done) counts.
+    pub fn unit(&self) -> &'static str {
+        if self.reader.is_some() { "bytes" } else { "lines" }
     }
 }
 

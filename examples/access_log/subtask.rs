@@ -1,4 +1,4 @@
-//! One parallel instance of the job: a thread with a backend of its own, which nobody else touches.
+//! A subtask: one thread that owns a backend.
 
 use std::sync::mpsc::{Receiver, Sender};
 use std::thread;
@@ -10,30 +10,29 @@ use crate::batch::{Batch, Event};
 use crate::page_stats::{Page, PageStats, Path};
 use crate::window::Minute;
 
-/// What a subtask is sent, in order. The end of the channel is the end of the input.
+/// What a subtask receives, in order. The end of the channel is the end of the input.
 #[derive(Debug)]
 pub enum Message {
-    /// Work.
+    /// Events to count.
     Batch(Batch),
-    /// All work before it belongs to this checkpoint, none after it does.
+    /// A checkpoint: everything before this message belongs to it, nothing after it does.
     Barrier(u64),
     /// The checkpoint is complete.
     Complete(u64),
-    /// The checkpoint will never be complete.
+    /// The checkpoint failed.
     Aborted(u64),
 }
 
 /// The answer to a barrier.
 #[derive(Debug)]
 pub struct Ack {
-    /// How long the subtask stood still.
+    /// How long the subtask stood still: the synchronous part of the snapshot.
     pub sync: Duration,
-    /// The state, or why there is none.
+    /// The written state.
     pub state: Result<TaskState>,
 }
 
-/// Opens the backend, with what `restore` holds for it, and works until the input ends. Answers what the state tells
-/// then.
+/// Opens the backend, restores it from `restore`, and works until the input ends. Returns what the state then holds.
 pub fn run<B: StateBackend<Key = Path>>(
     options: &B::Options,
     subtask: Subtask<Path>,
@@ -64,8 +63,8 @@ pub fn run<B: StateBackend<Key = Path>>(
     Ok(pages)
 }
 
-/// Takes a snapshot, and has a thread write and acknowledge it while the subtask goes on. A snapshot that fails is
-/// the coordinator's to deal with; only a thread that cannot be had ends the subtask.
+/// Takes a snapshot. Another thread writes and acknowledges it while the subtask goes on. The coordinator deals with a
+/// snapshot that fails.
 fn snapshot<B: StateBackend<Key = Path>>(backend: &mut B, id: u64, acks: Sender<Ack>) -> Result<()> {
     let start = Instant::now();
     let task = backend.snapshot(SnapshotRequest::new(id));
@@ -76,7 +75,7 @@ fn snapshot<B: StateBackend<Key = Path>>(backend: &mut B, id: u64, acks: Sender<
     let write = move || {
         let keyed = task.and_then(SnapshotTask::run);
         let state = keyed.map(|keyed| TaskState::new(operator, index, parallelism, keyed));
-        // Nobody listens any more if the job has failed meanwhile; what was written is removed at the next start.
+        // If the job has ended meanwhile, the next start removes what was written.
         let _ = acks.send(Ack { sync, state });
     };
     thread::Builder::new().name(format!("checkpoint-{id}-{index}")).spawn(write)?;

@@ -1,43 +1,43 @@
-//! Windows of a minute in event time: the time is that in the log, so it does not matter when the log is read.
+//! Windows of one minute in event time: the time in the log counts, not the time of reading it.
 
 use serde::{Deserialize, Serialize};
 
-/// A minute since 1970: the namespace of what is counted by the minute.
+/// Minutes since 1970; the namespace of counts per minute.
 pub type Minute = u64;
 
-/// The minute in which a second since 1970 lies.
+/// The minute of a second since 1970.
 pub fn minute_of(seconds: u64) -> Minute {
     seconds / 60
 }
 
-/// Whether the window of `minute` is closed once the log has told the minute `newest`: there is a minute in between,
-/// for lines that come late.
+/// True if the window of `minute` is closed once the log has reached the minute `newest`. A window stays open for one
+/// more minute, because lines may come late.
 pub fn is_closed(minute: Minute, newest: Minute) -> bool {
     newest.saturating_sub(minute) > 1
 }
 
-/// What came of the windows of a path. It is state itself, so after a crash no window is counted twice or forgotten.
+/// Counts over the closed windows of a path. They are state, so a crash neither repeats nor loses a window.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Windows {
-    /// Windows closed.
+    /// Closed windows.
     pub closed: u64,
-    /// Hits in them.
+    /// Hits in closed windows.
     pub hits: u64,
-    /// Hits in the busiest.
+    /// Hits in the busiest closed window.
     pub peak: u64,
-    /// Hits that came after their window was closed, and are in none.
+    /// Hits that came after their window was closed. No window counts them.
     pub late: u64,
 }
 
 impl Windows {
-    /// Counts a window that was closed with so many hits.
+    /// Counts a window that closes with `hits`.
     pub fn close(&mut self, hits: u64) {
         self.closed += 1;
         self.hits += hits;
         self.peak = self.peak.max(hits);
     }
 
-    /// The counts of both.
+    /// The sum of both.
     pub fn and(self, other: Self) -> Self {
         Self {
             closed: self.closed + other.closed,

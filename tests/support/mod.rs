@@ -1,4 +1,4 @@
-//! Runs the example `access_log` as people do: as a program.
+//! Runs the example `access_log` as a program.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::LazyLock;
 
-/// What came of a run that has ended.
+/// The result of a run.
 pub struct Run {
     /// `None` if it was killed.
     pub status: Option<i32>,
@@ -16,7 +16,7 @@ pub struct Run {
 }
 
 impl Run {
-    /// The line of the summary that begins so.
+    /// The line of the summary with this beginning.
     pub fn line(&self, begin: &str) -> &str {
         let line = self.stdout.lines().find(|line| line.starts_with(begin));
         line.unwrap_or_else(|| panic!("no line begins with {begin:?} in {self}"))
@@ -35,7 +35,7 @@ pub fn program() -> Command {
     static PROGRAM: LazyLock<PathBuf> = LazyLock::new(|| {
         let test = std::env::current_exe().unwrap();
         let program = test.ancestors().nth(2).unwrap().join("examples/access_log");
-        // Cargo's own list of what it was made of: a program that is out of date would be tested in vain.
+        // Cargo lists the sources of the program. Testing one that is out of date proves nothing.
         let sources = fs::read_to_string(program.with_extension("d")).unwrap_or_default();
         let program = program.with_extension(std::env::consts::EXE_EXTENSION);
         let changed = |path: &Path| fs::metadata(path).and_then(|metadata| metadata.modified()).ok();
@@ -52,7 +52,7 @@ pub fn run<A: AsRef<OsStr>>(args: impl IntoIterator<Item = A>) -> Run {
     run_with(args, b"")
 }
 
-/// The same, with something on standard input.
+/// The same, with `input` on standard input.
 pub fn run_with<A: AsRef<OsStr>>(args: impl IntoIterator<Item = A>, input: &[u8]) -> Run {
     let mut command = program();
     command.args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -79,11 +79,11 @@ pub fn completed(checkpoints: &Path) -> Vec<u64> {
     ids
 }
 
-/// Numbers that look random and are the same each time.
+/// Pseudo-random numbers, the same in every run.
 pub struct Random(pub u64);
 
 impl Random {
-    /// One of the numbers below `bound`.
+    /// A number below `bound`.
     pub fn below(&mut self, bound: u64) -> u64 {
         self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) % bound
