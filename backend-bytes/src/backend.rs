@@ -1,15 +1,18 @@
 use std::sync::{Arc, Weak};
 
 use super::access::{Access, Buffers, Place, decoded, start_key, state_range, successor};
-use super::cache::{AnyCache, Budget, Cache, CachedList, CachedMap, LateWrites};
-use super::engine::{AnyStore, ByteEngine, FreezeRequest, OpenedStore};
+use super::cache::{AnyCache, Budget, Cache, CacheFlush, CachedList, CachedMap};
+use super::engine::{AnyStore, ByteEngine, OpenedStore};
 use super::lists::Lists;
 use super::maps::Maps;
 use super::registry::{Found, Registry};
 use super::snapshot::{Frozen, FrozenNative, FrozenRows};
 use super::totals::Totals;
 use super::values::Values;
-use super::{ByteAggregating, ByteList, ByteMap, ByteReducing, ByteStore, ByteValue};
+use super::{
+    ByteAggregating, ByteList, ByteMap, ByteReducing, ByteStore, ByteValue, FreezeRequest, LayerState,
+    WriteBatch,
+};
 use backend_api::format::FileMeta;
 use backend_api::restore::{RestorePlan, RestoredState, check_handles};
 use backend_api::{
@@ -211,7 +214,9 @@ impl<K: StateKey, E: ByteEngine> EngineBackend<K, E> {
         let bytes = self.cache_budget.excess() + self.cache_budget.step();
         // Before the cache is locked: what was frozen of it may have to be written. While that goes on, what is written makes
         // room; if that is not enough each access waits a little.
-        if store.is_settling() && largest.evict_clean(bytes) || !store.is_settled() {
+        if let Some(snapshots) = E::snapshots(store)
+            && (snapshots.is_flushing() && largest.evict_clean(bytes) || !snapshots.try_finish_flush())
+        {
             return Ok(());
         }
         largest.evict(bytes, &mut |batch| store.write(batch))
@@ -224,7 +229,7 @@ impl<K: StateKey, E: ByteEngine> EngineBackend<K, E> {
             return Ok(Box::new(std::iter::empty()));
         };
         if let (Some(cache), Some(store)) = (self.registry.cache(number), &mut self.store) {
-            store.settle();
+            finish_flush::<E>(store);
             cache.flush(&mut |batch| store.write(batch)).map_err(|error| error.in_state(&meta.name))?;
         }
         let store = self.store.as_ref().ok_or_else(closed)?;
@@ -283,10 +288,10 @@ impl<K: StateKey, E: ByteEngine> StateBackend for EngineBackend<K, E> {
         let storage = E::target(options).storage();
         let restored = RestorePlan::open(&rows, storage.map(|storage| &**storage), &subtask)?;
         restored.verify()?;
-        let OpenedStore { store, states, sequence, bounds } = E::open(options, &subtask, &native)?;
+        let OpenedStore { store, states, layer } = E::open(options, &subtask, &native)?;
         let limit = E::entry_bytes_max(options);
-        let bounds = bounds.iter().map(Vec::as_slice).chain(std::iter::repeat(&[][..]));
-        let held = states.into_iter().zip(bounds.map(|bounds| Totals::with_bounds(limit, bounds)));
+        let totals = (0..).map(|state| Totals::with_bounds(limit, &layer.bounds(state)));
+        let held = states.into_iter().zip(totals);
         let registry = Registry::holding(held);
         Ok(Self {
             id: BackendId::fresh(),
@@ -295,7 +300,7 @@ impl<K: StateKey, E: ByteEngine> StateBackend for EngineBackend<K, E> {
             store: Some(store),
             registry,
             restored,
-            buffers: Buffers::starting_at(sequence),
+            buffers: Buffers::starting_at(layer.sequence()),
             cache_budget: Budget::new(E::cache_bytes(options)),
             leftover: None,
             last_checkpoint: None,
@@ -497,22 +502,28 @@ impl<K: StateKey, E: ByteEngine> StateBackend for EngineBackend<K, E> {
         // Rows of what nobody has registered cannot be made here: the types of its keys are not known.
         let rows = self.registry.rows();
         // What an earlier snapshot has put off comes first.
-        store.settle();
-        let late = LateWrites::new(self.registry.caches().filter_map(|cache| cache.freeze()).collect());
-        let prefers_native = store.native().is_some_and(|native| native.is_preferred());
+        finish_flush::<E>(store);
+        let flush = CacheFlush::new(self.registry.caches().filter_map(|cache| cache.freeze()).collect());
+        let prefers_native = E::snapshots(store).is_some_and(|snapshots| snapshots.prefers_native());
         let frozen = match rows.filter(|_| !prefers_native) {
             Some(states) => {
-                let store = store.snapshot_after(late)?;
+                let store = match E::snapshots(store) {
+                    Some(snapshots) => snapshots.rows(flush)?,
+                    None => {
+                        flush.apply(&mut |batch: &WriteBatch| store.write(batch))?;
+                        store.snapshot()?
+                    }
+                };
                 Frozen::Rows(FrozenRows { store, states, restored, meta, range, target })
             }
             None => {
-                let native = store.native().ok_or_else(|| {
+                let snapshots = E::snapshots(store).ok_or_else(|| {
                     let message = "the store holds states that nobody has registered, and no format for them";
                     Error::new(ErrorKind::IllegalState, message)
                 })?;
-                let (sequence, full) = (self.buffers.sequence(), request.is_full());
-                let bounds = &self.registry.bounds();
-                let task = native.freeze(FreezeRequest { meta: &meta, sequence, bounds, full }, late)?;
+                let layer = LayerState::new(self.buffers.sequence(), self.registry.bounds());
+                let request = FreezeRequest { meta: &meta, layer, full: request.is_full() };
+                let task = snapshots.native(request, flush)?;
                 Frozen::Native(FrozenNative { task, format: E::FORMAT, restored, meta, range, target })
             }
         };
@@ -531,16 +542,16 @@ impl<K: StateKey, E: ByteEngine> StateBackend for EngineBackend<K, E> {
 
     fn notify_complete(&mut self, checkpoint_id: u64) -> Result<()> {
         let store = self.store.as_mut().ok_or_else(closed)?;
-        if let Some(native) = store.native() {
-            native.complete(checkpoint_id);
+        if let Some(snapshots) = E::snapshots(store) {
+            snapshots.complete(checkpoint_id);
         }
         Ok(())
     }
 
     fn notify_aborted(&mut self, checkpoint_id: u64) -> Result<()> {
         let store = self.store.as_mut().ok_or_else(closed)?;
-        if let Some(native) = store.native() {
-            native.aborted(checkpoint_id);
+        if let Some(snapshots) = E::snapshots(store) {
+            snapshots.aborted(checkpoint_id);
         }
         Ok(())
     }
@@ -590,6 +601,13 @@ fn remove_rows(
     let written = store.write(batch);
     batch.clear();
     written
+}
+
+/// Sees to it that caches may write to the store.
+fn finish_flush<E: ByteEngine>(store: &mut E::Store) {
+    if let Some(snapshots) = E::snapshots(store) {
+        snapshots.finish_flush();
+    }
 }
 
 #[cold]

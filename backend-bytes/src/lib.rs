@@ -1,6 +1,6 @@
 //! A ready backend for people who bring a byte engine of their own.
 //!
-//! An engine that keeps sorted bytes implements [`ByteStore`], five methods, and has all of
+//! An engine that keeps sorted bytes implements [`ByteStore`], four methods, and has all of
 //! [`StateBackend`](backend_api::StateBackend) through [`ByteBackend`]: the five kinds of state, namespaces, merges,
 //! checkpoints that every backend of rows can restore, and rescaling. Values are encoded and decoded at each access,
 //! unless a [cache](ByteOptions::with_cache_bytes) keeps those that are in use.
@@ -56,6 +56,7 @@ mod charging;
 mod either;
 mod engine;
 mod fetched;
+mod layer_state;
 mod list;
 mod lists;
 mod load;
@@ -67,6 +68,7 @@ mod registry;
 mod runs;
 mod snapshot;
 mod store;
+mod store_snapshots;
 mod totals;
 mod value;
 mod values;
@@ -74,11 +76,13 @@ mod values;
 pub use backend::{ByteBackend, EngineBackend};
 pub use batch::{WriteBatch, WriteOp};
 pub use btree::BTreeStore;
-pub use cache::{LateWriter, LateWrites};
-pub use engine::{AnyStore, ByteEngine, FreezeRequest, NativeCheckpoints, NativeTask, OpenedStore};
+pub use cache::{CacheFlush, CacheFlushWriter};
+pub use engine::{AnyStore, ByteEngine, OpenedStore};
+pub use layer_state::LayerState;
 pub use list::ByteList;
 pub use map::ByteMap;
 pub use merging::{ByteAggregating, ByteReducing};
 pub use options::ByteOptions;
 pub use store::{ByteCursor, ByteSnapshot, ByteStore};
+pub use store_snapshots::{FreezeRequest, NativeTask, StoreSnapshots};
 pub use value::ByteValue;

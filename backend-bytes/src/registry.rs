@@ -89,8 +89,8 @@ impl Registry {
     }
 
     /// What bounds the totals of each state, by their numbers.
-    pub fn bounds(&self) -> Vec<Vec<u64>> {
-        self.states.iter().map(|state| state.totals.bounds()).collect()
+    pub fn bounds(&self) -> impl Iterator<Item = Vec<u64>> {
+        self.states.iter().map(|state| state.totals.bounds())
     }
 
     /// The totals of the state of that number, or of one that is new.

@@ -2,11 +2,10 @@
 
 use std::sync::Arc;
 
-use super::ByteSnapshot;
 use super::access::state_range;
-use super::engine::NativeTask;
 use super::registry::PrefixLen;
 use super::runs;
+use super::{ByteSnapshot, NativeTask};
 use backend_api::format::{CheckpointWriter, FileMeta, SectionKind};
 use backend_api::restore::RestoredState;
 use backend_api::row::{self, encode_sized, encode_varint};

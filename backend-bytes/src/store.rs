@@ -1,4 +1,4 @@
-use super::{LateWrites, NativeCheckpoints, WriteBatch};
+use super::WriteBatch;
 use backend_api::Result;
 use backend_api::format::StateMeta;
 
@@ -66,44 +66,12 @@ pub trait ByteStore: Send + 'static {
         self.write(batch)
     }
 
-    /// Checkpoints in a format of the store's own, if it has one.
-    fn native(&mut self) -> Option<&mut dyn NativeCheckpoints> {
-        None
-    }
-
     /// A view of the store as it is now. It should take no time in proportion to what is stored, and any number may
     /// be alive.
     ///
     /// # Errors
     /// If there can be none.
     fn snapshot(&mut self) -> Result<Box<dyn ByteSnapshot>>;
-
-    /// As [`snapshot`](Self::snapshot), of the store with `late` in it; later writes to the store are not in it. A store
-    /// that lets the snapshot apply `late` on its own thread must do that itself in [`settle`](Self::settle), if the
-    /// snapshot has not.
-    ///
-    /// # Errors
-    /// As [`snapshot`](Self::snapshot), and those of [`LateWrites::apply`].
-    fn snapshot_after(&mut self, late: LateWrites) -> Result<Box<dyn ByteSnapshot>> {
-        late.apply(&mut |batch: &WriteBatch| self.write(batch))?;
-        self.snapshot()
-    }
-
-    /// Whether late writes wait to be applied, or are being applied.
-    fn is_settling(&mut self) -> bool {
-        false
-    }
-
-    /// Applies the late writes that [`snapshot_after`](Self::snapshot_after) or [`NativeCheckpoints::freeze`] have put off, if
-    /// nobody has yet.
-    fn settle(&mut self) {}
-
-    /// As [`settle`](Self::settle), but it does not wait for long: whether the late writes are applied. If not, caches may
-    /// not write to the store yet.
-    fn is_settled(&mut self) -> bool {
-        self.settle();
-        true
-    }
 
     /// Ends the store and removes what it has on disk. Called once, as the last method, while snapshots may still be
     /// alive: those must fail or go on, and leave nothing when they are dropped.
@@ -115,6 +83,7 @@ pub trait ByteStore: Send + 'static {
     }
 }
 
+#[deny(clippy::missing_trait_methods)]
 impl ByteStore for Box<dyn ByteStore> {
     fn get(&self, key: &[u8], read: &mut dyn FnMut(Option<&[u8]>)) -> Result<()> {
         (**self).get(key, read)
@@ -140,28 +109,8 @@ impl ByteStore for Box<dyn ByteStore> {
         (**self).load(batch)
     }
 
-    fn native(&mut self) -> Option<&mut dyn NativeCheckpoints> {
-        (**self).native()
-    }
-
     fn snapshot(&mut self) -> Result<Box<dyn ByteSnapshot>> {
         (**self).snapshot()
-    }
-
-    fn snapshot_after(&mut self, late: LateWrites) -> Result<Box<dyn ByteSnapshot>> {
-        (**self).snapshot_after(late)
-    }
-
-    fn is_settling(&mut self) -> bool {
-        (**self).is_settling()
-    }
-
-    fn settle(&mut self) {
-        (**self).settle();
-    }
-
-    fn is_settled(&mut self) -> bool {
-        (**self).is_settled()
     }
 
     fn close(&mut self) -> Result<()> {

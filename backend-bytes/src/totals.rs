@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use xxhash_rust::xxh3::xxh3_64;
 
 /// Bounds of a state, which its lists and maps share by the hashes of their keys.
-const BUCKETS: usize = 4096;
+pub(super) const BUCKETS: usize = 4096;
 
 /// Before one part in so many of the limit was written, one bound is enough for all.
 const SINGLE_SHARE: u64 = 16;

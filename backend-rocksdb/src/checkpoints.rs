@@ -10,12 +10,12 @@ use std::thread;
 
 use backend_api::format::FileMeta;
 use backend_api::{Cancel, CheckpointTarget, Error, ErrorKind, NewFile, Progress, Result, StateFile};
-use backend_bytes::{FreezeRequest, LateWrites, NativeTask};
+use backend_bytes::{CacheFlush, FreezeRequest, LayerState, NativeTask};
 
 use crate::cut::{Cut, CutFolder, Made, Stage, What};
 use crate::engine::FORMAT;
 use crate::error::io_failed;
-use crate::manifest::{KIB, Manifest, Table};
+use crate::manifest::{Manifest, Table};
 use crate::writes::Writer;
 
 /// Bytes that are read and written at once.
@@ -124,15 +124,14 @@ impl Checkpoints {
     }
 
     /// Notes that a checkpoint is due.
-    pub fn freeze(&mut self, writer: &Writer, request: FreezeRequest<'_>, late: LateWrites) -> NativeTask {
+    pub fn freeze(&mut self, writer: &Writer, request: FreezeRequest<'_>, late: CacheFlush) -> NativeTask {
         let cut = Arc::new(Cut::new(writer.clone(), What::Links, late));
         self.put_off(&cut);
         let base =
             if self.incremental && !request.full { Arc::clone(&self.confirmed) } else { Arc::default() };
         let upload = Upload {
             meta: request.meta.clone(),
-            sequence: request.sequence,
-            bounds: request.bounds.to_vec(),
+            layer: request.layer,
             target: self.target.clone(),
             shared: self.incremental,
             base,
@@ -201,9 +200,7 @@ pub(crate) fn several_at_once<T: Sync>(files: &[T], work: impl Fn(&T) -> Result<
 /// What is to be written, and where.
 struct Upload {
     meta: FileMeta,
-    sequence: u64,
-    /// Of each state, in bytes.
-    bounds: Vec<Vec<u64>>,
+    layer: LayerState,
     target: CheckpointTarget,
     shared: bool,
     base: Arc<Tables>,
@@ -305,9 +302,7 @@ impl Upload {
         cancel: &Cancel,
     ) -> Result<StateFile> {
         let meta = FileMeta { format: FORMAT.to_owned(), ..self.meta.clone() };
-        let in_kib = |bounds: &Vec<u64>| bounds.iter().map(|bytes| bytes.div_ceil(KIB)).collect();
-        let bounds = self.bounds.iter().map(in_kib).collect();
-        let manifest = Manifest { meta, sequence: self.sequence, bounds, tables, control }.encode()?;
+        let manifest = Manifest { meta, layer: self.layer.clone(), tables, control }.encode()?;
         let file = NewFile { name: self.file_name("manifest"), format: FORMAT, shared: false };
         self.target.write_file(file, self.meta.checkpoint_id, cancel, |sink| sink.write(&manifest))
     }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use backend_api::{Error, ErrorKind, Result};
-use backend_bytes::LateWrites;
+use backend_bytes::CacheFlush;
 use rocksdb::Snapshot;
 use rocksdb::checkpoint::Checkpoint;
 use self_cell::self_cell;
@@ -51,7 +51,7 @@ const MOMENT: Duration = Duration::from_millis(1);
 
 /// What the caches have that is to be part of it.
 enum Late {
-    Due(LateWrites),
+    Due(CacheFlush),
     Written(Result<()>),
 }
 
@@ -77,7 +77,7 @@ pub(crate) enum Made {
 }
 
 impl Cut {
-    pub fn new(writer: Writer, what: What, late: LateWrites) -> Self {
+    pub fn new(writer: Writer, what: What, late: CacheFlush) -> Self {
         let (late, state) = (Mutex::new(Late::Due(late)), Mutex::new(State::Due));
         Self { writer, what, late, state, stage: Mutex::new(Stage::Due), goes_on: Condvar::new() }
     }

@@ -1,5 +1,5 @@
 use backend_api::{CheckpointTarget, KeyedStateHandle, Result, StateKey, Subtask};
-use backend_bytes::{ByteEngine, OpenedStore};
+use backend_bytes::{ByteEngine, OpenedStore, StoreSnapshots};
 
 use crate::{RocksDbOptions, RocksDbStore, restore};
 
@@ -34,5 +34,9 @@ impl ByteEngine for RocksDb {
         native: &[KeyedStateHandle],
     ) -> Result<OpenedStore<RocksDbStore>> {
         restore::open(options, (subtask.operator(), subtask.index()), subtask.range(), native)
+    }
+
+    fn snapshots(store: &mut RocksDbStore) -> Option<&mut dyn StoreSnapshots> {
+        Some(store)
     }
 }

@@ -1,7 +1,7 @@
 //! What caches have for a checkpoint, on its way into the database.
 
 use backend_api::Result;
-use backend_bytes::{LateWriter, WriteBatch, WriteOp};
+use backend_bytes::{CacheFlushWriter, WriteBatch, WriteOp};
 
 use crate::database::{Family, SstFile};
 use crate::readers::Readers;
@@ -46,7 +46,7 @@ impl<'w> LateFiles<'w> {
     }
 }
 
-impl LateWriter for LateFiles<'_> {
+impl CacheFlushWriter for LateFiles<'_> {
     fn write(&mut self, batch: &WriteBatch) -> Result<bool> {
         let mut ops = batch.iter().map(of_one_key);
         let first = ops.next().flatten().filter(|_| ops.all(|op| op.is_some()));

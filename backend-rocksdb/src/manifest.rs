@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use backend_api::format::{FileMeta, seal, unseal};
 use backend_api::{Error, ErrorKind, KeyedStateHandle, Result, Storage};
+use backend_bytes::LayerState;
 use serde::{Deserialize, Serialize};
 
 /// Kind of the sealed container.
@@ -14,21 +15,13 @@ const BYTES_MAX: usize = 1 << 30;
 
 const LEVEL: i32 = 3;
 
-/// Bounds of a state that has several.
-const BOUNDS: usize = 4096;
-
-/// The unit of [`Manifest::bounds`]: fewer digits.
-pub(crate) const KIB: u64 = 1024;
-
 /// What the first file of a handle says of the others.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Manifest {
     /// Of the checkpoint, with the states by their numbers.
     pub meta: FileMeta,
-    /// A number above those of all list elements.
-    pub sequence: u64,
-    /// Of each state upper bounds of the KiB of its lists or maps, by the hashes of their keys: none, one or 4,096.
-    pub bounds: Vec<Vec<u64>>,
+    /// What the layer above the database keeps beside its entries.
+    pub layer: LayerState,
     /// The files of the handle behind this one, in their order.
     pub tables: Vec<Table>,
     /// The files by which RocksDB finds the tables: their names, and what is in them.
@@ -103,21 +96,11 @@ impl Manifest {
         Err(Error::new(ErrorKind::Corrupt, message).in_file(file.path(), Some(0)))
     }
 
-    /// The bounds of its states, in bytes.
-    pub fn bounds_in_bytes(&self) -> Vec<Vec<u64>> {
-        let in_bytes = |bounds: &Vec<u64>| bounds.iter().map(|kib| kib.saturating_mul(KIB)).collect();
-        self.bounds.iter().map(in_bytes).collect()
-    }
-
     /// Whether its names are names of files, and its states fit a backend.
     fn check(&self) -> Result<(), &'static str> {
         self.meta.check().map_err(|_| "the manifest's states or key groups are out of bounds")?;
-        if self.bounds.len() > self.meta.states.len() {
-            return Err("the manifest has bounds of states that it does not have");
-        }
-        // Of others it would not be certain which lists or maps each is for.
-        if !self.bounds.iter().all(|bounds| matches!(bounds.len(), 0 | 1 | BOUNDS)) {
-            return Err("the manifest has neither none nor one nor 4,096 bounds of a state");
+        if !self.layer.fits(self.meta.states.len()) {
+            return Err("the manifest has bounds of states that it does not have, or a wrong number of them");
         }
         let control = self.control.iter().map(|(name, _)| &**name);
         let names = || self.tables.iter().map(|table| &*table.name).chain(control.clone());
@@ -138,8 +121,6 @@ impl Manifest {
 
 #[cfg(test)]
 mod tests {
-    use backend_api::StateKind;
-    use backend_api::format::StateMeta;
 
     use super::*;
 
@@ -158,7 +139,7 @@ mod tests {
         let table =
             Table { name: table.to_owned(), file: "op-0-000009.sst-3".to_owned(), length: 10, crc: 7 };
         let control = vec![("CURRENT".to_owned(), vec![1, 2])];
-        Manifest { meta, sequence: 5, bounds: Vec::new(), tables: vec![table], control }
+        Manifest { meta, layer: LayerState::default(), tables: vec![table], control }
     }
 
     #[test]
@@ -176,29 +157,12 @@ mod tests {
     }
 
     #[test]
-    fn only_none_one_or_4096_bounds_are_those_of_a_state() {
-        let state = StateMeta {
-            name: "list".to_owned(),
-            kind: StateKind::List,
-            namespace_schema: "()".to_owned(),
-            codecs: vec!["plain".to_owned()],
-            table_seed: 0,
-            options: Default::default(),
-        };
-        let mut manifest = manifest("1.sst");
-        manifest.meta.states = vec![StateMeta { name: "map".to_owned(), ..state.clone() }, state];
-        for (length, is_allowed) in
-            [(0, true), (1, true), (4096, true), (2, false), (4095, false), (4097, false)]
-        {
-            manifest.bounds = vec![vec![8], vec![7; length]];
-            match Manifest::decode(&manifest.encode().unwrap(), "m") {
-                Ok(decoded) => assert!(is_allowed && decoded == manifest, "{length}"),
-                Err(error) => {
-                    assert!(!is_allowed, "{length}: {error}");
-                    assert_eq!(error.kind(), ErrorKind::Corrupt);
-                }
-            }
-        }
+    fn bounds_of_a_state_that_it_does_not_have_are_refused() {
+        let layer = postcard::to_allocvec(&(5_u64, vec![vec![8_u64]])).unwrap();
+        let layer = postcard::from_bytes(&layer).unwrap();
+        let manifest = Manifest { layer, ..manifest("1.sst") };
+        let error = Manifest::decode(&manifest.encode().unwrap(), "m").unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Corrupt);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use std::thread;
 
 use backend_api::format::StateMeta;
 use backend_api::{Error, ErrorKind, KeyGroupRange, KeyedStateHandle, Result, StateData, StateFile, Storage};
-use backend_bytes::OpenedStore;
+use backend_bytes::{LayerState, OpenedStore};
 use rocksdb::{ColumnFamily, DB, LiveFile, ReadOptions};
 
 use crate::adopt::{adopt, is_external, numbers_of_files};
@@ -66,7 +66,7 @@ pub(crate) fn open(
     let mut parts = parts.into_iter();
     let Some(base) = parts.next() else {
         let store = store(Database::open(setup, folder)?, options, &[], Tables::new());
-        return Ok(OpenedStore { store, states: Vec::new(), sequence: 0, bounds: Vec::new() });
+        return Ok(OpenedStore { store, states: Vec::new(), layer: LayerState::default() });
     };
     let places = (0..).map(|number| folder.path().join(format!("join-{number}")));
     let others: Vec<_> = parts.zip(places).collect();
@@ -78,20 +78,18 @@ pub(crate) fn open(
         setup.open(&path)
     })?;
     let database = Database::of(db, setup, folder);
-    let (mut states, mut sequence) = (base.manifest.meta.states.clone(), base.manifest.sequence);
-    let mut bounds = base.manifest.bounds_in_bytes();
+    let (mut states, mut layer) = (base.manifest.meta.states.clone(), base.manifest.layer.clone());
     clip(&database, &states, base.range, &base.manifest)?;
     while let Some(other) = opened {
-        sequence = sequence.max(other.part.manifest.sequence);
-        let more = other.part.manifest.bounds_in_bytes();
-        let (targets, next) =
+        let more = other.part.manifest.layer.clone();
+        let (numbers, next) =
             with_next(&database.setup, others.next(), storage, || join(&database, &mut states, other))?;
-        add_bounds(&mut bounds, more, &targets);
+        layer.join(more, &numbers);
         opened = next;
     }
     let claimed = options.incremental && options.claims_restored && !joined;
     let tables = if claimed { tables_of(&base) } else { Tables::new() };
-    Ok(OpenedStore { store: store(database, options, &states, tables), states, sequence, bounds })
+    Ok(OpenedStore { store: store(database, options, &states, tables), states, layer })
 }
 
 fn store(
@@ -213,24 +211,6 @@ fn clip(database: &Database, states: &[StateMeta], range: KeyGroupRange, manifes
     Ok(())
 }
 
-/// Adds the bounds of another database's states, which have these numbers here. A list or map is in one of the databases.
-fn add_bounds(bounds: &mut Vec<Vec<u64>>, others: Vec<Vec<u64>>, targets: &[(u16, Family)]) {
-    for (other, &(target, _)) in others.into_iter().zip(targets) {
-        let target = usize::from(target);
-        if bounds.len() <= target {
-            bounds.resize_with(target + 1, Vec::new);
-        }
-        let known = &mut bounds[target];
-        // One bound is that of all.
-        let at = |bounds: &[u64], at: usize| {
-            if bounds.len() == 1 { bounds[0] } else { bounds.get(at).copied().unwrap_or_default() }
-        };
-        *known = (0..known.len().max(other.len()))
-            .map(|bucket| at(known, bucket).saturating_add(at(&other, bucket)))
-            .collect();
-    }
-}
-
 /// Does some work, and fetches and opens the next part meanwhile, if there is one.
 fn with_next<'h, T>(
     setup: &Setup,
@@ -253,7 +233,7 @@ fn with_next<'h, T>(
 
 /// Adds the key groups of another database, which has none of those that are there. Gives the numbers that its states
 /// have here.
-fn join(database: &Database, states: &mut Vec<StateMeta>, other: Other<'_>) -> Result<Vec<(u16, Family)>> {
+fn join(database: &Database, states: &mut Vec<StateMeta>, other: Other<'_>) -> Result<Vec<u16>> {
     let Other { part, path, db: other } = other;
     let mut targets = Vec::new();
     for meta in &part.manifest.meta.states {
@@ -299,7 +279,7 @@ fn join(database: &Database, states: &mut Vec<StateMeta>, other: Other<'_>) -> R
     }
     drop(other);
     fs::remove_dir_all(&path).map_err(|error| io_failed(error, &path))?;
-    Ok(targets)
+    Ok(targets.into_iter().map(|(number, _)| number).collect())
 }
 
 /// Files of a column family that can become another's as they are.

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use backend_api::Result;
 use backend_api::format::StateMeta;
 use backend_bytes::{
-    ByteCursor, ByteSnapshot, ByteStore, FreezeRequest, LateWrites, NativeCheckpoints, NativeTask, WriteBatch,
+    ByteCursor, ByteSnapshot, ByteStore, CacheFlush, FreezeRequest, NativeTask, StoreSnapshots, WriteBatch,
 };
 
 use crate::checkpoints::Checkpoints;
@@ -131,40 +131,8 @@ impl ByteStore for RocksDbStore {
         self.writer.load(batch, &self.readers)
     }
 
-    fn native(&mut self) -> Option<&mut dyn NativeCheckpoints> {
-        Some(self)
-    }
-
     fn snapshot(&mut self) -> Result<Box<dyn ByteSnapshot>> {
-        self.snapshot_after(LateWrites::default())
-    }
-
-    fn snapshot_after(&mut self, late: LateWrites) -> Result<Box<dyn ByteSnapshot>> {
-        self.release_all()?;
-        let is_due = !late.is_empty();
-        let cut = Arc::new(Cut::new(self.writer.clone(), What::Snapshot, late));
-        if is_due {
-            self.checkpoints.put_off(&cut);
-        } else {
-            cut.settle();
-        }
-        Ok(Box::new(RocksDbSnapshot::new(cut, self.writer.families().to_vec())))
-    }
-
-    fn is_settled(&mut self) -> bool {
-        if self.checkpoints.is_short_of(Stage::Written) {
-            return false;
-        }
-        self.settle();
-        true
-    }
-
-    fn is_settling(&mut self) -> bool {
-        self.checkpoints.is_writing()
-    }
-
-    fn settle(&mut self) {
-        self.checkpoints.write_late();
+        self.rows(CacheFlush::default())
     }
 
     fn close(&mut self) -> Result<()> {
@@ -173,14 +141,26 @@ impl ByteStore for RocksDbStore {
     }
 }
 
-impl NativeCheckpoints for RocksDbStore {
-    fn is_preferred(&self) -> bool {
+impl StoreSnapshots for RocksDbStore {
+    fn prefers_native(&self) -> bool {
         self.checkpoints.is_incremental()
     }
 
-    fn freeze(&mut self, request: FreezeRequest<'_>, late: LateWrites) -> Result<NativeTask> {
+    fn rows(&mut self, flush: CacheFlush) -> Result<Box<dyn ByteSnapshot>> {
         self.release_all()?;
-        Ok(self.checkpoints.freeze(&self.writer, request, late))
+        let is_due = !flush.is_empty();
+        let cut = Arc::new(Cut::new(self.writer.clone(), What::Snapshot, flush));
+        if is_due {
+            self.checkpoints.put_off(&cut);
+        } else {
+            cut.settle();
+        }
+        Ok(Box::new(RocksDbSnapshot::new(cut, self.writer.families().to_vec())))
+    }
+
+    fn native(&mut self, request: FreezeRequest<'_>, flush: CacheFlush) -> Result<NativeTask> {
+        self.release_all()?;
+        Ok(self.checkpoints.freeze(&self.writer, request, flush))
     }
 
     fn complete(&mut self, checkpoint_id: u64) {
@@ -189,6 +169,22 @@ impl NativeCheckpoints for RocksDbStore {
 
     fn aborted(&mut self, checkpoint_id: u64) {
         self.checkpoints.aborted(checkpoint_id);
+    }
+
+    fn is_flushing(&mut self) -> bool {
+        self.checkpoints.is_writing()
+    }
+
+    fn finish_flush(&mut self) {
+        self.checkpoints.write_late();
+    }
+
+    fn try_finish_flush(&mut self) -> bool {
+        if self.checkpoints.is_short_of(Stage::Written) {
+            return false;
+        }
+        self.finish_flush();
+        true
     }
 }
 

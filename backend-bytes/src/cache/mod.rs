@@ -135,14 +135,14 @@ pub(super) trait AnyCache: Send {
 /// What is to be written to the store before that is frozen. What is not written stays dirty.
 pub(super) trait FrozenCache: Send {
     /// Hands it over.
-    fn write(&mut self, to: &mut dyn LateWriter) -> Result<()>;
+    fn write(&mut self, to: &mut dyn CacheFlushWriter) -> Result<()>;
 
     /// All that was handed over is in the store.
     fn end(&mut self);
 }
 
 /// Takes what caches have and puts it into a store: a closure that does so at once, or somebody who gathers it.
-pub trait LateWriter {
+pub trait CacheFlushWriter {
     /// Takes a batch. Whether all that was taken so far is in the store.
     ///
     /// # Errors
@@ -156,7 +156,7 @@ pub trait LateWriter {
     fn flush(&mut self) -> Result<()>;
 }
 
-impl<F: FnMut(&WriteBatch) -> Result<()>> LateWriter for F {
+impl<F: FnMut(&WriteBatch) -> Result<()>> CacheFlushWriter for F {
     fn write(&mut self, batch: &WriteBatch) -> Result<bool> {
         self(batch).map(|()| true)
     }
@@ -251,7 +251,7 @@ struct Frozen<O: Object> {
 }
 
 impl<O: Object> FrozenCache for Frozen<O> {
-    fn write(&mut self, to: &mut dyn LateWriter) -> Result<()> {
+    fn write(&mut self, to: &mut dyn CacheFlushWriter) -> Result<()> {
         // As they lie in memory, which is walked over from one end to the other then: so most are encoded before the owner comes
         // to change them.
         self.slots.sort_unstable();
@@ -290,7 +290,7 @@ impl<O: Object> FrozenCache for Frozen<O> {
 }
 
 impl<O: Object> Frozen<O> {
-    fn write_changes(&mut self, changes: Changes, to: &mut dyn LateWriter) -> Result<()> {
+    fn write_changes(&mut self, changes: Changes, to: &mut dyn CacheFlushWriter) -> Result<()> {
         let mut is_stored = false;
         changes.write(&mut |batch| {
             is_stored = to.write(batch)?;
@@ -303,7 +303,7 @@ impl<O: Object> Frozen<O> {
     }
 
     /// Writes what was changed in the meantime, as it was.
-    fn write_preserved(&self, to: &mut dyn LateWriter) -> Result<()> {
+    fn write_preserved(&self, to: &mut dyn CacheFlushWriter) -> Result<()> {
         let preserved = self.cache.lock_slice().take_preserved()?;
         preserved.write(&mut |batch| to.write(batch).map(drop))
     }
@@ -343,12 +343,12 @@ impl<O: Object> Drop for Frozen<O> {
     }
 }
 
-/// What caches have that must be in the store before it is frozen, for [`ByteStore`](super::ByteStore) and
-/// [`NativeCheckpoints`](super::NativeCheckpoints).
+/// What caches have that must be in the store before it is frozen, for
+/// [`StoreSnapshots`](super::StoreSnapshots).
 #[derive(Default)]
-pub struct LateWrites(Vec<Box<dyn FrozenCache>>);
+pub struct CacheFlush(Vec<Box<dyn FrozenCache>>);
 
-impl LateWrites {
+impl CacheFlush {
     /// Of these caches.
     pub(super) fn new(frozen: Vec<Box<dyn FrozenCache>>) -> Self {
         Self(frozen)
@@ -363,7 +363,7 @@ impl LateWrites {
     ///
     /// # Errors
     /// Those of `to` and of codecs. What was not written is kept for the next time.
-    pub fn apply(mut self, to: &mut dyn LateWriter) -> Result<()> {
+    pub fn apply(mut self, to: &mut dyn CacheFlushWriter) -> Result<()> {
         self.0.iter_mut().try_for_each(|frozen| frozen.write(to))?;
         to.flush()?;
         self.0.iter_mut().for_each(|frozen| frozen.end());
@@ -371,8 +371,8 @@ impl LateWrites {
     }
 }
 
-impl std::fmt::Debug for LateWrites {
+impl std::fmt::Debug for CacheFlush {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("LateWrites").field("caches", &self.0.len()).finish()
+        f.debug_struct("CacheFlush").field("caches", &self.0.len()).finish()
     }
 }

@@ -7,21 +7,22 @@ use std::sync::{Arc, Mutex};
 
 use backend_api::{
     CheckpointTarget, Error, ErrorKind, KeyedStateHandle, ListDescriptor, ListState, ListToken,
-    MapDescriptor, MapState, MapToken, Result, SnapshotRequest, SnapshotTask, StateBackend, ValueDescriptor,
-    ValueState, ValueToken,
+    MapDescriptor, MapState, MapToken, Result, SnapshotRequest, SnapshotTask, StateBackend, StateKey,
+    Subtask, ValueDescriptor, ValueState, ValueToken,
 };
 use backend_bytes::{
-    BTreeStore, ByteBackend, ByteCursor, ByteOptions, ByteSnapshot, ByteStore, LateWrites, WriteBatch,
+    BTreeStore, ByteCursor, ByteEngine, ByteOptions, ByteSnapshot, ByteStore, CacheFlush, EngineBackend,
+    FreezeRequest, LayerState, NativeTask, OpenedStore, StoreSnapshots, WriteBatch,
 };
 use proptest::prelude::*;
 
-use crate::support::{Backend, Failing, context, open, snapshot, subtask};
+use crate::support::{Failing, context, open, snapshot, subtask};
 
 /// A store of which the snapshots write what the caches had, when they are read, or when something else is written.
-#[derive(Clone, Default)]
+#[derive(Clone, Debug, Default)]
 struct LateStore(Arc<Mutex<Inner>>);
 
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Inner {
     store: BTreeStore,
     /// What the last snapshot is to write, and where it puts the store that it sees then.
@@ -41,8 +42,9 @@ enum Moment {
 
 type Made = Arc<Mutex<Option<Result<BTreeStore>>>>;
 
+#[derive(Debug)]
 struct Due {
-    late: LateWrites,
+    flush: CacheFlush,
     made: Made,
 }
 
@@ -53,13 +55,13 @@ impl Inner {
 
     fn read(&mut self, moment: Moment) {
         if self.writes == Some(moment) {
-            self.settle();
+            self.finish_flush();
         }
     }
 
-    fn settle(&mut self) {
-        let Some(Due { late, made }) = self.due.take() else { return };
-        let written = late.apply(&mut |batch: &WriteBatch| {
+    fn finish_flush(&mut self) {
+        let Some(Due { flush, made }) = self.due.take() else { return };
+        let written = flush.apply(&mut |batch: &WriteBatch| {
             if self.fails && self.has_late {
                 self.store.write(batch)?;
             }
@@ -93,22 +95,87 @@ impl ByteStore for LateStore {
 
     fn write(&mut self, batch: &WriteBatch) -> Result<()> {
         let mut inner = self.0.lock().unwrap();
-        inner.settle();
+        inner.finish_flush();
         inner.write(batch)
     }
 
     fn snapshot(&mut self) -> Result<Box<dyn ByteSnapshot>> {
-        self.snapshot_after(LateWrites::default())
+        self.rows(CacheFlush::default())
+    }
+}
+
+impl StoreSnapshots for LateStore {
+    fn prefers_native(&self) -> bool {
+        false
     }
 
-    fn snapshot_after(&mut self, late: LateWrites) -> Result<Box<dyn ByteSnapshot>> {
+    fn rows(&mut self, flush: CacheFlush) -> Result<Box<dyn ByteSnapshot>> {
         let made = Made::default();
-        self.0.lock().unwrap().due = Some(Due { late, made: Arc::clone(&made) });
+        self.0.lock().unwrap().due = Some(Due { flush, made: Arc::clone(&made) });
         Ok(Box::new(Late { store: self.clone(), made, seen: BTreeStore::default() }))
     }
 
-    fn settle(&mut self) {
-        self.0.lock().unwrap().settle();
+    fn native(&mut self, _request: FreezeRequest<'_>, _flush: CacheFlush) -> Result<NativeTask> {
+        unreachable!("all states are registered")
+    }
+
+    fn complete(&mut self, _checkpoint_id: u64) {}
+
+    fn aborted(&mut self, _checkpoint_id: u64) {}
+
+    fn is_flushing(&mut self) -> bool {
+        false
+    }
+
+    fn finish_flush(&mut self) {
+        self.0.lock().unwrap().finish_flush();
+    }
+
+    fn try_finish_flush(&mut self) -> bool {
+        self.finish_flush();
+        true
+    }
+}
+
+/// Opens a backend over the store that the options name.
+enum LateEngine {}
+
+#[derive(Clone, Debug)]
+struct LateOptions {
+    store: LateStore,
+    target: CheckpointTarget,
+    cache_bytes: usize,
+}
+
+impl ByteEngine for LateEngine {
+    type Store = LateStore;
+    type Options = LateOptions;
+
+    const FORMAT: &'static str = backend_api::row::FORMAT;
+
+    fn target(options: &LateOptions) -> &CheckpointTarget {
+        &options.target
+    }
+
+    fn entry_bytes_max(_options: &LateOptions) -> u64 {
+        ByteOptions::ENTRY_BYTES_MAX
+    }
+
+    fn cache_bytes(options: &LateOptions) -> usize {
+        options.cache_bytes
+    }
+
+    fn open<K: StateKey>(
+        options: &LateOptions,
+        _subtask: &Subtask<K>,
+        _native: &[KeyedStateHandle],
+    ) -> Result<OpenedStore<LateStore>> {
+        let store = options.store.clone();
+        Ok(OpenedStore { store, states: Vec::new(), layer: LayerState::default() })
+    }
+
+    fn snapshots(store: &mut LateStore) -> Option<&mut dyn StoreSnapshots> {
+        Some(store)
     }
 }
 
@@ -133,7 +200,7 @@ struct Late {
 impl ByteSnapshot for Late {
     fn prepare(&mut self) -> Result<()> {
         if self.made.lock().unwrap().is_none() {
-            self.store.0.lock().unwrap().settle();
+            self.store.0.lock().unwrap().finish_flush();
         }
         self.seen = self.made.lock().unwrap().take().unwrap()?;
         Ok(())
@@ -208,7 +275,7 @@ struct Model {
 
 struct World {
     store: LateStore,
-    backend: Backend,
+    backend: EngineBackend<String, LateEngine>,
     tokens: Tokens,
     model: Model,
     /// Grows, so that no two elements are the same.
@@ -220,7 +287,7 @@ struct World {
 #[derive(Clone, Copy)]
 struct Tokens(ValueToken<u32>, ListToken<Vec<u8>, u8>, MapToken<u16, Vec<u8>>);
 
-fn tokens(backend: &mut Backend) -> Tokens {
+fn tokens(backend: &mut impl StateBackend<Key = String>) -> Tokens {
     Tokens(
         backend.register(ValueDescriptor::new("value")).unwrap(),
         backend.register(ListDescriptor::new("list").namespaced()).unwrap(),
@@ -228,13 +295,7 @@ fn tokens(backend: &mut Backend) -> Tokens {
     )
 }
 
-fn options(cache: usize, store: &LateStore) -> ByteOptions {
-    let store = store.clone();
-    let target = CheckpointTarget::memory(1 << 30).unwrap();
-    ByteOptions::new(target, move |_, _| Ok(Box::new(store.clone()))).with_cache_bytes(cache)
-}
-
-fn read_all(backend: &mut Backend, tokens: Tokens) -> Model {
+fn read_all(backend: &mut impl StateBackend<Key = String>, tokens: Tokens) -> Model {
     let mut model = Model::default();
     for key in 0..4_u8 {
         let name = key.to_string();
@@ -259,7 +320,9 @@ fn read_all(backend: &mut Backend, tokens: Tokens) -> Model {
 impl World {
     fn new(cache: usize) -> Self {
         let store = LateStore::default();
-        let mut backend = ByteBackend::open(&options(cache, &store), subtask(1, 0), &[]).unwrap();
+        let target = CheckpointTarget::memory(1 << 30).unwrap();
+        let options = LateOptions { store: store.clone(), target, cache_bytes: cache };
+        let mut backend = EngineBackend::open(&options, subtask(1, 0), &[]).unwrap();
         let tokens = tokens(&mut backend);
         Self { store, backend, tokens, model: Model::default(), number: 0, checkpoint: 0, task: None }
     }
