@@ -6,16 +6,13 @@ use super::cache::{Cache, Changes, Collection, Object};
 use super::fetched::Fetched;
 use super::runs::{ElementCursor, RUN_BYTES, encode_element, taken};
 use super::totals::{Change, Totals};
-use super::{ByteCursor, ByteStore, WriteBatch};
+use super::{ByteCursor, ByteStore, EntryKey, WriteBatch};
 use backend_api::format::StateMeta;
 use backend_api::row::varint_len;
 use backend_api::{Codec, Error, ErrorKind, Result, StateKey, StateValue};
 
 /// Numbers of elements that one call uses again; more elements are removed as a range.
 const REUSED_NUMBERS: usize = 1024;
-
-/// Bytes of the number of a list element in its key.
-pub(super) const NUMBER: usize = size_of::<u64>();
 
 /// What accesses use again and again, so that they allocate nothing.
 #[derive(Debug, Default)]
@@ -94,7 +91,7 @@ impl<'a> Access<'a> {
         entry_bytes_max: u64,
     ) -> Result<Self> {
         buffers.key.clear();
-        start_key(state, group, &mut buffers.key);
+        buffers.key.extend_from_slice(&EntryKey::head_of(state, group));
         key.encode(&mut buffers.key);
         let key_len = buffers.key.len();
         let place = Place { meta, group: Some(group) };
@@ -144,7 +141,7 @@ impl<'a> Access<'a> {
         mut keep: impl FnMut(V),
     ) -> Result<(u64, usize)> {
         let Buffers { key, from, .. } = &mut *self.buffers;
-        let head = key.len() + NUMBER;
+        let head = key.len() + EntryKey::SEQUENCE_BYTES;
         let (mut bytes, mut longest) = (0, 0);
         from.clear();
         for element in elements {
@@ -351,7 +348,7 @@ impl<'a> Access<'a> {
     /// All entries that begin with the key.
     pub fn scan_all(&mut self) -> Result<Box<dyn ByteCursor + '_>> {
         let Buffers { key, to, .. } = &mut *self.buffers;
-        successor(key, to);
+        EntryKey::successor(key, to);
         self.store.scan(&self.buffers.key, &self.buffers.to).map_err(|error| self.place.name(error))
     }
 
@@ -376,7 +373,7 @@ impl<'a> Access<'a> {
         bound(key, from, start);
         match to {
             Some(_) => bound(key, to, end),
-            None => successor(key, end),
+            None => EntryKey::successor(key, end),
         }
         self.store.scan(start, end).map_err(|error| self.place.name(error))
     }
@@ -406,7 +403,7 @@ impl<'a> Access<'a> {
             let size =
                 batch.put_element(key, number, index > 0, |out| encode_element(&element, codec, out))?;
             *sequence += 1;
-            check_size(Ok(key.len() + NUMBER + size), self.entry_bytes_max)?;
+            check_size(Ok(key.len() + EntryKey::SEQUENCE_BYTES + size), self.entry_bytes_max)?;
             bytes += size as u64;
         }
         Ok(bytes)
@@ -438,7 +435,7 @@ impl<'a> Access<'a> {
         if let Some(rest) = rest {
             from.clone_from(key);
             from.extend_from_slice(&rest);
-            successor(key, to);
+            EntryKey::successor(key, to);
             // Before anything is put behind it.
             batch.delete_range(from, to);
         }
@@ -452,7 +449,7 @@ impl<'a> Access<'a> {
             };
             let size =
                 batch.put_element(key, number, index > 0, |out| encode_element(&element, codec, out))?;
-            check_size(Ok(key.len() + NUMBER + size), self.entry_bytes_max)?;
+            check_size(Ok(key.len() + EntryKey::SEQUENCE_BYTES + size), self.entry_bytes_max)?;
             change.added += size as u64;
         }
         old.for_each(|number| batch.delete_parts(key, &number));
@@ -487,7 +484,7 @@ impl<'a> Access<'a> {
     /// Adds to the batch: all entries that begin with the key go.
     pub fn delete_all(&mut self) {
         let Buffers { key, to, batch, .. } = &mut *self.buffers;
-        successor(key, to);
+        EntryKey::successor(key, to);
         batch.delete_range(key, to);
     }
 
@@ -502,7 +499,7 @@ impl<'a> Access<'a> {
     pub fn move_elements<N: StateKey>(&mut self, namespace: &N) -> Result<u64> {
         self.set_other(namespace)?;
         let Buffers { key, from, to, batch, sequence, .. } = &mut *self.buffers;
-        successor(from, to);
+        EntryKey::successor(from, to);
         let mut cursor = self.store.scan(from, to)?;
         let (mut found, mut bytes) = (false, 0);
         while let Some((_, run)) = cursor.next()? {
@@ -575,29 +572,6 @@ fn check_size(put: Result<usize>, max: u64) -> Result<usize> {
 fn too_long(size: usize, max: u64) -> Error {
     let message = format!("key and value of {size} bytes exceed the limit of {max} bytes for an entry");
     Error::new(ErrorKind::Size, message)
-}
-
-/// From where to where the keys of a state lie: the first byte of a key group is below 128.
-pub(super) fn state_range(state: u16) -> ([u8; 2], [u8; 3]) {
-    let [high, low] = state.to_be_bytes();
-    ([high, low], [high, low, u8::MAX])
-}
-
-/// Appends the beginning of the keys of a state and group.
-#[inline]
-pub(super) fn start_key(state: u16, group: u16, out: &mut Vec<u8>) {
-    out.extend_from_slice(&state.to_be_bytes());
-    out.extend_from_slice(&group.to_be_bytes());
-}
-
-/// The least key above all that begin with `prefix`, which holds a byte below 255: that of a key group does.
-pub(super) fn successor(prefix: &[u8], out: &mut Vec<u8>) {
-    let kept = prefix.iter().rposition(|byte| *byte < u8::MAX).map_or(0, |at| at + 1);
-    out.clear();
-    out.extend(prefix.iter().take(kept));
-    if let Some(last) = out.last_mut() {
-        *last += 1;
-    }
 }
 
 /// The place of a map key under `prefix`, or the one right behind it.

@@ -1,6 +1,6 @@
 use std::sync::{Arc, Weak};
 
-use super::access::{Access, Buffers, Place, decoded, start_key, state_range, successor};
+use super::access::{Access, Buffers, Place, decoded};
 use super::cache::{AnyCache, Budget, Cache, CacheFlush, CachedList, CachedMap};
 use super::engine::{AnyStore, ByteEngine, OpenedStore};
 use super::lists::Lists;
@@ -10,8 +10,8 @@ use super::snapshot::{Frozen, FrozenNative, FrozenRows};
 use super::totals::Totals;
 use super::values::Values;
 use super::{
-    ByteAggregating, ByteList, ByteMap, ByteReducing, ByteStore, ByteValue, FreezeRequest, LayerState,
-    WriteBatch,
+    ByteAggregating, ByteList, ByteMap, ByteReducing, ByteStore, ByteValue, EntryKey, FreezeRequest,
+    LayerState, WriteBatch,
 };
 use backend_api::format::FileMeta;
 use backend_api::restore::{RestorePlan, RestoredState, check_handles};
@@ -158,7 +158,7 @@ impl<K: StateKey, E: ByteEngine> EngineBackend<K, E> {
         let first = keys.len().min(*read_at_once);
         for key in keys.iter().take(first).filter(|key| self.subtask.check(key).is_ok()) {
             encoded.clear();
-            start_key(token.index() as u16, key.group(), encoded);
+            encoded.extend_from_slice(&EntryKey::head_of(token.index() as u16, key.group()));
             key.key().encode(encoded);
             namespace.encode(encoded);
             if !cache.is_some_and(|cache| cache.has(encoded)) {
@@ -239,7 +239,7 @@ impl<K: StateKey, E: ByteEngine> EngineBackend<K, E> {
             return Err(Error::new(ErrorKind::Migration, message).in_state(&meta.name));
         }
         let place = Place { meta, group: None };
-        let (from, to) = state_range(number);
+        let (from, to) = EntryKey::state_range(number);
         let cursor = store.scan(&from, &to).map_err(|error| place.name(error))?;
         let mut last: Option<Vec<u8>> = None;
         let pairs = decoded(cursor, place, move |key, _| {
@@ -247,7 +247,7 @@ impl<K: StateKey, E: ByteEngine> EngineBackend<K, E> {
             if last.as_ref().is_some_and(|last| key.starts_with(last)) {
                 return None;
             }
-            let mut rest = key.get(4..).unwrap_or_default();
+            let mut rest = EntryKey::without_head(key);
             Some(row::decode_key::<K, N>(&mut rest).inspect(|_| {
                 let last = last.get_or_insert_default();
                 last.clear();
@@ -591,11 +591,8 @@ fn remove_rows(
     restored: &RestoredState,
 ) -> Result<()> {
     let (batch, _) = buffers.batch();
-    let (mut from, mut to) = (Vec::new(), Vec::new());
     for group in restored.groups() {
-        from.clear();
-        start_key(state, group, &mut from);
-        successor(&from, &mut to);
+        let (from, to) = EntryKey::group_range(state, group..group + 1);
         batch.delete_range(&from, &to);
     }
     let written = store.write(batch);

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use super::WriteOp;
-use super::access::{Access, NUMBER};
+use super::access::Access;
 use super::cache::{Cache, Collection};
 use super::totals::Change;
+use super::{EntryKey, WriteOp};
 use backend_api::{Error, ErrorKind, Result, StateKey, StateKind};
 
 /// Entries of a list or map that is cleared, which are looked at for their bytes.
@@ -19,7 +19,7 @@ impl Access<'_> {
     }
 
     fn head_len(&self) -> usize {
-        self.prefix_len() + if self.place.meta.kind == StateKind::List { NUMBER } else { 0 }
+        self.prefix_len() + if self.place.meta.kind == StateKind::List { EntryKey::SEQUENCE_BYTES } else { 0 }
     }
 
     /// Whether of what is replaced or removed here the bytes should be found out, when so many are added.

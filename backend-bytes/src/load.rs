@@ -1,8 +1,8 @@
 //! Restored rows into the store.
 
-use super::access::{Buffers, start_key, successor};
+use super::access::Buffers;
 use super::totals::Totals;
-use super::{ByteStore, WriteBatch};
+use super::{ByteStore, EntryKey, WriteBatch};
 use backend_api::format::SectionKind;
 use backend_api::restore::RestoredState;
 use backend_api::row::{ListRow, Row, RowChange, decode_sized, encode_sized};
@@ -65,7 +65,7 @@ impl Loader<'_> {
         row: Row<'_, K, N>,
     ) -> Result<()> {
         self.key.clear();
-        start_key(state, group, &mut self.key);
+        self.key.extend_from_slice(&EntryKey::head_of(state, group));
         row.key.encode(&mut self.key);
         row.namespace.encode(&mut self.key);
         let prefix = self.key.len();
@@ -91,7 +91,7 @@ impl Loader<'_> {
                 }
             }
             RowChange::Remove => {
-                successor(&self.key, &mut self.end);
+                EntryKey::successor(&self.key, &mut self.end);
                 self.batch.delete_range(&self.key, &self.end);
                 self.list = None;
             }
@@ -131,7 +131,7 @@ impl Loader<'_> {
     /// Removes the elements of the current list from the one of index `length` on.
     fn cut(&mut self, length: u64) -> Result<()> {
         self.flush()?;
-        successor(&self.key, &mut self.end);
+        EntryKey::successor(&self.key, &mut self.end);
         let mut cursor = self.store.scan(&self.key, &self.end)?;
         let mut left = length;
         while let Some((key, run)) = cursor.next()? {

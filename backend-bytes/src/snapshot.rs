@@ -2,10 +2,9 @@
 
 use std::sync::Arc;
 
-use super::access::state_range;
 use super::registry::PrefixLen;
-use super::runs;
-use super::{ByteSnapshot, NativeTask};
+use super::{ByteSnapshot, EntryKey, NativeTask, runs};
+
 use backend_api::format::{CheckpointWriter, FileMeta, SectionKind};
 use backend_api::restore::RestoredState;
 use backend_api::row::{self, encode_sized, encode_varint};
@@ -13,9 +12,6 @@ use backend_api::{
     Cancel, CheckpointTarget, Error, ErrorKind, KeyGroupRange, KeyedStateHandle, Progress, Result, StateFile,
     StateKind,
 };
-
-/// State and key group before an entry's key.
-const HEAD: usize = 4;
 
 /// A row of a list or map holds at most so many entries,
 const ROW_ENTRIES: u32 = 128;
@@ -166,9 +162,9 @@ impl FrozenRows {
         cancel: &Cancel,
         progress: &Progress,
     ) -> Result<()> {
-        let (from, to) = state_range(state);
+        let (from, to) = EntryKey::state_range(state);
         let mut cursor = self.store.scan(&from, &to)?;
-        let mut rows = Rows { writer, head: None, key_len: 0, row: Vec::new(), in_row: 0, index: 0 };
+        let mut rows = Rows { writer, section: None, key_len: 0, row: Vec::new(), in_row: 0, index: 0 };
         let (mut entries, mut bytes) = (0, 0);
         while let Some((key, value)) = cursor.next()? {
             self.entry(&mut rows, key, value)?;
@@ -187,14 +183,12 @@ impl FrozenRows {
 
     fn entry(&self, rows: &mut Rows<'_, '_>, key: &[u8], value: &[u8]) -> Result<()> {
         let foreign = || Error::new(ErrorKind::Corrupt, "the store holds a key that was not put there");
-        let (head, rest) = key.split_first_chunk::<HEAD>().ok_or_else(foreign)?;
-        let [s0, s1, g0, g1] = *head;
-        let (state, group) = (u16::from_be_bytes([s0, s1]), u16::from_be_bytes([g0, g1]));
+        let EntryKey { state, group, own: rest } = EntryKey::split(key).ok_or_else(foreign)?;
         let &(kind, prefix_len) = self.states.get(usize::from(state)).ok_or_else(foreign)?;
-        if rows.head != Some(*head) {
+        if rows.section != Some((state, group)) {
             rows.flush()?;
             rows.writer.begin_section(state, group, SectionKind::Full)?;
-            rows.head = Some(*head);
+            rows.section = Some((state, group));
         }
         match kind {
             StateKind::Value | StateKind::Reducing | StateKind::Aggregating => rows.value(rest, value),
@@ -227,7 +221,7 @@ impl FrozenRows {
 struct Rows<'w, 'f> {
     writer: &'w mut CheckpointWriter<'f>,
     /// State and key group of the section.
-    head: Option<[u8; HEAD]>,
+    section: Option<(u16, u16)>,
     /// Length of the key and namespace at the beginning of `row`.
     key_len: usize,
     /// The row that is being filled; none if `in_row` is 0.

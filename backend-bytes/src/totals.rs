@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use xxhash_rust::xxh3::xxh3_64;
 
+use super::EntryKey;
+
 /// Bounds of a state, which its lists and maps share by the hashes of their keys.
 pub(super) const BUCKETS: usize = 4096;
 
@@ -12,9 +14,6 @@ const SINGLE_SHARE: u64 = 16;
 
 /// Totals that are known at once.
 const KNOWN_MAX: usize = 1024;
-
-/// The length of a state's number, which keys begin with and which is not the same in another backend.
-const NUMBER: usize = 2;
 
 /// Upper bounds of the bytes that the lists or maps of a state have: of the elements, or of keys and values of the entries.
 ///
@@ -160,7 +159,7 @@ fn place(key: &[u8], bounds: usize) -> usize {
     if bounds == 1 {
         return 0;
     }
-    let hash = xxh3_64(key.get(NUMBER..).unwrap_or_default());
+    let hash = xxh3_64(EntryKey::without_state(key));
     ((u128::from(hash) * bounds as u128) >> 64) as usize
 }
 

@@ -10,7 +10,7 @@ use std::thread;
 
 use backend_api::format::StateMeta;
 use backend_api::{Error, ErrorKind, KeyGroupRange, KeyedStateHandle, Result, StateData, StateFile, Storage};
-use backend_bytes::{LayerState, OpenedStore};
+use backend_bytes::{EntryKey, LayerState, OpenedStore};
 use rocksdb::{ColumnFamily, DB, LiveFile, ReadOptions};
 
 use crate::adopt::{adopt, is_external, numbers_of_files};
@@ -175,12 +175,6 @@ fn is_linked(file: &StateFile, storage: Option<&dyn Storage>, path: &Path) -> bo
     local.is_some_and(|local| fs::hard_link(local, path).is_ok())
 }
 
-/// Where the keys of a state and its groups from `group` on begin.
-fn place(state: u16, group: u16) -> [u8; 4] {
-    let ([s0, s1], [g0, g1]) = (state.to_be_bytes(), group.to_be_bytes());
-    [s0, s1, g0, g1]
-}
-
 /// States with their numbers.
 fn numbered(states: &[StateMeta]) -> impl Iterator<Item = (u16, &StateMeta)> {
     (0..).zip(states)
@@ -195,14 +189,14 @@ fn clip(database: &Database, states: &[StateMeta], range: KeyGroupRange, manifes
         let below = (*held.start() < range.start()).then(|| (0, range.start()));
         let above = (range.end() < *held.end()).then(|| (range.end() + 1, u16::MAX));
         for (from, to) in below.into_iter().chain(above) {
-            let (first, behind) = (place(state, from), place(state, to));
+            let (first, behind) = EntryKey::group_range(state, from..to);
             let mut entries = Cursor::new(database.db(), handle, ReadOptions::default(), &first, &behind);
             if entries.next()?.is_none() {
                 continue;
             }
             drop(entries);
             // Files that have nothing else; the last key counts as one of them, so this stays well below what is kept.
-            let mut last = place(state, to - 1).to_vec();
+            let mut last = EntryKey::head_of(state, to - 1).to_vec();
             last.push(u8::MAX);
             database.db().delete_file_in_range_cf(handle, &first[..], &last).map_err(failed)?;
             database.db().delete_range_cf_opt(handle, first, behind, &database.writes).map_err(failed)?;
@@ -301,10 +295,7 @@ fn whole_files(
     range: KeyGroupRange,
 ) -> Result<Option<WholeFiles>> {
     let fits = |key: &Option<Vec<u8>>| {
-        let (state, group) =
-            key.as_deref().and_then(<[u8]>::split_first_chunk).and_then(|(state, rest)| {
-                Some((u16::from_be_bytes(*state), u16::from_be_bytes(*rest.first_chunk()?)))
-            })?;
+        let EntryKey { state, group, .. } = EntryKey::split(key.as_deref()?)?;
         let keeps_number = targets.get(usize::from(state)).is_some_and(|(target, _)| *target == state);
         (keeps_number && range.contains(group)).then_some(state)
     };
@@ -344,7 +335,7 @@ fn whole_files(
 
 /// Key groups of a state in parts that are worth to be copied beside one another.
 fn divided((other, family): (&DB, &ColumnFamily), number: u16, range: KeyGroupRange) -> Vec<Range<u16>> {
-    let (from, to) = (place(number, range.start()), place(number, range.end() + 1));
+    let (from, to) = EntryKey::group_range(number, range.start()..range.end() + 1);
     let bytes: u64 = other.get_approximate_sizes_cf(family, &[rocksdb::Range::new(&from, &to)]).iter().sum();
     let groups = range.len();
     let parts = usize::try_from(bytes / PART_BYTES).unwrap_or(usize::MAX).clamp(1, FILES_AT_ONCE.min(groups));
@@ -361,7 +352,7 @@ fn copy_groups(
     (number, target): (u16, u16),
     groups: Range<u16>,
 ) -> Result<Vec<LoadFile>> {
-    let (from, to) = (place(number, groups.start), place(number, groups.end));
+    let (from, to) = EntryKey::group_range(number, groups);
     let mut reads = ReadOptions::default();
     reads.fill_cache(false);
     reads.set_readahead_size(CHUNK_BYTES);
@@ -372,7 +363,7 @@ fn copy_groups(
     while let Some((old, value)) = entries.next()? {
         key.clear();
         key.extend_from_slice(&target.to_be_bytes());
-        key.extend(old.iter().skip(2));
+        key.extend_from_slice(EntryKey::without_state(old));
         let open = match &mut file {
             Some(open) => open,
             None => file.insert(SstFile::create(database, family)?),

@@ -3,13 +3,12 @@
 use std::sync::Arc;
 
 use backend_api::{Error, ErrorKind, Result};
-use backend_bytes::{ByteCursor, ByteSnapshot};
+use backend_bytes::{ByteCursor, ByteSnapshot, EntryKey};
 use rocksdb::ReadOptions;
 
 use crate::cut::{Cut, HeldSnapshot, Made};
 use crate::database::{Cursor, Family};
 use crate::store::empty;
-use crate::writes::state_of;
 
 /// See the [module](self).
 pub(crate) struct RocksDbSnapshot {
@@ -38,7 +37,8 @@ impl ByteSnapshot for RocksDbSnapshot {
     fn scan<'s>(&'s self, from: &[u8], to: &[u8]) -> Result<Box<dyn ByteCursor + 's>> {
         let held = self.held.as_ref();
         let held = held.ok_or_else(|| Error::new(ErrorKind::IllegalState, "the snapshot is not prepared"))?;
-        let Some(&family) = state_of(from).and_then(|state| self.families.get(state)) else {
+        let Some(&family) = EntryKey::state_of(from).and_then(|state| self.families.get(usize::from(state)))
+        else {
             return Ok(empty());
         };
         if from >= to {

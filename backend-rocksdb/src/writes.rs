@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use backend_api::{Error, ErrorKind, Result};
-use backend_bytes::{ByteCursor, WriteBatch, WriteOp};
+use backend_bytes::{ByteCursor, EntryKey, WriteBatch, WriteOp};
 
 use crate::database::{Database, Family, SstFile};
 use crate::error::failed;
@@ -54,7 +54,7 @@ impl Writer {
 
     /// Where the state of a key lies.
     pub fn family(&self, key: &[u8]) -> Result<Family> {
-        let family = state_of(key).and_then(|state| self.families.get(state));
+        let family = EntryKey::state_of(key).and_then(|state| self.families.get(usize::from(state)));
         family
             .copied()
             .ok_or_else(|| Error::new(ErrorKind::IllegalState, "a key of a state that was not added"))
@@ -146,9 +146,4 @@ impl Writer {
         }
         Ok(())
     }
-}
-
-/// The state that a key belongs to.
-pub(crate) fn state_of(key: &[u8]) -> Option<usize> {
-    key.first_chunk().map(|number| usize::from(u16::from_be_bytes(*number)))
 }

@@ -1,6 +1,7 @@
+use super::super::EntryKey;
 use super::super::runs::encode_element;
 use super::COLLECTION_BYTES_MAX;
-use super::object::{Base, Changes, Collection, Key, Object, grow};
+use super::object::{Base, Changes, Collection, Object, grow};
 use backend_api::{Codec, Result, StateValue};
 
 /// Lists of more elements are not kept.
@@ -76,13 +77,13 @@ impl<T> Default for CachedList<T> {
 impl<T: StateValue> Object for CachedList<T> {
     type Value = T;
 
-    fn encode(&self, key: Key<'_>, codec: &dyn Codec<T>, changes: &mut Changes) -> Result<()> {
+    fn encode(&self, key: EntryKey<'_>, codec: &dyn Codec<T>, changes: &mut Changes) -> Result<()> {
         if self.base == Base::Gone {
             changes.remove_all(key);
         }
         let Changes { batch, scratch, .. } = changes;
         scratch.clear();
-        scratch.extend_from_slice(&key.head);
+        scratch.extend_from_slice(&key.head());
         scratch.extend_from_slice(key.own);
         // Those that come later leave the entries of these as they are, or make the last one longer.
         for (index, element) in (0..).zip(self.elements.iter().skip(self.stored)) {

@@ -1,7 +1,8 @@
 use std::ops::{Bound, Range, RangeBounds};
 
+use super::super::EntryKey;
 use super::COLLECTION_BYTES_MAX;
-use super::object::{Base, Changes, Collection, Key, Object, grow};
+use super::object::{Base, Changes, Collection, Object, grow};
 use backend_api::{Codec, Result, StateKey, StateValue};
 
 /// Maps of more entries are not kept as a whole.
@@ -201,13 +202,13 @@ impl<MK, MV> Default for CachedMap<MK, MV> {
 impl<MK: StateKey, MV: StateValue> Object for CachedMap<MK, MV> {
     type Value = MV;
 
-    fn encode(&self, key: Key<'_>, codec: &dyn Codec<MV>, changes: &mut Changes) -> Result<()> {
+    fn encode(&self, key: EntryKey<'_>, codec: &dyn Codec<MV>, changes: &mut Changes) -> Result<()> {
         if self.base == Base::Gone {
             changes.remove_all(key);
         }
         let Changes { batch, scratch, .. } = changes;
         scratch.clear();
-        scratch.extend_from_slice(&key.head);
+        scratch.extend_from_slice(&key.head());
         scratch.extend_from_slice(key.own);
         let prefix = scratch.len();
         for (map_key, entry) in self.entries.iter().filter(|(_, entry)| entry.is_dirty()) {

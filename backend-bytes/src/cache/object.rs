@@ -1,7 +1,6 @@
 //! What caches hold.
 
-use super::super::WriteBatch;
-use super::super::access::successor;
+use super::super::{EntryKey, WriteBatch};
 use super::Write;
 use backend_api::{Codec, Result, StateValue};
 
@@ -17,7 +16,7 @@ pub(in super::super) trait Object: Default + Send + 'static {
     type Value: StateValue;
 
     /// Adds what the store does not have. To write that twice, or first it and then what this has become, does no harm.
-    fn encode(&self, key: Key<'_>, codec: &dyn Codec<Self::Value>, changes: &mut Changes) -> Result<()>;
+    fn encode(&self, key: EntryKey<'_>, codec: &dyn Codec<Self::Value>, changes: &mut Changes) -> Result<()>;
 
     /// The store has all of it now.
     fn settle(&mut self);
@@ -50,26 +49,17 @@ pub(in super::super) trait Collection: Object {
     fn least(&self, codec: &dyn Codec<Self::Value>) -> u64;
 }
 
-/// Key and namespace with what stands before them.
-#[derive(Clone, Copy)]
-pub(in super::super) struct Key<'k> {
-    /// Number of the state and key group.
-    pub head: [u8; 4],
-    /// The encoding of key and namespace.
-    pub own: &'k [u8],
-}
-
 /// A value, an accumulator or a sum; `None` if the state has nothing there.
 impl<V: StateValue> Object for Option<V> {
     type Value = V;
 
-    fn encode(&self, key: Key<'_>, codec: &dyn Codec<V>, changes: &mut Changes) -> Result<()> {
+    fn encode(&self, key: EntryKey<'_>, codec: &dyn Codec<V>, changes: &mut Changes) -> Result<()> {
         match self {
             Some(value) => {
-                changes.batch.put_encoded(&key.head, key.own, |out| codec.encode(value, out)).map(drop)
+                changes.batch.put_encoded(&key.head(), key.own, |out| codec.encode(value, out)).map(drop)
             }
             None => {
-                changes.batch.delete_parts(&key.head, key.own);
+                changes.batch.delete_parts(&key.head(), key.own);
                 Ok(())
             }
         }
@@ -98,14 +88,14 @@ pub(in super::super) struct Changes {
 
 impl Changes {
     /// All that begins with the key goes, before anything else is done.
-    pub fn remove_all(&mut self, key: Key<'_>) {
+    pub fn remove_all(&mut self, key: EntryKey<'_>) {
         if self.in_last == 0 || self.in_last == RANGES {
             self.ranges.push(WriteBatch::default());
             self.in_last = 0;
         }
         self.in_last += 1;
-        let from = [&key.head, key.own].concat();
-        successor(&from, &mut self.scratch);
+        let from = [&key.head(), key.own].concat();
+        EntryKey::successor(&from, &mut self.scratch);
         if let Some(last) = self.ranges.last_mut() {
             last.delete_range(&from, &self.scratch);
         }

@@ -2,7 +2,8 @@ use std::sync::Arc;
 
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-use super::object::{Changes, Key, Object};
+use super::super::EntryKey;
+use super::object::{Changes, Object};
 use super::slots::{Slot, Slots};
 use super::{Budget, Write};
 use backend_api::{Codec, Error, Result};
@@ -12,9 +13,6 @@ const SAMPLE: u32 = 4096;
 
 /// one in so many was a hit.
 const HIT_SHARE: u32 = 5;
-
-/// Bytes of a key before its own: number of the state and key group.
-const HEAD: usize = 4;
 
 /// An epoch that no entry is dirty in.
 const CLEAN: u32 = 0;
@@ -300,7 +298,7 @@ impl<O: Object> Table<O> {
 
     /// The slot of a key, without noting that it is used.
     pub fn locate(&self, key: &[u8]) -> Option<u32> {
-        let own = key.get(HEAD..).unwrap_or_default();
+        let own = EntryKey::without_head(key);
         let hash = self.hash(own);
         self.slots.find(hash, |slot| *slot.key == *own)
     }
@@ -317,9 +315,7 @@ impl<O: Object> Table<O> {
     /// # Errors
     /// [`Size`](backend_api::ErrorKind::Size) if too many keys have one hash.
     pub fn keep(&mut self, key: &[u8], object: O) -> Result<u32> {
-        let group = key.get(HEAD - 2..).and_then(|group| group.first_chunk());
-        let group = group.map_or(0, |group| u16::from_be_bytes(*group));
-        let own = key.get(HEAD..).unwrap_or_default();
+        let (group, own) = EntryKey::split(key).map_or((0, key), |key| (key.group, key.own));
         let at = self.slots.insert(Slot::new(own, self.hash(own), group, object))?;
         for moved in self.slots.take_moved() {
             let Some(slot) = self.slots.get(moved).filter(|slot| slot.dirty != CLEAN) else { continue };
@@ -398,6 +394,5 @@ fn encode<O: Object>(
     codec: &dyn Codec<O::Value>,
     changes: &mut Changes,
 ) -> Result<()> {
-    let ([s0, s1], [g0, g1]) = (state.to_be_bytes(), slot.group.to_be_bytes());
-    slot.object.encode(Key { head: [s0, s1, g0, g1], own: &slot.key }, codec, changes)
+    slot.object.encode(EntryKey { state, group: slot.group, own: &slot.key }, codec, changes)
 }
