@@ -13,12 +13,6 @@ use backend_api::{
     StateKind,
 };
 
-/// A row of a list or map holds at most so many entries,
-const ROW_ENTRIES: u32 = 128;
-
-/// and takes another one only while it is shorter than this.
-const ROW_BYTES: usize = 64 << 10;
-
 /// Entries between two looks at the cancellation.
 const CHECK_ENTRIES: u64 = 1024;
 
@@ -226,7 +220,7 @@ struct Rows<'w, 'f> {
     key_len: usize,
     /// The row that is being filled; none if `in_row` is 0.
     row: Vec<u8>,
-    in_row: u32,
+    in_row: usize,
     /// Index of the next element in its list.
     index: u64,
 }
@@ -252,7 +246,7 @@ impl Rows<'_, '_> {
     }
 
     fn is_full(&self) -> bool {
-        self.in_row >= ROW_ENTRIES || self.row.len() >= ROW_BYTES
+        row::is_full(self.in_row, self.row.len())
     }
 
     fn begin(&mut self, key: &[u8], kind: StateKind) -> Result<()> {

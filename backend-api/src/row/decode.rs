@@ -1,6 +1,6 @@
 //! Rows taken apart.
 
-use super::{RowOp, decode_key, decode_sized, decode_varint};
+use super::RowOp;
 use crate::format::SectionKind;
 use crate::{Error, ErrorKind, Result, StateKey, StateKind, StateShape};
 
@@ -114,6 +114,54 @@ impl KeysRow<'_> {
     pub fn next_key<MK: StateKey>(&mut self) -> Result<Option<MK>> {
         if self.0.is_empty() { Ok(None) } else { MK::decode(&mut self.0).map(Some) }
     }
+}
+
+/// Takes key and namespace off the front of `row`.
+///
+/// # Errors
+/// [`Corrupt`](ErrorKind::Corrupt).
+#[inline]
+pub fn decode_key<K: StateKey, N: StateKey>(row: &mut &[u8]) -> Result<(K, N)> {
+    Ok((K::decode(row)?, N::decode(row)?))
+}
+
+/// Takes a whole number off the front of `row`.
+///
+/// # Errors
+/// [`Corrupt`](ErrorKind::Corrupt) if there is none, or it has more than 64 bits.
+#[inline]
+pub fn decode_varint(row: &mut &[u8]) -> Result<u64> {
+    let mut number = 0;
+    for shift in (0..64).step_by(7) {
+        let (&byte, rest) = row.split_first().ok_or_else(short)?;
+        *row = rest;
+        let bits = u64::from(byte & 0x7f);
+        if shift == 63 && bits > 1 {
+            break;
+        }
+        number |= bits << shift;
+        if byte < 0x80 {
+            return Ok(number);
+        }
+    }
+    Err(Error::new(ErrorKind::Corrupt, "a number in a row has more than 64 bits"))
+}
+
+/// Takes bytes with their length before them off the front of `row`.
+///
+/// # Errors
+/// [`Corrupt`](ErrorKind::Corrupt) if the row ends before them.
+#[inline]
+pub fn decode_sized<'r>(row: &mut &'r [u8]) -> Result<&'r [u8]> {
+    let length = usize::try_from(decode_varint(row)?).map_err(|_| short())?;
+    let (bytes, rest) = row.split_at_checked(length).ok_or_else(short)?;
+    *row = rest;
+    Ok(bytes)
+}
+
+#[cold]
+pub(super) fn short() -> Error {
+    Error::new(ErrorKind::Corrupt, "a row ends too early")
 }
 
 #[cold]
