@@ -1,7 +1,7 @@
 //! Read-modify-write of a million counters on the heap backend and on flat hash tables, keys in random order.
 //!
-//! A development aid: the figures that are published, up to ten million entries and with inserts and removals, are those
-//! of the `report` program, which measures the variants in turns.
+//! A development aid. The published figures come from the `report` program, which measures the variants in turns, up to
+//! ten million entries, with inserts and removals.
 
 use std::hint::black_box;
 
@@ -13,7 +13,7 @@ use state_backends::prelude::*;
 
 const ENTRIES: u64 = 1_000_000;
 
-/// Keys that one measured call works on.
+/// Keys of one measured call.
 const KEYS: usize = 10_000;
 
 fn read_modify_write<K: StateKey + std::hash::Hash>(c: &mut Criterion, name: &str, key: impl Fn(u64) -> K) {

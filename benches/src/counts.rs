@@ -1,4 +1,4 @@
-//! A count for each key, kept in a backend: the heap table as a user meets it.
+//! A count for each key, kept in a backend: the heap table behind its public interface.
 
 use state_backends::prelude::*;
 
@@ -93,7 +93,7 @@ impl<B: StateBackend> Counts<B> {
         Ok(self.backend.value(self.token, key, &())?.get()?.unwrap_or(0))
     }
 
-    /// What the backend tells of the state.
+    /// The backend's statistics of the state.
     ///
     /// # Panics
     /// If it does not know the state.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::process::{Command, Stdio};
 
-/// What the peer told: by operation and unit.
+/// The figures of the peer, by operation and unit.
 #[derive(Debug, Default)]
 pub struct Told(BTreeMap<(String, String), f64>);
 
@@ -12,17 +12,17 @@ impl Told {
     /// The figure of an operation in a unit.
     ///
     /// # Errors
-    /// If the peer did not tell.
+    /// If the peer has no such figure.
     pub fn get(&self, op: &str, unit: &str) -> io::Result<f64> {
         let told = self.0.get(&(op.to_owned(), unit.to_owned()));
         told.copied().ok_or_else(|| io::Error::other(format!("Flink told nothing of {op} in {unit}")))
     }
 }
 
-/// Runs operations, separated by commas, with options of the peer, and gives what it told.
+/// Runs operations, separated by commas, with options of the peer. Returns its figures.
 ///
 /// # Errors
-/// If it cannot be run, fails, or tells what is no figure.
+/// If it cannot be run, fails, or prints anything but figures.
 pub fn run(ops: &str, options: &[(&str, String)]) -> io::Result<Told> {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/peers/flink/run.sh");
     let mut command = Command::new(script);

@@ -1,11 +1,11 @@
 //! Benchmarks of the state backend family.
 //!
-//! [`workload`] has the inputs and [`ops`] the operations, both as the Flink peer has them; [`peers`] are what the
-//! heap table is compared with. [`figures`] are the measurements of the `report` program, each a ratio to a peer or
-//! to a limit of the machine, with the target that it is to meet.
+//! [`workload`] has the inputs and [`ops`] the operations; the Flink peer has the same. [`peers`] are the tables that the
+//! heap table is compared with. [`figures`] are the measurements of the `report` program: each is a ratio to a peer or to
+//! a limit of the machine, and has a target.
 //!
-//! Where others use the machine too, read ratios within one table: variants are measured in turns, round by round,
-//! by the CPU time of their thread beside the wall clock.
+//! On a shared machine, compare only ratios within one table. Variants are measured in turns, round by round, by wall
+//! clock and by the CPU time of their thread.
 
 pub mod counts;
 pub mod figures;

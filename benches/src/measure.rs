@@ -1,27 +1,27 @@
-//! Measuring on a machine that others use too.
+//! Measuring on a shared machine.
 
 use std::time::{Duration, Instant};
 
 use rustix::time::{ClockId, clock_gettime};
 
-/// What some work took.
+/// The time of some work.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Took {
-    /// By the clock on the wall.
+    /// Wall clock.
     pub wall: Duration,
-    /// Of the processor, for this thread alone.
+    /// CPU time of this thread.
     pub cpu: Duration,
-    /// Of the processor, for all threads of the process.
+    /// CPU time of all threads of the process.
     pub process: Duration,
 }
 
-/// A clock of CPU time, of which the start means nothing.
+/// A clock of CPU time. Only differences have a meaning.
 fn cpu_time(clock: ClockId) -> Duration {
     let time = clock_gettime(clock);
     Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }
 
-/// Does `work` and measures it.
+/// Runs `work` and measures it.
 pub fn timed<R>(work: impl FnOnce() -> R) -> (R, Took) {
     let now = || (cpu_time(ClockId::ThreadCPUTime), cpu_time(ClockId::ProcessCPUTime));
     let ((cpu, process), start) = (now(), Instant::now());
@@ -31,33 +31,33 @@ pub fn timed<R>(work: impl FnOnce() -> R) -> (R, Took) {
 }
 
 impl Took {
-    /// CPU nanoseconds for each of `n`.
+    /// CPU nanoseconds per operation, of `n`.
     pub fn cpu_ns_per(self, n: u64) -> f64 {
         self.cpu.as_nanos() as f64 / n as f64
     }
 
-    /// Wall nanoseconds for each of `n`.
+    /// Wall nanoseconds per operation, of `n`.
     pub fn wall_ns_per(self, n: u64) -> f64 {
         self.wall.as_nanos() as f64 / n as f64
     }
 }
 
-/// The median; of an even number of samples the upper of the two in the middle.
+/// The median. Of an even number of samples it is the upper one of the two in the middle.
 pub fn median(samples: impl IntoIterator<Item = f64>) -> f64 {
     let mut samples: Vec<f64> = samples.into_iter().collect();
     samples.sort_by(f64::total_cmp);
     samples.get(samples.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
-/// The least sample.
+/// The smallest sample.
 pub fn least(samples: impl IntoIterator<Item = f64>) -> f64 {
     samples.into_iter().fold(f64::NAN, f64::min)
 }
 
-/// Bytes of this process that are in memory.
+/// Resident memory of this process, in bytes.
 ///
 /// # Errors
-/// Where the system does not tell.
+/// If the system does not report it.
 pub fn resident_bytes() -> std::io::Result<u64> {
     let status = std::fs::read_to_string("/proc/self/statm")?;
     let pages = status.split_whitespace().nth(1).and_then(|pages| pages.parse::<u64>().ok());
@@ -65,10 +65,10 @@ pub fn resident_bytes() -> std::io::Result<u64> {
     Ok(pages * rustix::param::page_size() as u64)
 }
 
-/// The most bytes of this process that were in memory at once.
+/// Highest resident memory of this process so far, in bytes.
 ///
 /// # Errors
-/// Where the system does not tell.
+/// If the system does not report it.
 pub fn peak_resident_bytes() -> std::io::Result<u64> {
     let status = std::fs::read_to_string("/proc/self/status")?;
     let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
@@ -76,7 +76,7 @@ pub fn peak_resident_bytes() -> std::io::Result<u64> {
     Ok(kilobytes.ok_or_else(|| std::io::Error::other("status has no peak"))? << 10)
 }
 
-/// Runnable processes on average over the last minute, of the whole machine; `None` where the system does not tell.
+/// Load average of the machine over the last minute; `None` if the system does not report it.
 pub fn load_average() -> Option<f64> {
     std::fs::read_to_string("/proc/loadavg").ok()?.split_whitespace().next()?.parse().ok()
 }

@@ -1,9 +1,9 @@
-//! What the heap table is compared with: tables that cannot be frozen, restored or divided.
+//! The peers of the heap table: tables that cannot be frozen, restored or split.
 
 use hashbrown::{HashMap, HashTable};
 use state_backends::api::{KeyContext, StateKey};
 
-/// One flat table for each key group, over the key's stable hash, which decides the group too.
+/// One flat table for each key group, with the key's stable hash, which also gives the group.
 #[derive(Debug)]
 pub struct GroupedTables<K> {
     groups: Vec<HashTable<(K, u64)>>,
@@ -43,14 +43,14 @@ impl<K: StateKey> GroupedTables<K> {
         }
     }
 
-    /// Number of entries, and all counts together.
+    /// Number of entries, and the sum of all counts.
     pub fn totals(&self) -> (u64, u64) {
         let counts = self.groups.iter().flatten().map(|(_, count)| count);
         counts.fold((0, 0), |(entries, sum), count| (entries + 1, sum + count))
     }
 }
 
-/// One flat map for everything, with the hasher that comes with it.
+/// One flat map for all keys, with its default hasher.
 #[derive(Debug)]
 pub struct PlainMap<K>(HashMap<K, u64>);
 
@@ -75,7 +75,7 @@ impl<K: StateKey + std::hash::Hash> PlainMap<K> {
         self.0.remove(key);
     }
 
-    /// Number of entries, and all counts together.
+    /// Number of entries, and the sum of all counts.
     pub fn totals(&self) -> (u64, u64) {
         (self.0.len() as u64, self.0.values().sum())
     }

@@ -1,13 +1,13 @@
-//! The table of figures: as Markdown to read, as CSV to keep.
+//! The table of figures, as Markdown and as CSV.
 
 use std::fmt;
 
-/// What a figure is to be.
+/// The target of a figure.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Target {
-    /// Not more than this.
+    /// At most this.
     AtMost(f64),
-    /// Not less than this.
+    /// At least this.
     AtLeast(f64),
     /// For information.
     None,
@@ -16,15 +16,15 @@ pub enum Target {
 /// One measured figure.
 #[derive(Clone, Debug)]
 pub struct Figure {
-    /// What was measured.
+    /// Name of the figure.
     pub name: String,
-    /// The value, a ratio where there is a peer.
+    /// The value; a ratio if there is a peer.
     pub value: f64,
     /// Unit of the value; `x` is a ratio.
     pub unit: &'static str,
-    /// What it is to be.
+    /// The target.
     pub target: Target,
-    /// What stands behind it: times, sizes.
+    /// The times and sizes that it comes from.
     pub detail: String,
 }
 
@@ -40,7 +40,7 @@ impl Figure {
         self
     }
 
-    /// Whether the target is met, if there is one.
+    /// True if the target is met; `None` without a target.
     pub fn is_met(&self) -> Option<bool> {
         match self.target {
             Target::AtMost(most) => Some(self.value <= most),

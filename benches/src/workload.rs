@@ -1,9 +1,9 @@
-//! Deterministic inputs, the same bit for bit as those of the Flink peer (`peers/flink/Workload.java`).
+//! Deterministic inputs, bit for bit those of the Flink peer (`peers/flink/Workload.java`).
 //!
-//! All are functions of a seed, made of wrapping 64-bit integers and of doubles with `+ - * /` only: a library's
-//! logarithm differs in its last bit from one platform to the next.
+//! They are functions of a seed. They use wrapping 64-bit integers, and doubles with `+ - * /` only, because a library's
+//! logarithm differs in its last bit between platforms.
 
-/// The purpose of a random stream; each seed and purpose has a stream of its own.
+/// The purpose of a random stream. Each pair of seed and purpose has its own stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u64)]
 pub enum Stream {
@@ -89,16 +89,16 @@ pub fn uniform(n: u64, seed: u64, stream: Stream) -> impl Iterator<Item = u64> {
     std::iter::repeat_with(move || (random.unit() * n as f64) as u64)
 }
 
-/// Draws of key numbers below `n` by Zipf's law: the one of rank `k` has weight `k^-exponent`.
+/// Draws of key numbers below `n` by Zipf's law: rank `k` has weight `k^-exponent`.
 #[derive(Clone, Debug)]
 pub struct Zipf {
-    /// Weights of the ranks up to each, together.
+    /// Cumulative weights of the ranks.
     cumulated: Vec<f64>,
     random: SplitMix64,
 }
 
 impl Zipf {
-    /// The draws from the start; `n` must be no multiple of 7919, by which ranks are spread over the key numbers.
+    /// The draws from the start. `n` must not be a multiple of 7919, which spreads the ranks over the key numbers.
     pub fn new(n: u64, exponent: f64, seed: u64) -> Self {
         assert!(!n.is_multiple_of(7919), "the number of keys is a multiple of 7919");
         let mut total = 0.0;
@@ -164,7 +164,7 @@ fn exp(y: f64) -> f64 {
 mod tests {
     use super::*;
 
-    /// FNV-1a of the little-endian bytes, as the other implementations print it.
+    /// FNV-1a of the little-endian bytes, as in the other implementations.
     fn fnv(numbers: impl IntoIterator<Item = i64>) -> u64 {
         let bytes = numbers.into_iter().flat_map(i64::to_le_bytes);
         bytes
@@ -175,7 +175,7 @@ mod tests {
         fnv(draws.take(1_000_000).map(|draw| draw as i64))
     }
 
-    // The sums are those that `peers/flink/run.sh workload` and `workload_check.py` print for seed 42.
+    // `peers/flink/run.sh workload` and `workload_check.py` print these sums for seed 42.
 
     #[test]
     fn keys_and_values_are_those_of_the_other_implementations() {

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Compiles and runs the Flink peer; see README.md.
+# Compiles and runs the Flink peer.
 #   run.sh bench OPTIONS...         FlinkStateBench
 #   run.sh oracle KIND [SCRIPT]     FlinkOracle: what Flink answers to a script of state operations (conformance-tests/README.md);
 #   run.sh oracle KIND --each SCRIPT...  to many, each into SCRIPT.KIND; KIND: heap, rocksdb, rocksdb-full or forst

@@ -1,5 +1,5 @@
-//! Our RocksDB backend without a cache and the bare `rocksdb` crate with the same keys, values and options, in turns;
-//! prints the ratios.
+//! Compares our RocksDB backend without a cache with the bare `rocksdb` crate: same keys, values and options, in turns.
+//! Prints the ratios.
 
 use std::path::Path;
 
@@ -23,7 +23,7 @@ struct Arguments {
     /// Operations of a round.
     #[arg(long, default_value_t = 500_000)]
     ops: usize,
-    /// Megabytes of memory of either.
+    /// Megabytes of memory for each.
     #[arg(long, default_value_t = 512)]
     budget_mb: usize,
     /// Rounds.
@@ -33,17 +33,17 @@ struct Arguments {
 
 const SEED: u64 = 42;
 
-/// What is done to a key.
+/// An operation on a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Access {
     Update,
     Get,
-    /// Of a key that is not there.
+    /// A read of a missing key.
     Miss,
     Add,
 }
 
-/// Counts by number, in either.
+/// Counts by number, in the backend and in the crate.
 trait Counts {
     fn put(&mut self, key: u64, value: u64) -> Result<()>;
     fn get(&mut self, key: u64) -> Result<Option<u64>>;
@@ -83,7 +83,7 @@ impl Bare {
         })
     }
 
-    /// State, key group and key, as our backend has them.
+    /// State, key group and key, laid out as in our backend.
     fn place(&self, key: u64) -> Result<[u8; 12]> {
         let mut place = [0; 12];
         place[2..4].copy_from_slice(&self.subtask.key(&key)?.group().to_be_bytes());
@@ -140,7 +140,7 @@ impl Counts for Ours {
     }
 }
 
-/// Does an access to each of the keys, and gives the time and what was read together.
+/// Accesses each key. Returns the time and the sum of the values read.
 fn round(counts: &mut impl Counts, access: Access, keys: &[u64], above: u64) -> Result<(Took, u64)> {
     let mut sum = 0;
     let (result, took) = timed(|| {

@@ -1,4 +1,4 @@
-//! Flink's backends and ours on the same operations and inputs, in turns; prints the ratios.
+//! Compares Flink's backends with ours: same operations and inputs, in turns. Prints the ratios.
 //!
 //! Needs Java 17 with its compiler; `peers/flink/run.sh` fetches Flink unless `FLINK_DIR` says where it is.
 
@@ -22,7 +22,7 @@ struct Options {
     /// Which backends are compared; RocksDB needs the feature of that name.
     #[arg(long, value_enum, default_value_t = Kind::Heap)]
     backend: Kind,
-    /// Megabytes of memory of either RocksDB.
+    /// Megabytes of memory for each RocksDB.
     #[arg(long, default_value_t = 512)]
     budget_mb: usize,
     /// Megabytes of our budget for decoded values; the default if not given.
@@ -37,7 +37,7 @@ struct Options {
     /// Events of a round of the word counts.
     #[arg(long, default_value_t = 1_000_000)]
     events: usize,
-    /// How often the two take turns.
+    /// Number of turns of each.
     #[arg(long, default_value_t = 3)]
     turns: usize,
     /// Rounds that only warm up, in each turn.
@@ -46,10 +46,10 @@ struct Options {
     /// Rounds that count, in each turn.
     #[arg(long, default_value_t = 5)]
     rounds: usize,
-    /// The ratio that operations are to reach; each its own if not given.
+    /// Target ratio of all operations, instead of each one's own.
     #[arg(long)]
     target: Option<f64>,
-    /// Writes the figures here too.
+    /// Also write the figures to this file, as CSV.
     #[arg(long)]
     csv: Option<PathBuf>,
 }
@@ -107,10 +107,10 @@ const ROCKSDB_OPS: &[Op] = &[
     Op::Dedup,
 ];
 
-/// The snapshot operations as the Flink peer names them.
+/// The snapshot operations, by the Flink peer's names.
 const SNAPSHOT_OPS: &str = "ckptFull,ckptIncr,snapshotRun,restore,rescaleOut,rescaleIn";
 
-/// Figures of the snapshot operations, and how many times as fast as Flink each is to be.
+/// Figures of the snapshot operations, and the target ratio of each.
 const SNAPSHOT_FIGURES: &[(&str, Option<f64>)] = &[
     ("ckptFull.sync", None),
     ("ckptFull.total", Some(1.0)),
@@ -123,19 +123,19 @@ const SNAPSHOT_FIGURES: &[(&str, Option<f64>)] = &[
     ("rescaleIn", Some(3.0)),
 ];
 
-/// Most milliseconds of the synchronous part after as many updates as there are keys.
+/// Limit of the synchronous part after one update of each key, in milliseconds.
 const SYNC_MS: f64 = 5.0;
 
 type Fallible<T> = Result<T, Box<dyn std::error::Error>>;
 
-/// Operations a second.
+/// Operations per second.
 #[derive(Clone, Copy)]
 struct Rates {
-    /// Of the wall clock.
+    /// By the wall clock.
     wall: f64,
-    /// Of the thread's CPU time.
+    /// By the CPU time of the thread.
     thread: f64,
-    /// Of the process's CPU time: with garbage collection and compiler, flushes and compactions.
+    /// By the CPU time of the process, which includes garbage collection, compiler, flushes and compactions.
     process: f64,
 }
 
@@ -165,7 +165,7 @@ impl Options {
     }
 
     fn flink_rates(&self, op: Op) -> Fallible<Rates> {
-        // Flink has no batches: its rate one by one stands against ours.
+        // Flink has no batches, so its rate one by one is compared with our batches.
         let name = op.name().split(',').next().unwrap_or_default();
         let told = self.flink(name)?;
         let rate = |unit| told.get(name, unit);
@@ -193,7 +193,7 @@ impl Options {
         })
     }
 
-    /// Lets both do something, so often, and one begins as often as the other.
+    /// Runs both in turns. Each starts equally often.
     fn turns<A, B>(
         &self,
         mut ours: impl FnMut() -> Fallible<A>,
@@ -214,7 +214,7 @@ impl Options {
         let turns = self.turns(|| self.our_rates(family, op, inputs), || self.flink_rates(op))?;
         let ratio =
             |rate: fn(&Rates) -> f64| median(turns.iter().map(|(own, theirs)| rate(own) / rate(theirs)));
-        // What the thread leaves to others counts where there are others.
+        // Work of other threads counts too, where there are any.
         let (rate, clock): (fn(&Rates) -> f64, _) = match self.backend {
             Kind::Heap => (|rates| rates.thread, "CPU"),
             Kind::Rocksdb => (|rates| rates.wall, "wall"),

@@ -19,13 +19,13 @@ struct Options {
     /// Entries of the large tables.
     #[arg(long, default_value_t = 10_000_000)]
     entries: usize,
-    /// Rounds of each contest.
+    /// Rounds of each measurement.
     #[arg(long, default_value_t = 5)]
     rounds: usize,
-    /// Writes the figures here too.
+    /// Also write the figures to this file, as CSV.
     #[arg(long)]
     csv: Option<PathBuf>,
-    /// A folder on the disk that is to be measured.
+    /// A folder on the disk to measure.
     #[arg(long, default_value = ".")]
     folder: PathBuf,
 }

@@ -1,6 +1,6 @@
 //! State in RocksDB that is larger than memory, increments and rescaling, against their targets.
 //!
-//! Each part is best run in a process of its own, `memory` above all: it tells the most memory that the process had.
+//! Run each part in a process of its own, above all `memory`, which reports the highest memory of the process.
 
 use std::io::{Write, stdout};
 use std::time::{Duration, Instant};
@@ -15,7 +15,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use state_backends::api::StateValue;
 use state_backends::prelude::*;
 
-/// Measures the RocksDB backend with much state.
+/// Measures the RocksDB backend with large state.
 #[derive(Parser)]
 struct Arguments {
     /// Only the parts whose names contain this: memory, increments, rescale, pauses, batches.
@@ -30,17 +30,17 @@ struct Arguments {
     /// Megabytes of memory of a backend.
     #[arg(long, default_value_t = 256)]
     budget_mb: usize,
-    /// Increments one upon the other.
+    /// Number of increments, each on top of the last.
     #[arg(long, default_value_t = 50)]
     checkpoints: u64,
-    /// Rounds of what is done more than once.
+    /// Rounds of repeated measurements.
     #[arg(long, default_value_t = 3)]
     rounds: usize,
 }
 
 const SEED: u64 = 42;
 
-/// Memory that a process may have beside the budget.
+/// Memory that a process may use besides the budget.
 const BESIDE_BUDGET: u64 = 150 << 20;
 
 /// Checkpoints that are kept.
@@ -90,7 +90,7 @@ impl<V: StateValue> State<V> {
         self.backend.value(self.token, key, &())?.get()
     }
 
-    /// Times of the synchronous part and of all of it.
+    /// Times of the synchronous part and of the whole checkpoint.
     fn checkpoint(&mut self, full: bool) -> Result<(Duration, Duration, KeyedStateHandle)> {
         self.checkpoint += 1;
         let request = SnapshotRequest::new(self.checkpoint);
@@ -103,7 +103,7 @@ impl<V: StateValue> State<V> {
     }
 }
 
-/// The value of a key of the large state, as it was written the last time.
+/// The last written value of a key of the large state.
 fn long_value(key: u64, time: u64) -> Vec<u8> {
     let mut random = SplitMix64::new(key ^ time << 40, Stream::Values);
     (0..13).flat_map(|_| random.next_u64().to_le_bytes()).take(100).collect()
@@ -232,7 +232,7 @@ fn rescale(arguments: &Arguments) -> Fallible<()> {
     let whole = subtask::<u64>()?;
     let half = |index| Subtask::new(whole.operator(), whole.key_space().clone(), 2, index);
     let halves = [half(0)?, half(1)?];
-    // As the job that was of that parallelism has written them.
+    // As a job of that parallelism has written them.
     let write = |to: &Subtask<u64>| -> Result<KeyedStateHandle> {
         let mut state = State::open(&family, descriptor(), to.clone(), &[])?;
         for key in (0..keys).filter(|key| whole.key(key).is_ok_and(|key| to.range().contains(key.group()))) {
@@ -330,7 +330,7 @@ fn pauses(arguments: &Arguments) -> Fallible<()> {
 /// Keys of one call of `get_batch` and `update_batch`.
 const BATCH: usize = 100;
 
-/// Single accesses and batches, of values that mostly are not in memory.
+/// Single accesses and batches, mostly of values that are not in memory.
 fn batches(arguments: &Arguments) -> Fallible<()> {
     let Arguments { keys, budget_mb, rounds, .. } = *arguments;
     for (name, cache) in [("cache", None), ("without cache", Some(0))] {

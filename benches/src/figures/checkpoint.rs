@@ -1,4 +1,4 @@
-//! Checkpoint and restore against what checksums, codec and disk allow; increments against full checkpoints.
+//! Checkpoint and restore against the limits of checksums, codec and disk; increments against full checkpoints.
 
 use std::fs::{self, File};
 use std::hint::black_box;
@@ -121,7 +121,7 @@ fn drop_from_page_cache(path: &Path) -> Result<()> {
 /// Those of the backend.
 ///
 /// # Panics
-/// If a restore does not give back what was there.
+/// If a restore loses or changes anything.
 pub fn checkpoint(entries: usize, folder: &Path, figures: &mut Figures<'_>) -> Result<()> {
     let folder = tempfile::tempdir_in(folder)?;
     let options = FsOptions::in_folder(folder.path(), JobFolder::new("checkpoint")?)?;
@@ -197,7 +197,7 @@ pub fn checkpoint(entries: usize, folder: &Path, figures: &mut Figures<'_>) -> R
 /// Those of the backend.
 ///
 /// # Panics
-/// If a restore from the increments does not give back what was there.
+/// If a restore from the increments loses or changes anything.
 pub fn incremental(entries: usize, folder: &Path, figures: &mut Figures<'_>) -> Result<()> {
     let folder = tempfile::tempdir_in(folder)?;
     let options = FsOptions::in_folder(folder.path(), JobFolder::new("incremental")?)?.incremental(true);

@@ -1,4 +1,4 @@
-//! The backend that a configuration chooses against the backend itself.
+//! `AnyBackend` against the backend that it contains.
 
 use state_backends::prelude::*;
 
@@ -14,7 +14,7 @@ use crate::workload::{SplitMix64, Stream};
 /// Those of the backend.
 ///
 /// # Panics
-/// If the two do not hold the same.
+/// If the two have different values.
 pub fn facade(entries: usize, rounds: usize, figures: &mut Figures<'_>) -> Result<()> {
     let mut concrete = in_memory()?;
     let options = AnyOptions::Memory(MemoryOptions::default());
@@ -55,7 +55,7 @@ pub fn facade(entries: usize, rounds: usize, figures: &mut Figures<'_>) -> Resul
     Ok(())
 }
 
-/// Does something with every key; these backends do not fail.
+/// Calls `f` for every key. These backends do not fail.
 fn each(keys: &[u64], mut f: impl FnMut(&u64) -> Result<()>) {
     keys.iter().try_for_each(&mut f).expect("memory is there");
 }

@@ -10,5 +10,5 @@ pub use facade::facade;
 pub use snapshot::snapshot;
 pub use table::{TableScale, table};
 
-/// Where figures go, as they are measured.
+/// Receives each figure when it is measured.
 pub type Figures<'a> = dyn FnMut(crate::report::Figure) + 'a;

@@ -1,4 +1,4 @@
-//! How long the owner of a backend is held up: by a snapshot, while one is written, while the table grows.
+//! Pauses of a backend's owner: in a snapshot, while one is written, while the table grows.
 
 use std::path::Path;
 use std::time::Duration;
@@ -11,10 +11,10 @@ use crate::measure::{Took, resident_bytes, timed};
 use crate::report::{Figure, Target};
 use crate::workload::{SplitMix64, Stream, shuffled};
 
-/// Operations of a batch, of which none may take long.
+/// Operations of a batch.
 const OPS: usize = 1000;
 
-/// Snapshots taken for the figures of a running snapshot.
+/// Number of snapshots for the figures beside a running one.
 const SNAPSHOTS: u64 = 5;
 
 /// The longest of some batches, once by each clock.
@@ -51,7 +51,7 @@ impl Worst {
 /// Those of the backend.
 ///
 /// # Panics
-/// If a snapshot does not hold what was there.
+/// If a snapshot has a wrong value.
 pub fn snapshot(entries: usize, folder: &Path, figures: &mut Figures<'_>) -> Result<()> {
     let folder = tempfile::tempdir_in(folder)?;
     let options = FsOptions::in_folder(folder.path(), JobFolder::new("snapshot")?)?;

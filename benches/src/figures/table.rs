@@ -12,18 +12,18 @@ use crate::peers::{GroupedTables, PlainMap};
 use crate::report::{Figure, Target};
 use crate::workload::{SplitMix64, Stream, Zipf, mix64, shuffled};
 
-/// How much is measured.
+/// Sizes of the measurement.
 #[derive(Clone, Copy, Debug)]
 pub struct TableScale {
     /// Entries of the tables.
     pub entries: usize,
     /// Operations of a round.
     pub ops: usize,
-    /// Rounds; the medians are taken over them.
+    /// Rounds, of which the median counts.
     pub rounds: usize,
 }
 
-/// A table in the contest.
+/// A table to measure.
 enum Variant<K: StateKey> {
     Single(Counts<MemoryBackend<K>>),
     Batched(Counts<MemoryBackend<K>>),
@@ -79,7 +79,7 @@ impl<K: StateKey + Hash> Variant<K> {
         }
     }
 
-    /// All counts together, of keys that are all there.
+    /// The sum of the counts of keys, all of which exist.
     fn sum(&mut self, keys: &mut dyn Iterator<Item = K>) -> Result<u64> {
         match self {
             Self::Single(counts) | Self::Batched(counts) => {
@@ -95,7 +95,7 @@ impl<K: StateKey + Hash> Variant<K> {
     }
 }
 
-/// Places of the variants.
+/// Indexes of the variants.
 const SINGLE: usize = 0;
 const BATCHED: usize = 1;
 const GROUPED: usize = 2;
@@ -112,7 +112,7 @@ impl Contest {
         Self { took: Default::default(), ops: ops as u64 }
     }
 
-    /// Measures `work` of each variant in turn; every round begins with another one.
+    /// Measures `work` of each variant in turn. Each round starts with another variant.
     fn round<K: StateKey>(
         &mut self,
         round: usize,
@@ -137,7 +137,7 @@ impl Contest {
         )
     }
 
-    /// Publishes the ratios one by one and in batches, and the most that each is to be.
+    /// Reports the ratios one by one and in batches, with their targets.
     fn publish(&self, name: &str, targets: [Target; 2], figures: &mut Figures<'_>) {
         let all = |at: usize| self.took[at].iter().map(|took| took.cpu_ns_per(self.ops));
         let wall = |at: usize| median(self.took[at].iter().map(|took| took.wall_ns_per(self.ops)));
@@ -170,7 +170,7 @@ impl Contest {
 /// Those of the backend.
 ///
 /// # Panics
-/// If a table does not hold what was put into it.
+/// If a table has a wrong count.
 pub fn table<K: StateKey + Hash>(
     label: &str,
     key: fn(u64) -> K,
@@ -180,7 +180,7 @@ pub fn table<K: StateKey + Hash>(
     let TableScale { entries, ops, rounds } = scale;
     let ops = ops.min(entries);
     let name = |op: &str| format!("{op} {label}, {} entries", entries_text(entries));
-    // Flat tables have strings elsewhere, ours have short ones in the slot.
+    // Flat tables keep strings outside of the slot, ours keep short ones in it.
     let single = if std::mem::needs_drop::<K>() { 1.0 } else { 1.3 };
     let targets = [Target::AtMost(single), Target::AtMost(1.0)];
     let order = shuffled(0, entries, 42, Stream::NewKeys);

@@ -6,7 +6,7 @@ use state_backends::prelude::*;
 use super::{Load, Op, Operations, Round, in_batches};
 use crate::measure::timed;
 
-/// Reducing states that add up, and what each is to hold.
+/// Reducing states that add up, and the expected sum of each.
 pub(super) struct Sums<B> {
     backend: B,
     token: ReducingToken<i64>,
@@ -57,7 +57,7 @@ impl<B: StateBackend<Key = i64>> Operations for Sums<B> {
     }
 }
 
-/// The mean of what was added; the accumulator is sum and count.
+/// The mean of the added values. The accumulator is sum and count.
 pub(super) struct Mean;
 
 impl Aggregate for Mean {
@@ -85,7 +85,7 @@ impl Aggregate for Mean {
     }
 }
 
-/// Aggregating states with [`Mean`], and the accumulator of each.
+/// Aggregating states with [`Mean`], and the expected accumulator of each.
 pub(super) struct Means<B> {
     backend: B,
     token: AggregatingToken<Mean>,

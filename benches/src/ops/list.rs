@@ -52,7 +52,7 @@ impl<B: StateBackend<Key = i64>> Lists<B> {
         self.backend.list(self.token, key, &())?.get()
     }
 
-    /// Checks that each list ends with `elements(value)`, and makes it one of `value` alone again.
+    /// Checks that each list ends with `elements(value)`, and sets it to `value` alone again.
     fn undo(&mut self, round: usize, n: usize, elements: impl Fn(i64) -> Vec<i64>) -> Result<()> {
         let load = Rc::clone(&self.load);
         for (key, value) in load.existing(round, n) {

@@ -6,7 +6,7 @@ use state_backends::prelude::*;
 use super::{Load, MAP_ENTRIES, Op, Operations, Round, has_entries, in_batches};
 use crate::measure::timed;
 
-/// Maps of 10 entries each, and what each is to hold under the map keys 0 to 9.
+/// Maps with the map keys 0 to 9, and the expected entries of each.
 pub(super) struct Maps<B> {
     backend: B,
     token: MapToken<i64, i64>,
@@ -41,7 +41,7 @@ impl<B: StateBackend<Key = i64>> Maps<B> {
         self.backend.map(self.token, key, &())?.get(&map_key)
     }
 
-    /// Whether the accesses of an operation are batches of 32.
+    /// True if the operation accesses batches of 32.
     fn is_batch(op: Op) -> bool {
         matches!(op, Op::MapGetBatch | Op::MapUpdateBatch | Op::MapIteratorBatch)
     }

@@ -1,8 +1,7 @@
-//! The operations that the Flink peer measures (`peers/flink/README.md`), driven through [`StateBackend`].
+//! The operations that the Flink peer measures (`peers/flink`), driven through [`StateBackend`].
 //!
-//! A state with keys 0 to K-1 is loaded first, in order. A round takes the next M of the shuffled existing or new
-//! keys, going on where the round before stopped. What it did is checked, and what it changed for good is undone,
-//! outside of the timing.
+//! First a state with keys 0 to K-1 is loaded, in order. A round takes the next M of the shuffled existing or new keys
+//! and continues where the last round stopped. Checking a round and undoing its lasting changes is not timed.
 
 mod fold;
 mod list;
@@ -29,10 +28,10 @@ pub use snapshots::snapshots;
 /// Entries of each map.
 pub const MAP_ENTRIES: usize = 10;
 
-/// Elements that one `add_all` adds.
+/// Elements of one `add_all`.
 pub const LIST_ELEMENTS: usize = 100;
 
-/// Accesses whose memory is asked for together.
+/// Accesses that are prefetched together.
 const BATCH: usize = 32;
 
 macro_rules! operations {
@@ -47,7 +46,7 @@ macro_rules! operations {
             /// All operations.
             pub const ALL: &[Self] = &[$(Self::$op),*];
 
-            /// Its name, the same as with the Flink peer but for what only we can do.
+            /// Its name. It is the Flink peer's, except for operations that only we have.
             pub fn name(self) -> &'static str {
                 match self {
                     $(Self::$op => $name,)*
@@ -118,12 +117,12 @@ operations! {
     Dedup = "dedup",
 }
 
-/// How much there is to do, and the inputs.
+/// Sizes and inputs of the operations.
 #[derive(Debug)]
 pub struct Load {
     /// Keys that exist.
     pub keys: usize,
-    /// Operations of a round, at most as many as there are keys.
+    /// Operations of a round, at most `keys`.
     pub ops: usize,
     /// Keys of the words.
     pub app_keys: usize,
@@ -153,7 +152,7 @@ impl Load {
         }
     }
 
-    /// Positions in the shuffled keys of `n` operations of a round.
+    /// Positions of a round's `n` operations in the shuffled keys.
     fn positions(&self, round: usize, n: usize) -> impl Iterator<Item = usize> + use<> {
         let keys = self.keys;
         let mut at = round * self.ops % keys;
@@ -179,7 +178,7 @@ impl Load {
         self.values[i % self.values.len()]
     }
 
-    /// Operations of a round where each is a tenth of the work of a key.
+    /// Operations of a round that makes 10 operations for each key.
     fn tenth(&self) -> usize {
         (self.ops / 10).max(1)
     }
@@ -190,7 +189,7 @@ pub trait Family {
     /// The backend.
     type Backend<K: StateKey>: StateBackend<Key = K>;
 
-    /// Opens one for a subtask, with what the handles have for it.
+    /// Opens the backend of a subtask and restores its part of the handles.
     ///
     /// # Errors
     /// Those of the backend.
@@ -200,7 +199,7 @@ pub trait Family {
         restore: &[KeyedStateHandle],
     ) -> Result<Self::Backend<K>>;
 
-    /// Opens an empty one for all keys.
+    /// Opens an empty backend for all keys.
     ///
     /// # Errors
     /// Those of the backend.
@@ -237,29 +236,28 @@ impl Family for Any {
     }
 }
 
-/// What a round did.
+/// The result of a round.
 #[derive(Clone, Copy, Debug)]
 pub struct Round {
     /// Operations, as the peer counts them.
     pub ops: u64,
-    /// What they took.
+    /// Their time.
     pub took: Took,
 }
 
 /// A loaded state, and the operations on it.
 pub trait Operations {
-    /// Does round number `round` of an operation, checks it and undoes it.
+    /// Runs round number `round` of an operation, checks it and undoes it.
     ///
     /// # Errors
     /// Those of the backend.
     ///
     /// # Panics
-    /// If the backend does not hold what it should.
+    /// If the backend has a wrong value.
     fn round(&mut self, op: Op, round: usize) -> Result<Round>;
 }
 
-/// Opens a backend and loads the state of an operation; rounds of other operations on that kind of state are
-/// welcome too.
+/// Opens a backend and loads the state of an operation. Other operations on that kind of state can run on it too.
 ///
 /// # Errors
 /// Those of the backend.
@@ -283,7 +281,7 @@ pub fn load<F: Family + Clone + 'static>(family: &F, op: Op, load: &Rc<Load>) ->
     })
 }
 
-/// Does the accesses in batches: asks for the memory of the keys of each batch, then lets `f` do its accesses.
+/// Makes the accesses in batches: prefetches the keys of each batch, then calls `f` for each.
 fn in_batches<B: StateBackend<Key = i64>, T: StateToken<Namespace = ()>, A>(
     backend: &mut B,
     token: T,
@@ -312,7 +310,7 @@ fn in_batches<B: StateBackend<Key = i64>, T: StateToken<Namespace = ()>, A>(
     }
 }
 
-/// Whether a backend's only state has so many entries, as far as it tells.
+/// True if the backend's only state has `entries` entries, or the backend does not count them.
 fn has_entries<B: StateBackend>(backend: &B, entries: usize) -> bool {
     let states = backend.states();
     let told = states.first().and_then(|state| state.entries);

@@ -13,11 +13,11 @@ pub struct Rocks {
 }
 
 impl Rocks {
-    /// With incremental checkpoints and a memory budget of so many bytes; so many of them for decoded values, or the
-    /// default.
+    /// Incremental checkpoints, and a memory budget in bytes. `cache` of it is for decoded values; the default if
+    /// `None`.
     ///
     /// # Errors
-    /// For a budget that is too small, or if there is no room for temporary files.
+    /// If the budget is too small, or the temporary folder cannot be made.
     pub fn new(budget: usize, cache: Option<usize>) -> Result<Self> {
         let folder = Rc::new(TempDir::new()?);
         let (checkpoints, working) = (folder.path().join("checkpoints"), folder.path().join("working"));

@@ -17,21 +17,21 @@ const BATCH: usize = 1000;
 /// Keys that are checked after a restore.
 const SAMPLE: usize = 1000;
 
-/// Subtasks of rescaled ones.
+/// Parallelism after rescaling.
 const PARALLELISM: u16 = 2;
 
-/// Figures by the names that the Flink peer gives them: milliseconds, but `ckptFull` and `ckptIncr.new`, which are bytes.
+/// Figures by the Flink peer's names. They are milliseconds, except `ckptFull` and `ckptIncr.new`, which are bytes.
 pub type Told = BTreeMap<&'static str, f64>;
 
-/// Does the snapshot operations of the Flink peer, in its order, on value states of `load.keys` keys: full checkpoints,
-/// increments, updates while a checkpoint is written, restores, rescaling. Gives the medians of `counted` rounds, of
-/// each kind, after `warmup` others.
+/// Runs the snapshot operations of the Flink peer, in its order, on value states of `load.keys` keys: full checkpoints,
+/// increments, updates beside a checkpoint, restores, rescaling. Returns the medians of `counted` rounds of each kind,
+/// after `warmup` rounds.
 ///
 /// # Errors
 /// Those of the backend.
 ///
 /// # Panics
-/// If a restore does not give back what was there.
+/// If a restore loses or changes anything.
 pub fn snapshots<F: Family>(family: &F, load: &Rc<Load>, (warmup, counted): (usize, usize)) -> Result<Told> {
     let mut values = Values::open(family, load)?;
     let mut told = Told::new();
@@ -106,7 +106,7 @@ fn ms(time: Duration) -> f64 {
     time.as_secs_f64() * 1e3
 }
 
-/// Value states that are checkpointed, and what each is to hold.
+/// Value states that are checkpointed, and the expected value of each.
 struct Values<B> {
     backend: B,
     token: ValueToken<i64>,
@@ -115,7 +115,7 @@ struct Values<B> {
     touched: SplitMix64,
     /// Id of the last checkpoint.
     checkpoint: u64,
-    /// Where in the shuffled keys the updates beside checkpoints go on.
+    /// Position in the shuffled keys of the next update beside a checkpoint.
     at: usize,
 }
 
@@ -166,7 +166,7 @@ impl<B: StateBackend<Key = i64>> Values<B> {
         Ok(([ms(sync), ms(total), new_bytes(&handle) as f64], handle))
     }
 
-    /// Times of the synchronous part and of all of a checkpoint, and new bytes.
+    /// Times of the synchronous part and of the whole checkpoint, and new bytes.
     fn checkpoint(&mut self, full: bool) -> Result<[f64; 3]> {
         self.checkpoint_handle(full).map(|(sample, _)| sample)
     }
@@ -183,8 +183,8 @@ impl<B: StateBackend<Key = i64>> Values<B> {
         Ok(start.elapsed())
     }
 
-    /// Updates as many keys as there are, and goes on while a full checkpoint is written: times of its synchronous part
-    /// and of all of it, and of the longest batch meanwhile.
+    /// Updates every key once, then goes on updating while a full checkpoint is written. Returns the times of its
+    /// synchronous part, of the whole checkpoint, and of the longest batch meanwhile.
     fn run_beside_checkpoint(&mut self) -> Result<[f64; 3]> {
         for _ in 0..(self.load.keys / BATCH).max(1) {
             self.update_batch()?;
@@ -196,7 +196,7 @@ impl<B: StateBackend<Key = i64>> Values<B> {
         let (ended, has_ended) = mpsc::channel();
         let writer = thread::spawn(move || {
             let result = task.run();
-            // Nobody waits for it any more if the updates have failed.
+            // The receiver is gone if the updates have failed.
             let _ = ended.send(());
             (result, start.elapsed())
         });
@@ -217,7 +217,7 @@ fn new_bytes(handle: &KeyedStateHandle) -> u64 {
     new.map(|file| file.data.length()).sum()
 }
 
-/// Milliseconds from handles to a backend that has answered its first read.
+/// Milliseconds from handles to the first answered read.
 fn restored<F: Family>(
     family: &F,
     load: &Rc<Load>,

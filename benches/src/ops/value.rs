@@ -6,7 +6,7 @@ use state_backends::prelude::*;
 use super::{Load, Op, Operations, Round, has_entries, in_batches};
 use crate::measure::timed;
 
-/// Value states, and what each is to hold.
+/// Value states, and the expected value of each.
 pub(super) struct Values<B> {
     backend: B,
     token: ValueToken<i64>,

@@ -8,7 +8,7 @@ use crate::counts::Counts;
 use crate::measure::timed;
 use crate::workload::{Stream, Zipf, uniform, url_key};
 
-/// Counts of words, all of which are there from the start.
+/// Counts of words. All words exist from the start.
 pub(super) struct Counting<B: StateBackend> {
     counts: Counts<B>,
     load: Rc<Load>,
@@ -34,7 +34,7 @@ impl<B: StateBackend<Key = String>> Counting<B> {
 impl<B: StateBackend<Key = String>> Operations for Counting<B> {
     fn round(&mut self, op: Op, _: usize) -> Result<Round> {
         let events = self.load.events;
-        // A string of its own for each event, as a deserializer would hand over.
+        // A new string for each event, as from a deserializer.
         let words: Vec<String> = self.draws.by_ref().take(events).map(url_key).collect();
         let is_batch = matches!(op, Op::WordcountUniformBatch | Op::WordcountZipfBatch);
         let (result, took) = timed(|| {
@@ -54,7 +54,7 @@ impl<B: StateBackend<Key = String>> Operations for Counting<B> {
     }
 }
 
-/// Which words were seen; every round begins with an empty backend and the same words.
+/// The words seen so far. Every round starts with an empty backend and the same words.
 pub(super) struct Deduplication<F> {
     family: F,
     load: Rc<Load>,
