@@ -1,14 +1,14 @@
 use std::sync::{Arc, Weak};
 
-use super::access::{Access, Buffers, Place, decoded};
-use super::cache::{AnyCache, Budget, Cache, CacheFlush, CachedList, CachedMap};
+use super::access::{Access, Buffers, Origin, decoded};
+use super::cache::{
+    AnyCache, Budget, Cache, CacheConfig, CacheFlush, CachedList, CachedMap, Eviction, Object,
+};
 use super::engine::{AnyStore, ByteEngine, OpenedStore};
-use super::lists::Lists;
-use super::maps::Maps;
+use super::kinds::{Values, typed};
+use super::limits::{EntryLimit, Totals};
 use super::registry::{Found, Registry};
 use super::snapshot::{Frozen, FrozenNative, FrozenRows};
-use super::totals::Totals;
-use super::values::Values;
 use super::{
     ByteAggregating, ByteList, ByteMap, ByteReducing, ByteStore, ByteValue, EntryKey, FreezeRequest,
     LayerState, WriteBatch,
@@ -16,10 +16,10 @@ use super::{
 use backend_api::format::FileMeta;
 use backend_api::restore::{RestorePlan, RestoredState, check_handles};
 use backend_api::{
-    Aggregate, AggregatingDescriptor, AggregatingToken, BackendId, Cancel, Error, ErrorKind, KeyContext,
-    KeyedStateHandle, Keys, ListDescriptor, ListToken, MapDescriptor, MapToken, ReducingDescriptor,
-    ReducingToken, Result, SnapshotRequest, SnapshotTask, StateBackend, StateDescriptor, StateInfo, StateKey,
-    StateToken, StateValue, Subtask, ValueDescriptor, ValueState, ValueToken, row,
+    Aggregate, AggregatingDescriptor, AggregatingToken, BackendId, Cancel, Codec, Error, ErrorKind,
+    KeyContext, KeyedStateHandle, Keys, ListDescriptor, ListToken, MapDescriptor, MapToken,
+    ReducingDescriptor, ReducingToken, Result, SnapshotRequest, SnapshotTask, StateBackend, StateDescriptor,
+    StateInfo, StateKey, StateToken, StateValue, Subtask, ValueDescriptor, ValueState, ValueToken, row,
 };
 
 /// Values that a batch reads at once, at most: fewer as long as nobody knows that they are short.
@@ -56,11 +56,11 @@ impl<K: StateKey, E: ByteEngine> EngineBackend<K, E> {
         self.store.as_ref()
     }
 
-    /// Registers a state of which the map keys, if it is a map, are `MK`, and gives its number.
-    fn register_state<D, N: StateKey, MK: StateKey>(
+    /// Registers a state, whose objects in a cache are `O`, and gives its number. `MK` is the type of a map's keys.
+    fn register_state<D, N: StateKey, MK: StateKey, O: Object>(
         &mut self,
         descriptor: D,
-        cache: impl FnOnce(&D, u16, u64, Arc<Budget>) -> Box<dyn AnyCache>,
+        codec: impl FnOnce(&D) -> Arc<dyn Codec<O::Value>>,
     ) -> Result<u32>
     where
         D: StateDescriptor + Send + Sync + 'static,
@@ -79,7 +79,7 @@ impl<K: StateKey, E: ByteEngine> EngineBackend<K, E> {
         }
         // The store has rows of it, others may wait in files.
         let held = self.registry.held(&meta)?;
-        let number = held.map_or_else(|| self.registry.next_number(), Ok)?;
+        let number = held.map_or_else(|| self.registry.next_number().map_err(place), Ok)?;
         let restored = self.restored.state(&meta.name).cloned();
         if let Some(restored) = &restored {
             restored.check_registration(&meta)?;
@@ -99,9 +99,11 @@ impl<K: StateKey, E: ByteEngine> EngineBackend<K, E> {
             }
             self.restored.take(&meta.name);
         }
-        let budget = Some(&self.cache_budget).filter(|budget| budget.is_some());
-        let seed = self.subtask.hash_seed();
-        let cache = budget.map(|budget| cache(&descriptor, number, seed, Arc::clone(budget)));
+        let cache = self.cache_budget.is_some().then(|| {
+            let (name, seed) = (meta.name.clone(), self.subtask.hash_seed());
+            let config = CacheConfig { number, name, seed, budget: Arc::clone(&self.cache_budget) };
+            Box::new(Cache::<O>::new(config, codec(&descriptor))) as Box<dyn AnyCache>
+        });
         self.registry.add::<D, K, N>(number, meta, descriptor, cache, totals);
         Ok(number.into())
     }
@@ -134,10 +136,10 @@ impl<K: StateKey, E: ByteEngine> EngineBackend<K, E> {
         let store = self.store.as_mut().ok_or_else(closed)?;
         let state = self.registry.get::<D>(token.index()).filter(|_| token.backend() == self.id);
         let Found { meta, descriptor, cache, totals, .. } = state.ok_or_else(foreign)?;
-        self.subtask.check(&key)?;
+        self.subtask.check(&key).map_err(|error| error.in_state(&meta.name).in_group(key.group()))?;
         let number = (token.index() as u16, key.group());
-        let (key, max) = ((key.key(), namespace), E::entry_bytes_max(&self.options));
-        let access = Access::new(store, &mut self.buffers, totals, meta, number, key, max)?;
+        let (key, limit) = ((key.key(), namespace), EntryLimit(E::entry_bytes_max(&self.options)));
+        let access = Access::new(store, &mut self.buffers, totals, meta, number, key, limit)?;
         Ok(Opened { access, descriptor, cache })
     }
 
@@ -149,7 +151,7 @@ impl<K: StateKey, E: ByteEngine> EngineBackend<K, E> {
         keys: &[KeyContext<'_, K>],
         namespace: &N,
     ) -> Result<usize> {
-        let Buffers { fetched, key: encoded, .. } = &mut self.buffers;
+        let Buffers { fetched, keys: buffers, .. } = &mut self.buffers;
         fetched.clear();
         let state = self.registry.get::<D>(token.index()).filter(|_| token.backend() == self.id);
         let (Some(store), Some(Found { meta, cache, read_at_once, .. })) = (&self.store, state) else {
@@ -157,12 +159,10 @@ impl<K: StateKey, E: ByteEngine> EngineBackend<K, E> {
         };
         let first = keys.len().min(*read_at_once);
         for key in keys.iter().take(first).filter(|key| self.subtask.check(key).is_ok()) {
-            encoded.clear();
-            encoded.extend_from_slice(&EntryKey::head_of(token.index() as u16, key.group()));
-            key.key().encode(encoded);
-            namespace.encode(encoded);
-            if !cache.is_some_and(|cache| cache.has(encoded)) {
-                fetched.add(encoded);
+            // A namespace that cannot be encoded is left to the accesses, too.
+            let set = buffers.set(token.index() as u16, key.group(), key.key(), namespace);
+            if set.is_ok() && !cache.is_some_and(|cache| cache.has(buffers.here())) {
+                fetched.add(buffers.here());
             }
         }
         let read = fetched.read(|keys, read| store.get_all(keys, read));
@@ -206,20 +206,19 @@ impl<K: StateKey, E: ByteEngine> EngineBackend<K, E> {
         Ok(())
     }
 
-    /// Takes values out of the largest cache.
+    /// Takes entries out of the caches.
     #[cold]
     fn make_room(&mut self) -> Result<()> {
         let store = self.store.as_mut().ok_or_else(closed)?;
-        let Some(largest) = self.registry.caches().max_by_key(|cache| cache.bytes()) else { return Ok(()) };
-        let bytes = self.cache_budget.excess() + self.cache_budget.step();
-        // Before the cache is locked: what was frozen of it may have to be written. While that goes on, what is written makes
-        // room; if that is not enough each access waits a little.
+        let Some(eviction) = Eviction::due(&self.cache_budget, self.registry.caches()) else { return Ok(()) };
+        // Nothing can be written before a flush is finished. Until then clean entries make room; if there are too few each
+        // access waits a little.
         if let Some(snapshots) = E::snapshots(store)
-            && (snapshots.is_flushing() && largest.evict_clean(bytes) || !snapshots.try_finish_flush())
+            && (snapshots.is_flushing() && eviction.take_clean() || !snapshots.try_finish_flush())
         {
             return Ok(());
         }
-        largest.evict(bytes, &mut |batch| store.write(batch))
+        eviction.take(&mut |batch| store.write(batch))
     }
 
     /// Key and namespace of everything in a state, each pair once.
@@ -238,21 +237,23 @@ impl<K: StateKey, E: ByteEngine> EngineBackend<K, E> {
             let message = format!("its namespaces are {old:?}, those asked for {new:?}");
             return Err(Error::new(ErrorKind::Migration, message).in_state(&meta.name));
         }
-        let place = Place { meta, group: None };
+        let origin = Origin { meta, group: None };
         let (from, to) = EntryKey::state_range(number);
-        let cursor = store.scan(&from, &to).map_err(|error| place.name(error))?;
+        let cursor = store.scan(&from, &to).map_err(|error| origin.name(error))?;
         let mut last: Option<Vec<u8>> = None;
-        let pairs = decoded(cursor, place, move |key, _| {
+        let pairs = decoded(cursor, origin, move |key, _| {
             // Encodings are self-delimiting: what begins like the last pair is a further entry of it.
             if last.as_ref().is_some_and(|last| key.starts_with(last)) {
                 return None;
             }
             let mut rest = EntryKey::without_head(key);
-            Some(row::decode_key::<K, N>(&mut rest).inspect(|_| {
+            let pair = row::decode_key::<K, N>(&mut rest).inspect(|_| {
                 let last = last.get_or_insert_default();
                 last.clear();
                 last.extend(key.iter().take(key.len() - rest.len()));
-            }))
+            });
+            let group = EntryKey::split(key).map_or(0, |key| key.group);
+            Some(pair.map_err(|error| error.in_group(group)))
         });
         Ok(Box::new(pairs))
     }
@@ -316,9 +317,8 @@ impl<K: StateKey, E: ByteEngine> StateBackend for EngineBackend<K, E> {
         &mut self,
         descriptor: ValueDescriptor<V, N>,
     ) -> Result<ValueToken<V, N>> {
-        let number = self.register_state::<_, N, ()>(descriptor, |descriptor, number, seed, budget| {
-            Box::new(Cache::<Option<_>>::new(number, seed, Arc::clone(descriptor.codec()), budget))
-        })?;
+        let number = self
+            .register_state::<_, N, (), Option<_>>(descriptor, |descriptor| Arc::clone(descriptor.codec()))?;
         Ok(ValueToken::new(self.id, number))
     }
 
@@ -326,9 +326,8 @@ impl<K: StateKey, E: ByteEngine> StateBackend for EngineBackend<K, E> {
         &mut self,
         descriptor: ListDescriptor<T, N>,
     ) -> Result<ListToken<T, N>> {
-        let number = self.register_state::<_, N, ()>(descriptor, |descriptor, number, seed, budget| {
-            let codec = Arc::clone(descriptor.codec());
-            Box::new(Cache::<CachedList<T>>::new(number, seed, codec, budget))
+        let number = self.register_state::<_, N, (), CachedList<T>>(descriptor, |descriptor| {
+            Arc::clone(descriptor.codec())
         })?;
         Ok(ListToken::new(self.id, number))
     }
@@ -337,9 +336,8 @@ impl<K: StateKey, E: ByteEngine> StateBackend for EngineBackend<K, E> {
         &mut self,
         descriptor: MapDescriptor<MK, MV, N>,
     ) -> Result<MapToken<MK, MV, N>> {
-        let number = self.register_state::<_, N, MK>(descriptor, |descriptor, number, seed, budget| {
-            let codec = Arc::clone(descriptor.codec());
-            Box::new(Cache::<CachedMap<MK, MV>>::new(number, seed, codec, budget))
+        let number = self.register_state::<_, N, MK, CachedMap<MK, MV>>(descriptor, |descriptor| {
+            Arc::clone(descriptor.codec())
         })?;
         Ok(MapToken::new(self.id, number))
     }
@@ -348,9 +346,8 @@ impl<K: StateKey, E: ByteEngine> StateBackend for EngineBackend<K, E> {
         &mut self,
         descriptor: ReducingDescriptor<T, N>,
     ) -> Result<ReducingToken<T, N>> {
-        let number = self.register_state::<_, N, ()>(descriptor, |descriptor, number, seed, budget| {
-            Box::new(Cache::<Option<_>>::new(number, seed, Arc::clone(descriptor.codec()), budget))
-        })?;
+        let number = self
+            .register_state::<_, N, (), Option<_>>(descriptor, |descriptor| Arc::clone(descriptor.codec()))?;
         Ok(ReducingToken::new(self.id, number))
     }
 
@@ -358,9 +355,8 @@ impl<K: StateKey, E: ByteEngine> StateBackend for EngineBackend<K, E> {
         &mut self,
         descriptor: AggregatingDescriptor<A, N>,
     ) -> Result<AggregatingToken<A, N>> {
-        let number = self.register_state::<_, N, ()>(descriptor, |descriptor, number, seed, budget| {
-            Box::new(Cache::<Option<_>>::new(number, seed, Arc::clone(descriptor.codec()), budget))
-        })?;
+        let number = self
+            .register_state::<_, N, (), Option<_>>(descriptor, |descriptor| Arc::clone(descriptor.codec()))?;
         Ok(AggregatingToken::new(self.id, number))
     }
 
@@ -384,7 +380,7 @@ impl<K: StateKey, E: ByteEngine> StateBackend for EngineBackend<K, E> {
     ) -> Result<ByteList<'a, T, N>> {
         let Opened { access, descriptor, cache } =
             self.access::<ListDescriptor<T, N>, _>(token, key, namespace)?;
-        Ok(ByteList { access, lists: Lists::new(cache, &**descriptor.codec()), namespace })
+        Ok(ByteList { access, cache: typed(cache), codec: &**descriptor.codec(), namespace })
     }
 
     #[inline(always)]
@@ -396,7 +392,7 @@ impl<K: StateKey, E: ByteEngine> StateBackend for EngineBackend<K, E> {
     ) -> Result<ByteMap<'a, MK, MV>> {
         let Opened { access, descriptor, cache } =
             self.access::<MapDescriptor<MK, MV, N>, _>(token, key, namespace)?;
-        Ok(ByteMap { access, maps: Maps::new(cache, &**descriptor.codec()) })
+        Ok(ByteMap { access, cache: typed(cache), codec: &**descriptor.codec() })
     }
 
     #[inline(always)]
@@ -521,7 +517,7 @@ impl<K: StateKey, E: ByteEngine> StateBackend for EngineBackend<K, E> {
                     let message = "the store holds states that nobody has registered, and no format for them";
                     Error::new(ErrorKind::IllegalState, message)
                 })?;
-                let layer = LayerState::new(self.buffers.sequence(), self.registry.bounds());
+                let layer = LayerState::new(self.buffers.sequence, self.registry.bounds());
                 let request = FreezeRequest { meta: &meta, layer, full: request.is_full() };
                 let task = snapshots.native(request, flush)?;
                 Frozen::Native(FrozenNative { task, format: E::FORMAT, restored, meta, range, target })
@@ -590,7 +586,8 @@ fn remove_rows(
     state: u16,
     restored: &RestoredState,
 ) -> Result<()> {
-    let (batch, _) = buffers.batch();
+    let batch = &mut buffers.batch;
+    batch.clear();
     for group in restored.groups() {
         let (from, to) = EntryKey::group_range(state, group..group + 1);
         batch.delete_range(&from, &to);

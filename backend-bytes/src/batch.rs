@@ -114,7 +114,7 @@ impl WriteBatch {
 
     /// Adds an operation that puts what `encode` appends under `key` and `suffix`, and gives the length of all three
     /// together. After an error it is as if nothing had been asked.
-    pub(super) fn put_encoded(
+    pub(crate) fn put_encoded(
         &mut self,
         key: &[u8],
         suffix: &[u8],
@@ -140,7 +140,7 @@ impl WriteBatch {
     /// Adds an element of the list of `prefix`, which `encode` appends with its length, and gives its bytes. If it `goes_on` it is
     /// put into the entry of the last operation, as long as that is short; else it gets an entry of its own, with `number`. After
     /// an error it is as if nothing had been asked.
-    pub(super) fn put_element(
+    pub(crate) fn put_element(
         &mut self,
         prefix: &[u8],
         number: impl FnOnce() -> [u8; 8],
@@ -161,7 +161,7 @@ impl WriteBatch {
     }
 
     /// Adds an operation that removes the entry of this key, of which there are two parts.
-    pub(super) fn delete_parts(&mut self, head: &[u8], rest: &[u8]) {
+    pub(crate) fn delete_parts(&mut self, head: &[u8], rest: &[u8]) {
         let start = self.bytes.len();
         self.bytes.extend_from_slice(head);
         self.bytes.extend_from_slice(rest);
@@ -170,7 +170,7 @@ impl WriteBatch {
     }
 
     /// Moves all operations of `other` behind those of this one.
-    pub(super) fn append(&mut self, other: &mut Self) {
+    pub(crate) fn append(&mut self, other: &mut Self) {
         let by = self.bytes.len();
         self.bytes.append(&mut other.bytes);
         let moved = |op: Op| Op { start: op.start + by, split: op.split + by, end: op.end + by, ..op };
@@ -178,7 +178,7 @@ impl WriteBatch {
     }
 
     /// Brings the operations into the order of their first strings.
-    pub(super) fn sort(&mut self) {
+    pub(crate) fn sort(&mut self) {
         let bytes = &self.bytes;
         let first = |op: &Op| &bytes[op.start..op.split];
         // What most comparisons are about is kept side by side.

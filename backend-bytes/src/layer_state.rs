@@ -1,6 +1,6 @@
 use serde::{Deserialize, Serialize};
 
-use super::totals::BUCKETS;
+use super::limits::BUCKETS;
 
 /// The unit in which bounds are kept: it takes fewer digits than a byte does.
 const KIB: u64 = 1024;

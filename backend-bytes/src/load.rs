@@ -1,7 +1,7 @@
 //! Restored rows into the store.
 
 use super::access::Buffers;
-use super::totals::Totals;
+use super::limits::Totals;
 use super::{ByteStore, EntryKey, WriteBatch};
 use backend_api::format::SectionKind;
 use backend_api::restore::RestoredState;
@@ -20,7 +20,8 @@ pub(super) fn load<K: StateKey, N: StateKey, MK: StateKey>(
     state: u16,
     restored: &RestoredState,
 ) -> Result<()> {
-    let (batch, sequence) = buffers.batch();
+    let Buffers { batch, sequence, .. } = buffers;
+    batch.clear();
     let (key, end) = (Vec::new(), Vec::new());
     let mut loader = Loader { store, batch, sequence, totals, key, end, list: None, puts_only: false };
     for group in restored.groups() {

@@ -4,7 +4,7 @@ use std::any::Any;
 use std::collections::BTreeMap;
 
 use super::cache::AnyCache;
-use super::totals::Totals;
+use super::limits::Totals;
 use backend_api::format::StateMeta;
 use backend_api::{Error, ErrorKind, Result, StateDescriptor, StateKey, StateKind};
 

@@ -5,11 +5,11 @@ use backend_api::row::{decode_sized, encode_sized};
 use backend_api::{Codec, Error, ErrorKind, Result, StateValue};
 
 /// An entry that is shorter takes another element.
-pub(super) const RUN_BYTES: usize = 4 << 10;
+pub(crate) const RUN_BYTES: usize = 4 << 10;
 
 /// Appends an element with its length before it.
 #[inline]
-pub(super) fn encode_element<T: StateValue>(
+pub(crate) fn encode_element<T: StateValue>(
     element: &T,
     codec: &dyn Codec<T>,
     out: &mut Vec<u8>,
@@ -26,12 +26,12 @@ pub(super) fn encode_element<T: StateValue>(
 }
 
 #[cold]
-pub(super) fn taken() -> Error {
+pub(crate) fn taken() -> Error {
     Error::new(ErrorKind::Codec, "the codec took bytes away that are not its own")
 }
 
 /// The elements of an entry, in order; ends after an error.
-pub(super) fn elements(mut run: &[u8]) -> impl Iterator<Item = Result<&[u8]>> {
+pub(crate) fn elements(mut run: &[u8]) -> impl Iterator<Item = Result<&[u8]>> {
     std::iter::from_fn(move || {
         if run.is_empty() {
             return None;
@@ -45,7 +45,7 @@ pub(super) fn elements(mut run: &[u8]) -> impl Iterator<Item = Result<&[u8]>> {
 }
 
 /// Steps through the elements of the entries of a cursor.
-pub(super) struct ElementCursor<'c> {
+pub(crate) struct ElementCursor<'c> {
     runs: Box<dyn ByteCursor + 'c>,
     /// The entry that is being read, from `at` on: the cursor lends it only until it moves.
     run: Vec<u8>,

@@ -1,32 +1,32 @@
 use std::ops::{Bound, Range, RangeBounds};
 
-use super::super::EntryKey;
-use super::COLLECTION_BYTES_MAX;
-use super::object::{Base, Changes, Collection, Object, grow};
+use super::object::{Base, grow};
+use super::{COLLECTION_BYTES_MAX, Changes, Collection, Object};
+use crate::EntryKey;
 use backend_api::{Codec, Result, StateKey, StateValue};
 
-/// Maps of more entries are not kept as a whole.
+/// Maps of more entries are not cached whole.
 const ENTRIES_MAX: usize = 256;
 
 /// What is known of a map.
-pub(in super::super) struct CachedMap<MK, MV> {
+pub(crate) struct CachedMap<MK, MV> {
     /// In the order of their keys.
     entries: Vec<(MK, Entry<MV>)>,
     /// Bytes that keys and values own on the heap.
     heap: usize,
     base: Base,
-    /// Whether the map is known to be too long to be kept as a whole.
+    /// True if the map is known to be too long to be cached whole.
     is_long: bool,
-    /// Whether entries are listed as absent that need not be, since the map is whole.
+    /// True if entries are listed as absent though the map is whole, which says that already.
     is_untidy: bool,
 }
 
 enum Entry<MV> {
     /// As it is in the store.
     Stored(MV),
-    /// Put, which the store does not know.
+    /// Put. The store lacks it.
     Put(MV),
-    /// Removed, which the store does not know.
+    /// Removed. The store may have it.
     Removed,
     /// Not in the store.
     Absent,
@@ -46,12 +46,12 @@ impl<MV> Entry<MV> {
 }
 
 impl<MK: StateKey, MV: StateValue> CachedMap<MK, MV> {
-    /// Whether it is too long to be kept as a whole.
+    /// True if the map is known to be too long to be cached whole.
     pub fn is_long(&self) -> bool {
         self.is_long
     }
 
-    /// Whether so many entries with so many bytes on the heap are more than should be kept.
+    /// True if a map of this size is too large to cache whole. `heap` is what its keys and values own on the heap.
     pub fn exceeds(entries: usize, heap: usize) -> bool {
         entries > ENTRIES_MAX || entries * size_of::<(MK, Entry<MV>)>() + heap > COLLECTION_BYTES_MAX
     }
@@ -65,14 +65,14 @@ impl<MK: StateKey, MV: StateValue> CachedMap<MK, MV> {
         }
     }
 
-    /// Whether there are no entries, if that is known.
+    /// True if there are no entries. `None` if that is not known.
     pub fn is_empty(&self) -> Option<bool> {
         let has_any = self.entries.iter().any(|(_, entry)| entry.value().is_some());
         (has_any || self.is_whole()).then_some(!has_any)
     }
 
-    /// Where the known entries of a range are.
-    pub fn places(&self, range: &impl RangeBounds<MK>) -> Range<usize> {
+    /// The positions of the known entries of a range.
+    pub fn positions(&self, range: &impl RangeBounds<MK>) -> Range<usize> {
         let before = |bound: Bound<&MK>, none: usize, with_equal: bool| match bound {
             Bound::Unbounded => none,
             Bound::Included(key) => {
@@ -85,15 +85,15 @@ impl<MK: StateKey, MV: StateValue> CachedMap<MK, MV> {
         before(range.start_bound(), 0, false)..before(range.end_bound(), self.entries.len(), true)
     }
 
-    /// The first entry in `places`, which is taken from there.
-    pub fn next_in(&self, places: &mut Range<usize>) -> Option<(&MK, &MV)> {
-        places.find_map(|at| {
+    /// Takes the first position with a value off `positions`, and gives its entry.
+    pub fn next_in(&self, positions: &mut Range<usize>) -> Option<(&MK, &MV)> {
+        positions.find_map(|at| {
             let (key, entry) = self.entries.get(at)?;
             Some((key, entry.value()?))
         })
     }
 
-    /// Puts an entry of which the key takes `key_heap` bytes on the heap.
+    /// Puts an entry whose key owns `key_heap` bytes.
     pub fn put(&mut self, key: MK, value: MV, key_heap: usize, codec: &dyn Codec<MV>) {
         self.tidy();
         self.heap += codec.heap_size(&value);
@@ -113,7 +113,7 @@ impl<MK: StateKey, MV: StateValue> CachedMap<MK, MV> {
     pub fn remove(&mut self, key: &MK, key_heap: usize, codec: &dyn Codec<MV>) {
         self.tidy();
         match self.position(key) {
-            Ok(at) if matches!(self.base, Base::Gone | Base::Nothing) => {
+            Ok(at) if self.base.is_cleared() => {
                 self.heap -= self.heap / self.entries.len().max(1);
                 self.entries.remove(at);
             }
@@ -130,7 +130,7 @@ impl<MK: StateKey, MV: StateValue> CachedMap<MK, MV> {
     }
 
     /// Adds what the store has at a key that is not known.
-    pub fn learn(&mut self, key: MK, value: Option<MV>, key_heap: usize, codec: &dyn Codec<MV>) {
+    pub fn fill(&mut self, key: MK, value: Option<MV>, key_heap: usize, codec: &dyn Codec<MV>) {
         let Err(at) = self.position(&key) else { return };
         if self.entries.len() >= ENTRIES_MAX || self.is_too_long() {
             let dirty = self.entries.iter().filter(|(_, entry)| entry.is_dirty()).count();
@@ -140,18 +140,18 @@ impl<MK: StateKey, MV: StateValue> CachedMap<MK, MV> {
             self.heap = self.heap * dirty / self.entries.len();
             self.entries.retain(|(_, entry)| entry.is_dirty());
             self.entries.shrink_to_fit();
-            return self.learn(key, value, key_heap, codec);
+            return self.fill(key, value, key_heap, codec);
         }
         self.heap += value.as_ref().map_or(0, |value| codec.heap_size(value));
         self.insert(at, key, value.map_or(Entry::Absent, Entry::Stored), key_heap);
     }
 
-    /// Adds all that the store had, in order, when the map was not whole yet, with its bytes on the heap.
+    /// Adds all that the store had, in order, to a map that is not whole. `heap` is what that owns on the heap.
     pub fn complete(&mut self, stored: Vec<(MK, MV)>, heap: usize, codec: &dyn Codec<MV>) {
         let known = std::mem::take(&mut self.entries);
         self.entries = stored.into_iter().map(|(key, value)| (key, Entry::Stored(value))).collect();
         self.heap += heap;
-        // What is known here is as new as what was read, or newer: it may have been written in the meantime.
+        // What is known here is as new as what was read, or newer.
         for (key, entry) in known {
             match self.position(&key) {
                 Ok(at) => {
@@ -167,11 +167,11 @@ impl<MK: StateKey, MV: StateValue> CachedMap<MK, MV> {
         self.is_untidy = true;
         self.tidy();
         if self.entries.is_empty() {
-            self.base = Base::Nothing;
+            self.base = Base::Empty;
         }
     }
 
-    /// Forgets what is absent from a map that is whole. That moves entries: only their owner may, who does not walk over them.
+    /// Forgets what is absent from a whole map. That moves entries, so it must not happen while a reader steps through them.
     pub fn tidy(&mut self) {
         if std::mem::take(&mut self.is_untidy) {
             self.entries.retain(|(_, entry)| !matches!(entry, Entry::Absent));
@@ -203,7 +203,7 @@ impl<MK: StateKey, MV: StateValue> Object for CachedMap<MK, MV> {
     type Value = MV;
 
     fn encode(&self, key: EntryKey<'_>, codec: &dyn Codec<MV>, changes: &mut Changes) -> Result<()> {
-        if self.base == Base::Gone {
+        if self.base == Base::ClearPending {
             changes.remove_all(key);
         }
         let Changes { batch, scratch, .. } = changes;
@@ -222,7 +222,7 @@ impl<MK: StateKey, MV: StateValue> Object for CachedMap<MK, MV> {
         Ok(())
     }
 
-    fn settle(&mut self) {
+    fn mark_stored(&mut self) {
         let mut is_empty = true;
         for (_, entry) in &mut self.entries {
             *entry = match std::mem::replace(entry, Entry::Absent) {
@@ -232,7 +232,7 @@ impl<MK: StateKey, MV: StateValue> Object for CachedMap<MK, MV> {
             is_empty &= entry.value().is_none();
             self.is_untidy |= self.base.is_whole() && entry.value().is_none();
         }
-        self.base = self.base.settled(is_empty);
+        self.base = self.base.stored(is_empty);
     }
 
     fn preserve(&mut self) {
@@ -265,7 +265,7 @@ impl<MK: StateKey, MV: StateValue> Collection for CachedMap<MK, MV> {
         *self = Self { base: self.base.cleared(), ..Self::default() };
     }
 
-    fn least(&self, codec: &dyn Codec<MV>) -> u64 {
+    fn lower_bound_bytes(&self, codec: &dyn Codec<MV>) -> u64 {
         let mut bytes = Vec::new();
         let lengths = self.entries.iter().filter_map(|(key, entry)| {
             bytes.clear();

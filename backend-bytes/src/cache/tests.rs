@@ -2,9 +2,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 
-use super::super::{BTreeStore, ByteStore, WriteBatch, WriteOp};
 use super::*;
-use backend_api::{Error, ErrorKind, PlainCodec};
+use crate::{BTreeStore, ByteStore, WriteBatch, WriteOp};
+use backend_api::{Error, ErrorKind, PlainCodec, StateValue};
 
 const KEYS: u8 = 12;
 
@@ -47,6 +47,14 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     prop::collection::vec(step, 1..80)
 }
 
+fn cache<V: StateValue>(budget: Arc<Budget>) -> Cache<Option<V>>
+where
+    PlainCodec: Codec<V>,
+{
+    let config = CacheConfig { number: 7, name: "state".to_owned(), seed: 1, budget };
+    Cache::new(config, Arc::new(PlainCodec))
+}
+
 fn key(key: u8) -> Vec<u8> {
     vec![0, 7, 0, key % 3, b'k', key]
 }
@@ -64,7 +72,7 @@ struct World {
 
 impl World {
     fn new() -> Self {
-        let cache = Cache::new(7, 1, Arc::new(PlainCodec), Budget::new(1));
+        let cache = cache(Budget::new(1));
         let (store, model) = (BTreeStore::default(), BTreeMap::new());
         Self { store, cache, model, frozen: None, held: Vec::new() }
     }
@@ -101,13 +109,10 @@ impl World {
             Step::Put(number, value) => self.put(number, Some(value)),
             Step::Clear(number) => self.put(number, None),
             Step::Read(number) => {
-                let found = {
-                    let mut table = self.cache.lock();
-                    table.find(&key(number)).map(|at| table.object(at).copied().flatten())
-                };
+                let found = self.cache.entry(&key(number)).get().copied();
                 let value = found.unwrap_or_else(|| {
                     let value = self.below().get(&number).copied();
-                    self.cache.lock().keep(&key(number), value).unwrap();
+                    self.cache.keep_read(&key(number), value);
                     value
                 });
                 assert_eq!(value.as_ref(), self.model.get(&number));
@@ -119,7 +124,7 @@ impl World {
                 if self.frozen.is_none() {
                     self.release();
                 }
-                self.cache.lock().forget(&key(number));
+                self.cache.forget(&key(number));
                 self.model.insert(number, value);
             }
             Step::Flush { fails } => {
@@ -133,7 +138,7 @@ impl World {
                 self.settle(fails);
                 let _ = self.cache.evict(bytes, &mut |batch| put(&mut self.store, batch, fails));
             }
-            Step::EvictClean(bytes) => _ = self.cache.evict_clean(bytes),
+            Step::EvictClean(bytes) => _ = self.cache.evict_clean(bytes, 4096),
             Step::Freeze => {
                 self.settle(false);
                 self.frozen = self.cache.freeze().map(|frozen| (frozen, self.model.clone()));
@@ -147,9 +152,7 @@ impl World {
     }
 
     fn put(&mut self, number: u8, value: Option<u32>) {
-        let mut table = self.cache.lock();
-        let found = table.find(&key(number));
-        table.change(&key(number), found, |known, _| *known = value).unwrap();
+        change_one(&self.cache, &key(number), value);
         match value {
             Some(value) => self.model.insert(number, value),
             None => self.model.remove(&number),
@@ -203,11 +206,11 @@ fn long_key(number: u32) -> Vec<u8> {
 }
 
 fn change(cache: &Cache<Option<u32>>, numbers: impl Iterator<Item = u32>, value: u32) {
-    let mut table = cache.lock();
-    for number in numbers {
-        let found = table.find(&long_key(number));
-        table.change(&long_key(number), found, |known, _| *known = Some(value)).unwrap();
-    }
+    numbers.for_each(|number| change_one(cache, &long_key(number), Some(value)));
+}
+
+fn change_one<V: StateValue>(cache: &Cache<Option<V>>, key: &[u8], value: Option<V>) {
+    cache.entry(key).or_default(key).unwrap().change(|known, _| *known = value);
 }
 
 fn puts(batch: &WriteBatch) -> impl Iterator<Item = (Vec<u8>, u32)> {
@@ -222,7 +225,7 @@ const MANY: u32 = 12_000;
 
 #[test]
 fn what_is_frozen_is_written_in_sorted_batches() {
-    let cache = Cache::new(7, 1, Arc::new(PlainCodec), Budget::new(1));
+    let cache = cache(Budget::new(1));
     change(&cache, (0..MANY).rev(), 1);
     let mut frozen = cache.freeze().unwrap();
     let (mut written, mut batches) = (BTreeMap::new(), 0);
@@ -242,7 +245,7 @@ fn what_is_frozen_is_written_in_sorted_batches() {
 fn what_is_frozen_is_written_once_though_others_are_added_all_the_time() {
     // Where the writing fails, it begins anew.
     for fails_at in [None, Some(0), Some(1)] {
-        let cache = Cache::new(7, 1, Arc::new(PlainCodec), Budget::new(1));
+        let cache = cache(Budget::new(1));
         change(&cache, 0..MANY, 1);
         let mut frozen = cache.freeze().unwrap();
         let mut next = MANY..;
@@ -304,31 +307,32 @@ fn what_is_frozen_is_written_once_though_others_are_added_all_the_time() {
 #[test]
 fn bytes_are_given_back() {
     let budget = Budget::new(1000);
-    let cache = Cache::new(7, 1, Arc::new(PlainCodec), Arc::clone(&budget));
+    let cache = cache(Arc::clone(&budget));
     for number in 0..KEYS {
-        let mut table = cache.lock();
-        table.change(&key(number), None, |known, _| *known = Some(vec![1_u64; 100])).unwrap();
+        change_one(&cache, &key(number), Some(vec![1_u64; 100]));
     }
     assert!(budget.excess() > 9_000 && cache.bytes() > 10_000);
     cache.evict(budget.excess(), &mut |_| Ok(())).unwrap();
     assert_eq!(budget.excess(), 0);
     drop(cache);
-    assert_eq!(budget.used.load(Ordering::Relaxed), 0);
+    assert_eq!(budget.used(), 0);
 }
 
 #[test]
 fn reads_that_find_nothing_are_not_kept_in_the_long_run() {
-    let cache = Cache::<Option<u32>>::new(7, 1, Arc::new(PlainCodec), Budget::new(1 << 20));
-    let mut table = cache.lock();
-    for number in 0..5_000_u32 {
-        let key = [&key(0)[..], &number.to_be_bytes()].concat();
-        assert_eq!(table.keeps_reads(), number < 4096);
-        assert_eq!(table.find(&key), None);
-        table.keep(&key, Some(number)).unwrap();
+    let cache = cache::<u32>(Budget::new(1 << 20));
+    let key = |number: u32| [&key(0)[..], &number.to_be_bytes()].concat();
+    for number in 0..5_000 {
+        assert!(cache.entry(&key(number)).known().is_none());
+        // The lookup that completes the sample decides.
+        let keeps_reads = number + 1 < 4096;
+        assert_eq!(cache.lock().keeps_reads(), keeps_reads);
+        cache.keep_read(&key(number), Some(number));
+        assert_eq!(cache.has(&key(number)), keeps_reads);
     }
-    // What is used again is worth it again.
-    for number in 0..5_000_u32 {
-        assert!(table.find(&[&key(0)[..], &number.to_be_bytes()].concat()).is_some());
+    // Reads are kept again once they hit.
+    for number in (0..4_095).chain(0..4_095) {
+        assert!(cache.entry(&key(number)).known().is_some());
     }
-    assert!(table.keeps_reads());
+    assert!(cache.lock().keeps_reads());
 }

@@ -8,7 +8,7 @@ const KEPT_BYTES: usize = 1 << 20;
 
 /// Values of the store by their keys. Each is given out once: whoever took it may change it after that.
 #[derive(Debug, Default)]
-pub(super) struct Fetched {
+pub(crate) struct Fetched {
     /// Keys, in order, and what was read at them.
     entries: Vec<Entry>,
     bytes: Vec<u8>,

@@ -1,5 +1,5 @@
 /// Items of one of two iterators.
-pub(super) enum Either<A, B> {
+pub(crate) enum Either<A, B> {
     Cached(A),
     Stored(B),
 }
