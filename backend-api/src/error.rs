@@ -37,6 +37,8 @@ pub enum ErrorKind {
     Size,
     /// There is nothing under that name or path.
     NotFound,
+    /// The name is taken, and what has it stays as it is.
+    AlreadyExists,
     /// The backend does not offer the operation.
     Unsupported,
     /// A codec could not encode a value.
@@ -60,6 +62,7 @@ impl fmt::Display for ErrorKind {
             Self::IncompatibleKind => "incompatible kind",
             Self::Size => "size",
             Self::NotFound => "not found",
+            Self::AlreadyExists => "already exists",
             Self::Unsupported => "unsupported",
             Self::Codec => "codec",
             Self::Function => "user function",

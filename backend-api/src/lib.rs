@@ -155,8 +155,8 @@ mod token;
 pub use backend::{Keys, StateBackend, StateInfo};
 pub use cancel::{Cancel, CancelGuard};
 pub use checkpoint::{
-    Checkpoint, CheckpointTarget, JobFolder, NewFile, OperatorStateHandle, OperatorStateMeta, RawKeyedHandle,
-    RawOperatorHandle, Redistribution, TaskState,
+    AttemptTarget, Checkpoint, CheckpointTarget, FileName, JobFolder, NewFile, OperatorStateHandle,
+    OperatorStateMeta, RawKeyedHandle, RawOperatorHandle, Redistribution, TaskState,
 };
 pub use codec::{Codec, Plain, PlainCodec, SerdeCodec, default_codec};
 pub use descriptor::{

@@ -1,6 +1,6 @@
 //! Which part of the state one backend holds.
 
-use crate::{Error, ErrorKind, KeyContext, KeyGroupRange, KeySpace, Result, StateKey};
+use crate::{Error, ErrorKind, FileName, KeyContext, KeyGroupRange, KeySpace, Result, StateKey};
 
 /// One parallel instance of an operator: its name, its number, and the key groups that are its own.
 ///
@@ -27,8 +27,9 @@ impl<K: StateKey> Subtask<K> {
     ///
     /// # Errors
     /// [`InvalidArgument`](ErrorKind::InvalidArgument) for an operator name that is empty or holds other characters
-    /// than ASCII letters, digits, `-`, `_` and `.` (it becomes part of file names), and for a parallelism of 0 or
-    /// above the max parallelism, or an index out of range.
+    /// than ASCII letters, digits, `-`, `_` and `.` or has more than
+    /// [`OPERATOR_BYTES_MAX`](FileName::OPERATOR_BYTES_MAX) of them (it becomes part of file names), and for a
+    /// parallelism of 0 or above the max parallelism, or an index out of range.
     pub fn new(
         operator: impl Into<String>,
         key_space: KeySpace<K>,
@@ -43,6 +44,12 @@ impl<K: StateKey> Subtask<K> {
                 ErrorKind::InvalidArgument,
                 format!("operator name {operator:?} is not made of ASCII letters, digits, '-', '_' and '.'"),
             ));
+        }
+        let limit = FileName::OPERATOR_BYTES_MAX;
+        if operator.len() > limit {
+            let message =
+                format!("operator name {operator:?} has {} bytes, the limit is {limit}", operator.len());
+            return Err(Error::new(ErrorKind::InvalidArgument, message));
         }
         Ok(Self { operator, index, parallelism, range, key_space, hash_seed: 0 })
     }

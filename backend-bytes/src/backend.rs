@@ -16,8 +16,8 @@ use super::{
 use backend_api::format::FileMeta;
 use backend_api::restore::{RestorePlan, RestoredState, check_handles};
 use backend_api::{
-    Aggregate, AggregatingDescriptor, AggregatingToken, BackendId, Cancel, Codec, Error, ErrorKind,
-    KeyContext, KeyedStateHandle, Keys, ListDescriptor, ListToken, MapDescriptor, MapToken,
+    Aggregate, AggregatingDescriptor, AggregatingToken, AttemptTarget, BackendId, Cancel, Codec, Error,
+    ErrorKind, KeyContext, KeyedStateHandle, Keys, ListDescriptor, ListToken, MapDescriptor, MapToken,
     ReducingDescriptor, ReducingToken, Result, SnapshotRequest, SnapshotTask, StateBackend, StateDescriptor,
     StateInfo, StateKey, StateToken, StateValue, Subtask, ValueDescriptor, ValueState, ValueToken, row,
 };
@@ -36,6 +36,7 @@ pub struct EngineBackend<K: StateKey, E: ByteEngine> {
     id: BackendId,
     subtask: Subtask<K>,
     options: E::Options,
+    target: AttemptTarget,
     /// `None` once closed.
     store: Option<E::Store>,
     registry: Registry,
@@ -286,8 +287,9 @@ impl<K: StateKey, E: ByteEngine> StateBackend for EngineBackend<K, E> {
                 native.push(handle.clone());
             }
         }
-        let storage = E::target(options).storage();
-        let restored = RestorePlan::open(&rows, storage.map(|storage| &**storage), &subtask)?;
+        let target = E::target(options).for_attempt()?;
+        let storage = target.storage().map(|storage| &**storage);
+        let restored = RestorePlan::open(&rows, storage, &subtask)?;
         restored.verify()?;
         let OpenedStore { store, states, layer } = E::open(options, &subtask, &native)?;
         let limit = E::entry_bytes_max(options);
@@ -298,6 +300,7 @@ impl<K: StateKey, E: ByteEngine> StateBackend for EngineBackend<K, E> {
             id: BackendId::fresh(),
             subtask,
             options: options.clone(),
+            target,
             store: Some(store),
             registry,
             restored,
@@ -494,7 +497,7 @@ impl<K: StateKey, E: ByteEngine> StateBackend for EngineBackend<K, E> {
         let states = meta.states.iter().cloned().chain(left).collect::<Vec<_>>();
         FileMeta { states, ..meta.clone() }.check()?;
         let is_empty = meta.states.is_empty() && restored.is_empty();
-        let (range, target) = (self.subtask.range(), E::target(&self.options).clone());
+        let (range, target) = (self.subtask.range(), self.target.clone());
         // Rows of what nobody has registered cannot be made here: the types of its keys are not known.
         let rows = self.registry.rows();
         // What an earlier snapshot has put off comes first.

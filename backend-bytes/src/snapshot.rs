@@ -9,7 +9,7 @@ use backend_api::format::{CheckpointWriter, FileMeta, SectionKind};
 use backend_api::restore::RestoredState;
 use backend_api::row::{self, encode_sized, encode_varint};
 use backend_api::{
-    Cancel, CheckpointTarget, Error, ErrorKind, KeyGroupRange, KeyedStateHandle, Progress, Result, StateFile,
+    AttemptTarget, Cancel, Error, ErrorKind, KeyGroupRange, KeyedStateHandle, Progress, Result, StateFile,
     StateKind,
 };
 
@@ -32,7 +32,7 @@ pub(super) struct FrozenRows {
     /// The registered states.
     pub meta: FileMeta,
     pub range: KeyGroupRange,
-    pub target: CheckpointTarget,
+    pub target: AttemptTarget,
 }
 
 /// To be written in the store's own format; what nobody has registered as a file of rows beside it.
@@ -43,7 +43,7 @@ pub(super) struct FrozenNative {
     /// The states in the store.
     pub meta: FileMeta,
     pub range: KeyGroupRange,
-    pub target: CheckpointTarget,
+    pub target: AttemptTarget,
 }
 
 impl Frozen {
@@ -91,7 +91,7 @@ impl FrozenNative {
 fn rows_beside(
     meta: &FileMeta,
     restored: &[Arc<RestoredState>],
-    target: &CheckpointTarget,
+    target: &AttemptTarget,
     cancel: &Cancel,
     progress: &Progress,
 ) -> Result<Option<StateFile>> {

@@ -24,9 +24,9 @@ pub trait StoreSnapshots {
     /// Freezes the store as it is now, with `flush` in it and no later write. The task writes files in the store's own
     /// format; it applies a flush that is due.
     ///
-    /// The task leaves no file behind if it fails or is cancelled. Its files have the engine's
-    /// [`FORMAT`](super::ByteEngine::FORMAT). Their names begin with `<operator>-<subtask>-`, end with `-<id of the checkpoint
-    /// that wrote them>`, and have something else than digits between these.
+    /// The task leaves no file behind if it fails or is cancelled. It makes its files with
+    /// [`AttemptTarget::write_part`](backend_api::AttemptTarget::write_part), of the engine's
+    /// [`FORMAT`](super::ByteEngine::FORMAT).
     ///
     /// # Errors
     /// If it cannot be frozen.

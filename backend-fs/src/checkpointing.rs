@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use backend_api::format::CheckpointWriter;
 use backend_api::restore::RestorePlan;
-use backend_api::{Cancel, CheckpointTarget, KeyedStateHandle, Progress, Result, SnapshotRequest, Storage};
+use backend_api::{AttemptTarget, Cancel, KeyedStateHandle, Progress, Result, SnapshotRequest, Storage};
 use backend_memory::heap::{Checkpointing, Extent, HeapSnapshot, WriteHeap};
 
 use crate::FsOptions;
@@ -22,7 +22,7 @@ const UNCONFIRMED_MAX: u32 = 3;
 /// grown to half of it or lie in many files, each group at its own time.
 #[derive(Debug)]
 pub struct InFiles {
-    target: CheckpointTarget,
+    target: AttemptTarget,
     incremental: bool,
     claims_restored: bool,
     memory_budget: Option<u64>,
@@ -40,7 +40,7 @@ impl Checkpointing for InFiles {
 
     fn open(options: &FsOptions) -> Result<Self> {
         Ok(Self {
-            target: options.target.clone(),
+            target: options.target.for_attempt()?,
             incremental: options.incremental,
             claims_restored: options.claims_restored,
             memory_budget: options.memory_budget,
@@ -112,13 +112,13 @@ fn lock(
 fn write_changes(
     mut heap: HeapSnapshot,
     base: Option<&Chains>,
-    target: &CheckpointTarget,
+    target: &AttemptTarget,
     cancel: &Cancel,
     progress: &Progress,
 ) -> Result<(KeyedStateHandle, Chains)> {
     let meta = heap.meta().clone();
     let mut chains = Chains::of(&meta.states);
-    let name = CheckpointTarget::file_name(&meta);
+    let name = target.file_name(&meta);
     let file = target.write(&meta, true, cancel, |writer| {
         write_groups(&mut heap, base, &mut chains, &name, writer, cancel, progress)?;
         Ok(chains.wants(base, &name))

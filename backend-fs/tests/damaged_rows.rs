@@ -110,7 +110,7 @@ fn a_full_section_with_two_rows_for_a_key_is_refused() {
         let mut keys: Vec<u32> =
             (0..KEYS).filter(|key| space.key(key).unwrap().group() == 0).take(rows - 1).collect();
         keys.push(keys[0]);
-        let target = CheckpointTarget::memory(1 << 20).unwrap();
+        let target = CheckpointTarget::memory(1 << 20).unwrap().for_attempt().unwrap();
         let file = target.write(reader.meta(), false, &Cancel::new(), |writer| {
             writer.begin_section(0, 0, SectionKind::Full)?;
             for key in &keys {

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use backend_api::restore::RestorePlan;
-use backend_api::{CheckpointTarget, Error, ErrorKind, KeyedStateHandle, Result, SnapshotRequest, Storage};
+use backend_api::{
+    AttemptTarget, CheckpointTarget, Error, ErrorKind, KeyedStateHandle, Result, SnapshotRequest, Storage,
+};
 
 use crate::heap::{Checkpointing, HeapBackend, HeapSnapshot, WriteHeap};
 
@@ -89,7 +91,7 @@ impl MemoryOptions {
 /// Writes checkpoints into their handles.
 #[derive(Debug)]
 pub struct InMemory {
-    target: CheckpointTarget,
+    target: AttemptTarget,
     options: MemoryOptions,
 }
 
@@ -97,7 +99,7 @@ impl Checkpointing for InMemory {
     type Options = MemoryOptions;
 
     fn open(options: &MemoryOptions) -> Result<Self> {
-        let target = CheckpointTarget::memory(options.max_state_bytes)?;
+        let target = CheckpointTarget::memory(options.max_state_bytes)?.for_attempt()?;
         Ok(Self { target, options: options.clone() })
     }
 

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 use backend_api::format::FileMeta;
-use backend_api::{Cancel, CheckpointTarget, Error, ErrorKind, NewFile, Progress, Result, StateFile};
+use backend_api::{AttemptTarget, Cancel, Error, ErrorKind, NewFile, Progress, Result, StateFile};
 use backend_bytes::{CacheFlush, FreezeRequest, LayerState, NativeTask};
 
 use crate::cut::{Cut, CutFolder, Made, Stage, What};
@@ -29,7 +29,7 @@ pub(crate) type Tables = BTreeMap<String, (Table, StateFile)>;
 
 /// Which checkpoints there are, and the cut that is due.
 pub(crate) struct Checkpoints {
-    target: CheckpointTarget,
+    target: AttemptTarget,
     incremental: bool,
     /// Of the last confirmed checkpoint, or of the one that was restored and claimed.
     confirmed: Arc<Tables>,
@@ -47,7 +47,7 @@ const PATIENCE: u32 = 100;
 
 impl Checkpoints {
     /// `base` are tables that the first increment may refer to.
-    pub fn new(target: CheckpointTarget, incremental: bool, base: Tables) -> Self {
+    pub fn new(target: AttemptTarget, incremental: bool, base: Tables) -> Self {
         Self {
             target,
             incremental,
@@ -201,7 +201,7 @@ pub(crate) fn several_at_once<T: Sync>(files: &[T], work: impl Fn(&T) -> Result<
 struct Upload {
     meta: FileMeta,
     layer: LayerState,
-    target: CheckpointTarget,
+    target: AttemptTarget,
     shared: bool,
     base: Arc<Tables>,
 }
@@ -276,10 +276,9 @@ impl Upload {
         let mut table = File::open(&path).map_err(failed)?;
         let (mut crc, mut length) = (crc32fast::Hasher::new(), 0);
         let mut chunk = vec![0; CHUNK_BYTES];
-        let id = self.meta.checkpoint_id;
-        let file = self.file_name(name);
-        let new = NewFile { name: file.clone(), format: FORMAT, shared: self.shared };
-        let stored = self.target.write_file(new, id, cancel, |sink| {
+        let new = self.new_file(name, self.shared);
+        let file = self.target.part_name(&new);
+        let stored = self.target.write_part(new, cancel, |sink| {
             loop {
                 let read = table.read(&mut chunk).map_err(failed)?;
                 let bytes = chunk.get(..read).unwrap_or_default();
@@ -303,13 +302,11 @@ impl Upload {
     ) -> Result<StateFile> {
         let meta = FileMeta { format: FORMAT.to_owned(), ..self.meta.clone() };
         let manifest = Manifest { meta, layer: self.layer.clone(), tables, control }.encode()?;
-        let file = NewFile { name: self.file_name("manifest"), format: FORMAT, shared: false };
-        self.target.write_file(file, self.meta.checkpoint_id, cancel, |sink| sink.write(&manifest))
+        self.target.write_part(self.new_file("manifest", false), cancel, |sink| sink.write(&manifest))
     }
 
-    /// A database uses the number in a table's name once, and a checkpoint's id is used once: no other file of the job
-    /// has the name, also after a restore that begins from the same numbers.
-    fn file_name(&self, what: &str) -> String {
-        format!("{}-{}-{what}-{}", self.meta.operator, self.meta.subtask, self.meta.checkpoint_id)
+    fn new_file<'a>(&'a self, part: &'a str, shared: bool) -> NewFile<'a> {
+        let FileMeta { operator, subtask, checkpoint_id, .. } = &self.meta;
+        NewFile { operator, subtask: *subtask, checkpoint_id: *checkpoint_id, part, format: FORMAT, shared }
     }
 }

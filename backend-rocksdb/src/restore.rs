@@ -65,7 +65,7 @@ pub(crate) fn open(
     let folder = WorkingFolder::create(&options.working_folder, operator, subtask)?;
     let mut parts = parts.into_iter();
     let Some(base) = parts.next() else {
-        let store = store(Database::open(setup, folder)?, options, &[], Tables::new());
+        let store = store(Database::open(setup, folder)?, options, &[], Tables::new())?;
         return Ok(OpenedStore { store, states: Vec::new(), layer: LayerState::default() });
     };
     let places = (0..).map(|number| folder.path().join(format!("join-{number}")));
@@ -89,7 +89,7 @@ pub(crate) fn open(
     }
     let claimed = options.incremental && options.claims_restored && !joined;
     let tables = if claimed { tables_of(&base) } else { Tables::new() };
-    Ok(OpenedStore { store: store(database, options, &states, tables), states, layer })
+    Ok(OpenedStore { store: store(database, options, &states, tables)?, states, layer })
 }
 
 fn store(
@@ -97,10 +97,10 @@ fn store(
     options: &RocksDbOptions,
     states: &[StateMeta],
     base: Tables,
-) -> RocksDbStore {
+) -> Result<RocksDbStore> {
     let families = states.iter().map(|state| Family::of(state.kind)).collect();
-    let checkpoints = Checkpoints::new(options.target.clone(), options.incremental, base);
-    RocksDbStore::new(Writer::new(database, families), checkpoints, options.memory_budget / HELD_SHARE)
+    let checkpoints = Checkpoints::new(options.target.for_attempt()?, options.incremental, base);
+    Ok(RocksDbStore::new(Writer::new(database, families), checkpoints, options.memory_budget / HELD_SHARE))
 }
 
 /// The tables that later checkpoints may refer to; none if they are private to this one.

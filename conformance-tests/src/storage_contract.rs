@@ -22,9 +22,10 @@ macro_rules! storage_contract {
             a_file_appears_when_it_is_finished,
             a_dropped_writer_leaves_nothing,
             a_cancelled_writer_leaves_nothing,
-            a_file_is_replaced_at_once,
+            a_finished_file_is_never_replaced,
             an_open_file_outlives_its_name,
-            the_last_to_finish_wins,
+            the_first_to_finish_has_the_name,
+            a_swept_writer_does_not_harm_a_later_one,
             files_are_listed_by_folder_in_order,
             deleting_twice_is_no_error,
             a_folder_is_deleted_with_all_in_it,
@@ -103,6 +104,7 @@ pub fn an_empty_file_is_a_file(storage: &Subject) {
 /// A range that does not lie in the file is told as damage, with the file's path; nothing panics.
 pub fn reading_beyond_the_end_is_an_error(storage: &Subject) {
     for len in [3, 100_000] {
+        storage.delete("file").expect("delete");
         write(storage, "file", &pattern(len));
         let file = storage.open("file").expect("open");
         for (offset, count) in [(0, len + 1), (len, 1), (len + 1, 0), (usize::MAX, 1), (1, usize::MAX)] {
@@ -149,24 +151,31 @@ pub fn a_cancelled_writer_leaves_nothing(storage: &Subject) {
     assert_eq!(storage.sweep("").expect("sweep"), 0);
 }
 
-/// A new file of the same name takes the place of the old one, which stays until then.
-pub fn a_file_is_replaced_at_once(storage: &Subject) {
-    write(storage, "file", b"old");
-    let mut writer = create(storage, "file");
-    writer.write(b"newer").expect("write");
-    assert_eq!(read(storage, "file"), b"old");
-    writer.finish().expect("finish");
-    assert_eq!(read(storage, "file"), b"newer");
-    drop(create(storage, "file"));
-    assert_eq!(read(storage, "file"), b"newer", "a dropped writer does not harm the file");
+/// A name that is taken is refused, and the file that has it stays as it is, however it is written: with as many bytes,
+/// with none, with many.
+pub fn a_finished_file_is_never_replaced(storage: &Subject) {
+    for len in [3, 0, 200_000] {
+        write(storage, "job/file", b"old");
+        let written = storage.create("job/file", &Cancel::new()).and_then(|mut writer| {
+            writer.write(&pattern(len))?;
+            writer.finish()
+        });
+        let error = written.expect_err("the name is taken");
+        assert_eq!((error.kind(), error.file()), (ErrorKind::AlreadyExists, Some("job/file")), "{error}");
+        assert_eq!(read(storage, "job/file"), b"old");
+        assert_eq!((names(storage, ""), storage.sweep("").expect("sweep")), (vec!["job/file".to_owned()], 0));
+        // The name is free again once the file is deleted.
+        storage.delete("job/file").expect("delete");
+    }
 }
 
-/// Who has opened a file reads the same bytes after it was replaced and deleted.
+/// Who has opened a file reads the same bytes after it was deleted, and after another has its name.
 pub fn an_open_file_outlives_its_name(storage: &Subject) {
     for len in [100, 200_000] {
         let bytes = pattern(len);
         write(storage, "job/file", &bytes);
         let file = storage.open("job/file").expect("open");
+        storage.delete("job/file").expect("delete");
         write(storage, "job/file", b"other");
         assert!(*file.read(0, len).expect("read") == bytes);
         storage.delete_folder("job").expect("delete");
@@ -174,15 +183,36 @@ pub fn an_open_file_outlives_its_name(storage: &Subject) {
     }
 }
 
-/// Two writers of one name do not mix their bytes: each makes a whole file, and the last one stays.
-pub fn the_last_to_finish_wins(storage: &Subject) {
-    let (mut first, mut second) = (create(storage, "file"), create(storage, "file"));
+/// Of two writers of one name the first to finish makes a whole file, the other is refused and leaves nothing. A writer that is
+/// dropped or fails does not harm the file of that name.
+pub fn the_first_to_finish_has_the_name(storage: &Subject) {
+    let (mut first, mut second, third) =
+        (create(storage, "file"), create(storage, "file"), create(storage, "file"));
     first.write(b"first").expect("write");
     second.write(b"second").expect("write");
     second.finish().expect("finish");
+    drop(third);
     assert_eq!(read(storage, "file"), b"second");
-    first.finish().expect("finish");
-    assert_eq!(read(storage, "file"), b"first");
+    assert_eq!(first.finish().expect_err("the name is taken").kind(), ErrorKind::AlreadyExists);
+    assert_eq!(read(storage, "file"), b"second");
+    assert_eq!((names(storage, ""), storage.sweep("").expect("sweep")), (vec!["file".to_owned()], 0));
+}
+
+/// A writer whose unfinished file was swept neither ends nor harms a later writer of the same folder or name.
+pub fn a_swept_writer_does_not_harm_a_later_one(storage: &Subject) {
+    let mut swept = [create(storage, "job/a"), create(storage, "job/b")];
+    swept.iter_mut().for_each(|writer| writer.write(b"old").expect("write"));
+    assert_eq!(storage.sweep("job").expect("sweep"), 2);
+    let mut later = [create(storage, "job/a"), create(storage, "job/c")];
+    later.iter_mut().for_each(|writer| writer.write(b"new").expect("write"));
+    let [finished, dropped] = swept;
+    assert_eq!(finished.finish().expect_err("swept").kind(), ErrorKind::Io);
+    drop(dropped);
+    for writer in later {
+        writer.finish().expect("a writer of its own");
+    }
+    assert_eq!(names(storage, ""), ["job/a", "job/c"]);
+    assert_eq!((read(storage, "job/a"), read(storage, "job/c")), (b"new".to_vec(), b"new".to_vec()));
 }
 
 /// A folder's files are listed with those of its folders, by path, and without those of a namesake.
@@ -350,6 +380,7 @@ pub fn small_states_are_kept_inline(storage: &Subject) {
         assert_eq!(stored, Stored::File { path: "job/state".into(), length: length as u64 });
         assert_eq!(names(storage, ""), ["job/state"]);
         assert_eq!(read(storage, "job/state"), bytes[..length]);
+        storage.delete("job/state").expect("delete");
     }
     store(MAX_SPILL_THRESHOLD, &[]).expect("the largest threshold");
     let error = store(MAX_SPILL_THRESHOLD + 1, &[]).expect_err("too large a threshold");

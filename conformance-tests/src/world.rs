@@ -187,6 +187,7 @@ impl<F: Factory> World<F> {
         match &mut file.data {
             StateData::Inline(inline) => *inline = bytes,
             StateData::File { path, .. } => {
+                self.storage().unwrap().delete(path).unwrap();
                 let mut writer = self.storage().unwrap().create(path, &Cancel::new()).unwrap();
                 writer.write(&bytes).unwrap();
                 writer.finish().unwrap();

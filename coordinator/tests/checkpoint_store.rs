@@ -37,6 +37,7 @@ impl Faulty {
     }
 
     fn put(&self, path: &str, bytes: &[u8]) {
+        self.inner.delete(path).unwrap();
         let mut writer = self.inner.create(path, &Cancel::new()).unwrap();
         writer.write(bytes).unwrap();
         writer.finish().unwrap();

@@ -4,20 +4,26 @@ mod mapped_file;
 mod output;
 mod writer;
 
-use std::fs::{self, DirEntry, File};
+use std::fs::{self, File, Permissions};
 use std::io::{self, Read};
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use backend_api::storage::{Bytes, check_folder, check_path};
 use backend_api::{Cancel, Error, ErrorKind, Result, Storage, StorageEntry, StorageFile, StorageWriter};
+use tempfile::TempPath;
+use walkdir::{DirEntry, WalkDir};
 
 use mapped_file::MappedFile;
 use writer::LocalWriter;
 
-/// How the names of unfinished files begin. No path of a storage has a segment that begins with a dot.
+/// An unfinished file is named by this and [`RANDOM_LETTERS`] random letters and digits. No path of a storage has a
+/// segment that begins with a dot.
 const UNFINISHED: &str = ".unfinished-";
+
+/// Letters that make the name of an unfinished file one that no other writer has, of whatever process.
+const RANDOM_LETTERS: usize = 16;
 
 /// Files shorter than this are read whole: mapping them costs more than it saves.
 const MAP_FROM: u64 = 64 << 10;
@@ -27,16 +33,25 @@ const TRIES: usize = 16;
 
 /// A [`Storage`] in a folder of the file system, for one machine or for all that mount it. Clones are the same storage.
 ///
-/// A file is written under a hidden name and renamed; file and folders are synced before
-/// [`finish`](StorageWriter::finish) returns. Longer files are mapped for reading, so nobody but
-/// this storage may change a file in the folder: once named, a file never changes.
+/// A file is written under a hidden, random name and then given its own, if no other file has that; file and folders are
+/// synced before [`finish`](StorageWriter::finish) returns. A file system that cannot sync folders is taken to keep
+/// names by itself. Longer files are mapped for reading, so nobody but this storage may change a file in the folder:
+/// once named, a file never changes.
+///
+/// # Links
+/// Links to folders and files are followed, by every method alike: a folder, or the whole storage, may be moved to another
+/// disk and linked back. A link that leads nowhere is an error, since what was behind it may not be mounted.
+/// [`delete_folder`](Storage::delete_folder) removes links below the folder and leaves what is behind them.
+///
+/// # Permissions
+/// [`open`](Self::open) makes a missing root for its owner alone (mode 700). A root that is there is used as it is, and what
+/// is made in it has the modes that the process gives to new files (its umask).
 #[derive(Clone, Debug)]
 pub struct LocalStorage(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
     root: PathBuf,
-    next_unfinished: AtomicU64,
     /// Held while a folder gets its first file, and while empty folders are removed.
     folders: Mutex<()>,
 }
@@ -50,7 +65,7 @@ impl LocalStorage {
         let root = root.into();
         let name = root.to_string_lossy().into_owned();
         let root = make_root(&root).map_err(|error| failed(error, &name))?;
-        Ok(Self(Arc::new(Inner { root, next_unfinished: AtomicU64::new(0), folders: Mutex::new(()) })))
+        Ok(Self(Arc::new(Inner { root, folders: Mutex::new(()) })))
     }
 
     /// The folder.
@@ -58,19 +73,16 @@ impl LocalStorage {
         &self.0.root
     }
 
-    /// Makes an unfinished file in the folder of `target`, and that folder.
-    fn create_unfinished(&self, target: &Path) -> io::Result<(File, PathBuf)> {
-        let folder = target.parent().unwrap_or(self.root());
+    /// Makes an unfinished file in `folder`, and that folder.
+    fn create_unfinished(&self, folder: &Path) -> io::Result<(File, TempPath)> {
+        let mut builder = tempfile::Builder::new();
+        // As for any new file: the process's umask decides.
+        builder.prefix(UNFINISHED).rand_bytes(RANDOM_LETTERS).permissions(Permissions::from_mode(0o666));
         let _folders = self.lock_folders();
         let mut tries = 0;
         loop {
-            let number = self.0.next_unfinished.fetch_add(1, Ordering::Relaxed);
-            let unfinished = folder.join(format!("{UNFINISHED}{number}"));
-            let create = || File::options().write(true).create_new(true).open(&unfinished);
-            match fs::create_dir_all(folder).and_then(|()| create()) {
-                Ok(file) => return Ok((file, unfinished)),
-                // Of a crashed process, or of another one; there are finitely many.
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists && folder.is_dir() => {}
+            match fs::create_dir_all(folder).and_then(|()| builder.tempfile_in(folder)) {
+                Ok(file) => return Ok(file.into_parts()),
                 // Another process found the folder empty.
                 Err(error) if error.kind() == io::ErrorKind::NotFound && tries < TRIES => tries += 1,
                 Err(error) => return Err(error),
@@ -87,40 +99,35 @@ impl LocalStorage {
         let _folders = self.lock_folders();
         let below_root = folder.ancestors().take_while(|folder| *folder != self.root());
         for folder in below_root {
-            // Not empty, as a rule.
+            // Not empty, as a rule. A link stays, too.
             if fs::remove_dir(folder).is_err() {
                 return;
             }
         }
     }
 
-    /// Calls `visit` with every entry in `folder` and below that is no folder, and its path.
-    fn walk(&self, folder: &str, visit: &mut dyn FnMut(String, DirEntry) -> io::Result<()>) -> Result<()> {
+    /// Calls `visit` with every entry in `folder` and below that is no folder, and its path. Names that are no text, and
+    /// folders that are no paths here, are other people's.
+    fn walk(&self, folder: &str, visit: &mut dyn FnMut(String, &DirEntry) -> io::Result<()>) -> Result<()> {
         check_folder(folder)?;
-        let mut folders = vec![folder.to_owned()];
-        while let Some(folder) = folders.pop() {
-            let Some(entries) =
-                existing(fs::read_dir(self.0.root.join(&folder))).map_err(|e| failed(e, &folder))?
-            else {
-                continue;
-            };
-            for entry in entries {
-                let step = || {
-                    let entry = entry?;
-                    let Some(kind) = existing(entry.file_type())? else { return Ok(()) };
-                    let name = entry.file_name();
-                    // Files of others may have names that are no text, or no paths here.
-                    let Some(name) = name.to_str() else { return Ok(()) };
-                    let path = if folder.is_empty() { name.to_owned() } else { format!("{folder}/{name}") };
-                    if !kind.is_dir() {
-                        return visit(path, entry);
-                    }
-                    if check_path(&path).is_ok() {
-                        folders.push(path);
-                    }
-                    Ok(())
-                };
-                step().map_err(|error| failed(error, &folder))?;
+        let top = self.root().join(folder);
+        let is_path =
+            |entry: &DirEntry| entry.file_name().to_str().is_some_and(|name| check_path(name).is_ok());
+        // The walk itself finds those that lead back to a folder below the top.
+        let leads_above = |entry: &DirEntry| {
+            entry.path_is_symlink()
+                && matches!((entry.path().canonicalize(), top.canonicalize()), (Ok(to), Ok(top)) if top.starts_with(&to))
+        };
+        let is_walked = |entry: &DirEntry| {
+            entry.depth() == 0 || !entry.file_type().is_dir() || (is_path(entry) && !leads_above(entry))
+        };
+        let all = WalkDir::new(&top).follow_links(true);
+        for entry in all.into_iter().filter_entry(is_walked) {
+            let found = entry.map_or_else(unreadable, |entry| Ok(Some(entry)));
+            let Some(entry) = found.map_err(|error| failed(error, folder))? else { continue };
+            let path = entry.path().strip_prefix(self.root()).ok().and_then(Path::to_str);
+            if let Some(path) = path.filter(|_| entry.depth() > 0 && !entry.file_type().is_dir()) {
+                visit(path.to_owned(), &entry).map_err(|error| failed(error, path))?;
             }
         }
         Ok(())
@@ -132,12 +139,13 @@ impl Storage for LocalStorage {
         check_path(path)?;
         cancel.check().map_err(|error| error.in_file(path, None))?;
         let target = self.0.root.join(path);
-        match self.create_unfinished(&target) {
+        let folder = target.parent().unwrap_or(self.root());
+        match self.create_unfinished(folder) {
             Ok((file, unfinished)) => {
                 Ok(Box::new(LocalWriter::new(self.clone(), path, target, unfinished, file, cancel.clone())))
             }
             Err(error) => {
-                self.remove_empty(target.parent().unwrap_or(self.root()));
+                self.remove_empty(folder);
                 Err(failed(error, path))
             }
         }
@@ -147,12 +155,11 @@ impl Storage for LocalStorage {
         check_path(path)?;
         let target = self.0.root.join(path);
         let open = || {
-            let Some(metadata) = existing(fs::symlink_metadata(&target))? else { return Ok(None) };
-            if !metadata.is_file() {
+            // A pipe, say, would block when it is opened.
+            if !behind_links(&target)?.is_some_and(|metadata| metadata.is_file()) {
                 return Ok(None);
             }
             let Some(mut file) = existing(File::open(&target))? else { return Ok(None) };
-            // It may have been replaced since.
             let len = file.metadata()?.len();
             if len >= MAP_FROM {
                 return Ok(Some(Box::new(MappedFile::open(path, &file)?) as Box<dyn StorageFile>));
@@ -166,15 +173,16 @@ impl Storage for LocalStorage {
     }
 
     fn local_path(&self, path: &str) -> Option<PathBuf> {
-        check_path(path).ok().map(|()| self.0.root.join(path))
+        // Without links, so that a hard link to it is one to the file.
+        check_path(path).ok().and_then(|()| fs::canonicalize(self.0.root.join(path)).ok())
     }
 
     fn list(&self, folder: &str) -> Result<Vec<StorageEntry>> {
         let mut entries = Vec::new();
         self.walk(folder, &mut |path, entry| {
-            if check_path(&path).is_ok()
-                && let Some(metadata) = existing(entry.metadata())?
-                && metadata.is_file()
+            if entry.file_type().is_file()
+                && check_path(&path).is_ok()
+                && let Some(metadata) = existing(fs::metadata(entry.path()))?
             {
                 entries.push(StorageEntry { path, len: metadata.len() });
             }
@@ -207,34 +215,47 @@ impl Storage for LocalStorage {
     fn sweep(&self, folder: &str) -> Result<usize> {
         let mut count = 0;
         let mut folders = Vec::new();
-        self.walk(folder, &mut |path, entry| {
-            if entry.file_name().to_str().is_some_and(|name| name.starts_with(UNFINISHED)) {
+        self.walk(folder, &mut |_, entry| {
+            if entry.file_name().to_str().is_some_and(is_unfinished) {
                 count += usize::from(existing(fs::remove_file(entry.path()))?.is_some());
-                folders.push(self.0.root.join(path));
+                folders.extend(entry.path().parent().map(Path::to_owned));
             }
             Ok(())
         })?;
-        for folder in folders.iter().filter_map(|unfinished| unfinished.parent()) {
-            self.remove_empty(folder);
-        }
+        folders.iter().for_each(|folder| self.remove_empty(folder));
         Ok(count)
     }
+}
+
+/// Whether we have made a file of that name that is not finished.
+fn is_unfinished(name: &str) -> bool {
+    name.strip_prefix(UNFINISHED).is_some_and(|random| {
+        random.len() == RANDOM_LETTERS && random.bytes().all(|byte| byte.is_ascii_alphanumeric())
+    })
 }
 
 /// Makes the folder durably, and gives its absolute path.
 fn make_root(root: &Path) -> io::Result<PathBuf> {
     let root = std::path::absolute(root)?;
     let missing = root.ancestors().take_while(|folder| !folder.exists()).count();
-    fs::create_dir_all(&root)?;
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(&root)?;
     for folder in root.ancestors().skip(1).take(missing) {
         sync_folder(folder)?;
     }
     Ok(root)
 }
 
-/// Makes the names in a folder durable.
+/// Makes the names in a folder durable, as far as the file system can be asked to.
 fn sync_folder(folder: &Path) -> io::Result<()> {
-    File::open(folder)?.sync_all()
+    use io::ErrorKind::{InvalidInput, Unsupported};
+    match File::open(folder)?.sync_all() {
+        // Some network and user space file systems sync files only.
+        Err(error) if matches!(error.kind(), InvalidInput | Unsupported) => {
+            tracing::debug!(%error, folder = %folder.display(), "the file system does not sync folders");
+            Ok(())
+        }
+        result => result,
+    }
 }
 
 /// Removes all that is in `folder`, which may be gone, or be no folder.
@@ -263,15 +284,45 @@ fn remove_folder(folder: &Path) -> io::Result<()> {
     }
 }
 
+/// What is at `path`, or where the links there lead to; `None` if there is nothing of that name. A link that leads
+/// nowhere is an error.
+fn behind_links(path: &Path) -> io::Result<Option<fs::Metadata>> {
+    match existing(fs::metadata(path))? {
+        None if fs::symlink_metadata(path).is_ok_and(|found| found.is_symlink()) => Err(leads_nowhere(path)),
+        found => Ok(found),
+    }
+}
+
+fn leads_nowhere(link: &Path) -> io::Error {
+    let message = format!("the link {} leads nowhere; is what it leads to mounted?", link.display());
+    io::Error::new(io::ErrorKind::NotFound, message)
+}
+
+/// An entry that could not be read: `None` if it is gone, or leads back to a folder that it is in.
+fn unreadable(error: walkdir::Error) -> io::Result<Option<DirEntry>> {
+    if error.loop_ancestor().is_some() {
+        return Ok(None);
+    }
+    if let Some(path) = error.path() {
+        let hidden = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+        if hidden || (error.io_error().is_some_and(is_absence) && behind_links(path)?.is_none()) {
+            return Ok(None);
+        }
+    }
+    Err(error.into())
+}
+
 /// `None` if there is nothing of that name.
 fn existing<T>(result: io::Result<T>) -> io::Result<Option<T>> {
     match result {
         Ok(found) => Ok(Some(found)),
-        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
-            Ok(None)
-        }
+        Err(error) if is_absence(&error) => Ok(None),
         Err(error) => Err(error),
     }
+}
+
+fn is_absence(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
 }
 
 fn failed(error: io::Error, path: &str) -> Error {

@@ -6,6 +6,8 @@ use std::path::PathBuf;
 
 use backend_api::{Cancel, Error, ErrorKind, Result, StorageWriter};
 
+use tempfile::TempPath;
+
 use super::output::Output;
 use super::{LocalStorage, failed, sync_folder};
 
@@ -15,11 +17,11 @@ pub(super) struct LocalWriter {
     storage: LocalStorage,
     path: String,
     target: PathBuf,
-    unfinished: PathBuf,
+    /// `None` once the file has its name.
+    unfinished: Option<TempPath>,
     output: Output,
     cancel: Cancel,
     failed: bool,
-    renamed: bool,
 }
 
 impl LocalWriter {
@@ -27,7 +29,7 @@ impl LocalWriter {
         storage: LocalStorage,
         path: &str,
         target: PathBuf,
-        unfinished: PathBuf,
+        unfinished: TempPath,
         file: File,
         cancel: Cancel,
     ) -> Self {
@@ -35,11 +37,10 @@ impl LocalWriter {
             storage,
             path: path.to_owned(),
             target,
-            unfinished,
+            unfinished: Some(unfinished),
             output: Output::new(file),
             cancel,
             failed: false,
-            renamed: false,
         }
     }
 
@@ -51,9 +52,23 @@ impl LocalWriter {
         Ok(())
     }
 
-    fn rename(&mut self) -> io::Result<()> {
-        fs::rename(&self.unfinished, &self.target)?;
-        self.renamed = true;
+    /// Gives the file its name, unless there is one of that name.
+    fn name(&mut self) -> Result<()> {
+        let Some(unfinished) = self.unfinished.take() else { return Ok(()) };
+        if let Err(refused) = unfinished.persist_noclobber(&self.target) {
+            let error = refused.error;
+            // Removes the file, before its folder is looked at.
+            self.unfinished = Some(refused.path);
+            if error.kind() == io::ErrorKind::AlreadyExists && !self.target.is_dir() {
+                let taken = Error::new(ErrorKind::AlreadyExists, "there is a file of that name already");
+                return Err(taken.with_source(error).in_file(&self.path, None));
+            }
+            return Err(failed(error, &self.path));
+        }
+        self.sync_folders().map_err(|error| failed(error, &self.path))
+    }
+
+    fn sync_folders(&self) -> io::Result<()> {
         // Up to the root: this writer may have made the folders, or one that has not finished yet.
         let root = self.storage.root();
         let mut folders = self.target.ancestors().skip(1).take_while(|folder| folder.starts_with(root));
@@ -79,15 +94,15 @@ impl StorageWriter for LocalWriter {
         self.check()?;
         self.output.sync().map_err(|error| failed(error, &self.path))?;
         self.check()?;
-        self.rename().map_err(|error| failed(error, &self.path))
+        self.name()
     }
 }
 
 impl Drop for LocalWriter {
     fn drop(&mut self) {
-        if !self.renamed {
-            // Nobody is left to be told of an error; a sweep finds what stays.
-            _ = fs::remove_file(&self.unfinished);
+        if let Some(unfinished) = self.unfinished.take() {
+            // An error is nobody's any more; a sweep finds what stays.
+            drop(unfinished);
             self.storage.remove_empty(self.target.parent().unwrap_or(self.storage.root()));
         }
     }

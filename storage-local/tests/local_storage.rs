@@ -3,10 +3,11 @@
 #![expect(clippy::unwrap_used, reason = "a test")]
 
 use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 use std::sync::Arc;
 
-use backend_api::{Cancel, ErrorKind, Storage};
+use backend_api::{Cancel, ErrorKind, Storage, StorageWriter};
 use storage_local::LocalStorage;
 use tempfile::TempDir;
 
@@ -99,12 +100,118 @@ fn files_of_others_are_left_alone() {
     write(&storage, "job/a");
     let theirs = storage.root().join("job/.theirs");
     fs::write(&theirs, "x").unwrap();
-    std::os::unix::fs::symlink(storage.root(), storage.root().join("job/loop")).unwrap();
+    // Not ours, though they look alike.
+    for name in ["notes", "0", "0123456789abcde", "0123456789abcdef0", "0123456789abcde."] {
+        fs::write(storage.root().join(format!("job/.unfinished-{name}")), "x").unwrap();
+    }
     assert_eq!(storage.list("").unwrap().len(), 1);
     assert_eq!(storage.sweep("").unwrap(), 0);
     storage.delete("job/a").unwrap();
     assert!(theirs.exists());
+    assert_eq!(on_disk(&storage.root().join("job")).len(), 6);
+}
+
+/// A folder that was moved elsewhere and linked back is as it was, for every method; so is a file.
+#[test]
+fn links_are_followed_by_all_methods_alike() {
+    let (storage, kept) = storage();
+    write(&storage, "job/chk-1/a");
+    write(&storage, "job/chk-1/b");
+    let (folder, elsewhere) = (storage.root().join("job/chk-1"), kept.path().join("elsewhere"));
+    fs::rename(&folder, &elsewhere).unwrap();
+    symlink(&elsewhere, &folder).unwrap();
+    let (file, moved) = (elsewhere.join("b"), kept.path().join("moved"));
+    fs::rename(&file, &moved).unwrap();
+    symlink(&moved, &file).unwrap();
+    let listed = |folder: &str| -> Vec<String> {
+        storage.list(folder).unwrap().into_iter().map(|entry| entry.path).collect()
+    };
+    for folder in ["", "job", "job/chk-1"] {
+        assert_eq!(listed(folder), ["job/chk-1/a", "job/chk-1/b"], "{folder:?}");
+    }
+    for path in ["job/chk-1/a", "job/chk-1/b"] {
+        assert!(storage.open(path).unwrap().is_empty());
+        let taken = storage.create(path, &Cancel::new()).unwrap().finish().unwrap_err();
+        assert_eq!(taken.kind(), ErrorKind::AlreadyExists);
+        // What it names can be linked to, and is no link itself.
+        let hard = kept.path().join("hard");
+        fs::hard_link(storage.local_path(path).unwrap(), &hard).unwrap();
+        assert!(fs::symlink_metadata(&hard).unwrap().is_file());
+        fs::remove_file(hard).unwrap();
+    }
+    std::mem::forget(storage.create("job/chk-1/left", &Cancel::new()).unwrap());
+    assert_eq!(storage.sweep("job").unwrap(), 1);
+    storage.delete("job/chk-1/b").unwrap();
+    assert_eq!(on_disk(&elsewhere), ["a"]);
+    assert!(moved.exists(), "a link to a file is deleted, and not what it leads to");
+    storage.delete("job/chk-1/a").unwrap();
+    assert_eq!((listed(""), on_disk(&elsewhere)), (vec![], vec![]));
+    // The link to the folder stays, and is written through.
+    write(&storage, "job/chk-1/c");
+    assert_eq!((listed(""), on_disk(&elsewhere)), (vec!["job/chk-1/c".to_owned()], vec!["c".to_owned()]));
+    // A folder is not deleted through links below it: nobody knows what else is there.
+    storage.delete_folder("job").unwrap();
+    assert_eq!((on_disk(storage.root()), on_disk(&elsewhere)), (vec![], vec!["c".to_owned()]));
+}
+
+/// What is behind such a link may not be mounted: that is not as if there was nothing.
+#[test]
+fn a_link_that_leads_nowhere_is_an_error() {
+    for link in ["job", "job/chk-1", "job/chk-1/file"] {
+        let (storage, _kept) = storage();
+        write(&storage, "other/file");
+        let path = storage.root().join(link);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        symlink("/nowhere/at/all", &path).unwrap();
+        let fails = |kind: Option<ErrorKind>| assert_eq!(kind, Some(ErrorKind::Io), "{link}");
+        for folder in ["", "job"] {
+            fails(storage.list(folder).err().map(|error| error.kind()));
+            fails(storage.sweep(folder).err().map(|error| error.kind()));
+        }
+        let written = storage.create("job/chk-1/file", &Cancel::new()).and_then(StorageWriter::finish);
+        assert!(written.is_err(), "{link}");
+        if link == "job/chk-1/file" {
+            fails(storage.open(link).err().map(|error| error.kind()));
+        }
+        assert_eq!(storage.list("other").unwrap().len(), 1);
+        // Editors leave such links as marks of theirs.
+        fs::remove_file(&path).unwrap();
+        symlink("user@host.1", storage.root().join("other/.#file")).unwrap();
+        assert_eq!(storage.list("").unwrap().len(), 1);
+    }
+}
+
+#[test]
+fn links_that_lead_in_a_circle_end() {
+    let (storage, _kept) = storage();
+    write(&storage, "job/a/file");
+    write(&storage, "job/b/file");
+    symlink(storage.root(), storage.root().join("job/loop")).unwrap();
+    symlink("../b", storage.root().join("job/a/to-b")).unwrap();
+    symlink("../a", storage.root().join("job/b/to-a")).unwrap();
+    let listed: Vec<_> = storage.list("job").unwrap().into_iter().map(|entry| entry.path).collect();
+    assert_eq!(listed, ["job/a/file", "job/a/to-b/file", "job/b/file", "job/b/to-a/file"]);
     assert_eq!(storage.open("job/loop").unwrap_err().kind(), ErrorKind::NotFound);
+}
+
+/// Only its owner reads a storage whose folder was made by it; one that was there is as open as it was.
+#[test]
+fn a_new_root_is_its_owners_alone() {
+    let kept = tempfile::tempdir().unwrap();
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    let made = LocalStorage::open(kept.path().join("made/here")).unwrap();
+    assert_eq!((mode(made.root()), mode(&kept.path().join("made"))), (0o700, 0o700));
+    let open = kept.path().join("open");
+    fs::create_dir(&open).unwrap();
+    fs::set_permissions(&open, fs::Permissions::from_mode(0o775)).unwrap();
+    let there = LocalStorage::open(&open).unwrap();
+    write(&there, "job/a");
+    // As any new file and folder.
+    fs::write(kept.path().join("file"), "x").unwrap();
+    fs::create_dir(kept.path().join("folder")).unwrap();
+    assert_eq!(mode(&open), 0o775);
+    assert_eq!(mode(&open.join("job/a")), mode(&kept.path().join("file")));
+    assert_eq!(mode(&open.join("job")), mode(&kept.path().join("folder")));
 }
 
 #[test]

@@ -1,3 +1,4 @@
+use super::file_name::{NAME_BYTES_MAX, decimal};
 use crate::{Error, ErrorKind, Result};
 
 /// Where the files of one job lie within a storage, as in Flink: `<job>/chk-<n>/` for what belongs to one
@@ -9,11 +10,17 @@ impl JobFolder {
     /// The folder of job `job`.
     ///
     /// # Errors
-    /// [`InvalidArgument`](ErrorKind::InvalidArgument) if the name is not one plain path segment.
+    /// [`InvalidArgument`](ErrorKind::InvalidArgument) if the name is not one plain path segment, or has more than 255
+    /// bytes.
     pub fn new(job: impl Into<String>) -> Result<Self> {
         let job = job.into();
         if job.is_empty() || job.starts_with('.') || job.contains(['/', '\\', '\0']) {
             let message = format!("job name {job:?} is not a plain folder name");
+            return Err(Error::new(ErrorKind::InvalidArgument, message));
+        }
+        if job.len() > NAME_BYTES_MAX {
+            let message =
+                format!("job name {job:?} has {} bytes, at most {NAME_BYTES_MAX} are possible", job.len());
             return Err(Error::new(ErrorKind::InvalidArgument, message));
         }
         Ok(Self(job))
@@ -47,7 +54,7 @@ impl JobFolder {
     /// The checkpoint whose folder `path` lies in, if it does.
     pub fn checkpoint_of(&self, path: &str) -> Option<u64> {
         let rest = path.strip_prefix(&self.0)?.strip_prefix("/chk-")?;
-        rest.split('/').next()?.parse().ok()
+        decimal(rest.split('/').next()?)
     }
 }
 

@@ -1,17 +1,24 @@
 use std::sync::Arc;
 
-use super::JobFolder;
+use super::{FileName, JobFolder};
 use crate::format::{
     BoundedBuffer, ByteSink, CheckpointWriter, Compression, DEFAULT_SPILL_THRESHOLD, FileMeta,
     MAX_SPILL_THRESHOLD, SpillingSink, Stored,
 };
 use crate::{Cancel, Error, ErrorKind, Result, StateData, StateFile, Storage};
 
-/// A file that [`CheckpointTarget::write_file`] is to write.
-#[derive(Clone, Debug)]
+/// A file that [`AttemptTarget::write_part`] is to write.
+#[derive(Clone, Copy, Debug)]
 pub struct NewFile<'a> {
-    /// Its [name](StateFile::name).
-    pub name: String,
+    /// The operator's name.
+    pub operator: &'a str,
+    /// The subtask's number.
+    pub subtask: u32,
+    /// The checkpoint that it is written for.
+    pub checkpoint_id: u64,
+    /// Which part of the subtask's state it is: a name of at most [`FileName::PART_BYTES_MAX`] bytes, without a dash,
+    /// that is used once in a checkpoint.
+    pub part: &'a str,
     /// Its [format](StateFile::format).
     pub format: &'a str,
     /// Whether later checkpoints may use it too.
@@ -26,6 +33,15 @@ pub struct CheckpointTarget(Target);
 enum Target {
     Memory { max_bytes: u64 },
     Files { storage: Arc<dyn Storage>, job: JobFolder, inline_max: usize, compression: Compression },
+}
+
+impl Target {
+    fn storage(&self) -> Option<&Arc<dyn Storage>> {
+        match self {
+            Self::Memory { .. } => None,
+            Self::Files { storage, .. } => Some(storage),
+        }
+    }
 }
 
 impl CheckpointTarget {
@@ -75,15 +91,49 @@ impl CheckpointTarget {
 
     /// The storage, if there is one.
     pub fn storage(&self) -> Option<&Arc<dyn Storage>> {
-        match &self.0 {
-            Target::Memory { .. } => None,
-            Target::Files { storage, .. } => Some(storage),
-        }
+        self.0.storage()
     }
 
-    /// Name of the file of a subtask's checkpoint: no other file of the job has it.
-    pub fn file_name(meta: &FileMeta) -> String {
-        format!("{}-{}-{}", meta.operator, meta.subtask, meta.checkpoint_id)
+    /// Begins to write under names that no other attempt uses: for one opened backend.
+    ///
+    /// An attempt that was given up may still be writing when the next one runs, in another process, too. With names of
+    /// its own it can neither be in the way nor be taken for the other.
+    ///
+    /// # Errors
+    /// [`Io`](ErrorKind::Io) if the system has no random numbers.
+    pub fn for_attempt(&self) -> Result<AttemptTarget> {
+        let attempt = getrandom::u64().map_err(|error| {
+            Error::new(ErrorKind::Io, "the system has no random numbers").with_source(error.to_string())
+        })?;
+        Ok(AttemptTarget { target: self.0.clone(), attempt })
+    }
+}
+
+/// Where one opened backend writes its checkpoint files, under names that no other has: see
+/// [`CheckpointTarget::for_attempt`].
+#[derive(Clone, Debug)]
+pub struct AttemptTarget {
+    target: Target,
+    attempt: u64,
+}
+
+impl AttemptTarget {
+    /// The storage, if there is one.
+    pub fn storage(&self) -> Option<&Arc<dyn Storage>> {
+        self.target.storage()
+    }
+
+    /// Name of the file that [`write`](Self::write) makes.
+    pub fn file_name(&self, meta: &FileMeta) -> String {
+        let FileMeta { operator, subtask, checkpoint_id, .. } = meta;
+        let (subtask, checkpoint_id, attempt) = (*subtask, *checkpoint_id, self.attempt);
+        FileName { operator, subtask, attempt, part: None, checkpoint_id }.to_string()
+    }
+
+    /// Name of the file that [`write_part`](Self::write_part) makes.
+    pub fn part_name(&self, file: &NewFile<'_>) -> String {
+        let NewFile { operator, subtask, checkpoint_id, part, .. } = *file;
+        FileName { operator, subtask, attempt: self.attempt, part: Some(part), checkpoint_id }.to_string()
     }
 
     /// Writes the file of a subtask's checkpoint: `fill` writes its sections, and answers whether the file is wanted.
@@ -99,41 +149,54 @@ impl CheckpointTarget {
         cancel: &Cancel,
         fill: impl FnOnce(&mut CheckpointWriter<'_>) -> Result<bool>,
     ) -> Result<Option<StateFile>> {
-        let file = NewFile { name: Self::file_name(meta), format: &meta.format, shared };
-        self.put(file, meta.checkpoint_id, cancel, |sink, compression| {
-            let mut writer = CheckpointWriter::new(sink, meta, compression)?;
-            let wanted = fill(&mut writer)?;
-            if wanted {
-                writer.finish()?;
-            }
-            Ok(wanted)
-        })
+        self.put(
+            self.file_name(meta),
+            &meta.format,
+            shared,
+            meta.checkpoint_id,
+            cancel,
+            |sink, compression| {
+                let mut writer = CheckpointWriter::new(sink, meta, compression)?;
+                let wanted = fill(&mut writer)?;
+                if wanted {
+                    writer.finish()?;
+                }
+                Ok(wanted)
+            },
+        )
     }
 
-    /// Writes a file of another format, to which `fill` appends all bytes. Its name is one that no other file of the
-    /// job has, and ends with `-<checkpoint_id>`. Else as [`write`](Self::write).
+    /// Writes a file of another format, to which `fill` appends all bytes. Else as [`write`](Self::write).
     ///
     /// # Errors
-    /// As [`write`](Self::write).
-    pub fn write_file(
+    /// [`InvalidArgument`](ErrorKind::InvalidArgument) for a part of another form; else as [`write`](Self::write).
+    pub fn write_part(
         &self,
         file: NewFile<'_>,
-        checkpoint_id: u64,
         cancel: &Cancel,
         fill: impl FnOnce(&mut dyn ByteSink) -> Result<()>,
     ) -> Result<StateFile> {
-        let file = self.put(file, checkpoint_id, cancel, |sink, _| fill(sink).map(|()| true))?;
+        let NewFile { checkpoint_id, part, format, shared, .. } = file;
+        if part.is_empty() || part.len() > FileName::PART_BYTES_MAX || part.contains(['-', '/']) {
+            let message = format!("{part:?} is no name for a part of a subtask's state");
+            return Err(Error::new(ErrorKind::InvalidArgument, message));
+        }
+        let name = self.part_name(&file);
+        let file =
+            self.put(name, format, shared, checkpoint_id, cancel, |sink, _| fill(sink).map(|()| true))?;
         file.ok_or_else(|| Error::new(ErrorKind::IllegalState, "a file that is wanted was not made"))
     }
 
     fn put(
         &self,
-        NewFile { name, format, shared }: NewFile<'_>,
+        name: String,
+        format: &str,
+        shared: bool,
         checkpoint_id: u64,
         cancel: &Cancel,
         fill: impl FnOnce(&mut dyn ByteSink, Compression) -> Result<bool>,
     ) -> Result<Option<StateFile>> {
-        let data = match &self.0 {
+        let data = match &self.target {
             Target::Memory { max_bytes } => {
                 let mut buffer = BoundedBuffer::new(*max_bytes);
                 if !fill(&mut buffer, Compression::None)? {

@@ -1,5 +1,6 @@
 //! Files in memory.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -127,7 +128,13 @@ impl StorageWriter for MemoryWriter {
             return Err(Error::new(ErrorKind::Io, message).in_file(&path, None));
         }
         files.check_free(&path)?;
-        files.named.insert(path, bytes.into());
+        match files.named.entry(path) {
+            Entry::Vacant(free) => _ = free.insert(bytes.into()),
+            Entry::Occupied(taken) => {
+                let message = "there is a file of that name already";
+                return Err(Error::new(ErrorKind::AlreadyExists, message).in_file(taken.key(), None));
+            }
+        }
         Ok(())
     }
 }

@@ -22,7 +22,7 @@ use crate::{Cancel, Error, ErrorKind, Result};
 ///
 /// # Behavior
 /// - A file appears under its name at once and whole, when [`StorageWriter::finish`] returns, and survives
-///   a crash from then on. It replaces a file of that name; who has opened that one goes on reading it.
+///   a crash from then on. It never replaces a file: of two writers of one name the first to finish has it.
 /// - A writer that is dropped without `finish` leaves nothing. What a crash leaves is never listed
 ///   nor opened; [`sweep`](Self::sweep) and [`delete_folder`](Self::delete_folder) remove it.
 /// - Deleting what is not there succeeds. A deletion need not survive a crash.
@@ -34,7 +34,8 @@ pub trait Storage: fmt::Debug + Send + Sync + 'static {
     /// Starts to write the file `path`. Cancelling makes the writer fail; a storage that blocks is woken.
     ///
     /// # Errors
-    /// [`ErrorKind::Cancelled`]; [`ErrorKind::Io`] here or from the writer if `path` is a folder or leads through a file.
+    /// [`ErrorKind::Cancelled`]. Here or from the writer: [`ErrorKind::AlreadyExists`] if there is a file of that name;
+    /// [`ErrorKind::Io`] if `path` is a folder or leads through a file.
     fn create(&self, path: &str, cancel: &Cancel) -> Result<Box<dyn StorageWriter>>;
 
     /// Opens a file for reading.
@@ -88,11 +89,12 @@ pub trait StorageWriter: fmt::Debug + Send {
     /// Makes the file durable under its name.
     ///
     /// # Errors
-    /// As [`write`](Self::write). After an error there is no new file of that name.
+    /// [`ErrorKind::AlreadyExists`] if there is a file of that name, which stays as it is; else as
+    /// [`write`](Self::write). After an error there is no new file of that name.
     fn finish(self: Box<Self>) -> Result<()>;
 }
 
-/// A file open for reading. It stays readable as it is when its name is deleted or replaced.
+/// A file open for reading. It stays readable as it is when its name is deleted.
 pub trait StorageFile: fmt::Debug + Send + Sync {
     /// Its path within the storage.
     fn path(&self) -> &str;

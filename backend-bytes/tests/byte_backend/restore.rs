@@ -117,7 +117,7 @@ type File = Vec<(SectionKind, Vec<Vec<u8>>)>;
 
 /// A subtask's checkpoint as another backend would write it: the sections of state "s" in each file.
 fn chain<D: StateDescriptor>(descriptor: &D, files: &[File]) -> KeyedStateHandle {
-    let target = CheckpointTarget::memory(1 << 20).unwrap();
+    let target = CheckpointTarget::memory(1 << 20).unwrap().for_attempt().unwrap();
     let mut handle = KeyedStateHandle {
         format: row::FORMAT.to_owned(),
         checkpoint_id: files.len() as u64,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use backend_api::format::{CheckpointWriter, FileMeta};
 use backend_api::restore::RestoredState;
 use backend_api::row::FORMAT;
-use backend_api::{CheckpointTarget, KeyGroupRange, KeyedStateHandle, Result, StateFile};
+use backend_api::{AttemptTarget, KeyGroupRange, KeyedStateHandle, Result, StateFile};
 
 use super::checkpointing::WriteHeap;
 use super::rows::{Extent, StateSnapshot};
@@ -36,7 +36,7 @@ impl HeapSnapshot {
     }
 
     /// Writes all of it into one exclusive file of `target`: a full checkpoint.
-    pub fn write_full(mut self, target: CheckpointTarget) -> WriteHeap {
+    pub fn write_full(mut self, target: AttemptTarget) -> WriteHeap {
         Box::new(move |cancel, progress| {
             let meta = self.meta.clone();
             let file = target.write(&meta, false, cancel, |writer| {
