@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::thread;
 
 use backend_api::format::Compression;
 use backend_api::{CheckpointTarget, JobFolder, MemoryStorage, Result, StateKey, Storage};
@@ -122,6 +123,13 @@ impl<const INCREMENTAL: bool> Factory for Fs<INCREMENTAL> {
 
 /// The backend of a byte engine, a `BTreeMap` here, with a cache of so many bytes.
 pub struct Bytes<const CACHE: usize>(Arc<dyn Storage>);
+
+impl<const CACHE: usize> Drop for Bytes<CACHE> {
+    /// Checks the promise of [`Factory`]: a world outlives all backends in it, which hold its storage.
+    fn drop(&mut self) {
+        assert!(thread::panicking() || Arc::strong_count(&self.0) == 1, "the world ends before its backend");
+    }
+}
 
 impl<const CACHE: usize> Factory for Bytes<CACHE> {
     type Backend<K: StateKey> = ByteBackend<K>;

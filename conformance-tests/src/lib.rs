@@ -34,5 +34,5 @@ mod world;
 
 pub use factory::{Capabilities, Factory, Setup};
 pub use macros::all_cases;
-pub use runner::{Case, Outcome, run_cases, skip};
+pub use runner::{Case, Outcome, run_cases, run_tests, skip};
 pub use world::{OPERATOR, World, checkpoint_of, part, single};

@@ -28,10 +28,13 @@ pub fn part<K: StateKey>(groups: u16, parallelism: u16, index: u16) -> Subtask<K
 }
 
 /// A factory, the setup of its backends, and the next checkpoint id.
+///
+/// It owns what its backends use, such as a temporary folder, and must outlive them.
 #[derive(Debug)]
 pub struct World<F> {
-    factory: F,
+    // Dropped first: it may hold the factory's storage.
     setup: Setup,
+    factory: F,
     next_id: Cell<u64>,
 }
 
@@ -42,7 +45,7 @@ impl<F: Factory> World<F> {
         Self { factory: F::new(), setup: Setup::default(), next_id: Cell::new(1) }
     }
 
-    /// A fresh world with these settings; `None`, said on standard error, if the backend has not got one of them.
+    /// A fresh world with these settings; `None`, reported by [`skip`], if the backend lacks one of them.
     pub fn with(setup: Setup) -> Option<Self> {
         let world = Self { setup, ..Self::new() };
         match world.factory.capabilities().lacking(&world.setup) {

@@ -1,19 +1,24 @@
-//! The suite on our own backends, in one program: they share much of their code, and so the time to compile it.
+//! The suite on the backends of the family, in one program: they share much of their code, and so the compile time.
 
+use std::process::ExitCode;
+
+use conformance_tests::all_cases;
 #[cfg(feature = "rocksdb")]
 use conformance_tests::family::RocksDb;
 use conformance_tests::family::{Bytes, Fs, Memory, TINY};
-use conformance_tests::suite;
 
-suite!(memory, Memory);
-suite!(fs, Fs<false>);
-suite!(fs_incremental, Fs<true>);
-suite!(bytes, Bytes<0>);
-suite!(bytes_hardly_cached, Bytes<TINY>);
-
-#[cfg(feature = "rocksdb")]
-suite!(rocksdb_uncached, RocksDb<false, 0>);
-#[cfg(feature = "rocksdb")]
-suite!(rocksdb, RocksDb<true, { 4 << 20 }>);
-#[cfg(feature = "rocksdb")]
-suite!(rocksdb_hardly_cached, RocksDb<true, TINY>);
+fn main() -> ExitCode {
+    conformance_tests::run_tests([
+        ("memory", all_cases::<Memory>()),
+        ("fs", all_cases::<Fs<false>>()),
+        ("fs_incremental", all_cases::<Fs<true>>()),
+        ("bytes", all_cases::<Bytes<0>>()),
+        ("bytes_hardly_cached", all_cases::<Bytes<TINY>>()),
+        #[cfg(feature = "rocksdb")]
+        ("rocksdb_uncached", all_cases::<RocksDb<false, 0>>()),
+        #[cfg(feature = "rocksdb")]
+        ("rocksdb", all_cases::<RocksDb<true, { 4 << 20 }>>()),
+        #[cfg(feature = "rocksdb")]
+        ("rocksdb_hardly_cached", all_cases::<RocksDb<true, TINY>>()),
+    ])
+}

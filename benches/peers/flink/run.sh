@@ -9,7 +9,7 @@
 set -euo pipefail
 here="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
 CACHE="${XDG_CACHE_HOME:-$HOME/.cache}/flink-peer"
-FLINK_DIR="${FLINK_DIR:-$CACHE/2.2.1}"
+FLINK_DIR="${FLINK_DIR:-$CACHE/2.3.0}"
 BUILD_DIR="${BUILD_DIR:-$CACHE/build}"
 JAVA_OPTS="${JAVA_OPTS:--Xms3g -Xmx3g}"
 CP="$FLINK_DIR/lib/*"

@@ -35,7 +35,8 @@ fn sum() -> AggregatingDescriptor<Sum> {
 /// E62: a key to which nothing was added reads as `None`; no accumulator is created, at a read or a clear, and one
 /// for all adds to a key.
 pub fn e62_an_unwritten_key_is_absent_and_makes_no_accumulator<F: Factory>() {
-    let mut backend = World::<F>::new().open::<i32>();
+    let world = World::<F>::new();
+    let mut backend = world.open::<i32>();
     let function = Sum::default();
     let created = function.created();
     let sum = backend.register(AggregatingDescriptor::new("sum", function)).unwrap();
@@ -51,7 +52,8 @@ pub fn e62_an_unwritten_key_is_absent_and_makes_no_accumulator<F: Factory>() {
 
 /// E63: a function that changes its accumulator in place and one that replaces it give the same.
 pub fn e63_inputs_are_added_in_place_or_by_replacement<F: Factory>() {
-    let mut backend = World::<F>::new().open::<i32>();
+    let world = World::<F>::new();
+    let mut backend = world.open::<i32>();
     let (sum, mean) = (backend.register(sum()).unwrap(), backend.register(mean()).unwrap());
     for input in [17, 11] {
         backend.at(sum, &1).add(input).unwrap();
@@ -79,7 +81,8 @@ pub fn e64_the_accumulator_is_what_is_stored<F: Factory>() {
 
 /// E65: reading twice gives the same, and leaves the accumulator as it is.
 pub fn e65_reading_leaves_the_accumulator<F: Factory>() {
-    let mut backend = World::<F>::new().open::<i32>();
+    let world = World::<F>::new();
+    let mut backend = world.open::<i32>();
     let mean = backend.register(mean()).unwrap();
     backend.at(mean, &1).add(1).unwrap();
     backend.at(mean, &1).add(4).unwrap();
@@ -93,7 +96,8 @@ pub fn e65_reading_leaves_the_accumulator<F: Factory>() {
 /// E66: a function that fails or panics after it has touched the accumulator leaves it as it was before, and makes
 /// no entry where there was none.
 pub fn e66_a_failed_function_changes_nothing<F: Factory>() {
-    let mut backend = World::<F>::new().open::<i32>();
+    let world = World::<F>::new();
+    let mut backend = world.open::<i32>();
     let mean = backend.register(mean()).unwrap();
     backend.at(mean, &1).add(5).unwrap();
     for key in 1..=2 {

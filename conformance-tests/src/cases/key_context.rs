@@ -56,7 +56,8 @@ pub fn g81_a_key_of_another_subtask_is_refused<F: Factory>() {
 
 /// G82: what is made of a key tells the key and its group.
 pub fn g82_a_key_context_has_the_key_and_its_group<F: Factory>() {
-    let backend = World::<F>::new().open::<String>();
+    let world = World::<F>::new();
+    let backend = world.open::<String>();
     let space = KeySpace::<String>::new(10).unwrap();
     for key in ["", "a", "b"].map(str::to_owned) {
         let context = backend.key(&key).unwrap();
@@ -69,7 +70,8 @@ pub fn g82_a_key_context_has_the_key_and_its_group<F: Factory>() {
 
 /// G84: a key that was hashed for another number of key groups is refused.
 pub fn g84_a_key_hashed_for_another_number_of_groups_is_refused<F: Factory>() {
-    let mut backend = World::<F>::new().open::<i32>();
+    let world = World::<F>::new();
+    let mut backend = world.open::<i32>();
     let token = backend.register(value()).unwrap();
     let other = KeySpace::<i32>::new(11).unwrap();
     let accessed = backend.value(token, other.key(&1).unwrap(), &());
@@ -78,7 +80,8 @@ pub fn g84_a_key_hashed_for_another_number_of_groups_is_refused<F: Factory>() {
 
 /// G87: listing by namespaces of a type that the state does not have is the migration error.
 pub fn g87_a_listing_by_namespaces_of_another_type_is_refused<F: Factory>() {
-    let mut backend = World::<F>::new().open::<i32>();
+    let world = World::<F>::new();
+    let mut backend = world.open::<i32>();
     let token = backend.register(value()).unwrap();
     backend.at(token, &1).set(1).unwrap();
     assert_eq!(kind(backend.keys("value", &5_i64)), ErrorKind::Migration);
@@ -88,7 +91,8 @@ pub fn g87_a_listing_by_namespaces_of_another_type_is_refused<F: Factory>() {
 
 /// G90: a state that nobody registered has no keys, and that is no error.
 pub fn g90_an_unknown_state_has_no_keys<F: Factory>() {
-    let mut backend = World::<F>::new().open::<i32>();
+    let world = World::<F>::new();
+    let mut backend = world.open::<i32>();
     assert_eq!(backend.keys("unknown", &()).unwrap().count(), 0);
     assert_eq!(backend.keys("unknown", &5_i64).unwrap().count(), 0);
     backend.for_each_key("unknown", &(), |_, _| panic!("there is no key")).unwrap();
@@ -113,7 +117,8 @@ pub fn g90b_a_restored_state_has_no_keys_until_it_is_registered<F: Factory>() {
 
 /// G91: 1000 keys with a map of two entries each are 1000 keys.
 pub fn g91_a_key_with_several_entries_is_listed_once<F: Factory>() {
-    let mut backend = World::<F>::new().open::<i32>();
+    let world = World::<F>::new();
+    let mut backend = world.open::<i32>();
     let map = backend.register(MapDescriptor::<i32, i32>::new("map")).unwrap();
     for key in 0..1000 {
         backend.at(map, &key).put_all([(1, key), (2, key)]).unwrap();
@@ -123,7 +128,8 @@ pub fn g91_a_key_with_several_entries_is_listed_once<F: Factory>() {
 
 /// G92: a function that is called with every key may change the state at it; each key is visited once.
 pub fn g92_every_key_can_be_visited_and_cleared<F: Factory>() {
-    let mut backend = World::<F>::new().open::<i32>();
+    let world = World::<F>::new();
+    let mut backend = world.open::<i32>();
     let list = backend.register(ListDescriptor::<i32>::new("list")).unwrap();
     for key in 0..100 {
         backend.at(list, &key).add(key).unwrap();
@@ -141,7 +147,8 @@ pub fn g92_every_key_can_be_visited_and_cleared<F: Factory>() {
 
 /// G93: the first error of that function ends the visit and reaches the caller; what was changed before it stays.
 pub fn g93_an_error_ends_the_visit_of_all_keys<F: Factory>() {
-    let mut backend = World::<F>::new().open::<i32>();
+    let world = World::<F>::new();
+    let mut backend = world.open::<i32>();
     let token = backend.register(value()).unwrap();
     for key in 0..10 {
         backend.at(token, &key).set(1).unwrap();

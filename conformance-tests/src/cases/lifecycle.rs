@@ -130,7 +130,8 @@ pub fn p231_a_task_cancelled_before_it_ran_does_nothing<F: Factory>() {
 
 /// P232: every access to a closed backend is the closed error.
 pub fn p232_a_closed_backend_answers_that_it_is<F: Factory>() {
-    let mut backend = World::<F>::new().open::<i32>();
+    let world = World::<F>::new();
+    let mut backend = world.open::<i32>();
     let sum = || ReducingDescriptor::new("sum", |a: &i64, b| a + b);
     let aggregate = || AggregatingDescriptor::new("aggregate", Sum::default());
     let value_token = backend.register(value()).unwrap();
@@ -259,7 +260,8 @@ pub fn p237_backends_of_one_operator_do_not_share_files<F: Factory>() {
 
 /// P238: a backend may be moved to another thread, and its tokens are good there.
 pub fn p238_a_backend_and_its_tokens_move_between_threads<F: Factory>() {
-    let mut backend = World::<F>::new().open::<i32>();
+    let world = World::<F>::new();
+    let mut backend = world.open::<i32>();
     let token = backend.register(value()).unwrap();
     backend.at(token, &1).set(1).unwrap();
     let moved = thread::spawn(move || {

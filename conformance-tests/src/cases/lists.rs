@@ -39,7 +39,8 @@ fn list() -> ListDescriptor<i64> {
 
 /// B17: a key that was never written reads as an empty list, and reading makes no entry.
 pub fn b17_an_unwritten_key_is_an_empty_list<F: Factory>() {
-    let mut backend = World::<F>::new().open::<i32>();
+    let world = World::<F>::new();
+    let mut backend = world.open::<i32>();
     let list = backend.register(list()).unwrap();
     assert_eq!(backend.at(list, &1).iter().unwrap().count(), 0);
     assert!(backend.at(list, &1).get().unwrap().is_empty());
@@ -65,7 +66,8 @@ pub fn b18_elements_keep_the_order_of_the_adds<F: Factory>() {
 
 /// B19: equal elements are all kept, and are one entry.
 pub fn b19_equal_elements_are_kept<F: Factory>() {
-    let mut backend = World::<F>::new().open::<i32>();
+    let world = World::<F>::new();
+    let mut backend = world.open::<i32>();
     let list = backend.register(list()).unwrap();
     for _ in 0..3 {
         backend.at(list, &1).add(1).unwrap();
@@ -107,7 +109,8 @@ pub fn b21_setting_nothing_clears<F: Factory>() {
 
 /// B22: adding no elements to no list makes no entry.
 pub fn b22_adding_nothing_makes_no_entry<F: Factory>() {
-    let mut backend = World::<F>::new().open::<i32>();
+    let world = World::<F>::new();
+    let mut backend = world.open::<i32>();
     let list = backend.register(list()).unwrap();
     backend.at(list, &1).add_all([]).unwrap();
     assert_eq!(backend.entries("list"), 0);
@@ -116,7 +119,8 @@ pub fn b22_adding_nothing_makes_no_entry<F: Factory>() {
 
 /// B23: `add_all` appends, and with no elements changes nothing.
 pub fn b23_add_all_appends<F: Factory>() {
-    let mut backend = World::<F>::new().open::<i32>();
+    let world = World::<F>::new();
+    let mut backend = world.open::<i32>();
     let list = backend.register(list()).unwrap();
     backend.at(list, &1).add_all([3, 4]).unwrap();
     backend.at(list, &1).add_all([]).unwrap();
@@ -154,7 +158,8 @@ pub fn b24_an_element_without_encoding_fails_once_and_for_all<F: Factory>() {
 
 /// B25: a list that lost its elements and one that never was cannot be told apart.
 pub fn b25_no_elements_and_no_list_are_the_same<F: Factory>() {
-    let mut backend = World::<F>::new().open::<i32>();
+    let world = World::<F>::new();
+    let mut backend = world.open::<i32>();
     let list = backend.register(list()).unwrap();
     backend.at(list, &1).clear().unwrap();
     backend.at(list, &2).add(1).unwrap();
@@ -168,7 +173,8 @@ pub fn b25_no_elements_and_no_list_are_the_same<F: Factory>() {
 
 /// B27: clearing one key's list leaves the other's.
 pub fn b27_lists_of_two_keys_are_apart<F: Factory>() {
-    let mut backend = World::<F>::new().open::<String>();
+    let world = World::<F>::new();
+    let mut backend = world.open::<String>();
     let list = backend.register(list()).unwrap();
     let (a, b) = ("a".to_owned(), "b".to_owned());
     backend.at(list, &a).add(1).unwrap();
@@ -260,7 +266,8 @@ pub fn b30_a_long_list_keeps_its_order<F: Factory>() {
 
 /// B31: an iterator that is dropped half way leaves a list that can be used.
 pub fn b31_an_iterator_dropped_half_way_changes_nothing<F: Factory>() {
-    let mut backend = World::<F>::new().open::<i32>();
+    let world = World::<F>::new();
+    let mut backend = world.open::<i32>();
     let list = backend.register(list()).unwrap();
     backend.at(list, &1).set([1, 2, 3, 4]).unwrap();
     let mut view = backend.at(list, &1);
@@ -272,7 +279,8 @@ pub fn b31_an_iterator_dropped_half_way_changes_nothing<F: Factory>() {
 
 /// B32: changing what was read does not change the state.
 pub fn b32_what_is_read_is_a_copy<F: Factory>() {
-    let mut backend = World::<F>::new().open::<i32>();
+    let world = World::<F>::new();
+    let mut backend = world.open::<i32>();
     let words = backend.register(ListDescriptor::<String>::new("words")).unwrap();
     backend.at(words, &1).add("a".to_owned()).unwrap();
     let mut read = backend.at(words, &1).get().unwrap();
@@ -283,7 +291,8 @@ pub fn b32_what_is_read_is_a_copy<F: Factory>() {
 
 /// B33: if the iterator that gives the elements panics, the list is as it was.
 pub fn b33_a_source_that_panics_adds_nothing<F: Factory>() {
-    let mut backend = World::<F>::new().open::<i32>();
+    let world = World::<F>::new();
+    let mut backend = world.open::<i32>();
     let list = backend.register(list()).unwrap();
     backend.at(list, &1).set([1, 2]).unwrap();
     let source = || (0..10).map(|element| if element < 5 { element } else { panic!("the source panics") });

@@ -57,7 +57,8 @@ fn text(pairs: &[(i32, &str)]) -> Vec<(i32, String)> {
 
 /// C35: a key that was never written reads as an empty map in every way, and reading makes no entry.
 pub fn c35_an_unwritten_key_is_an_empty_map<F: Factory>() {
-    let mut backend = World::<F>::new().open::<i32>();
+    let world = World::<F>::new();
+    let mut backend = world.open::<i32>();
     let map = backend.register(map()).unwrap();
     assert_eq!(backend.at(map, &1).get(&1).unwrap(), None);
     assert!(!backend.at(map, &1).contains(&1).unwrap());
@@ -73,7 +74,8 @@ pub fn c35_an_unwritten_key_is_an_empty_map<F: Factory>() {
 
 /// C36: the map of "1" has none of the entries of "11".
 pub fn c36_keys_that_begin_alike_have_maps_of_their_own<F: Factory>() {
-    let mut backend = World::<F>::new().open::<String>();
+    let world = World::<F>::new();
+    let mut backend = world.open::<String>();
     let map = backend.register(map()).unwrap();
     let keys = ["1", "11", "", "1\0", "111"].map(str::to_owned);
     for (i, key) in (0..).zip(&keys) {
@@ -133,7 +135,8 @@ pub fn c38_text_keys_are_sorted_by_their_bytes_zeros_included<F: Factory>() {
 
 /// C39: `put_all` adds to the entries that are there; with no entries it makes nothing.
 pub fn c39_put_all_adds_to_what_is_there<F: Factory>() {
-    let mut backend = World::<F>::new().open::<i32>();
+    let world = World::<F>::new();
+    let mut backend = world.open::<i32>();
     let map = backend.register(map()).unwrap();
     backend.at(map, &1).put(103, "a".to_owned()).unwrap();
     backend.at(map, &1).put_all(text(&[(1032, "c"), (1031, "b")])).unwrap();
@@ -144,7 +147,8 @@ pub fn c39_put_all_adds_to_what_is_there<F: Factory>() {
 
 /// C40: putting an entry again replaces its value and makes no second one.
 pub fn c40_an_entry_that_is_put_twice_is_one_entry<F: Factory>() {
-    let mut backend = World::<F>::new().open::<i32>();
+    let world = World::<F>::new();
+    let mut backend = world.open::<i32>();
     let map = backend.register(map()).unwrap();
     backend.at(map, &1).put(1, "a".to_owned()).unwrap();
     backend.at(map, &1).put(1, "b".to_owned()).unwrap();
@@ -157,7 +161,8 @@ pub fn c40_an_entry_that_is_put_twice_is_one_entry<F: Factory>() {
 
 /// C41: over 1024 puts and 1024 removes, `is_empty` turns at the last remove and not before.
 pub fn c41_a_map_is_empty_exactly_when_the_last_entry_is_gone<F: Factory>() {
-    let mut backend = World::<F>::new().open::<i32>();
+    let world = World::<F>::new();
+    let mut backend = world.open::<i32>();
     let map = backend.register(map()).unwrap();
     let mut view = backend.at(map, &1);
     assert!(view.is_empty().unwrap());
@@ -176,7 +181,8 @@ pub fn c41_a_map_is_empty_exactly_when_the_last_entry_is_gone<F: Factory>() {
 
 /// C42: removing an entry that is not there is no error and changes nothing.
 pub fn c42_removing_a_missing_entry_changes_nothing<F: Factory>() {
-    let mut backend = World::<F>::new().open::<i32>();
+    let world = World::<F>::new();
+    let mut backend = world.open::<i32>();
     let map = backend.register(map()).unwrap();
     backend.at(map, &1).remove(&1).unwrap();
     assert!(backend.sorted_keys("map").is_empty());
@@ -227,7 +233,8 @@ pub fn c44_an_entry_of_nothing_is_an_entry<F: Factory>() {
 /// C45: a range gives the entries within its bounds, in order, whichever kind the bounds are of; an empty or
 /// reversed one gives none.
 pub fn c45_a_range_gives_its_entries_in_order<F: Factory>() {
-    let mut backend = World::<F>::new().open::<i32>();
+    let world = World::<F>::new();
+    let mut backend = world.open::<i32>();
     let map = backend.register(map()).unwrap();
     let numbers: Vec<i32> = (-300..300).map(|i| i * 7).collect();
     backend.at(map, &1).put_all(numbers.iter().map(|i| (*i, i.to_string()))).unwrap();
@@ -259,7 +266,8 @@ pub fn c45_a_range_gives_its_entries_in_order<F: Factory>() {
 
 /// C46: a cursor removes the entry at which it stands, and goes on with the next. (Removing it twice does not compile.)
 pub fn c46_a_cursor_removes_each_entry_it_stands_at<F: Factory>() {
-    let mut backend = World::<F>::new().open::<i32>();
+    let world = World::<F>::new();
+    let mut backend = world.open::<i32>();
     let map = backend.register(map()).unwrap();
     backend.at(map, &1).put_all((0..10).map(|i| (i, i.to_string()))).unwrap();
     let mut view = backend.at(map, &1);
@@ -279,7 +287,8 @@ pub fn c46_a_cursor_removes_each_entry_it_stands_at<F: Factory>() {
 /// C47: a value that is replaced at a cursor shows at once, and the rest is still visited exactly once. (Setting the
 /// value of a removed entry, C48 in Flink's words, does not compile.)
 pub fn c47_a_value_set_at_a_cursor_shows_at_once<F: Factory>() {
-    let mut backend = World::<F>::new().open::<i32>();
+    let world = World::<F>::new();
+    let mut backend = world.open::<i32>();
     let map = backend.register(map()).unwrap();
     backend.at(map, &1).put_all(text(&[(1, "a"), (2, "b"), (3, "c")])).unwrap();
     let mut view = backend.at(map, &1);
@@ -395,7 +404,8 @@ pub fn c49c_many_maps_that_are_cleared_begin_anew<F: Factory>() {
 /// C50: an update of an entry whose function fails or panics leaves it, or its absence, as it was; one that succeeds
 /// puts, replaces or removes.
 pub fn c50_a_failed_update_of_an_entry_changes_nothing<F: Factory>() {
-    let mut backend = World::<F>::new().open::<i32>();
+    let world = World::<F>::new();
+    let mut backend = world.open::<i32>();
     let map = backend.register(map()).unwrap();
     backend.at(map, &1).put(1, "a".to_owned()).unwrap();
     for entry in [1, 2] {
@@ -488,7 +498,8 @@ pub fn c52_put_all_is_all_or_nothing<F: Factory>() {
 /// C53: an iterator goes over the entries of its own key to the end, however many other keys have some. (Going to
 /// another key while it is open does not compile.)
 pub fn c53_an_iterator_sees_its_own_key_alone<F: Factory>() {
-    let mut backend = World::<F>::new().open::<i32>();
+    let world = World::<F>::new();
+    let mut backend = world.open::<i32>();
     let map = backend.register(map()).unwrap();
     for key in 0..50 {
         backend.at(map, &key).put_all((0..key).map(|i| (i, key.to_string()))).unwrap();

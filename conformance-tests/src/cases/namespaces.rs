@@ -42,7 +42,8 @@ fn joined() -> ReducingDescriptor<String, i64> {
 
 /// F68: of every kind of state, what is written in one namespace is absent in the other.
 pub fn f68_a_write_in_one_namespace_is_not_seen_in_another<F: Factory>() {
-    let mut backend = World::<F>::new().open::<i32>();
+    let world = World::<F>::new();
+    let mut backend = world.open::<i32>();
     let value = backend.register(ValueDescriptor::<i64>::new("value").namespaced::<i64>()).unwrap();
     let list = backend.register(list()).unwrap();
     let map = backend.register(MapDescriptor::<i32, i64>::new("map").namespaced::<i64>()).unwrap();
@@ -83,7 +84,8 @@ pub fn f69_clear_in_one_namespace_leaves_the_others<F: Factory>() {
 /// F70: merging lists leaves the target's elements first, then those of the sources in the given order, and the
 /// sources empty; other keys are not touched.
 pub fn f70_merged_lists_are_appended_in_the_given_order<F: Factory>() {
-    let mut backend = World::<F>::new().open::<i32>();
+    let world = World::<F>::new();
+    let mut backend = world.open::<i32>();
     let list = backend.register(list()).unwrap();
     for key in 1..=2 {
         backend.within(list, &key, &1).set([1, 2]).unwrap();
@@ -120,7 +122,8 @@ pub fn f70b_long_lists_are_merged_and_leave_nothing<F: Factory>() {
 /// F71: an empty target takes what the sources have, empty sources leave the target, and nothing into nothing makes
 /// no entry.
 pub fn f71_merging_works_with_nothing_on_either_side<F: Factory>() {
-    let mut backend = World::<F>::new().open::<i32>();
+    let world = World::<F>::new();
+    let mut backend = world.open::<i32>();
     let list = backend.register(list()).unwrap();
     let joined = backend.register(joined()).unwrap();
     let mean = backend.register(AggregatingDescriptor::new("mean", Mean).namespaced::<i64>()).unwrap();
@@ -148,7 +151,8 @@ pub fn f71_merging_works_with_nothing_on_either_side<F: Factory>() {
 
 /// F72: no sources, nothing merged.
 pub fn f72_merging_no_sources_changes_nothing<F: Factory>() {
-    let mut backend = World::<F>::new().open::<i32>();
+    let world = World::<F>::new();
+    let mut backend = world.open::<i32>();
     let list = backend.register(list()).unwrap();
     let joined = backend.register(joined()).unwrap();
     backend.within(list, &1, &1).set([1, 2]).unwrap();
@@ -164,7 +168,8 @@ pub fn f72_merging_no_sources_changes_nothing<F: Factory>() {
 
 /// F73: a target that is among its own sources keeps its content once, and a source that is named twice counts once.
 pub fn f73_a_target_among_its_sources_counts_once<F: Factory>() {
-    let mut backend = World::<F>::new().open::<i32>();
+    let world = World::<F>::new();
+    let mut backend = world.open::<i32>();
     let list = backend.register(list()).unwrap();
     let joined = backend.register(joined()).unwrap();
     let sum = AggregatingDescriptor::new("sum", Sum::default()).namespaced::<i64>();
@@ -193,7 +198,8 @@ pub fn f73_a_target_among_its_sources_counts_once<F: Factory>() {
 /// F74: reducing and aggregating states are merged by their functions, a reducing one as `reduce(target,
 /// fold(sources))`; a function that fails leaves target and sources.
 pub fn f74_merged_sums_are_folded<F: Factory>() {
-    let mut backend = World::<F>::new().open::<i32>();
+    let world = World::<F>::new();
+    let mut backend = world.open::<i32>();
     let sum = ReducingDescriptor::new("sum", |a: &i64, b: &i64| a + b).namespaced::<i64>();
     let sum = backend.register(sum).unwrap();
     let aggregate = AggregatingDescriptor::new("aggregate", Sum::default()).namespaced::<i64>();
@@ -293,7 +299,8 @@ pub fn f76_keys_and_namespaces_do_not_run_into_one_another<F: Factory>() {
 
 /// F77: writes to changing namespaces through one token go each to the namespace that it names.
 pub fn f77_each_write_goes_to_the_namespace_it_names<F: Factory>() {
-    let mut backend = World::<F>::new().open::<i32>();
+    let world = World::<F>::new();
+    let mut backend = world.open::<i32>();
     let value = backend.register(ValueDescriptor::<i64>::new("value").namespaced::<i64>()).unwrap();
     for window in 0..100 {
         backend.within(value, &1, &(window % 10)).set(window).unwrap();
@@ -325,7 +332,8 @@ pub fn f78_keys_are_listed_by_namespace<F: Factory>() {
 
 /// F79: a listing of keys and namespaces gives each pair once.
 pub fn f79_pairs_of_key_and_namespace_are_listed_once<F: Factory>() {
-    let mut backend = World::<F>::new().open::<i32>();
+    let world = World::<F>::new();
+    let mut backend = world.open::<i32>();
     let map = backend.register(MapDescriptor::<i32, i32>::new("map").namespaced::<i64>()).unwrap();
     let mut expected = Vec::new();
     for key in 0..100 {

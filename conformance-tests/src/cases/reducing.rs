@@ -37,7 +37,8 @@ fn joined() -> ReducingDescriptor<String> {
 
 /// D54: a key to which nothing was added reads as `None`, and reading makes no entry.
 pub fn d54_an_unwritten_key_is_absent<F: Factory>() {
-    let mut backend = World::<F>::new().open::<i32>();
+    let world = World::<F>::new();
+    let mut backend = world.open::<i32>();
     let sum = backend.register(sum()).unwrap();
     assert_eq!(backend.at(sum, &1).get().unwrap(), None);
     assert!(backend.at(sum, &1).with(|value| value.is_none()).unwrap());
@@ -47,7 +48,8 @@ pub fn d54_an_unwritten_key_is_absent<F: Factory>() {
 
 /// D55: values added to one key are folded, and another key has none of them.
 pub fn d55_added_values_are_folded_by_key<F: Factory>() {
-    let mut backend = World::<F>::new().open::<i32>();
+    let world = World::<F>::new();
+    let mut backend = world.open::<i32>();
     let sum = backend.register(sum()).unwrap();
     backend.at(sum, &1).add(17).unwrap();
     backend.at(sum, &1).add(11).unwrap();
@@ -58,7 +60,8 @@ pub fn d55_added_values_are_folded_by_key<F: Factory>() {
 
 /// D56: the function is given what is accumulated first and what is new second.
 pub fn d56_what_is_accumulated_is_the_left_argument<F: Factory>() {
-    let mut backend = World::<F>::new().open::<i32>();
+    let world = World::<F>::new();
+    let mut backend = world.open::<i32>();
     let joined = backend.register(joined()).unwrap();
     for value in ["1", "u1", "x"] {
         backend.at(joined, &1).add(value.to_owned()).unwrap();
@@ -68,7 +71,8 @@ pub fn d56_what_is_accumulated_is_the_left_argument<F: Factory>() {
 
 /// D57: the first value is stored without calling the function.
 pub fn d57_the_first_value_is_stored_as_it_is<F: Factory>() {
-    let mut backend = World::<F>::new().open::<i32>();
+    let world = World::<F>::new();
+    let mut backend = world.open::<i32>();
     let calls = Arc::new(AtomicU64::new(0));
     let counted = Arc::clone(&calls);
     let sum = ReducingDescriptor::new("sum", move |a: &i64, b| {
@@ -104,7 +108,8 @@ pub fn d58_after_clear_nothing_of_the_old_value_is_left<F: Factory>() {
 
 /// D59: a function that fails or panics leaves what was accumulated; a failure reaches the caller of `add`.
 pub fn d59_a_failed_function_changes_nothing<F: Factory>() {
-    let mut backend = World::<F>::new().open::<i32>();
+    let world = World::<F>::new();
+    let mut backend = world.open::<i32>();
     let reduce = |a: &String, b: &String| match b.as_str() {
         "fail" => Err("the test's function fails".into()),
         "panic" => panic!("the test's function panics"),

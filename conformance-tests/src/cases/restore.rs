@@ -465,7 +465,8 @@ pub fn n205_another_kind_is_refused_and_the_data_kept<F: Factory>() {
 /// N206: registering a registered name with another type, kind or namespace is refused at once, and so is an empty
 /// name; the first registration stays good.
 pub fn n206_other_types_under_a_registered_name_are_refused<F: Factory>() {
-    let mut backend = World::<F>::new().open::<i32>();
+    let world = World::<F>::new();
+    let mut backend = world.open::<i32>();
     let token = backend.register(value()).unwrap();
     backend.at(token, &1).set(1).unwrap();
     let refused = [

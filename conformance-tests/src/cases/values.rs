@@ -42,7 +42,8 @@ fn answer() -> ValueDescriptor<i64> {
 
 /// A1: a key that was never written reads as `None`, and reading makes no entry.
 pub fn a01_an_unwritten_key_is_absent<F: Factory>() {
-    let mut backend = World::<F>::new().open::<i32>();
+    let world = World::<F>::new();
+    let mut backend = world.open::<i32>();
     let number = backend.register(number()).unwrap();
     assert_eq!(backend.at(number, &1).get().unwrap(), None);
     assert!(backend.at(number, &1).with(|value| value.is_none()).unwrap());
@@ -67,7 +68,8 @@ pub fn a02_the_default_is_read_and_not_stored<F: Factory>() {
 
 /// A3: a write to one key leaves the default of the others.
 pub fn a03_a_written_key_hides_the_default_of_that_key_alone<F: Factory>() {
-    let mut backend = World::<F>::new().open::<i32>();
+    let world = World::<F>::new();
+    let mut backend = world.open::<i32>();
     let number = backend.register(answer()).unwrap();
     backend.at(number, &1).set(1).unwrap();
     assert_eq!(backend.at(number, &1).get().unwrap(), Some(1));
@@ -77,7 +79,8 @@ pub fn a03_a_written_key_hides_the_default_of_that_key_alone<F: Factory>() {
 
 /// A4: what an update makes of the default is that key's own; the default stays what it was.
 pub fn a04_the_default_is_copied_and_not_shared<F: Factory>() {
-    let mut backend = World::<F>::new().open::<i32>();
+    let world = World::<F>::new();
+    let mut backend = world.open::<i32>();
     let words = ValueDescriptor::<Vec<String>>::new("words").default_value(vec!["a".to_owned()]);
     let words = backend.register(words).unwrap();
     backend.at(words, &1).update(|value| value.as_mut().unwrap().push("b".to_owned())).unwrap();
@@ -89,7 +92,8 @@ pub fn a04_the_default_is_copied_and_not_shared<F: Factory>() {
 
 /// A5: after `clear` the default is read again, and there is one entry less.
 pub fn a05_clear_gives_the_default_and_drops_the_entry<F: Factory>() {
-    let mut backend = World::<F>::new().open::<i32>();
+    let world = World::<F>::new();
+    let mut backend = world.open::<i32>();
     let with_default = backend.register(answer()).unwrap();
     let without = backend.register(ValueDescriptor::<i64>::new("without")).unwrap();
     for key in 0..2 {
@@ -122,7 +126,8 @@ pub fn a06_updating_to_nothing_clears_and_encodes_nothing<F: Factory>() {
 
 /// A7: clearing what is not there is no error and makes no entry.
 pub fn a07_clear_of_an_absent_value_changes_nothing<F: Factory>() {
-    let mut backend = World::<F>::new().open::<i32>();
+    let world = World::<F>::new();
+    let mut backend = world.open::<i32>();
     let number = backend.register(number()).unwrap();
     backend.at(number, &1).clear().unwrap();
     backend.at(number, &1).clear().unwrap();
@@ -161,7 +166,8 @@ pub fn a09_a_stored_default_is_an_entry<F: Factory>() {
 
 /// A10: an update whose function fails or panics leaves the value, or the absence of one, as it was.
 pub fn a10_a_failed_update_changes_nothing<F: Factory>() {
-    let mut backend = World::<F>::new().open::<i32>();
+    let world = World::<F>::new();
+    let mut backend = world.open::<i32>();
     let words = backend.register(ValueDescriptor::<Vec<String>>::new("words")).unwrap();
     let before = Some(vec!["a".to_owned()]);
     backend.at(words, &1).set(vec!["a".to_owned()]).unwrap();
@@ -209,7 +215,8 @@ pub fn a11_states_of_other_names_are_apart<F: Factory>() {
 
 /// A12: going to another key and back changes nothing.
 pub fn a12_another_key_leaves_a_value_alone<F: Factory>() {
-    let mut backend = World::<F>::new().open::<i32>();
+    let world = World::<F>::new();
+    let mut backend = world.open::<i32>();
     let number = backend.register(number()).unwrap();
     backend.at(number, &1).set(10).unwrap();
     backend.at(number, &2).set(20).unwrap();
@@ -219,7 +226,8 @@ pub fn a12_another_key_leaves_a_value_alone<F: Factory>() {
 
 /// A13: registering a name again gives access to the same data; both tokens are good.
 pub fn a13_registering_again_reaches_the_same_state<F: Factory>() {
-    let mut backend = World::<F>::new().open::<i32>();
+    let world = World::<F>::new();
+    let mut backend = world.open::<i32>();
     let first = backend.register(number()).unwrap();
     backend.at(first, &1).set(1).unwrap();
     let second = backend.register(number()).unwrap();
