@@ -21,8 +21,6 @@ import java.util.concurrent.RunnableFuture;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
 
-import org.apache.flink.api.common.functions.AggregateFunction;
-import org.apache.flink.api.common.functions.ReduceFunction;
 import org.apache.flink.api.common.state.AggregatingStateDescriptor;
 import org.apache.flink.api.common.state.AppendingState;
 import org.apache.flink.api.common.state.ListState;
@@ -35,12 +33,6 @@ import org.apache.flink.api.common.state.StateDescriptor;
 import org.apache.flink.api.common.state.StateTtlConfig;
 import org.apache.flink.api.common.state.ValueState;
 import org.apache.flink.api.common.state.ValueStateDescriptor;
-import org.apache.flink.api.common.typeinfo.TypeInformation;
-import org.apache.flink.api.common.typeinfo.Types;
-import org.apache.flink.api.common.typeutils.TypeSerializer;
-import org.apache.flink.api.common.typeutils.base.IntSerializer;
-import org.apache.flink.api.common.typeutils.base.LongSerializer;
-import org.apache.flink.api.common.typeutils.base.StringSerializer;
 import org.apache.flink.api.java.tuple.Tuple2;
 import org.apache.flink.core.execution.SavepointFormatType;
 import org.apache.flink.core.fs.CloseableRegistry;
@@ -56,7 +48,6 @@ import org.apache.flink.runtime.state.KeyedStateHandle;
 import org.apache.flink.runtime.state.SharedStateRegistryImpl;
 import org.apache.flink.runtime.state.SnapshotResult;
 import org.apache.flink.runtime.state.VoidNamespace;
-import org.apache.flink.runtime.state.VoidNamespaceSerializer;
 import org.apache.flink.runtime.state.internal.InternalKvState;
 import org.apache.flink.runtime.state.internal.InternalMergingState;
 import org.apache.flink.streaming.api.operators.StreamOperatorStateHandler;
@@ -66,185 +57,14 @@ import org.apache.flink.util.CloseableIterator;
 
 /**
  * Runs a script of keyed state operations against a real Flink backend and prints what every read
- * returns, one line each: "LINE_NUMBER TAB RESULT". README.md describes the script's language.
+ * returns, one line each: "LINE_NUMBER TAB RESULT". conformance-tests/README.md describes the language.
  *
  * <p>usage: FlinkOracle KIND [SCRIPT], to standard output (default: stdin); or FlinkOracle KIND
  * --each SCRIPT..., each into a file of its own, SCRIPT.KIND. KIND: heap, rocksdb, rocksdb-full or
  * forst.
  */
 @SuppressWarnings({"unchecked", "rawtypes"})
-public final class FlinkOracle {
-
-    /** The script itself is wrong; as opposed to an error which Flink reports. */
-    private static final class ScriptError extends RuntimeException {
-        private static final long serialVersionUID = 1L;
-
-        ScriptError(String message) {
-            super(message);
-        }
-    }
-
-    // ------------------------------------------------------------------ types
-
-    private enum Type {
-        LONG, INT, STRING, DOUBLE, BOOL, VOID;
-
-        static Type of(String s) {
-            for (Type t : values()) {
-                if (t.name().toLowerCase().equals(s)) {
-                    return t;
-                }
-            }
-            throw new ScriptError("no such type: " + s);
-        }
-
-        TypeInformation info() {
-            switch (this) {
-                case LONG:
-                    return Types.LONG;
-                case INT:
-                    return Types.INT;
-                case STRING:
-                    return Types.STRING;
-                case DOUBLE:
-                    return Types.DOUBLE;
-                case BOOL:
-                    return Types.BOOLEAN;
-                default:
-                    throw new ScriptError("void is a namespace type only");
-            }
-        }
-
-        /** For keys and namespaces. */
-        TypeSerializer serializer() {
-            switch (this) {
-                case LONG:
-                    return LongSerializer.INSTANCE;
-                case INT:
-                    return IntSerializer.INSTANCE;
-                case STRING:
-                    return StringSerializer.INSTANCE;
-                case VOID:
-                    return VoidNamespaceSerializer.INSTANCE;
-                default:
-                    throw new ScriptError("keys and namespaces are long, int or string");
-            }
-        }
-
-        Object parse(String token) {
-            if (token.equals("~")) {
-                return null;
-            }
-            switch (this) {
-                case LONG:
-                    return Long.parseLong(token);
-                case INT:
-                    return Integer.parseInt(token);
-                case STRING:
-                    return Tokens.unescape(token);
-                case DOUBLE:
-                    return token.startsWith("f64:")
-                            ? Double.longBitsToDouble(Long.parseUnsignedLong(token.substring(4), 16))
-                            : Double.parseDouble(token);
-                case BOOL:
-                    return Boolean.parseBoolean(token);
-                default:
-                    return VoidNamespace.INSTANCE;
-            }
-        }
-    }
-
-    static String show(Object o) {
-        if (o == null) {
-            return "~";
-        }
-        if (o instanceof String) {
-            return Tokens.escape((String) o);
-        }
-        if (o instanceof Double) {
-            return String.format("f64:%016x", Double.doubleToRawLongBits((Double) o));
-        }
-        if (o instanceof VoidNamespace) {
-            return "-";
-        }
-        if (o instanceof Map.Entry) {
-            return show(((Map.Entry) o).getKey()) + "=" + show(((Map.Entry) o).getValue());
-        }
-        return o.toString();
-    }
-
-    private static String showList(Iterable<?> it) {
-        if (it == null) {
-            return "~";
-        }
-        List<String> out = new ArrayList<>();
-        for (Object o : it) {
-            out.add(show(o));
-        }
-        return "[" + String.join(",", out) + "]";
-    }
-
-    /** Sorted by the UTF-8 bytes of what is printed. */
-    private static List<String> sorted(Stream<String> tokens) {
-        return tokens.sorted(FlinkOracle::byUtf8).collect(Collectors.toList());
-    }
-
-    private static int byUtf8(String a, String b) {
-        return Arrays.compareUnsigned(
-                a.getBytes(StandardCharsets.UTF_8), b.getBytes(StandardCharsets.UTF_8));
-    }
-
-    private static Stream<String> shown(Iterable<?> it) {
-        List<String> out = new ArrayList<>();
-        if (it != null) {
-            for (Object o : it) {
-                out.add(show(o));
-            }
-        }
-        return out.stream();
-    }
-
-    // ------------------------------------------------------------------ user functions
-
-    private static final Map<String, ReduceFunction> REDUCERS = new HashMap<>();
-    private static final Map<String, AggregateFunction> AGGREGATORS = new HashMap<>();
-    private static final Map<String, TypeInformation> ACCUMULATORS = new HashMap<>();
-
-    static {
-        REDUCERS.put("long:sum", (ReduceFunction<Long>) (a, b) -> a + b);
-        REDUCERS.put("long:min", (ReduceFunction<Long>) Math::min);
-        REDUCERS.put("long:max", (ReduceFunction<Long>) Math::max);
-        REDUCERS.put("double:sum", (ReduceFunction<Double>) (a, b) -> a + b);
-        REDUCERS.put("string:concat", (ReduceFunction<String>) (a, b) -> a + b);
-        AGGREGATORS.put("avg", new FlinkStateBench.Average());
-        ACCUMULATORS.put("avg", Types.TUPLE(Types.LONG, Types.LONG));
-        AGGREGATORS.put("count", new Count());
-        ACCUMULATORS.put("count", Types.LONG);
-    }
-
-    private static final class Count implements AggregateFunction<Long, Long, Long> {
-        private static final long serialVersionUID = 1L;
-
-        @Override
-        public Long createAccumulator() {
-            return 0L;
-        }
-
-        @Override
-        public Long add(Long value, Long n) {
-            return n + 1;
-        }
-
-        @Override
-        public Long getResult(Long n) {
-            return n;
-        }
-
-        @Override
-        public Long merge(Long a, Long b) {
-            return a + b;
-        }
-    }
+public final class FlinkOracle extends OracleValues {
 
     // ------------------------------------------------------------------ declarations
 
@@ -794,7 +614,7 @@ public final class FlinkOracle {
 
     /**
      * Polls the timers that are due by "until"; or all of them if that is null, and puts them back.
-     * (The queues' own iterator is no way to list them: see "timer.iterate" in README.md.)
+     * (The queues' own iterator is no way to list them: see "timer.iterate".)
      */
     private String timers(String name, Long until) throws Exception {
         List<TimerHeapInternalTimer> found = new ArrayList<>();
