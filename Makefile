@@ -1,5 +1,5 @@
 # Every target does its own set-up on a fresh Debian machine with Rust, gcc and make.
-.PHONY: demo hello test lint doc bench flink-diff fuzz asan loom tools rocksdb-tools
+.PHONY: demo hello test lint doc bench flink-diff fuzz mutants asan loom tools rocksdb-tools
 
 CARGO ?= cargo
 # With RocksDB, which the plain builds leave out.
@@ -50,6 +50,13 @@ fuzz:
 		RUSTC_BOOTSTRAP=1 $(CARGO) fuzz run --fuzz-dir fuzz $$target fuzz/corpus/$$target fuzz/seeds/$$target -- \
 			-max_total_time=$(SECONDS) -max_len=4096 || exit 1; \
 	done
+
+# Changes one expression at a time in FILES and lists the changes that no test notices in MUTATIONS.md. Hours for all files.
+FILES ?= backend-api/src/row/*.rs backend-api/src/format/trailer.rs backend-api/src/format/section.rs backend-fs/src/chains.rs
+mutants:
+	$(CARGO) mutants --version >/dev/null 2>&1 || $(CARGO) install --locked cargo-mutants
+	$(CARGO) mutants $(FILES:%=--file '%') || [ $$? -le 3 ]
+	conformance-tests/mutants-report.py mutants.out/outcomes.json > conformance-tests/MUTATIONS.md
 
 # Hands snapshots over between threads, in every order of their steps.
 loom:
