@@ -504,10 +504,11 @@ impl<K: StateKey, E: ByteEngine> StateBackend for EngineBackend<K, E> {
         finish_flush::<E>(store);
         let flush = CacheFlush::new(self.registry.caches().filter_map(|cache| cache.freeze()).collect());
         let prefers_native = E::snapshots(store).is_some_and(|snapshots| snapshots.prefers_native());
-        let frozen = match rows.filter(|_| !prefers_native) {
+        // Rows of a full checkpoint can be restored by every backend.
+        let frozen = match rows.filter(|_| request.is_full() || !prefers_native) {
             Some(states) => {
                 let store = match E::snapshots(store) {
-                    Some(snapshots) => snapshots.rows(flush)?,
+                    Some(snapshots) => snapshots.rows(&request, flush)?,
                     None => {
                         flush.apply(&mut |batch: &WriteBatch| store.write(batch))?;
                         store.snapshot()?
@@ -521,7 +522,7 @@ impl<K: StateKey, E: ByteEngine> StateBackend for EngineBackend<K, E> {
                     Error::new(ErrorKind::IllegalState, message)
                 })?;
                 let layer = LayerState::new(self.buffers.sequence, self.registry.bounds());
-                let request = FreezeRequest { meta: &meta, layer, full: request.is_full() };
+                let request = FreezeRequest { meta: &meta, layer, request };
                 let task = snapshots.native(request, flush)?;
                 Frozen::Native(FrozenNative { task, format: E::FORMAT, restored, meta, range, target })
             }

@@ -1,6 +1,6 @@
 use super::{ByteSnapshot, CacheFlush, LayerState};
 use backend_api::format::FileMeta;
-use backend_api::{Cancel, Progress, Result, StateFile};
+use backend_api::{Cancel, Progress, Result, SnapshotRequest, StateFile};
 
 /// Snapshots of a store that flushes caches late, or that has checkpoints in a format of its own.
 ///
@@ -14,12 +14,12 @@ pub trait StoreSnapshots {
     /// True if checkpoints should be [native](Self::native) also where rows are possible.
     fn prefers_native(&self) -> bool;
 
-    /// A view of the store as it is now, with `flush` in it and no later write. [`ByteSnapshot::prepare`] applies a flush that
+    /// A view of the store as it is now, with `flush` in it and no later write, for a checkpoint of rows. [`ByteSnapshot::prepare`] applies a flush that
     /// is due.
     ///
     /// # Errors
     /// If there can be none, and those of [`CacheFlush::apply`] if it is not left to the snapshot.
-    fn rows(&mut self, flush: CacheFlush) -> Result<Box<dyn ByteSnapshot>>;
+    fn rows(&mut self, request: &SnapshotRequest, flush: CacheFlush) -> Result<Box<dyn ByteSnapshot>>;
 
     /// Freezes the store as it is now, with `flush` in it and no later write. The task writes files in the store's own
     /// format; it applies a flush that is due.
@@ -56,8 +56,8 @@ pub struct FreezeRequest<'a> {
     pub meta: &'a FileMeta,
     /// To be stored with the checkpoint, for [`OpenedStore::layer`](super::OpenedStore::layer).
     pub layer: LayerState,
-    /// True if the checkpoint must not depend on an earlier one.
-    pub full: bool,
+    /// What was asked of the backend. It tells whether the checkpoint may depend on an earlier one.
+    pub request: SnapshotRequest,
 }
 
 /// Writes what a store froze, and gives the files.

@@ -1,10 +1,8 @@
 use backend_api::{CheckpointTarget, KeyedStateHandle, Result, StateKey, Subtask};
 use backend_bytes::{ByteEngine, OpenedStore, StoreSnapshots};
 
+use crate::snapshot::manifest::FORMAT;
 use crate::{RocksDbOptions, RocksDbStore, restore};
-
-/// The format of handles of RocksDB's files.
-pub(crate) const FORMAT: &str = "rocksdb/1";
 
 /// Opens databases for [`RocksDbBackend`](crate::RocksDbBackend).
 #[derive(Debug)]
@@ -33,7 +31,7 @@ impl ByteEngine for RocksDb {
         subtask: &Subtask<K>,
         native: &[KeyedStateHandle],
     ) -> Result<OpenedStore<RocksDbStore>> {
-        restore::open(options, (subtask.operator(), subtask.index()), subtask.range(), native)
+        restore::open(options, subtask.operator(), subtask.index(), subtask.range(), native)
     }
 
     fn snapshots(store: &mut RocksDbStore) -> Option<&mut dyn StoreSnapshots> {

@@ -1,9 +1,9 @@
 //! State in RocksDB: larger than memory, with incremental checkpoints.
 //!
-//! [`RocksDbBackend`] is a [`StateBackend`](backend_api::StateBackend) of which the working state lies in a RocksDB
-//! database of its own in a local folder, and checkpoints in a [`Storage`](backend_api::Storage). It is not for state
-//! that fits into memory and changes all over: the heap backends are many times faster there. It is not durable by
-//! itself either: there is no write-ahead log, and the folder is removed with the backend.
+//! [`RocksDbBackend`] is a [`StateBackend`](backend_api::StateBackend) that keeps its working state in a RocksDB database
+//! in a local folder, and checkpoints in a [`Storage`](backend_api::Storage). Each backend has its own database. It is
+//! not for state that fits into memory and is updated everywhere: the heap backends are many times faster there. It is
+//! not durable without checkpoints: there is no write-ahead log, and the folder is removed with the backend.
 //!
 //! ```
 //! use backend_api::{JobFolder, KeySpace, SnapshotRequest, StateBackend, Subtask, ValueDescriptor, ValueState};
@@ -29,28 +29,29 @@
 //!
 //! # Layout
 //!
-//! Keys are those of [`bytes`](backend_bytes): state, key group, key, namespace, and the map key or the list's
-//! sequence number. Three column families keep apart what is read in different ways: values and accumulators, lists,
-//! maps. So a checkpoint flushes three tables at most, and neither memory nor files grow with the number of states.
+//! Keys are those of [`backend_bytes`]: state, key group, key, namespace, and the map key or the list's sequence number.
+//! There are three column families for three patterns of access: values and accumulators, lists, maps. So a checkpoint
+//! flushes at most three tables, and neither memory nor files grow with the number of states.
 //!
 //! # Checkpoints
 //!
-//! Full ones are of rows, the format of the heap backends, and either backend restores what the other wrote.
-//! Incremental ones ([`RocksDbOptions::incremental`]) are the database's own files, of which those that the last
-//! confirmed checkpoint has are not written again.
+//! A full checkpoint has rows, the format of the heap backends; each backend restores what another wrote. An incremental
+//! one ([`RocksDbOptions::incremental`]) has the database's own files, and uploads only those that the last confirmed
+//! checkpoint lacks.
+//!
+//! # Full disks
+//!
+//! When the disk of the working folder is full, writes and checkpoints fail with an error. None of them waits for longer
+//! than 5 seconds for background work that has failed. RocksDB goes on by itself when 64 MiB, or as much as the next
+//! compaction needs, are free; on a smaller disk it does not, and the backend must be opened again.
 
-mod adopt;
-mod checkpoints;
-mod cut;
 mod database;
 mod engine;
 mod error;
-mod held;
-mod late;
-mod manifest;
+mod ffi;
 mod options;
+mod parallel;
 mod profile;
-mod readers;
 mod restore;
 mod snapshot;
 mod store;
@@ -61,7 +62,7 @@ pub use backend_bytes::EngineBackend;
 pub use engine::RocksDb;
 pub use options::RocksDbOptions;
 pub use profile::{Profile, Tuned};
-/// The binding, of which [`RocksDbOptions::tune`] takes the options.
+/// The binding whose options [`RocksDbOptions::tune`] takes.
 pub use rocksdb;
 pub use store::RocksDbStore;
 

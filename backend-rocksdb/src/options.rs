@@ -9,11 +9,14 @@ use storage_local::LocalStorage;
 
 use crate::{Profile, Tuned};
 
-/// Bytes of memory of a backend, unless configured.
+/// Memory budget in bytes, unless set.
 const DEFAULT_MEMORY_BUDGET: usize = 256 << 20;
 
-/// The least budget: below it RocksDB would do little but flush.
+/// Smallest memory budget. Below it RocksDB would do little but flush.
 const MIN_MEMORY_BUDGET: usize = 1 << 20;
+
+/// Files that are uploaded or downloaded at once, unless set.
+const TRANSFER_THREADS: u16 = 4;
 
 pub(crate) type Tune = dyn Fn(Tuned, &mut rocksdb::Options) + Send + Sync;
 
@@ -30,15 +33,18 @@ pub struct RocksDbOptions {
     pub(crate) profile: Profile,
     pub(crate) tune: Option<Arc<Tune>>,
     pub(crate) background_threads: Option<u16>,
+    pub(crate) transfer_threads: u16,
     pub(crate) statistics: bool,
 }
 
 impl RocksDbOptions {
-    /// Checkpoints in `storage`, below the folder of `job`: full ones, not compressed, files of at most 20,480 bytes
+    /// Checkpoints in `storage`, below the folder of `job`: full ones, not compressed, with files of up to 20,480 bytes
     /// inline in the checkpoint's metadata.
     ///
-    /// Each backend makes a folder of its own in `working_folder`, which should be on a fast local disk, and removes it when
-    /// it is closed or dropped. What a crash left there is removed by the next backend that is opened.
+    /// Each backend makes a folder in `working_folder`, which should be on a fast local disk. The folder has a name that is
+    /// never used again, and only its owner can read it. It is removed when the backend and its last snapshot task are
+    /// gone. A crash leaves it; the next backend that opens in the same `working_folder` removes it. Nothing else in
+    /// `working_folder` is touched, so it may be shared by jobs and users.
     pub fn new(storage: Arc<dyn Storage>, job: JobFolder, working_folder: impl Into<PathBuf>) -> Self {
         Self {
             target: CheckpointTarget::files(storage, job),
@@ -51,11 +57,12 @@ impl RocksDbOptions {
             profile: Profile::Default,
             tune: None,
             background_threads: None,
+            transfer_threads: TRANSFER_THREADS,
             statistics: false,
         }
     }
 
-    /// [`new`](Self::new) with checkpoints in a folder of this machine, which is made if it is not there.
+    /// [`new`](Self::new) with checkpoints in a local folder, which is created if it is missing.
     ///
     /// # Errors
     /// As [`LocalStorage::open`].
@@ -67,24 +74,23 @@ impl RocksDbOptions {
         Ok(Self::new(Arc::new(LocalStorage::open(folder)?), job, working_folder))
     }
 
-    /// Whether a checkpoint consists of RocksDB's files, of which those are not written again that the last confirmed
-    /// one has (no by default).
+    /// Enables incremental checkpoints: upload only SST files that the last confirmed checkpoint lacks. Off by default.
     pub fn incremental(mut self, incremental: bool) -> Self {
         self.incremental = incremental;
         self
     }
 
-    /// Whether the checkpoint that a backend is restored from is the job's own from then on (Flink's restore mode
-    /// CLAIM). If so, and if it is incremental and restored from one handle, its first increment builds on the files of
-    /// that, which must stay as long as a checkpoint names them: the checkpoint must come from the
-    /// checkpoint store that the next ones go to, which sees to that. If not (the
-    /// default, NO_CLAIM), the first checkpoint is full, and what was restored from may be deleted at any time.
+    /// Makes the restored checkpoint the job's own (Flink's restore mode CLAIM). Off by default (NO_CLAIM).
+    ///
+    /// With it, the first increment after a restore from one handle builds on the files of that handle. They must stay as
+    /// long as a checkpoint names them, so the restored checkpoint must be in the checkpoint store that the next ones go
+    /// to. Without it the first checkpoint uploads every file, and the restored one may be deleted at any time.
     pub fn claim_restored(mut self, claim: bool) -> Self {
         self.claims_restored = claim;
         self
     }
 
-    /// Sets up to how many bytes a file goes into the checkpoint's metadata: 0 to 1,048,576; 20,480 by default.
+    /// Sets the size up to which a file is stored in the checkpoint's metadata: 0 to 1,048,576 bytes, 20,480 by default.
     ///
     /// # Errors
     /// [`InvalidArgument`](ErrorKind::InvalidArgument) beyond that.
@@ -93,26 +99,28 @@ impl RocksDbOptions {
         Ok(self)
     }
 
-    /// Sets how files of rows are compressed (not at all by default). The files of an incremental checkpoint are
-    /// RocksDB's, which compresses them as [`tune`](Self::tune) and [`profile`](Self::profile) tell.
+    /// Sets the compression of full checkpoints; none by default. The files of incremental checkpoints are RocksDB's, with
+    /// the compression of the [profile](Self::profile) or of [`tune`](Self::tune).
     pub fn compression(mut self, compression: Compression) -> Self {
         self.target = self.target.with_compression(compression);
         self
     }
 
-    /// Sets how many bytes of memory a backend may hold, however many states it has: write buffers, blocks of files,
-    /// their indexes and filters, decoded values (268,435,456 by default; at least 1,048,576).
+    /// Sets the memory budget of a backend in bytes, for all its states together: write buffers, blocks of files, their
+    /// indexes and filters, and decoded values. 268,435,456 by default; at least 1,048,576.
     ///
-    /// The [cache](Self::cache_bytes) of decoded values has its part of it. Of the rest, write buffers take up to a third,
-    /// and may exceed that by half while one is flushed; the block cache has what is left and lends them their part
-    /// (Flink's division of managed memory).
+    /// The [cache](Self::cache_bytes) of decoded values takes its share first. Of the rest, write buffers take up to a third,
+    /// and half more while one is flushed. The block cache has what is left, and write buffers are charged to it (Flink's
+    /// division of managed memory).
     ///
-    /// What the process holds depends on its allocator too. That of glibc begins to put large buffers among small objects once
-    /// it has seen some freed, and cannot give back the holes that they leave: a program that runs for long sets
-    /// `MALLOC_MMAP_THRESHOLD_=131072` in its environment (or `mallopt`), or takes another allocator.
+    /// Large values exceed the budget: reading, writing and flushing a value of 8 MB takes several copies of it at once.
+    ///
+    /// The memory of the process also depends on its allocator. glibc's keeps large freed buffers among small objects and
+    /// cannot return the holes. A process that runs for long should set `MALLOC_MMAP_THRESHOLD_=131072` in its environment
+    /// (or `mallopt`), or use another allocator.
     ///
     /// # Errors
-    /// [`InvalidArgument`](ErrorKind::InvalidArgument) below the least.
+    /// [`InvalidArgument`](ErrorKind::InvalidArgument) below the minimum.
     pub fn memory_budget(mut self, bytes: usize) -> Result<Self> {
         if bytes < MIN_MEMORY_BUDGET {
             let message = format!("a memory budget of {bytes} bytes is less than {MIN_MEMORY_BUDGET} bytes");
@@ -122,28 +130,26 @@ impl RocksDbOptions {
         Ok(self)
     }
 
-    /// Sets how many bytes of the memory budget decoded values may take: a third of it by default, at most three quarters;
-    /// 0 for none.
+    /// Sets the share of the memory budget for decoded values, in bytes: a third by default, at most three quarters; 0 for
+    /// no cache.
     ///
-    /// What is used often is then not read from RocksDB and written to it at each access: values, accumulators, elements
-    /// and entries of up to 4,096 bytes each, and of lists and maps up to 16,384 bytes at a time. What changed is written
-    /// back in sorted batches when room is needed, and in the background of a snapshot. Where few reads find what they look
-    /// for, only what is written is kept.
+    /// The cache holds values, accumulators, elements and entries of up to 4,096 bytes each, and up to 16,384 bytes of a list
+    /// or map. Dirty entries are flushed to RocksDB in sorted batches when they are evicted and while a snapshot is written.
+    /// While few reads hit, only written entries are cached.
     pub fn cache_bytes(mut self, bytes: usize) -> Self {
         self.cache_bytes = Some(bytes);
         self
     }
 
-    /// Bytes for decoded values.
+    /// Bytes of the cache of decoded values.
     pub(crate) fn value_cache_bytes(&self) -> usize {
-        let most = self.memory_budget / 4 * 3;
-        self.cache_bytes.unwrap_or(self.memory_budget / 3).min(most)
+        let max = self.memory_budget / 4 * 3;
+        self.cache_bytes.unwrap_or(self.memory_budget / 3).min(max)
     }
 
-    /// Sets the most bytes that key and value of one entry may have together: 1 to 2,147,483,647, the limit of RocksDB
-    /// under Flink and the default. An entry is a value, an accumulator, one element of a list or one entry of a map. The
-    /// elements of one list, and the keys and values of one map, may not have more together, either; which is found
-    /// when they are added.
+    /// Sets the limit of key and value of one entry together: 1 to 2,147,483,647 bytes. The maximum is the default, and the
+    /// limit of RocksDB under Flink. An entry is a value, an accumulator, one element of a list or one entry of a map. The
+    /// limit also applies to all elements of one list together, and to all entries of one map. A write beyond it fails.
     ///
     /// # Errors
     /// [`InvalidArgument`](ErrorKind::InvalidArgument) beyond that.
@@ -153,23 +159,29 @@ impl RocksDbOptions {
         Ok(self)
     }
 
-    /// Sets the options of RocksDB to begin with.
+    /// Sets the base options of RocksDB.
     pub fn profile(mut self, profile: Profile) -> Self {
         self.profile = profile;
         self
     }
 
-    /// Changes options of RocksDB: `tune` is called with those of the database and of each column family, when one is
-    /// opened; twice with those of a family, since they are other ones for the files that are made outside of the
-    /// database and loaded into it. It should make the same changes each time. Comparators, merge operators and column
-    /// family names are the backend's own, and the memory budget and the number of threads are set afterwards.
+    /// Changes options of RocksDB. When a backend is opened, `tune` is called with the options of the database and of each
+    /// column family. The memory budget and the number of threads are set afterwards.
+    ///
+    /// Options that would lose entries or break a restore are refused when the backend is opened: comparators, merge
+    /// operators, prefix extractors, compaction filters and their factories, user-defined timestamps, FIFO compaction,
+    /// table formats other than the block-based one, in-place updates, unordered writes, row caches, and paths or
+    /// environments that put files outside of the working folder. Blob files are allowed; a restore that joins them
+    /// copies their values.
+    ///
+    /// A later run with other options must still be able to open the files of an incremental checkpoint. With fewer levels,
+    /// for example, RocksDB may refuse them.
     pub fn tune(mut self, tune: impl Fn(Tuned, &mut rocksdb::Options) + Send + Sync + 'static) -> Self {
         self.tune = Some(Arc::new(tune));
         self
     }
 
-    /// Sets how many flushes and compactions may run at once (as the [profile](Self::profile) has it by default); at
-    /// least 1.
+    /// Sets how many flushes and compactions may run at once; at least 1. The [profile](Self::profile) has the default.
     ///
     /// # Errors
     /// [`InvalidArgument`](ErrorKind::InvalidArgument) for 0.
@@ -181,7 +193,20 @@ impl RocksDbOptions {
         Ok(self)
     }
 
-    /// Whether RocksDB counts what it does (no by default); [`statistics`](crate::RocksDbStore::statistics) tells.
+    /// Sets how many files a checkpoint uploads, or a restore downloads, at once; 4 by default, at least 1 (Flink's
+    /// `state.backend.rocksdb.checkpoint.transfer.thread.num`).
+    ///
+    /// # Errors
+    /// [`InvalidArgument`](ErrorKind::InvalidArgument) for 0.
+    pub fn transfer_threads(mut self, threads: u16) -> Result<Self> {
+        if threads == 0 {
+            return Err(Error::new(ErrorKind::InvalidArgument, "there must be at least 1 transfer thread"));
+        }
+        self.transfer_threads = threads;
+        Ok(self)
+    }
+
+    /// Enables RocksDB's counters, which [`statistics`](crate::RocksDbStore::statistics) returns. Off by default.
     pub fn statistics(mut self, statistics: bool) -> Self {
         self.statistics = statistics;
         self

@@ -3,27 +3,25 @@ use rocksdb::{
     UniversalCompactOptions,
 };
 
-use crate::database::Family;
-
-/// A set of RocksDB's options, to begin with.
+/// A set of base options of RocksDB.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Profile {
-    /// Good on most machines: leveled compaction, lz4.
+    /// For most machines: leveled compaction, lz4.
     #[default]
     Default,
     /// For spinning disks: large files and long reads, zstd at the bottom (after Flink's `SPINNING_DISK_OPTIMIZED`).
     SpinningDisk,
     /// For flash: more compactions at once, steady writes (after Flink's `FLASH_SSD_OPTIMIZED`).
     Flash,
-    /// For tests: buffers and files of some kilobytes, so that there is compaction early. Runs of one size are merged
-    /// with one another, which leaves large old ones alone.
+    /// For tests: small buffers and files, so that compaction starts early. Universal compaction, which leaves large old
+    /// files alone.
     Tiny,
 }
 
-/// What [`RocksDbOptions::tune`](crate::RocksDbOptions::tune) is asked to change.
+/// Which options [`RocksDbOptions::tune`](crate::RocksDbOptions::tune) is called with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tuned {
-    /// The options of the database.
+    /// Those of the database.
     Database,
     /// Those of the column family of values, accumulators and sums.
     Values,
@@ -43,10 +41,10 @@ impl Profile {
         options.set_keep_log_file_num(1);
         options.set_stats_dump_period_sec(0);
         options.set_stats_persist_period_sec(0);
-        // It is part of every incremental checkpoint.
+        // The manifest is part of every incremental checkpoint.
         options.set_max_manifest_file_size(256 << 10);
         options.set_manifest_preallocation_size(4 << 10);
-        // For each column family so many are started when a database is opened, however few its files are.
+        // Opening a database starts this many threads per column family, however few files it has.
         options.set_max_file_opening_threads(3);
         match self {
             Self::Default | Self::Tiny => options.set_max_background_jobs(2),
@@ -65,19 +63,19 @@ impl Profile {
         options
     }
 
-    /// The options of a column family. If `memory_is_small`, indexes and filters are read in parts.
-    pub(crate) fn family(self, family: Family, cache: &Cache, memory_is_small: bool) -> Options {
+    /// The options of a column family. If `memory_is_small`, indexes and filters are partitioned.
+    pub(crate) fn family(self, family: Tuned, cache: &Cache, memory_is_small: bool) -> Options {
         let mut table = BlockBasedOptions::default();
         table.set_block_cache(cache);
-        table.set_block_size(if family == Family::Values { 4 << 10 } else { 16 << 10 });
+        table.set_block_size(if family == Tuned::Values { 4 << 10 } else { 16 << 10 });
         table.set_bloom_filter(10.0, false);
-        // Else they would not count as part of the budget.
+        // Otherwise they would not be charged to the budget.
         table.set_cache_index_and_filter_blocks(true);
         table.set_cache_index_and_filter_blocks_with_high_priority(true);
         table.set_pin_l0_filter_and_index_blocks_in_cache(true);
         table.set_format_version(6);
         if memory_is_small {
-            // Those of a whole file would go for one another, and be read again for nearly every access.
+            // Whole filters would evict one another, and be read again for nearly every access.
             table.set_index_type(BlockBasedIndexType::TwoLevelIndexSearch);
             table.set_partition_filters(true);
             table.set_pin_top_level_index_and_filter(true);

@@ -1,67 +1,78 @@
 use std::sync::Arc;
 
-use backend_api::Result;
 use backend_api::format::StateMeta;
+use backend_api::{Result, SnapshotRequest};
 use backend_bytes::{
     ByteCursor, ByteSnapshot, ByteStore, CacheFlush, FreezeRequest, NativeTask, StoreSnapshots, WriteBatch,
 };
 
-use crate::checkpoints::Checkpoints;
-use crate::cut::{Cut, Stage, What};
-use crate::database::{Cursor, Family};
+use crate::database::{EmptyCursor, Family};
 use crate::error::failed;
-use crate::held::Held;
-use crate::readers::Readers;
-use crate::snapshot::RocksDbSnapshot;
+use crate::snapshot::Checkpoints;
+use crate::snapshot::point::{PointKind, SnapshotPoint, Step};
+use crate::snapshot::view::RocksDbSnapshot;
 use crate::writes::Writer;
+use crate::writes::pending::PendingWrites;
+use crate::writes::readers::Readers;
 
 /// The RocksDB database of a backend.
 pub struct RocksDbStore {
     writer: Writer,
     readers: Readers,
-    /// What waits for a checkpoint to be cut, or for its turn after that.
-    held: Held,
-    held_bytes_max: usize,
+    /// Writes that wait for a snapshot point, or for their turn after that.
+    pending: PendingWrites,
+    pending_bytes_max: usize,
     checkpoints: Checkpoints,
 }
 
 impl RocksDbStore {
-    /// About so many bytes of writes wait for a checkpoint to be cut, at most twice as many.
-    pub(crate) fn new(writer: Writer, checkpoints: Checkpoints, held_bytes_max: usize) -> Self {
-        let (readers, held) = (Readers::default(), Held::default());
-        Self { writer, readers, held, held_bytes_max, checkpoints }
+    /// About `pending_bytes_max` bytes of writes wait for a snapshot point, at most twice as many.
+    pub(crate) fn new(writer: Writer, checkpoints: Checkpoints, pending_bytes_max: usize) -> Self {
+        let (readers, pending) = (Readers::default(), PendingWrites::default());
+        Self { writer, readers, pending, pending_bytes_max, checkpoints }
     }
 
-    /// Ends what was put off, and writes all that has waited for that.
+    /// Makes the snapshot point that is due, and writes everything that waits for it.
     fn release_all(&mut self) -> Result<()> {
         self.checkpoints.settle();
-        while !self.held.is_empty() {
-            self.held.release(|batch| self.writer.write(batch, &self.readers))?;
+        while !self.pending.is_empty() {
+            self.pending.release(|batch| self.writer.write(batch, &self.readers))?;
         }
         Ok(())
     }
 
-    /// Bytes of memory in the block cache: blocks of files, their indexes and filters, and the part that write buffers
-    /// have borrowed.
+    fn view(&mut self, flush: CacheFlush) -> Result<Box<dyn ByteSnapshot>> {
+        self.release_all()?;
+        let is_due = !flush.is_empty();
+        let point = Arc::new(SnapshotPoint::new(self.writer.clone(), PointKind::Snapshot, flush));
+        if is_due {
+            self.checkpoints.put_off(&point);
+        } else {
+            point.settle();
+        }
+        Ok(Box::new(RocksDbSnapshot::new(point, self.writer.families().to_vec())))
+    }
+
+    /// Bytes in the block cache: blocks of files, their indexes and filters, and what it lends to write buffers.
     pub fn block_cache_bytes(&self) -> usize {
-        self.writer.database().memory().0
+        self.writer.database().setup.memory().0
     }
 
-    /// Bytes of memory in write buffers.
+    /// Bytes in write buffers.
     pub fn write_buffer_bytes(&self) -> usize {
-        self.writer.database().memory().1
+        self.writer.database().setup.memory().1
     }
 
-    /// What RocksDB has counted, as text; `None` unless
+    /// RocksDB's counters, as text. `None` unless
     /// [`RocksDbOptions::statistics`](crate::RocksDbOptions::statistics) is set.
     pub fn statistics(&self) -> Option<String> {
-        self.writer.database().statistics()
+        self.writer.database().setup.statistics()
     }
 }
 
 impl ByteStore for RocksDbStore {
     fn get(&self, key: &[u8], read: &mut dyn FnMut(Option<&[u8]>)) -> Result<()> {
-        if let Some(value) = self.held.get(key) {
+        if let Some(value) = self.pending.get(key) {
             read(value);
             return Ok(());
         }
@@ -74,7 +85,7 @@ impl ByteStore for RocksDbStore {
 
     fn get_all(&self, keys: &[&[u8]], read: &mut dyn FnMut(usize, Option<&[u8]>)) -> Result<()> {
         let Some(first) = keys.first() else { return Ok(()) };
-        if !self.held.is_empty() {
+        if !self.pending.is_empty() {
             let mut keys = keys.iter().enumerate();
             return keys.try_for_each(|(index, key)| self.get(key, &mut |value| read(index, value)));
         }
@@ -90,32 +101,32 @@ impl ByteStore for RocksDbStore {
 
     fn scan<'s>(&'s self, from: &[u8], to: &[u8]) -> Result<Box<dyn ByteCursor + 's>> {
         if from >= to {
-            return Ok(empty());
+            return Ok(Box::new(EmptyCursor));
         }
         let family = self.writer.family(from)?;
         let stored = self.readers.scan(self.writer.database(), family, from, to)?;
-        if self.held.is_empty() {
+        if self.pending.is_empty() {
             Ok(Box::new(stored))
         } else {
-            Ok(Box::new(self.held.scan(stored, from, to)))
+            Ok(Box::new(self.pending.scan(stored, from, to)))
         }
     }
 
     fn write(&mut self, batch: &WriteBatch) -> Result<()> {
-        if self.checkpoints.is_cutting() {
-            // Beyond what may be held each write waits, but none of them for all that is to be done.
-            let (held, max) = (self.held.bytes_with(batch), self.held_bytes_max);
-            if held <= max || held <= 2 * max && self.checkpoints.is_short_of(Stage::Made) {
-                self.held.add(batch);
+        if self.checkpoints.is_point_due() {
+            // Above the limit each write waits a moment, but none waits for the whole point.
+            let (bytes, max) = (self.pending.bytes_with(batch), self.pending_bytes_max);
+            if bytes <= max || bytes <= 2 * max && self.checkpoints.is_short_of(Step::Made) {
+                self.pending.add(batch);
                 return Ok(());
             }
             self.checkpoints.settle();
         }
-        if !self.held.is_empty() {
-            // Not all at once: that would be a pause, too.
-            self.held.release_for(batch, |batch| self.writer.write(batch, &self.readers))?;
-            if !self.held.is_empty() {
-                self.held.add(batch);
+        if !self.pending.is_empty() {
+            // Not everything at once: that would be a pause, too.
+            self.pending.release_for(batch, |batch| self.writer.write(batch, &self.readers))?;
+            if !self.pending.is_empty() {
+                self.pending.add(batch);
                 return Ok(());
             }
         }
@@ -132,12 +143,13 @@ impl ByteStore for RocksDbStore {
     }
 
     fn snapshot(&mut self) -> Result<Box<dyn ByteSnapshot>> {
-        self.rows(CacheFlush::default())
+        self.view(CacheFlush::default())
     }
 
     fn close(&mut self) -> Result<()> {
         self.readers.clear();
-        self.writer.database().close()
+        self.writer.database().close();
+        Ok(())
     }
 }
 
@@ -146,16 +158,10 @@ impl StoreSnapshots for RocksDbStore {
         self.checkpoints.is_incremental()
     }
 
-    fn rows(&mut self, flush: CacheFlush) -> Result<Box<dyn ByteSnapshot>> {
-        self.release_all()?;
-        let is_due = !flush.is_empty();
-        let cut = Arc::new(Cut::new(self.writer.clone(), What::Snapshot, flush));
-        if is_due {
-            self.checkpoints.put_off(&cut);
-        } else {
-            cut.settle();
-        }
-        Ok(Box::new(RocksDbSnapshot::new(cut, self.writer.families().to_vec())))
+    fn rows(&mut self, request: &SnapshotRequest, flush: CacheFlush) -> Result<Box<dyn ByteSnapshot>> {
+        let view = self.view(flush)?;
+        self.checkpoints.begin_rows(request);
+        Ok(view)
     }
 
     fn native(&mut self, request: FreezeRequest<'_>, flush: CacheFlush) -> Result<NativeTask> {
@@ -172,15 +178,15 @@ impl StoreSnapshots for RocksDbStore {
     }
 
     fn is_flushing(&mut self) -> bool {
-        self.checkpoints.is_writing()
+        self.checkpoints.is_flushing()
     }
 
     fn finish_flush(&mut self) {
-        self.checkpoints.write_late();
+        self.checkpoints.flush();
     }
 
     fn try_finish_flush(&mut self) -> bool {
-        if self.checkpoints.is_short_of(Stage::Written) {
+        if self.checkpoints.is_short_of(Step::Flushed) {
             return false;
         }
         self.finish_flush();
@@ -188,25 +194,8 @@ impl StoreSnapshots for RocksDbStore {
     }
 }
 
-impl ByteCursor for Cursor<'_> {
-    fn next(&mut self) -> Result<Option<(&[u8], &[u8])>> {
-        self.next()
-    }
-}
-
 impl std::fmt::Debug for RocksDbStore {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("RocksDbStore").field("states", &self.writer.families().len()).finish_non_exhaustive()
     }
-}
-
-/// A cursor without entries.
-pub(crate) fn empty<'c>() -> Box<dyn ByteCursor + 'c> {
-    struct Empty;
-    impl ByteCursor for Empty {
-        fn next(&mut self) -> Result<Option<(&[u8], &[u8])>> {
-            Ok(None)
-        }
-    }
-    Box::new(Empty)
 }

@@ -100,7 +100,7 @@ impl ByteStore for LateStore {
     }
 
     fn snapshot(&mut self) -> Result<Box<dyn ByteSnapshot>> {
-        self.rows(CacheFlush::default())
+        self.rows(&SnapshotRequest::new(1), CacheFlush::default())
     }
 }
 
@@ -109,7 +109,7 @@ impl StoreSnapshots for LateStore {
         false
     }
 
-    fn rows(&mut self, flush: CacheFlush) -> Result<Box<dyn ByteSnapshot>> {
+    fn rows(&mut self, _request: &SnapshotRequest, flush: CacheFlush) -> Result<Box<dyn ByteSnapshot>> {
         let made = Made::default();
         self.0.lock().unwrap().due = Some(Due { flush, made: Arc::clone(&made) });
         Ok(Box::new(Late { store: self.clone(), made, seen: BTreeStore::default() }))

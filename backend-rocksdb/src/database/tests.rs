@@ -1,9 +1,14 @@
+use std::fs;
+
+use backend_api::JobFolder;
+
 use super::*;
+use crate::RocksDbOptions;
 
 #[test]
-fn files_that_do_not_become_part_of_the_database_are_removed() {
+fn files_that_are_not_ingested_are_removed() {
     let folder = tempfile::tempdir().unwrap();
-    let job = backend_api::JobFolder::new("job").unwrap();
+    let job = JobFolder::new("job").unwrap();
     let (checkpoints, working) = (folder.path().join("checkpoints"), folder.path().join("working"));
     let options = RocksDbOptions::in_folder(checkpoints, job, &working).unwrap();
     let working = WorkingFolder::create(&working, "op", 0).unwrap();
@@ -13,7 +18,7 @@ fn files_that_do_not_become_part_of_the_database_are_removed() {
         names.filter(|name| name.to_str().unwrap().starts_with("load")).count()
     };
     let file = || {
-        let mut file = SstFile::create(&database, Family::Lists).unwrap();
+        let mut file = SstWriter::create(&database, Family::Lists).unwrap();
         file.put(b"b", b"1").unwrap();
         file
     };
@@ -25,7 +30,7 @@ fn files_that_do_not_become_part_of_the_database_are_removed() {
     assert_eq!(loads(), 0);
 
     let damaged = file().finish().unwrap();
-    fs::write(&damaged.0, b"damaged").unwrap();
+    fs::write(damaged.path(), b"damaged").unwrap();
     let files = [file().finish().unwrap(), damaged];
     database.ingest(Family::Lists, &files).unwrap_err();
     drop(files);

@@ -12,6 +12,20 @@ fn database(folder: &std::path::Path) -> Arc<Database> {
     Database::open(Setup::new(&options), working).unwrap()
 }
 
+fn put(database: &Database, key: u32) {
+    let handle = database.family(Family::Maps).unwrap();
+    database
+        .write(4, |db, options| db.put_cf_opt(handle, key.to_be_bytes(), [1], options).map_err(failed))
+        .unwrap();
+}
+
+fn delete(database: &Database, key: u32) {
+    let handle = database.family(Family::Maps).unwrap();
+    database
+        .write(4, |db, options| db.delete_cf_opt(handle, key.to_be_bytes(), options).map_err(failed))
+        .unwrap();
+}
+
 fn read(readers: &Readers, database: &Arc<Database>, from: u32, to: u32) -> Vec<u32> {
     let (from, to) = (from.to_be_bytes(), to.to_be_bytes());
     let mut cursor = readers.scan(database, Family::Maps, &from, &to).unwrap();
@@ -23,7 +37,7 @@ fn read(readers: &Readers, database: &Arc<Database>, from: u32, to: u32) -> Vec<
 }
 
 #[test]
-fn an_iterator_that_is_used_again_sees_what_was_written_since() {
+fn a_reused_iterator_sees_later_writes() {
     let folder = tempfile::tempdir().unwrap();
     let (database, readers) = (database(folder.path()), Readers::default());
     let handle = database.family(Family::Maps).unwrap();
@@ -33,10 +47,10 @@ fn an_iterator_that_is_used_again_sees_what_was_written_since() {
         number = number.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
         let key = (number >> 8) % 5000;
         if round % 3 == 2 {
-            database.db().delete_cf_opt(handle, key.to_be_bytes(), &database.writes).unwrap();
+            delete(&database, key);
             model.remove(&key);
         } else {
-            database.db().put_cf_opt(handle, key.to_be_bytes(), [1], &database.writes).unwrap();
+            put(&database, key);
             model.insert(key, ());
         }
         if round % 500 == 250 {
@@ -50,33 +64,31 @@ fn an_iterator_that_is_used_again_sees_what_was_written_since() {
 }
 
 #[test]
-fn more_removed_entries_than_may_be_skipped_end_no_scan() {
+fn a_scan_continues_behind_more_tombstones_than_are_skipped() {
     let folder = tempfile::tempdir().unwrap();
     let (database, readers) = (database(folder.path()), Readers::default());
-    let handle = database.family(Family::Maps).unwrap();
     let removed = SKIPPED as u32 * 3;
     for key in 0..removed + 10 {
-        database.db().put_cf_opt(handle, key.to_be_bytes(), [1], &database.writes).unwrap();
+        put(&database, key);
     }
     for key in 1..removed {
-        database.db().delete_cf_opt(handle, key.to_be_bytes(), &database.writes).unwrap();
+        delete(&database, key);
     }
     for _ in 0..2 {
         assert_eq!(read(&readers, &database, 0, removed + 2), [0, removed, removed + 1]);
         assert_eq!(read(&readers, &database, 1, removed + 1), [removed]);
-        // Behind the end nothing is looked for.
+        // Nothing is read behind the end.
         assert_eq!(read(&readers, &database, 0, 1), [0]);
         assert_eq!(read(&readers, &database, 5, removed), [0; 0]);
     }
 }
 
 #[test]
-fn cursors_at_the_same_time_do_not_meet() {
+fn two_cursors_at_once_are_independent() {
     let folder = tempfile::tempdir().unwrap();
     let (database, readers) = (database(folder.path()), Readers::default());
-    let handle = database.family(Family::Maps).unwrap();
     for key in 0..10_u32 {
-        database.db().put_cf_opt(handle, key.to_be_bytes(), [1], &database.writes).unwrap();
+        put(&database, key);
     }
     let (from, to) = (0_u32.to_be_bytes(), 10_u32.to_be_bytes());
     let mut first = readers.scan(&database, Family::Maps, &from, &to).unwrap();

@@ -5,18 +5,18 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::database::{Database, Family, Setup};
-use crate::readers::Readers;
 use crate::working_folder::WorkingFolder;
 use crate::writes::Writer;
+use crate::writes::readers::Readers;
 
 #[derive(Clone, Debug)]
 enum Step {
     Put(u8, u8),
     Delete(u8),
     DeleteRange(u8, u8),
-    /// Something of what is held goes to the database.
+    /// Some pending writes go to the database.
     Release,
-    /// All of it does, and what follows goes there at once.
+    /// All pending writes go to the database.
     ReleaseAll,
 }
 
@@ -56,7 +56,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
-    fn what_is_held_reads_as_if_it_were_written(steps in steps()) {
+    fn pending_writes_read_as_if_they_were_written(steps in steps()) {
         let folder = tempfile::tempdir().unwrap();
         let job = backend_api::JobFolder::new("job").unwrap();
         let options =
@@ -64,33 +64,33 @@ proptest! {
         let working = WorkingFolder::create(&folder.path().join("working"), "op", 0).unwrap();
         let database: Arc<Database> = Database::open(Setup::new(&options), working).unwrap();
         let (readers, writer) = (Readers::default(), Writer::new(Arc::clone(&database), vec![Family::Maps]));
-        let (mut held, mut model) = (Held::default(), BTreeStore::default());
+        let (mut pending, mut model) = (PendingWrites::default(), BTreeStore::default());
         for step in steps {
             let mut batch = WriteBatch::default();
             match step {
                 Step::Put(number, value) => batch.put(&key(number), &[value]),
                 Step::Delete(number) => batch.delete(&key(number)),
                 Step::DeleteRange(from, to) => batch.delete_range(&key(from), &key(to)),
-                Step::Release => held.release(|batch| writer.write(batch, &readers)).unwrap(),
+                Step::Release => pending.release(|batch| writer.write(batch, &readers)).unwrap(),
                 Step::ReleaseAll => {
-                    while !held.is_empty() {
-                        held.release(|batch| writer.write(batch, &readers)).unwrap();
+                    while !pending.is_empty() {
+                        pending.release(|batch| writer.write(batch, &readers)).unwrap();
                     }
                 }
             }
             model.write(&batch).unwrap();
-            held.add(&batch);
+            pending.add(&batch);
             for number in 0..40 {
                 let mut expected = None;
                 model.get(&key(number), &mut |value| expected = value.map(<[u8]>::to_vec)).unwrap();
                 let stored = || database.db().get_cf(database.family(Family::Maps).unwrap(), key(number)).unwrap();
-                let found = held.get(&key(number)).map_or_else(stored, |value| value.map(<[u8]>::to_vec));
+                let found = pending.get(&key(number)).map_or_else(stored, |value| value.map(<[u8]>::to_vec));
                 prop_assert_eq!(found, expected);
             }
             for (from, to) in [(0, 40), (5, 20)] {
                 let (from, to) = (key(from), key(to));
                 let stored = readers.scan(&database, Family::Maps, &from, &to).unwrap();
-                let found = entries(held.scan(stored, &from, &to));
+                let found = entries(pending.scan(stored, &from, &to));
                 prop_assert_eq!(found, entries(Boxed(model.scan(&from, &to).unwrap())));
             }
         }
@@ -98,7 +98,7 @@ proptest! {
 }
 
 #[test]
-fn what_is_held_comes_to_an_end_however_much_is_added() {
+fn nothing_is_pending_in_the_end_however_much_is_added() {
     let large = |round: u32| {
         let mut batch = WriteBatch::default();
         (0..5000_u32)
@@ -106,9 +106,9 @@ fn what_is_held_comes_to_an_end_however_much_is_added() {
         batch.delete_range(&round.to_be_bytes(), &round.to_be_bytes().map(|byte| byte | 1));
         batch
     };
-    let mut held = Held::default();
-    (0..8).for_each(|round| held.add(&large(round)));
-    let mut before = held.bytes_with(&WriteBatch::default());
+    let mut pending = PendingWrites::default();
+    (0..8).for_each(|round| pending.add(&large(round)));
+    let mut before = pending.bytes_with(&WriteBatch::default());
     for round in 8.. {
         let (batch, mut released, mut most) = (large(round), 0, 0);
         let write = |batch: &WriteBatch| {
@@ -116,16 +116,16 @@ fn what_is_held_comes_to_an_end_however_much_is_added() {
             most = most.max(batch.iter().count());
             Ok(())
         };
-        held.release_for(&batch, write).unwrap();
-        // No write is large, and not all that is held goes with one batch.
+        pending.release_for(&batch, write).unwrap();
+        // No write is large, and one batch does not release everything.
         assert!(most <= RELEASED && released <= 2 * batch.iter().count() + RELEASED);
-        if held.is_empty() {
+        if pending.is_empty() {
             break;
         }
-        held.add(&batch);
-        let bytes = held.bytes_with(&WriteBatch::default());
-        assert!(bytes < before, "{bytes} bytes are held after {before}");
+        pending.add(&batch);
+        let bytes = pending.bytes_with(&WriteBatch::default());
+        assert!(bytes < before, "{bytes} bytes are pending, before it were {before}");
         before = bytes;
     }
-    assert_eq!(held.bytes_with(&WriteBatch::default()), 0);
+    assert_eq!(pending.bytes_with(&WriteBatch::default()), 0);
 }

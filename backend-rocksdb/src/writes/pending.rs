@@ -1,4 +1,4 @@
-//! Writes that wait until a checkpoint is cut: it is not to have them.
+//! Writes that wait until a snapshot point is made, because they come after it.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Range;
@@ -8,31 +8,31 @@ use std::ops::Bound;
 use backend_api::Result;
 use backend_bytes::{ByteCursor, WriteBatch, WriteOp};
 
-use crate::readers::ReaderCursor;
+use super::readers::ReaderCursor;
 
-/// Memory that an entry or a range takes beside its bytes.
+/// Memory of an entry or range beside its bytes.
 const OVERHEAD: usize = 96;
 
-/// Entries, or ranges, that are written at once when they are released.
+/// Entries or ranges per released batch.
 const RELEASED: usize = 256;
 
-/// Entries that are above those of the database.
+/// Entries and range deletions that are newer than the database.
 #[derive(Default)]
-pub(crate) struct Held {
-    /// `None` where an entry is removed.
+pub(crate) struct PendingWrites {
+    /// `None` for a deleted entry.
     entries: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
-    /// What is removed of the database from where to where; none of them overlap.
+    /// Deleted ranges of the database, by their first key. No two overlap.
     ranges: BTreeMap<Vec<u8>, Vec<u8>>,
-    /// An upper bound of the memory for all of them.
+    /// An upper bound of their memory.
     bytes: usize,
 }
 
-impl Held {
+impl PendingWrites {
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty() && self.ranges.is_empty()
     }
 
-    /// Bytes of memory, with a batch more, at most.
+    /// An upper bound of the memory with one more batch.
     pub fn bytes_with(&self, batch: &WriteBatch) -> usize {
         self.bytes + bytes_of(batch)
     }
@@ -44,13 +44,13 @@ impl Held {
             match op {
                 WriteOp::Put { key, value } => _ = self.entries.insert(key.to_vec(), Some(value.to_vec())),
                 WriteOp::Delete { key } => _ = self.entries.insert(key.to_vec(), None),
-                WriteOp::DeleteRange { from, to } if from < to => self.remove_range(from, to),
+                WriteOp::DeleteRange { from, to } if from < to => self.delete_range(from, to),
                 WriteOp::DeleteRange { .. } => {}
             }
         }
     }
 
-    fn remove_range(&mut self, from: &[u8], to: &[u8]) {
+    fn delete_range(&mut self, from: &[u8], to: &[u8]) {
         let inside: Vec<_> = self.entries_in(from, to).map(|(key, _)| key.clone()).collect();
         for key in inside {
             self.entries.remove(&key);
@@ -69,15 +69,15 @@ impl Held {
         self.ranges.insert(start, end);
     }
 
-    /// What is held of a key: its value, or that it has none; `None` if the database tells.
+    /// The pending value of a key, `Some(None)` if it is deleted. `None` if the database has the answer.
     pub fn get(&self, key: &[u8]) -> Option<Option<&[u8]>> {
         match self.entries.get(key) {
             Some(value) => Some(value.as_deref()),
-            None => self.is_removed(key).then_some(None),
+            None => self.is_deleted(key).then_some(None),
         }
     }
 
-    fn is_removed(&self, key: &[u8]) -> bool {
+    fn is_deleted(&self, key: &[u8]) -> bool {
         let before = self.ranges.range::<[u8], _>((Bound::Unbounded, Bound::Included(key))).next_back();
         before.is_some_and(|(_, to)| key < &**to)
     }
@@ -86,22 +86,22 @@ impl Held {
         self.entries.range::<[u8], _>((Bound::Included(from), Bound::Excluded(to)))
     }
 
-    /// The entries of the database in a range, with what is held.
-    pub fn scan<'h>(&'h self, stored: ReaderCursor<'h>, from: &[u8], to: &[u8]) -> HeldCursor<'h> {
-        HeldCursor {
-            held: self,
+    /// The entries of a range: those of the database under the pending ones.
+    pub fn scan<'h>(&'h self, stored: ReaderCursor<'h>, from: &[u8], to: &[u8]) -> PendingCursor<'h> {
+        PendingCursor {
+            pending: self,
             entries: self.entries_in(from, to).peekable(),
             stored,
             next: None,
-            asked: false,
+            fetched: false,
         }
     }
 
-    /// Releases some of what is held, twice as much as `batch` would add or more. Nothing is held in the end if each batch that
-    /// is added comes with this.
+    /// Releases at least twice as many bytes as `batch` would add. If this is called with each batch that is added, nothing is
+    /// pending in the end.
     ///
     /// # Errors
-    /// Those of `write`; what is not written stays.
+    /// Those of `write`. What is not written stays pending.
     pub fn release_for(
         &mut self,
         batch: &WriteBatch,
@@ -117,7 +117,7 @@ impl Held {
         Ok(())
     }
 
-    /// Hands some of what is held to `write`, what must come first. If that fails it stays.
+    /// Passes some pending writes to `write`, oldest effect first. If that fails they stay pending.
     pub fn release(&mut self, write: impl FnOnce(&WriteBatch) -> Result<()>) -> Result<()> {
         let mut batch = WriteBatch::default();
         if !self.ranges.is_empty() {
@@ -139,47 +139,47 @@ impl Held {
     }
 }
 
-/// Memory that what a batch does takes here, at most.
+/// An upper bound of the memory that a batch takes here.
 fn bytes_of(batch: &WriteBatch) -> usize {
     batch.size() + batch.iter().count() * OVERHEAD
 }
 
-/// Steps through the entries of the database and those that are held.
-pub(crate) struct HeldCursor<'h> {
-    held: &'h Held,
+/// Merges the entries of the database with the pending ones.
+pub(crate) struct PendingCursor<'h> {
+    pending: &'h PendingWrites,
     entries: Peekable<Range<'h, Vec<u8>, Option<Vec<u8>>>>,
     stored: ReaderCursor<'h>,
-    /// The next entry of the database, or the one that is lent.
+    /// The next entry of the database, or the one that is lent out.
     next: Option<(Vec<u8>, Vec<u8>)>,
-    /// Whether `next` is still to come, or there is none.
-    asked: bool,
+    /// True if `next` has been read and was not lent out yet.
+    fetched: bool,
 }
 
-impl ByteCursor for HeldCursor<'_> {
+impl ByteCursor for PendingCursor<'_> {
     fn next(&mut self) -> Result<Option<(&[u8], &[u8])>> {
         loop {
-            if !self.asked {
+            if !self.fetched {
                 self.next = self.stored.next()?.map(|(key, value)| (key.to_vec(), value.to_vec()));
-                self.asked = true;
+                self.fetched = true;
             }
             let stored = self.next.as_ref().map(|(key, _)| key);
             match (stored, self.entries.peek()) {
                 (None, None) => return Ok(None),
-                (Some(key), held) if held.is_none_or(|(held, _)| key < *held) => {
-                    self.asked = false;
-                    if !self.held.is_removed(key) {
+                (Some(key), pending) if pending.is_none_or(|(pending, _)| key < *pending) => {
+                    self.fetched = false;
+                    if !self.pending.is_deleted(key) {
                         return Ok(self.next.as_ref().map(|(key, value)| (&**key, &**value)));
                     }
                 }
-                (stored, Some((held, _))) => {
-                    if stored == Some(*held) {
-                        self.asked = false;
+                (stored, Some((pending, _))) => {
+                    if stored == Some(*pending) {
+                        self.fetched = false;
                     }
                     if let Some((key, Some(value))) = self.entries.next() {
                         return Ok(Some((key, value)));
                     }
                 }
-                (Some(_), None) => self.asked = false,
+                (Some(_), None) => self.fetched = false,
             }
         }
     }

@@ -1,25 +1,28 @@
 //! Writing batches to the database.
 
+pub(crate) mod pending;
+pub(crate) mod readers;
+
 use std::sync::Arc;
 
 use backend_api::{Error, ErrorKind, Result};
 use backend_bytes::{ByteCursor, EntryKey, WriteBatch, WriteOp};
 
-use crate::database::{Database, Family, SstFile};
+use crate::database::{Database, Family, SstWriter};
 use crate::error::failed;
-use crate::readers::Readers;
+use readers::Readers;
 
-/// Loads of at least so many bytes become files; smaller ones are not worth one.
+/// A load of at least this many bytes becomes a file.
 const FILE_BYTES: usize = 1 << 20;
 
-/// A range of at most so many entries is removed entry by entry: every range that is removed as such slows down
-/// all reads until it is compacted.
+/// A range of at most this many entries is deleted entry by entry. A range tombstone slows down all reads until it is
+/// compacted.
 const POINT_DELETES: usize = 256;
 
-/// Ranges in a batch are compared with at most so many operations before them.
+/// A range deletion looks for puts among at most this many operations before it in its batch.
 const COMPARED_OPS: usize = 256;
 
-/// Writes to a database of which it knows where the states lie.
+/// Writes to a database, and knows the column family of each state.
 #[derive(Clone)]
 pub(crate) struct Writer {
     database: Arc<Database>,
@@ -40,7 +43,7 @@ impl Writer {
         &self.families
     }
 
-    /// Where a state lies: the next one, or one that is known already.
+    /// Sets the column family of the next state, or of one that is known.
     pub fn set_family(&mut self, state: usize, family: Family) -> Result<()> {
         if state == self.families.len() {
             self.families.push(family);
@@ -52,7 +55,7 @@ impl Writer {
         Ok(())
     }
 
-    /// Where the state of a key lies.
+    /// The column family of a key's state.
     pub fn family(&self, key: &[u8]) -> Result<Family> {
         let family = EntryKey::state_of(key).and_then(|state| self.families.get(usize::from(state)));
         family
@@ -64,22 +67,28 @@ impl Writer {
     pub fn write(&self, batch: &WriteBatch, readers: &Readers) -> Result<()> {
         readers.note_written(batch.size());
         let mut ops = batch.iter();
-        let (db, writes) = (self.database.db(), &self.database.writes);
+        let (database, bytes) = (&self.database, batch.size());
         match (ops.next(), ops.next()) {
             (None, _) => Ok(()),
             (Some(WriteOp::Put { key, value }), None) => {
-                let family = self.database.family(self.family(key)?)?;
-                db.put_cf_opt(family, key, value, writes).map_err(failed)
+                let family = database.family(self.family(key)?)?;
+                database
+                    .write(bytes, |db, options| db.put_cf_opt(family, key, value, options).map_err(failed))
             }
             (Some(WriteOp::Delete { key }), None) => {
-                let family = self.database.family(self.family(key)?)?;
-                db.delete_cf_opt(family, key, writes).map_err(failed)
+                let family = database.family(self.family(key)?)?;
+                database.write(bytes, |db, options| db.delete_cf_opt(family, key, options).map_err(failed))
             }
-            _ => self.write_all(batch, readers),
+            _ => {
+                // The binding consumes the batch.
+                database.write(bytes, |db, options| {
+                    db.write_opt(self.prepare(batch, readers)?, options).map_err(failed)
+                })
+            }
         }
     }
 
-    /// Adds sorted entries where nothing is, many of them as a file.
+    /// Adds sorted entries to an empty range; a large batch as a file.
     pub fn load(&self, batch: &WriteBatch, readers: &Readers) -> Result<()> {
         if batch.size() < FILE_BYTES {
             return self.write(batch, readers);
@@ -87,7 +96,7 @@ impl Writer {
         let other = || Error::new(ErrorKind::IllegalState, "a load does not only put");
         let Some(WriteOp::Put { key, .. }) = batch.iter().next() else { return Err(other()) };
         let family = self.family(key)?;
-        let mut file = SstFile::create(&self.database, family)?;
+        let mut file = SstWriter::create(&self.database, family)?;
         for op in batch.iter() {
             let WriteOp::Put { key, value } = op else { return Err(other()) };
             file.put(key, value)?;
@@ -95,7 +104,7 @@ impl Writer {
         self.database.ingest(family, &[file.finish()?])
     }
 
-    fn write_all(&self, batch: &WriteBatch, readers: &Readers) -> Result<()> {
+    fn prepare(&self, batch: &WriteBatch, readers: &Readers) -> Result<rocksdb::WriteBatch> {
         let mut writes = rocksdb::WriteBatch::with_capacity_bytes(batch.size());
         for (index, op) in batch.iter().enumerate() {
             match op {
@@ -104,7 +113,7 @@ impl Writer {
                 }
                 WriteOp::Delete { key } => writes.delete_cf(self.database.family(self.family(key)?)?, key),
                 WriteOp::DeleteRange { from, to } => {
-                    // The entries that are found in the database are not those that the batch puts before.
+                    // A scan of the database does not find what the batch itself has put.
                     let put_before = |op| matches!(op, WriteOp::Put { key, .. } if from <= key && key < to);
                     let whole = index > COMPARED_OPS || batch.iter().take(index).any(put_before);
                     let readers = Some(readers).filter(|_| !whole);
@@ -112,11 +121,11 @@ impl Writer {
                 }
             }
         }
-        self.database.db().write_opt(writes, &self.database.writes).map_err(failed)
+        Ok(writes)
     }
 
-    /// Adds to the batch: all that is stored in a range goes, which `readers` find; without them the range as a whole, with
-    /// what the batch has put there.
+    /// Adds the deletion of a range to the batch: of the entries that `readers` find, or without `readers` of the range as a
+    /// whole, which covers what the batch has put there.
     fn delete_range(
         &self,
         from: &[u8],
@@ -137,7 +146,7 @@ impl Writer {
         let mut left = POINT_DELETES;
         while let Some((key, _)) = cursor.next()? {
             if left == 0 {
-                // What was added of it already goes twice.
+                // The entries that were added to the batch are deleted twice.
                 batch.delete_range_cf(handle, from, to);
                 return Ok(());
             }

@@ -1,4 +1,4 @@
-//! Iterators that are used again: to make one costs more than to find and read a few entries.
+//! Iterators that are reused. Making one costs more than finding and reading a few entries.
 
 use std::cell::Cell;
 use std::sync::Arc;
@@ -11,11 +11,11 @@ use self_cell::self_cell;
 use crate::database::{Database, Family};
 use crate::error::failed;
 
-/// An iterator that is used again knows no end of its range, so it might step over any number of removed entries behind
-/// it; after so many it gives up, and one that is made for the range goes on.
+/// A reused iterator has no upper bound, so it might step over any number of tombstones behind its range. After this
+/// many it stops, and an iterator made for the range continues.
 const SKIPPED: u64 = 128;
 
-/// An iterator holds the write buffers and files of its time. One that was not used while so many bytes were written goes.
+/// An iterator pins the write buffers and files of its time. An idle one is dropped after this many written bytes.
 const IDLE_BYTES: usize = 1 << 20;
 
 self_cell!(
@@ -26,10 +26,10 @@ self_cell!(
     }
 );
 
-/// An iterator, and room for the bounds of its range.
+/// An iterator with the bounds of its range.
 struct Reader {
     entries: Entries,
-    /// Where what was not read yet begins.
+    /// Start of what was not read yet.
     from: Vec<u8>,
     to: Vec<u8>,
 }
@@ -38,7 +38,7 @@ struct Reader {
 #[derive(Default)]
 pub(crate) struct Readers {
     idle: [Cell<Option<Reader>>; Family::ALL.len()],
-    /// Bytes that were written since one was used.
+    /// Bytes written since the last use.
     written: Cell<usize>,
 }
 
@@ -52,12 +52,7 @@ impl Readers {
         to: &[u8],
     ) -> Result<ReaderCursor<'r>> {
         self.written.set(0);
-        let [values, lists, maps] = &self.idle;
-        let home = match family {
-            Family::Values => values,
-            Family::Lists => lists,
-            Family::Maps => maps,
-        };
+        let home = family.of_each(&self.idle);
         let mut reader = match home.take() {
             Some(mut reader) => {
                 reader.entries.with_dependent_mut(|_, entries| entries.refresh()).map_err(failed)?;
@@ -77,7 +72,7 @@ impl Readers {
         Ok(ReaderCursor { reader: Some(reader), home, family, started: false, is_own: false })
     }
 
-    /// Lets iterators go that nobody has used for long.
+    /// Counts written bytes, and drops iterators that have been idle for long.
     pub fn note_written(&self, bytes: usize) {
         let written = self.written.get() + bytes;
         self.written.set(written);
@@ -87,25 +82,25 @@ impl Readers {
         }
     }
 
-    /// Lets all iterators go.
+    /// Drops all iterators.
     pub fn clear(&self) {
         self.idle.iter().for_each(|home| drop(home.take()));
     }
 }
 
-/// Steps through the entries of a range by an iterator that it gives back at the end.
+/// Steps through a range with an iterator that it gives back when dropped.
 pub(crate) struct ReaderCursor<'r> {
-    /// `None` only once it was given back.
+    /// `None` only after it was given back.
     reader: Option<Reader>,
     home: &'r Cell<Option<Reader>>,
     family: Family,
     started: bool,
-    /// Whether the iterator was made for this range.
+    /// True if the iterator was made for this range.
     is_own: bool,
 }
 
 impl Reader {
-    /// Goes to the next entry, or to the first; whether there is one.
+    /// Moves to the next entry, or to the first one. False at the end.
     fn step(&mut self, started: bool) -> std::result::Result<bool, rocksdb::Error> {
         let Self { entries, from, to } = self;
         entries.with_dependent_mut(|_, entries| {
@@ -118,7 +113,7 @@ impl Reader {
                 Some(key) if key < &**to => {
                     from.clear();
                     from.extend_from_slice(key);
-                    // The least key behind it.
+                    // The smallest key above it.
                     from.push(0);
                     Ok(true)
                 }

@@ -1,4 +1,4 @@
-//! The private file of a checkpoint of RocksDB's files: which they are, and what is in them. See `docs/formats.md`.
+//! The private file of a checkpoint of RocksDB's files, which lists them. See `docs/formats.md`.
 
 use std::collections::BTreeSet;
 
@@ -7,33 +7,46 @@ use backend_api::{Error, ErrorKind, KeyedStateHandle, Result, Storage};
 use backend_bytes::LayerState;
 use serde::{Deserialize, Serialize};
 
+/// The format of handles of RocksDB's files.
+pub(crate) const FORMAT: &str = "rocksdb/1";
+
 /// Kind of the sealed container.
 const CONTAINER: u16 = 2;
 
-/// Bytes that a manifest may have when it is not compressed.
+/// Most bytes of an uncompressed manifest.
 const BYTES_MAX: usize = 1 << 30;
 
+/// Level of zstd.
 const LEVEL: i32 = 3;
 
-/// What the first file of a handle says of the others.
+/// The first file of a handle: what the checkpoint is, and the list of the other files.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Manifest {
-    /// Of the checkpoint, with the states by their numbers.
+    /// The checkpoint, with the states by their numbers.
     pub meta: FileMeta,
     /// What the layer above the database keeps beside its entries.
     pub layer: LayerState,
-    /// The files of the handle behind this one, in their order.
+    /// The other files of the handle, in order.
     pub tables: Vec<Table>,
-    /// The files by which RocksDB finds the tables: their names, and what is in them.
-    pub control: Vec<(String, Vec<u8>)>,
+    /// The files in which RocksDB lists its tables.
+    pub control: Vec<ControlFile>,
 }
 
-/// A file of RocksDB with entries; it does not change once it is there.
+/// A small file of RocksDB that is kept in the manifest.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ControlFile {
+    /// Name in the folder of the database.
+    pub name: String,
+    /// Content.
+    pub bytes: Vec<u8>,
+}
+
+/// A file of RocksDB with entries. It never changes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Table {
     /// Name in the folder of the database.
     pub name: String,
-    /// Name of the file of the handle.
+    /// Name of the file in the handle.
     pub file: String,
     /// Length in bytes.
     pub length: u64,
@@ -42,6 +55,7 @@ pub(crate) struct Table {
 }
 
 impl Manifest {
+    /// Its bytes.
     pub fn encode(&self) -> Result<Vec<u8>> {
         let fault = |message: String| Error::new(ErrorKind::Codec, message);
         let plain = postcard::to_allocvec(self).map_err(|error| fault(error.to_string()))?;
@@ -72,7 +86,7 @@ impl Manifest {
         Ok(manifest)
     }
 
-    /// Reads the manifest of a handle, which must say the same as the handle.
+    /// Reads the manifest of a handle, and checks that both agree.
     pub fn of(handle: &KeyedStateHandle, storage: Option<&dyn Storage>) -> Result<Self> {
         let Some(first) = handle.files.first() else {
             return Err(Error::new(ErrorKind::Corrupt, "the handle of a RocksDB checkpoint has no file"));
@@ -91,18 +105,17 @@ impl Manifest {
         if fits {
             return Ok(manifest);
         }
-        let message =
-            "the manifest contradicts the handle that names it: another checkpoint, key type or other files";
+        let message = "the manifest and the handle that names it disagree on checkpoint, key type or files";
         Err(Error::new(ErrorKind::Corrupt, message).in_file(file.path(), Some(0)))
     }
 
-    /// Whether its names are names of files, and its states fit a backend.
+    /// Checks that its names are plain file names, and that its states fit a backend.
     fn check(&self) -> Result<(), &'static str> {
         self.meta.check().map_err(|_| "the manifest's states or key groups are out of bounds")?;
         if !self.layer.fits(self.meta.states.len()) {
             return Err("the manifest has bounds of states that it does not have, or a wrong number of them");
         }
-        let control = self.control.iter().map(|(name, _)| &**name);
+        let control = self.control.iter().map(|file| &*file.name);
         let names = || self.tables.iter().map(|table| &*table.name).chain(control.clone());
         let plain = |name: &str| {
             let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
@@ -121,12 +134,11 @@ impl Manifest {
 
 #[cfg(test)]
 mod tests {
-
     use super::*;
 
     fn manifest(table: &str) -> Manifest {
         let meta = FileMeta {
-            format: "rocksdb/1".to_owned(),
+            format: FORMAT.to_owned(),
             operator: "op".to_owned(),
             subtask: 0,
             checkpoint_id: 3,
@@ -138,18 +150,18 @@ mod tests {
         };
         let table =
             Table { name: table.to_owned(), file: "op-0-000009.sst-3".to_owned(), length: 10, crc: 7 };
-        let control = vec![("CURRENT".to_owned(), vec![1, 2])];
+        let control = vec![ControlFile { name: "CURRENT".to_owned(), bytes: vec![1, 2] }];
         Manifest { meta, layer: LayerState::default(), tables: vec![table], control }
     }
 
     #[test]
-    fn what_is_encoded_is_decoded() {
+    fn an_encoded_manifest_is_decoded() {
         let manifest = manifest("000009.sst");
         assert_eq!(Manifest::decode(&manifest.encode().unwrap(), "m").unwrap(), manifest);
     }
 
     #[test]
-    fn names_that_lead_elsewhere_are_refused() {
+    fn names_that_leave_the_folder_are_refused() {
         for name in ["", "..", "../x", "a/b", "/a", "CURRENT", ".x"] {
             let error = Manifest::decode(&manifest(name).encode().unwrap(), "m").unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Corrupt, "{name}");
@@ -166,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn a_length_that_is_not_true_is_refused() {
+    fn a_wrong_length_is_refused() {
         let plain = postcard::to_allocvec(&manifest("1.sst")).unwrap();
         for length in [0, plain.len() as u64 - 1, u64::MAX] {
             let mut payload = length.to_le_bytes().to_vec();
