@@ -1,4 +1,4 @@
-//! Files in a folder of a local (or mounted) file system.
+//! Checkpoint storage in a folder of a local or mounted file system.
 
 mod mapped_file;
 mod output;
@@ -18,49 +18,49 @@ use walkdir::{DirEntry, WalkDir};
 use mapped_file::MappedFile;
 use writer::LocalWriter;
 
-/// An unfinished file is named by this and [`RANDOM_LETTERS`] random letters and digits. No path of a storage has a
-/// segment that begins with a dot.
+/// Names of unfinished files begin with this and end with [`RANDOM_LETTERS`] random letters and digits. No path of a
+/// storage has a segment that begins with a dot.
 const UNFINISHED: &str = ".unfinished-";
 
-/// Letters that make the name of an unfinished file one that no other writer has, of whatever process.
+/// Length of the random part. It makes the name unique among all writers of all processes.
 const RANDOM_LETTERS: usize = 16;
 
 /// Files shorter than this are read whole: mapping them costs more than it saves.
 const MAP_FROM: u64 = 64 << 10;
 
-/// How often a step is tried again that another process, or a writer, has spoilt by its own.
+/// How often a step is repeated after another process or writer got in its way.
 const TRIES: usize = 16;
 
 /// A [`Storage`] in a folder of the file system, for one machine or for all that mount it. Clones are the same storage.
 ///
-/// A file is written under a hidden, random name and then given its own, if no other file has that; file and folders are
-/// synced before [`finish`](StorageWriter::finish) returns. A file system that cannot sync folders is taken to keep
-/// names by itself. Longer files are mapped for reading, so nobody but this storage may change a file in the folder:
-/// once named, a file never changes.
+/// A file is written under a hidden, random name. [`finish`](StorageWriter::finish) gives it its own name, unless another
+/// file has that name, and syncs the file and its folders before it returns. If a file system cannot sync folders, it is
+/// assumed to keep names by itself. Larger files are mapped for reading, so only this storage may change files in the
+/// folder. It never changes a file that has its name.
 ///
 /// # Links
-/// Links to folders and files are followed, by every method alike: a folder, or the whole storage, may be moved to another
-/// disk and linked back. A link that leads nowhere is an error, since what was behind it may not be mounted.
-/// [`delete_folder`](Storage::delete_folder) removes links below the folder and leaves what is behind them.
+/// Every method follows links to folders and files, so a folder or the whole storage may be moved to another disk and
+/// linked back. A link that leads nowhere is an error, because its target may not be mounted.
+/// [`delete_folder`](Storage::delete_folder) removes links below the folder, but not their targets.
 ///
 /// # Permissions
-/// [`open`](Self::open) makes a missing root for its owner alone (mode 700). A root that is there is used as it is, and what
-/// is made in it has the modes that the process gives to new files (its umask).
+/// [`open`](Self::open) creates a missing root for its owner alone (mode 700). An existing root is used as it is. New files
+/// and folders in it have the modes of the process's umask.
 #[derive(Clone, Debug)]
 pub struct LocalStorage(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
     root: PathBuf,
-    /// Held while a folder gets its first file, and while empty folders are removed.
+    /// Locked while a folder gets its first file, and while empty folders are removed.
     folders: Mutex<()>,
 }
 
 impl LocalStorage {
-    /// The storage in the folder `root`, which is made if it does not exist.
+    /// Opens the storage in the folder `root`, and creates the folder if it does not exist.
     ///
     /// # Errors
-    /// [`ErrorKind::Io`] if it cannot be made, or is no folder.
+    /// [`ErrorKind::Io`] if the folder cannot be created, or `root` is no folder.
     pub fn open(root: impl Into<PathBuf>) -> Result<Self> {
         let root = root.into();
         let name = root.to_string_lossy().into_owned();
@@ -73,17 +73,17 @@ impl LocalStorage {
         &self.0.root
     }
 
-    /// Makes an unfinished file in `folder`, and that folder.
+    /// Creates an unfinished file in `folder`, and the folder if it is missing.
     fn create_unfinished(&self, folder: &Path) -> io::Result<(File, TempPath)> {
         let mut builder = tempfile::Builder::new();
-        // As for any new file: the process's umask decides.
+        // The process's umask decides, as for any new file.
         builder.prefix(UNFINISHED).rand_bytes(RANDOM_LETTERS).permissions(Permissions::from_mode(0o666));
         let _folders = self.lock_folders();
         let mut tries = 0;
         loop {
             match fs::create_dir_all(folder).and_then(|()| builder.tempfile_in(folder)) {
                 Ok(file) => return Ok(file.into_parts()),
-                // Another process found the folder empty.
+                // Another process removed the empty folder.
                 Err(error) if error.kind() == io::ErrorKind::NotFound && tries < TRIES => tries += 1,
                 Err(error) => return Err(error),
             }
@@ -94,26 +94,26 @@ impl LocalStorage {
         self.0.folders.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Removes `folder` and those above it, as far as they are empty.
+    /// Removes `folder` and its parents while they are empty.
     fn remove_empty(&self, folder: &Path) {
         let _folders = self.lock_folders();
         let below_root = folder.ancestors().take_while(|folder| *folder != self.root());
         for folder in below_root {
-            // Not empty, as a rule. A link stays, too.
+            // Usually it is not empty. A link stays, too.
             if fs::remove_dir(folder).is_err() {
                 return;
             }
         }
     }
 
-    /// Calls `visit` with every entry in `folder` and below that is no folder, and its path. Names that are no text, and
-    /// folders that are no paths here, are other people's.
+    /// Calls `visit` with every entry below `folder` that is no folder, and its path. Names that are not UTF-8, and folders
+    /// that are no valid paths of a storage, belong to others and are skipped.
     fn walk(&self, folder: &str, visit: &mut dyn FnMut(String, &DirEntry) -> io::Result<()>) -> Result<()> {
         check_folder(folder)?;
         let top = self.root().join(folder);
         let is_path =
             |entry: &DirEntry| entry.file_name().to_str().is_some_and(|name| check_path(name).is_ok());
-        // The walk itself finds those that lead back to a folder below the top.
+        // The walk itself finds links that lead back to a folder below the top.
         let leads_above = |entry: &DirEntry| {
             entry.path_is_symlink()
                 && matches!((entry.path().canonicalize(), top.canonicalize()), (Ok(to), Ok(top)) if top.starts_with(&to))
@@ -155,7 +155,7 @@ impl Storage for LocalStorage {
         check_path(path)?;
         let target = self.0.root.join(path);
         let open = || {
-            // A pipe, say, would block when it is opened.
+            // Opening a pipe would block, for example.
             if !behind_links(&target)?.is_some_and(|metadata| metadata.is_file()) {
                 return Ok(None);
             }
@@ -173,7 +173,7 @@ impl Storage for LocalStorage {
     }
 
     fn local_path(&self, path: &str) -> Option<PathBuf> {
-        // Without links, so that a hard link to it is one to the file.
+        // Links are resolved, so that a hard link to this path is a link to the file.
         check_path(path).ok().and_then(|()| fs::canonicalize(self.0.root.join(path)).ok())
     }
 
@@ -196,7 +196,7 @@ impl Storage for LocalStorage {
         check_path(path)?;
         let target = self.0.root.join(path);
         match fs::remove_file(&target) {
-            // A folder is no file.
+            // It is a folder.
             Err(error) if error.kind() == io::ErrorKind::IsADirectory => return Ok(()),
             result => existing(result).map_err(|error| failed(error, path))?,
         };
@@ -227,14 +227,14 @@ impl Storage for LocalStorage {
     }
 }
 
-/// Whether we have made a file of that name that is not finished.
+/// True for a name that this crate gives to unfinished files.
 fn is_unfinished(name: &str) -> bool {
     name.strip_prefix(UNFINISHED).is_some_and(|random| {
         random.len() == RANDOM_LETTERS && random.bytes().all(|byte| byte.is_ascii_alphanumeric())
     })
 }
 
-/// Makes the folder durably, and gives its absolute path.
+/// Creates the folder durably. Returns its absolute path.
 fn make_root(root: &Path) -> io::Result<PathBuf> {
     let root = std::path::absolute(root)?;
     let missing = root.ancestors().take_while(|folder| !folder.exists()).count();
@@ -245,11 +245,11 @@ fn make_root(root: &Path) -> io::Result<PathBuf> {
     Ok(root)
 }
 
-/// Makes the names in a folder durable, as far as the file system can be asked to.
+/// Makes the names in a folder durable, if the file system can do that.
 fn sync_folder(folder: &Path) -> io::Result<()> {
     use io::ErrorKind::{InvalidInput, Unsupported};
     match File::open(folder)?.sync_all() {
-        // Some network and user space file systems sync files only.
+        // Some network and user-space file systems can only sync files.
         Err(error) if matches!(error.kind(), InvalidInput | Unsupported) => {
             tracing::debug!(%error, folder = %folder.display(), "the file system does not sync folders");
             Ok(())
@@ -258,7 +258,7 @@ fn sync_folder(folder: &Path) -> io::Result<()> {
     }
 }
 
-/// Removes all that is in `folder`, which may be gone, or be no folder.
+/// Removes everything in `folder`. It may be gone, or be no folder.
 fn remove_below(folder: &Path) -> io::Result<()> {
     let mut first_error = None;
     let Some(entries) = existing(fs::read_dir(folder))? else { return Ok(()) };
@@ -273,7 +273,7 @@ fn remove_below(folder: &Path) -> io::Result<()> {
     first_error.map_or(Ok(()), Err)
 }
 
-/// Removes a folder with all that is in it, also what a writer adds meanwhile.
+/// Removes a folder with everything in it, also what a writer adds meanwhile.
 fn remove_folder(folder: &Path) -> io::Result<()> {
     let mut tries = 0;
     loop {
@@ -284,8 +284,8 @@ fn remove_folder(folder: &Path) -> io::Result<()> {
     }
 }
 
-/// What is at `path`, or where the links there lead to; `None` if there is nothing of that name. A link that leads
-/// nowhere is an error.
+/// The metadata of `path`, or of the target of its links. `None` if there is no such name. A link that leads nowhere is an
+/// error.
 fn behind_links(path: &Path) -> io::Result<Option<fs::Metadata>> {
     match existing(fs::metadata(path))? {
         None if fs::symlink_metadata(path).is_ok_and(|found| found.is_symlink()) => Err(leads_nowhere(path)),
@@ -298,7 +298,7 @@ fn leads_nowhere(link: &Path) -> io::Error {
     io::Error::new(io::ErrorKind::NotFound, message)
 }
 
-/// An entry that could not be read: `None` if it is gone, or leads back to a folder that it is in.
+/// Maps the error of an entry to `None` if the entry is gone, or is a link to a folder above it.
 fn unreadable(error: walkdir::Error) -> io::Result<Option<DirEntry>> {
     if error.loop_ancestor().is_some() {
         return Ok(None);
@@ -312,7 +312,7 @@ fn unreadable(error: walkdir::Error) -> io::Result<Option<DirEntry>> {
     Err(error.into())
 }
 
-/// `None` if there is nothing of that name.
+/// Maps the error for a missing name to `None`.
 fn existing<T>(result: io::Result<T>) -> io::Result<Option<T>> {
     match result {
         Ok(found) => Ok(Some(found)),

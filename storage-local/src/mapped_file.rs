@@ -9,15 +9,15 @@ use backend_api::Result;
 use backend_api::storage::{Bytes, StorageFile};
 use memmap2::Mmap;
 
-/// A file whose reads lend the page cache. No advice is given to the kernel: measured, every one is slower.
+/// A file whose reads borrow from the page cache. It gives the kernel no advice: each kind was measured to be slower.
 #[derive(Debug)]
 pub(super) struct MappedFile(Bytes<Mmap>);
 
 impl MappedFile {
     pub fn open(path: &str, file: &File) -> io::Result<Self> {
-        // SAFETY: the mapping must not change while it is lent. The storage gives a file its name when
-        // it is complete, never opens a named file for writing, and replaces or deletes names only, which
-        // leaves mapped files as they are. That nobody else writes in the folder is the storage's contract.
+        // SAFETY: the mapping must not change while it is borrowed. The storage names a file when it is complete and never
+        // opens a named file for writing. Deleting a name leaves the mapped file as it is. The storage's contract forbids
+        // others to write in the folder.
         let map = unsafe { Mmap::map(file)? };
         Ok(Self(Bytes::new(path, map)))
     }

@@ -1,4 +1,4 @@
-//! From the thread that makes a file's bytes to the disk.
+//! Moves bytes from the thread that produces them to the disk.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -6,15 +6,15 @@ use std::mem;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, channel, sync_channel};
 use std::thread::{self, JoinHandle};
 
-/// Bytes that are gathered before they are written.
+/// Size of the buffer that collects bytes before they are written.
 const GATHERED_BYTES: usize = 1 << 20;
 
-/// Bytes after which the disk begins to write, while more are written to the page cache. Without that the disk
-/// idles until the end: measured 1.0 against 1.55 GB/s.
+/// After this many bytes the disk starts to write, while more bytes go to the page cache. Otherwise the disk idles until
+/// the end: 1.0 instead of 1.55 GB/s, measured.
 const WRITE_BACK_BYTES: usize = 8 << 20;
 
-/// A file that is written by another thread, once it is longer than what is gathered: encoding a checkpoint and copying
-/// it to the page cache overlap.
+/// A file that another thread writes once it is longer than the buffer, so that encoding a checkpoint and copying it to
+/// the page cache overlap.
 #[derive(Debug)]
 pub(super) struct Output {
     file: File,
@@ -27,7 +27,7 @@ impl Output {
         Self { file, gathered: Vec::new(), copier: None }
     }
 
-    /// Appends bytes. An error may be that of an earlier call.
+    /// Appends bytes. An error may come from an earlier call.
     pub fn write(&mut self, mut bytes: &[u8]) -> io::Result<()> {
         while !bytes.is_empty() {
             let (now, later) = bytes.split_at(bytes.len().min(GATHERED_BYTES - self.gathered.len()));
@@ -40,10 +40,10 @@ impl Output {
         Ok(())
     }
 
-    /// Writes what is gathered, or has it written.
+    /// Writes the buffer, or passes it to the other thread.
     fn pass_on(&mut self) -> io::Result<()> {
         if self.copier.is_none() {
-            // Only speed is lost when there can be no thread.
+            // Without a thread it is only slower.
             self.copier = Copier::start(&self.file).ok();
         }
         let Some(copier) = &self.copier else {
@@ -67,7 +67,7 @@ impl Output {
         })
     }
 
-    /// Has the disk hold all bytes.
+    /// Syncs all bytes to the disk.
     pub fn sync(&mut self) -> io::Result<()> {
         self.finish_copier()?;
         self.file.write_all(&self.gathered)?;
@@ -75,10 +75,10 @@ impl Output {
     }
 }
 
-/// A thread that writes to the page cache. Dropped, it ends by itself: a cancelled writer does not wait for it.
+/// A thread that writes to the page cache. When this is dropped it ends by itself: a cancelled writer does not wait for it.
 #[derive(Debug)]
 struct Copier {
-    /// One piece waits while another is written.
+    /// One buffer may wait while another is written.
     full: SyncSender<Vec<u8>>,
     emptied: Receiver<Vec<u8>>,
     thread: JoinHandle<io::Result<()>>,
@@ -95,12 +95,12 @@ impl Copier {
                 file.write_all(&piece)?;
                 waiting += piece.len();
                 piece.clear();
-                // Who is done with writing needs no buffer any more.
+                // The writer may have finished and needs no buffer then.
                 _ = empty.send(piece);
                 if waiting < WRITE_BACK_BYTES {
                     continue;
                 }
-                // As without a copier.
+                // Continue without the other thread.
                 if let Some(running) = write_back.take().or_else(|| WriteBack::start(&file).ok()) {
                     match running.wake.try_send(()) {
                         Ok(()) => waiting = 0,
@@ -116,9 +116,9 @@ impl Copier {
     }
 }
 
-/// A thread that has the disk write what is in the page cache.
+/// A thread that makes the disk write from the page cache.
 ///
-/// Dropped without [`finish`](Self::finish), the thread ends by itself: a cancelled writer does not wait for it.
+/// If this is dropped without [`finish`](Self::finish), the thread ends by itself: a cancelled writer does not wait for it.
 #[derive(Debug)]
 struct WriteBack {
     wake: SyncSender<()>,
@@ -131,7 +131,7 @@ impl WriteBack {
         let (wake, woken) = sync_channel(1);
         let thread = thread::Builder::new().name("write-back".to_owned()).spawn(move || {
             while woken.recv().is_ok() {
-                // The error belongs here: it is reported once for the file, and the final sync would not see it.
+                // The system reports an error once for each file. If it is not returned here, the final sync misses it.
                 file.sync_data()?;
             }
             Ok(())

@@ -11,7 +11,7 @@ use tempfile::TempPath;
 use super::output::Output;
 use super::{LocalStorage, failed, sync_folder};
 
-/// Writes an unfinished file and gives it its name at the end.
+/// Writes an unfinished file, and gives it its name at the end.
 #[derive(Debug)]
 pub(super) struct LocalWriter {
     storage: LocalStorage,
@@ -52,12 +52,12 @@ impl LocalWriter {
         Ok(())
     }
 
-    /// Gives the file its name, unless there is one of that name.
+    /// Gives the file its name, unless another file has that name.
     fn name(&mut self) -> Result<()> {
         let Some(unfinished) = self.unfinished.take() else { return Ok(()) };
         if let Err(refused) = unfinished.persist_noclobber(&self.target) {
             let error = refused.error;
-            // Removes the file, before its folder is looked at.
+            // Removes the file before its folder is checked for being empty.
             self.unfinished = Some(refused.path);
             if error.kind() == io::ErrorKind::AlreadyExists && !self.target.is_dir() {
                 let taken = Error::new(ErrorKind::AlreadyExists, "there is a file of that name already");
@@ -69,12 +69,12 @@ impl LocalWriter {
     }
 
     fn sync_folders(&self) -> io::Result<()> {
-        // Up to the root: this writer may have made the folders, or one that has not finished yet.
+        // Sync up to the root: this writer may have created the folders, or another one that is not finished.
         let root = self.storage.root();
         let mut folders = self.target.ancestors().skip(1).take_while(|folder| folder.starts_with(root));
         let synced = folders.try_for_each(sync_folder);
         if synced.is_err() {
-            // It is not known to be durable, so it must not be taken for it.
+            // The name may not be durable, so it must not stay.
             fs::remove_file(&self.target)?;
         }
         synced
@@ -101,7 +101,7 @@ impl StorageWriter for LocalWriter {
 impl Drop for LocalWriter {
     fn drop(&mut self) {
         if let Some(unfinished) = self.unfinished.take() {
-            // An error is nobody's any more; a sweep finds what stays.
+            // Nobody can take an error here. A sweep removes what stays.
             drop(unfinished);
             self.storage.remove_empty(self.target.parent().unwrap_or(self.storage.root()));
         }
