@@ -32,19 +32,44 @@ pub trait StateDescriptor {
     fn register_in<B: StateBackend>(self, backend: &mut B) -> Result<Self::Token>;
 
     /// What checkpoints say of the state, and a restored state is compared with.
-    fn meta(&self) -> StateMeta;
+    ///
+    /// # Errors
+    /// [`Unsupported`](crate::ErrorKind::Unsupported), naming the state, if a codec or a key's encoding cannot carry its
+    /// type.
+    fn meta(&self) -> Result<StateMeta>;
 }
 
-fn state_meta<N: StateKey>(name: &str, kind: StateKind, codecs: Vec<String>) -> StateMeta {
-    let namespace_schema = N::schema();
-    StateMeta {
+fn state_meta<V: 'static, N: StateKey>(
+    name: &str,
+    kind: StateKind,
+    map_key: Option<KeyType>,
+    codec: &dyn Codec<V>,
+) -> Result<StateMeta> {
+    let mut codecs = Vec::with_capacity(2);
+    let check = || {
+        N::check_type()?;
+        if let Some(key) = map_key {
+            (key.check)()?;
+            codecs.push((key.schema)());
+        }
+        codec.check_type()
+    };
+    check().map_err(|error| error.in_state(name))?;
+    codecs.push(codec.id());
+    Ok(StateMeta {
         name: name.to_owned(),
         kind,
-        namespace_schema,
+        namespace_schema: N::schema(),
         codecs,
         table_seed: 0,
         options: BTreeMap::new(),
-    }
+    })
+}
+
+/// What a [`StateKey`] tells of itself.
+struct KeyType {
+    check: fn() -> Result<()>,
+    schema: fn() -> String,
 }
 
 /// A function that folds a value into what is there: `(accumulated, new) -> accumulated`.
@@ -169,8 +194,8 @@ impl<V: StateValue, N: StateKey> StateDescriptor for ValueDescriptor<V, N> {
         backend.register_value(self)
     }
 
-    fn meta(&self) -> StateMeta {
-        state_meta::<N>(&self.name, StateKind::Value, vec![self.codec.id()])
+    fn meta(&self) -> Result<StateMeta> {
+        state_meta::<_, N>(&self.name, StateKind::Value, None, &*self.codec)
     }
 }
 
@@ -220,8 +245,8 @@ impl<T: StateValue, N: StateKey> StateDescriptor for ListDescriptor<T, N> {
         backend.register_list(self)
     }
 
-    fn meta(&self) -> StateMeta {
-        state_meta::<N>(&self.name, StateKind::List, vec![self.codec.id()])
+    fn meta(&self) -> Result<StateMeta> {
+        state_meta::<_, N>(&self.name, StateKind::List, None, &*self.codec)
     }
 }
 
@@ -272,8 +297,13 @@ impl<MK: StateKey, MV: StateValue, N: StateKey> StateDescriptor for MapDescripto
         backend.register_map(self)
     }
 
-    fn meta(&self) -> StateMeta {
-        state_meta::<N>(&self.name, StateKind::Map, vec![MK::schema(), self.codec.id()])
+    fn meta(&self) -> Result<StateMeta> {
+        state_meta::<_, N>(
+            &self.name,
+            StateKind::Map,
+            Some(KeyType { check: MK::check_type, schema: MK::schema }),
+            &*self.codec,
+        )
     }
 }
 
@@ -339,8 +369,8 @@ impl<T: StateValue, N: StateKey> StateDescriptor for ReducingDescriptor<T, N> {
         backend.register_reducing(self)
     }
 
-    fn meta(&self) -> StateMeta {
-        state_meta::<N>(&self.name, StateKind::Reducing, vec![self.codec.id()])
+    fn meta(&self) -> Result<StateMeta> {
+        state_meta::<_, N>(&self.name, StateKind::Reducing, None, &*self.codec)
     }
 }
 
@@ -401,7 +431,7 @@ impl<A: Aggregate, N: StateKey> StateDescriptor for AggregatingDescriptor<A, N> 
         backend.register_aggregating(self)
     }
 
-    fn meta(&self) -> StateMeta {
-        state_meta::<N>(&self.name, StateKind::Aggregating, vec![self.codec.id()])
+    fn meta(&self) -> Result<StateMeta> {
+        state_meta::<_, N>(&self.name, StateKind::Aggregating, None, &*self.codec)
     }
 }

@@ -53,9 +53,11 @@ impl<K: StateKey> KeySpace<K> {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidArgument`] if `max_parallelism` is not in 1 to 32768.
+    /// [`ErrorKind::InvalidArgument`] if `max_parallelism` is not in 1 to 32768; [`ErrorKind::Unsupported`] if the
+    /// encoding of keys cannot carry the type ([`StateKey::check_type`]).
     pub fn new(max_parallelism: u16) -> Result<Self> {
         check_max_parallelism(max_parallelism)?;
+        K::check_type()?;
         let mask = max_parallelism.is_power_of_two().then_some(max_parallelism - 1);
         Ok(Self { max_parallelism, mapping: None, mask })
     }
@@ -64,7 +66,8 @@ impl<K: StateKey> KeySpace<K> {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidArgument`] if `max_parallelism` is not in 1 to 32768.
+    /// [`ErrorKind::InvalidArgument`] if `max_parallelism` is not in 1 to 32768; [`ErrorKind::Unsupported`] if the
+    /// encoding of keys cannot carry the type ([`StateKey::check_type`]).
     pub fn flink(max_parallelism: u16) -> Result<Self>
     where
         K: JavaHash,
@@ -76,9 +79,11 @@ impl<K: StateKey> KeySpace<K> {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidArgument`] if `max_parallelism` is not in 1 to 32768.
+    /// [`ErrorKind::InvalidArgument`] if `max_parallelism` is not in 1 to 32768; [`ErrorKind::Unsupported`] if the
+    /// encoding of keys cannot carry the type ([`StateKey::check_type`]).
     pub fn with_mapping(max_parallelism: u16, mapping: Arc<dyn KeyGroupMapping<K>>) -> Result<Self> {
         check_max_parallelism(max_parallelism)?;
+        K::check_type()?;
         Ok(Self { max_parallelism, mapping: Some(mapping), mask: None })
     }
 

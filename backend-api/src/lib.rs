@@ -158,7 +158,7 @@ pub use checkpoint::{
     AttemptTarget, Checkpoint, CheckpointTarget, FileName, JobFolder, NewFile, OperatorStateHandle,
     OperatorStateMeta, RawKeyedHandle, RawOperatorHandle, Redistribution, TaskState,
 };
-pub use codec::{Codec, Plain, PlainCodec, SerdeCodec, default_codec};
+pub use codec::{CborCodec, Codec, Plain, PlainCodec, SerdeCodec, default_codec};
 pub use descriptor::{
     Aggregate, AggregatingDescriptor, ListDescriptor, MapDescriptor, ReduceFunction, ReducingDescriptor,
     StateDescriptor, StateValue, ValueDescriptor,
@@ -167,7 +167,7 @@ pub use error::{BoxError, Error, ErrorKind, Result};
 pub use flink::{FlinkMapping, JavaHash, flink_group};
 pub use handle::{KeyedStateHandle, StateData, StateFile};
 pub use key::{
-    EncodedKey, KeyBuffer, KeySchema, StateKey, StoredKey, StoredText, check_ordered, decode_ordered,
+    EncodedKey, KeyBuffer, KeySchema, OrderedType, StateKey, StoredKey, StoredText, decode_ordered,
     encode_ordered,
 };
 pub use key_group::{

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
-use crate::format::{CheckpointReader, CheckpointWriter, Section, SectionKind, StateMeta};
+use crate::format::{self, CheckpointReader, CheckpointWriter, Section, SectionKind, StateMeta};
 use crate::row::{self, Row};
 use crate::{
     Cancel, Error, ErrorKind, KeyGroupRange, KeyedStateHandle, Progress, Result, StateKey, StateKind,
@@ -324,7 +324,7 @@ fn check_handle<K: StateKey>(
     }
     let (old, new) = (&handle.key_schema, K::schema());
     if *old != new {
-        let message = of(format!("has keys of type {old:?}, this backend {new:?}"));
+        let message = of(format::migration("key", old, &new));
         return Err(Error::new(ErrorKind::Migration, message));
     }
     Ok(())

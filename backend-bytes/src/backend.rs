@@ -67,7 +67,7 @@ impl<K: StateKey, E: ByteEngine> EngineBackend<K, E> {
         D: StateDescriptor + Send + Sync + 'static,
     {
         let store = self.store.as_mut().ok_or_else(closed)?;
-        let meta = descriptor.meta();
+        let meta = descriptor.meta()?;
         if let Some(number) = self.registry.known::<D>(&meta)? {
             return Ok(number.into());
         }

@@ -40,7 +40,7 @@ impl Position {
     /// Puts the position into a checkpoint.
     pub fn store(&self, checkpoint: &mut Checkpoint) -> Result<(), Failure> {
         let mut bytes = Vec::new();
-        SerdeCodec.encode(self, &mut bytes)?;
+        SerdeCodec::new().encode(self, &mut bytes)?;
         checkpoint.properties.insert(PROPERTY.to_owned(), bytes);
         Ok(())
     }
@@ -49,7 +49,7 @@ impl Position {
     pub fn of(checkpoint: &Checkpoint) -> Result<Self, Failure> {
         let none = || Failure::Job(format!("checkpoint {} has no position of the source", checkpoint.id));
         let bytes = checkpoint.properties.get(PROPERTY).ok_or_else(none)?;
-        Ok(SerdeCodec.decode(bytes)?)
+        Ok(SerdeCodec::new().decode(bytes)?)
     }
 }
 

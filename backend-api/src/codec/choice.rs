@@ -16,7 +16,7 @@ use super::{Codec, Plain, PlainCodec, SerdeCodec};
 /// use backend_api::default_codec;
 ///
 /// assert_eq!(default_codec::<(u64, u64)>().id(), "plain:(u64,u64)");
-/// assert_eq!(default_codec::<Vec<Vec<bool>>>().id(), "postcard/1");
+/// assert_eq!(default_codec::<Vec<Vec<bool>>>().id(), "postcard/1:list<list<bool>>");
 /// ```
 pub fn default_codec<T: Serialize + DeserializeOwned + Send + Sync + 'static>() -> Arc<dyn Codec<T>> {
     macro_rules! first_of {
@@ -36,7 +36,7 @@ pub fn default_codec<T: Serialize + DeserializeOwned + Send + Sync + 'static>() 
     first_of!((String, u64), (String, i64), (String, f64), (String, String));
     first_of!((u64, String), (i64, String), (u64, Vec<u8>), (i64, Vec<u8>));
     first_of!((u64, u64, u64), (i64, i64, i64), (f64, f64, f64), (i64, i64, u64), (u64, f64, f64));
-    Arc::new(SerdeCodec)
+    Arc::new(SerdeCodec::new())
 }
 
 /// The plain codec, if `P` is `T`.

@@ -1,10 +1,12 @@
 //! How values become bytes.
 
+mod cbor;
 mod choice;
 mod heap_size;
 mod plain;
 mod serde;
 
+pub use self::cbor::CborCodec;
 pub use self::choice::default_codec;
 pub use self::plain::{Plain, PlainCodec};
 pub use self::serde::SerdeCodec;
@@ -23,6 +25,15 @@ pub trait Codec<T>: Send + Sync + 'static {
     /// Identity and version of the format, written into every snapshot. Codecs with the same identity read each
     /// other's bytes.
     fn id(&self) -> String;
+
+    /// Whether the type can be written and read again, as far as the type alone tells; asked when a state is registered.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Unsupported`] with the reason, and what to do.
+    fn check_type(&self) -> Result<()> {
+        Ok(())
+    }
 
     /// Appends the bytes of `value`; they need not tell where they end.
     ///

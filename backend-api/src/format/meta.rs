@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, ErrorKind, Result, StateKind};
+use crate::{Error, ErrorKind, Result, StateKind, shape};
 
 /// Most states that one backend can have, as in Flink (`Short.MAX_VALUE`).
 pub const MAX_STATES: usize = 32_767;
@@ -65,15 +65,25 @@ impl StateMeta {
         }
         let (old, new) = (&self.namespace_schema, &registered.namespace_schema);
         if old != new {
-            let message = format!("restored with namespaces of {old:?}, registered with {new:?}");
-            return fault(ErrorKind::Migration, message);
+            return fault(ErrorKind::Migration, migration("namespaces of", old, new));
         }
         let (old, new) = (&self.codecs, &registered.codecs);
-        if old != new {
+        if let Some((old, new)) = old.iter().zip(new).find(|(old, new)| old != new) {
+            return fault(ErrorKind::Migration, migration("codec", old, new));
+        }
+        if old.len() != new.len() {
             let message = format!("restored with codecs {old:?}, registered with {new:?}");
             return fault(ErrorKind::Migration, message);
         }
         Ok(())
+    }
+}
+
+/// Tells two identities of codecs or keys apart: what differs in their shapes if that is all, else both of them.
+pub(crate) fn migration(what: &str, old: &str, new: &str) -> String {
+    match shape::difference_of_texts(old, new) {
+        Some(difference) => format!("restored with another {what} type: {difference}"),
+        None => format!("restored with {what} {old:?}, registered with {new:?}"),
     }
 }
 

@@ -24,6 +24,7 @@ mod tests;
 pub use block::MAX_ROW_BYTES;
 pub use compression::Compression;
 pub use envelope::{seal, unseal};
+pub(crate) use meta::migration;
 pub use meta::{FileMeta, MAX_STATES, StateMeta};
 pub use reader::CheckpointReader;
 pub use rows::RowReader;

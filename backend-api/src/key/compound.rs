@@ -12,6 +12,10 @@ impl<K: StateKey> StateKey for Option<K> {
         format!("option<{}>", K::schema())
     }
 
+    fn check_type() -> Result<()> {
+        K::check_type()
+    }
+
     #[inline]
     fn encode<B: KeyBuffer>(&self, out: &mut B) {
         out.push(u8::from(self.is_some()));
@@ -93,6 +97,11 @@ macro_rules! tuple {
 
             fn schema() -> String {
                 format!($format, $($part::schema(),)+ $last::schema())
+            }
+
+            fn check_type() -> Result<()> {
+                $($part::check_type()?;)+
+                $last::check_type()
             }
 
             #[inline]

@@ -9,7 +9,7 @@ mod schema;
 mod stored;
 
 pub use buffer::KeyBuffer;
-pub use ordered::{check_ordered, decode_ordered, encode_ordered};
+pub use ordered::{OrderedType, decode_ordered, encode_ordered};
 pub use schema::KeySchema;
 pub use stored::{EncodedKey, StoredKey, StoredText};
 
@@ -72,6 +72,16 @@ pub trait StateKey: Clone + Ord + Send + Sync + 'static {
     ///
     /// [`ErrorKind::Corrupt`] if no encoding starts there; `input` is then anywhere.
     fn decode(input: &mut &[u8]) -> Result<Self>;
+
+    /// Whether the type can be a key, as far as the type alone tells: asked when a [`KeySpace`](crate::KeySpace) is made,
+    /// and when a state with such namespaces or map keys is registered. The types of this crate always can.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Unsupported`] with the reason.
+    fn check_type() -> Result<()> {
+        Ok(())
+    }
 
     /// Whether this value can be encoded, which is to be asked before a value from outside is first used.
     /// The types of this crate always can; of a type of one's own, the `Serialize` may refuse.

@@ -15,7 +15,13 @@
 //! A name that is not made of letters, digits, `_`, `-` and `.` stands in quotes. Names of types are no part of a shape,
 //! and a newtype has the shape of what it holds.
 
+mod difference;
+mod known;
 mod parse;
+mod trace;
+
+pub(crate) use difference::difference_of_texts;
+pub(crate) use known::{Known, skipped};
 
 use std::fmt::{self, Display, Formatter};
 
@@ -47,10 +53,17 @@ pub(crate) enum Content {
     Struct(Vec<(String, Shape)>),
 }
 
+impl Shape {
+    /// This shape of a key type of that name.
+    pub fn named(&self, name: &str) -> Self {
+        Self::Named(name.to_owned(), Box::new(self.clone()))
+    }
+}
+
 macro_rules! leaves {
     ($($variant:ident $text:literal),* $(,)?) => {
         /// A shape without parts.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
         pub(crate) enum Leaf {
             $($variant),*
         }

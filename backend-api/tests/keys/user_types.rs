@@ -2,7 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use backend_api::{ErrorKind, StateKey, StoredKey, check_ordered, decode_ordered, encode_ordered, serde_key};
+use backend_api::{
+    ErrorKind, KeySchema, KeySpace, OrderedType, StateKey, StoredKey, decode_ordered, encode_ordered,
+    serde_key,
+};
 use proptest::prelude::*;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -64,6 +67,20 @@ proptest! {
         check_pair(&a, &b)?;
         check_pair(&(a.clone(), Some(b.clone())), &(a.clone(), None))?;
         check_pair(&(a.clone(), b.clone()), &(b, a))?;
+    }
+
+    /// Rows of these keys are split without the types.
+    #[test]
+    fn schemas_take_keys_apart(a in events(), b in visits(), rest in any::<Vec<u8>>()) {
+        let key = (a, Some(b));
+        let schema = KeySchema::parse(&<(Event, Option<Visit>)>::schema()).unwrap();
+        let mut row = Vec::new();
+        key.encode(&mut row);
+        let len = row.len();
+        row.extend(rest);
+        prop_assert_eq!(schema.prefix_len(&row).unwrap(), len);
+        prop_assert_eq!(schema.stable_hash(&row[..len]).unwrap(), key.stable_hash());
+        prop_assert!(schema.print(&row[..len]).is_ok());
     }
 
     #[test]
@@ -137,9 +154,14 @@ fn the_bytes_are_frozen() {
 }
 
 #[test]
-fn schemas_are_the_names_given() {
-    assert_eq!((Visit::schema(), Event::schema()), ("Visit".to_owned(), "shop.event".to_owned()));
-    assert_eq!(<(u8, Visit)>::schema(), "(u8,Visit)");
+fn schemas_are_the_names_given_and_the_shapes() {
+    let visit = "Visit:struct{page:string,at:i64,user:option<i32>}";
+    assert_eq!(Visit::schema(), visit);
+    assert_eq!(<(u8, Visit)>::schema(), format!("(u8,{visit})"));
+    let event = "shop.event:enum{Nothing,Number(i16),Pair(bool,string),\
+                 Visit{visit:struct{page:string,at:i64,user:option<i32>},unit:()},\
+                 Many(list<^1>),Sorted(map<u8,list<char>>)}";
+    assert_eq!(Event::schema(), event);
 }
 
 /// As serde's derive would write and read an enum of very many variants.
@@ -170,7 +192,8 @@ fn nest(depth: usize) -> Nest {
 fn depth_has_a_bound() {
     let deepest = nest(128);
     assert_eq!(read::<Nest>(&ordered(&deepest)), Ok(deepest));
-    assert_eq!(check_ordered(&nest(129)).unwrap_err().kind(), ErrorKind::Codec);
+    let too_deep = encode_ordered(&nest(129), &mut Vec::new()).unwrap_err();
+    assert_eq!(too_deep.kind(), ErrorKind::Codec);
     assert_eq!(read::<Nest>(&[1; 1_000_000]), Err(ErrorKind::Corrupt));
 }
 
@@ -228,4 +251,67 @@ fn stored_forms_hold_the_encoding() {
     assert_eq!(stored.as_bytes(), encoded(&visit));
     let loaded: Visit = stored.load().unwrap();
     assert_eq!(loaded, visit);
+}
+
+mod that_cannot_be_keys {
+    use super::*;
+
+    macro_rules! key {
+        ($name:ident: $($item:tt)*) => {
+            #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+            $($item)*
+            serde_key!($name);
+        };
+    }
+
+    key!(Untagged: #[serde(untagged)] enum Untagged { A(u8), B(String) });
+    key!(Internal: #[serde(tag = "t")] enum Internal { A { x: u8 }, B });
+    key!(Adjacent: #[serde(tag = "t", content = "c")] enum Adjacent { A(u8), B(String) });
+    key!(Flat: struct Flat { a: u8, #[serde(flatten)] b: BTreeMap<String, u8> });
+    key!(SkipsSome: struct SkipsSome {
+        #[serde(default, skip_serializing_if = "Option::is_none")] a: Option<u8>,
+        b: u8,
+    });
+    key!(Hides: enum Hides { A, #[serde(skip)] #[allow(dead_code)] B, C, D });
+    key!(Forgets: struct Forgets { a: u8, #[serde(skip)] b: u8 });
+    key!(WritesLess: struct WritesLess { a: u8, #[serde(skip_serializing, default)] b: u8 });
+
+    fn refused_type<K: StateKey>() {
+        assert_eq!(K::check_type().unwrap_err().kind(), ErrorKind::Unsupported);
+        assert_eq!(KeySpace::<K>::new(8).unwrap_err().kind(), ErrorKind::Unsupported);
+        assert_eq!(<(u8, Option<K>)>::check_type().unwrap_err().kind(), ErrorKind::Unsupported);
+    }
+
+    #[track_caller]
+    fn refused<K: StateKey + std::fmt::Debug>(key: K) {
+        let keys = KeySpace::<K>::new(8).unwrap();
+        for _ in 0..2 {
+            assert_eq!(keys.key(&key).unwrap_err().kind(), ErrorKind::Codec);
+        }
+        assert_eq!((1_u8, Some(key)).check().unwrap_err().kind(), ErrorKind::Codec);
+    }
+
+    #[test]
+    fn are_refused_at_once() {
+        refused_type::<Untagged>();
+        refused_type::<Internal>();
+        refused_type::<Adjacent>();
+        refused_type::<Flat>();
+        refused(SkipsSome { a: None, b: 1 });
+        refused(Hides::C);
+        refused(Hides::D);
+        refused(Forgets { a: 1, b: 1 });
+        refused(WritesLess { a: 1, b: 0 });
+        SkipsSome { a: Some(1), b: 1 }.check().unwrap();
+        Hides::A.check().unwrap();
+        Forgets { a: 1, b: 0 }.check().unwrap();
+    }
+
+    #[test]
+    fn generic_types_can_ask_the_same() {
+        let floats = OrderedType::<Vec<(u8, String)>>::new();
+        assert_eq!(floats.schema("mine"), "mine:list<(u8,string)>");
+        floats.check_type().unwrap();
+        floats.check(&vec![(1, "a".to_owned())]).unwrap();
+    }
 }

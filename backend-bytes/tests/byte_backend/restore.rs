@@ -138,7 +138,7 @@ fn chain<D: StateDescriptor>(descriptor: &D, files: &[File]) -> KeyedStateHandle
             key_groups: 0..=GROUPS - 1,
             key_schema: String::schema(),
             key_group_mapping: handle.key_group_mapping.clone(),
-            states: vec![descriptor.meta()],
+            states: vec![descriptor.meta().unwrap()],
         };
         let group = context(&key("a")).group();
         let fill = |writer: &mut CheckpointWriter<'_>| {
@@ -361,7 +361,11 @@ fn states_with_different_codecs_are_kept_and_fit_no_registration() {
     assert_eq!(state.groups().count(), usize::from(GROUPS));
     for group in state.groups() {
         let codecs = |section: &RestoredSection| section.meta().unwrap().codecs.clone();
-        let written = if subtask(2, 0).range().contains(group) { other().meta() } else { plain().meta() };
+        let written = if subtask(2, 0).range().contains(group) {
+            other().meta().unwrap()
+        } else {
+            plain().meta().unwrap()
+        };
         assert_eq!(state.chain(group).iter().map(codecs).collect::<Vec<_>>(), [written.codecs]);
     }
 }

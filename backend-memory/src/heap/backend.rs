@@ -263,7 +263,7 @@ impl<K: StateKey, C: Checkpointing> StateBackend for HeapBackend<K, C> {
     ) -> Result<ValueToken<V, N>> {
         let content = Single { codec: Arc::clone(descriptor.codec()) };
         let extra = Fallback(descriptor.default_ref().cloned());
-        let index = self.register::<N, _, _>(descriptor.meta(), content, extra)?;
+        let index = self.register::<N, _, _>(descriptor.meta()?, content, extra)?;
         Ok(ValueToken::new(self.id, index))
     }
 
@@ -272,7 +272,7 @@ impl<K: StateKey, C: Checkpointing> StateBackend for HeapBackend<K, C> {
         descriptor: ListDescriptor<T, N>,
     ) -> Result<ListToken<T, N>> {
         let content = Elements { codec: Arc::clone(descriptor.codec()) };
-        let index = self.register::<N, _, _>(descriptor.meta(), content, ())?;
+        let index = self.register::<N, _, _>(descriptor.meta()?, content, ())?;
         Ok(ListToken::new(self.id, index))
     }
 
@@ -281,7 +281,7 @@ impl<K: StateKey, C: Checkpointing> StateBackend for HeapBackend<K, C> {
         descriptor: MapDescriptor<MK, MV, N>,
     ) -> Result<MapToken<MK, MV, N>> {
         let content = Entries::<MK, MV> { codec: Arc::clone(descriptor.codec()), keys: PhantomData };
-        let index = self.register::<N, _, _>(descriptor.meta(), content, ())?;
+        let index = self.register::<N, _, _>(descriptor.meta()?, content, ())?;
         Ok(MapToken::new(self.id, index))
     }
 
@@ -291,7 +291,7 @@ impl<K: StateKey, C: Checkpointing> StateBackend for HeapBackend<K, C> {
     ) -> Result<ReducingToken<T, N>> {
         let content = Single { codec: Arc::clone(descriptor.codec()) };
         let extra = Reduce(Arc::clone(descriptor.reduce()));
-        let index = self.register::<N, _, _>(descriptor.meta(), content, extra)?;
+        let index = self.register::<N, _, _>(descriptor.meta()?, content, extra)?;
         Ok(ReducingToken::new(self.id, index))
     }
 
@@ -301,7 +301,7 @@ impl<K: StateKey, C: Checkpointing> StateBackend for HeapBackend<K, C> {
     ) -> Result<AggregatingToken<A, N>> {
         let content = Single { codec: Arc::clone(descriptor.codec()) };
         let extra = Function(Arc::clone(descriptor.aggregate()));
-        let index = self.register::<N, _, _>(descriptor.meta(), content, extra)?;
+        let index = self.register::<N, _, _>(descriptor.meta()?, content, extra)?;
         Ok(AggregatingToken::new(self.id, index))
     }
 

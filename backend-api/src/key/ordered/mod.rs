@@ -12,9 +12,11 @@
 //! | structs, tuples, newtypes | the fields one after the other |
 
 mod de;
+mod key_type;
 mod ser;
 
 pub(super) use de::{decode_f32, decode_f64, decode_variant};
+pub use key_type::OrderedType;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -31,14 +33,18 @@ const WIDE_VARIANT: u8 = 255;
 /// Makes types that serde can write and read into [`StateKey`](crate::StateKey)s.
 ///
 /// Each needs `Serialize + DeserializeOwned + Clone + Ord + Send + Sync + 'static`. The name, by default the one
-/// that is written here, becomes the [schema](crate::StateKey::schema): it is in snapshots and must not change
-/// afterwards, and no more may the fields or variants of the type or their order.
+/// that is written here, and the shape of the type (names, order and types of its fields and variants) become the
+/// [schema](crate::StateKey::schema): it is in snapshots, so neither may change afterwards.
 ///
 /// **The order of the bytes is that of a derived `Ord`.** It is not for a type with an `Ord` of another kind
 /// (`std::cmp::Reverse`, `PathBuf`, fields that are left out or renamed in order, explicit discriminants that
-/// do not ascend): such a type has to implement `StateKey` itself, or maps are sorted one way here and another
-/// there. The format does not describe itself, so serde's `untagged`, `tag = ".."`, `flatten` and
-/// `skip_serializing_if` do not work in keys.
+/// do not ascend): such a type has to implement `StateKey` itself. Where a backend finds that out, it answers
+/// [`ErrorKind::IllegalState`].
+///
+/// The format does not describe itself. A type that needs that (serde's `untagged`, `tag` and `flatten`) is refused when a
+/// [`KeySpace`](crate::KeySpace) is made or a state registered. A key that leaves out a field
+/// (`skip_serializing_if`), that has a variant behind a skipped one, or that is another key once it is decoded (a field with
+/// `skip` counts for `Ord`) is refused when it is used, by [`check`](crate::StateKey::check).
 ///
 /// ```
 /// use backend_api::{StateKey, serde_key};
@@ -55,7 +61,7 @@ const WIDE_VARIANT: u8 = 255;
 /// Customer::Registered("ada".to_owned()).encode(&mut bytes);
 /// assert_eq!(bytes, *b"\x01ada\x00\x01");
 /// assert_eq!(Customer::decode(&mut &bytes[..])?, Customer::Registered("ada".to_owned()));
-/// assert_eq!(Customer::schema(), "shop.customer");
+/// assert_eq!(Customer::schema(), "shop.customer:enum{Guest{session:i64},Registered(string)}");
 /// # Ok::<(), backend_api::Error>(())
 /// ```
 #[macro_export]
@@ -68,7 +74,11 @@ macro_rules! serde_key {
             type Stored = $crate::EncodedKey;
 
             fn schema() -> ::std::string::String {
-                ::std::string::String::from($name)
+                $crate::OrderedType::<Self>::new().schema($name)
+            }
+
+            fn check_type() -> $crate::Result<()> {
+                $crate::OrderedType::<Self>::new().check_type()
             }
 
             fn encode<B: $crate::KeyBuffer>(&self, out: &mut B) {
@@ -81,7 +91,8 @@ macro_rules! serde_key {
             }
 
             fn check(&self) -> $crate::Result<()> {
-                $crate::check_ordered(self)
+                static TYPE: $crate::OrderedType<$type> = $crate::OrderedType::new();
+                TYPE.check(self)
             }
         }
     };
@@ -95,7 +106,7 @@ macro_rules! serde_key {
 /// [`ErrorKind::Codec`] if its `Serialize` fails or it is nested deeper than 128 levels of sequences, maps,
 /// options and variants; a part of the bytes is then in `out`.
 pub fn encode_ordered<T: Serialize + ?Sized, B: KeyBuffer>(value: &T, out: &mut B) -> Result<()> {
-    value.serialize(&mut ser::Serializer::new(out))
+    value.serialize(&mut ser::Serializer::new(out, None))
 }
 
 /// Takes a value that [`encode_ordered`] wrote off the front of `input`.
@@ -123,19 +134,6 @@ impl KeyBuffer for Expected<'_> {
     fn extend_from_slice(&mut self, bytes: &[u8]) {
         self.0 = self.0.and_then(|rest| rest.strip_prefix(bytes));
     }
-}
-
-/// Whether [`encode_ordered`] can encode `value`.
-///
-/// # Errors
-///
-/// Those of [`encode_ordered`].
-pub fn check_ordered<T: Serialize + ?Sized>(value: &T) -> Result<()> {
-    struct Nowhere;
-    impl KeyBuffer for Nowhere {
-        fn extend_from_slice(&mut self, _bytes: &[u8]) {}
-    }
-    encode_ordered(value, &mut Nowhere)
 }
 
 impl serde::ser::Error for Error {

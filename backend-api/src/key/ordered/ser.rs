@@ -4,16 +4,23 @@ use serde::{Serialize, ser};
 
 use super::{DEPTH_MAX, WIDE_VARIANT};
 use crate::key::{KeyBuffer, StateKey, bytes};
+use crate::shape::{Known, skipped};
 use crate::{Error, ErrorKind, Result};
 
 pub(super) struct Serializer<'a, B> {
     out: &'a mut B,
     depth: u8,
+    /// What the key must agree with, where it is checked.
+    known: Option<&'static Known>,
 }
 
 impl<'a, B: KeyBuffer> Serializer<'a, B> {
-    pub(super) fn new(out: &'a mut B) -> Self {
-        Self { out, depth: 0 }
+    pub(super) fn new(out: &'a mut B, known: Option<&'static Known>) -> Self {
+        Self { out, depth: 0, known }
+    }
+
+    fn check_struct(&self, name: &'static str, len: usize) -> Result<()> {
+        self.known.map_or(Ok(()), |known| known.check_struct(name, len))
     }
 
     fn enter(&mut self) -> Result<&mut Self> {
@@ -37,7 +44,10 @@ impl<'a, B: KeyBuffer> Serializer<'a, B> {
         self.leave()
     }
 
-    fn variant(&mut self, index: u32) {
+    fn variant(&mut self, name: &'static str, index: u32, variant: &'static str, len: usize) -> Result<()> {
+        if let Some(known) = self.known {
+            known.check_variant(name, index, variant, len)?;
+        }
         match u8::try_from(index) {
             Ok(index) if index < WIDE_VARIANT => self.out.push(index),
             _ => {
@@ -45,6 +55,7 @@ impl<'a, B: KeyBuffer> Serializer<'a, B> {
                 index.encode(self.out);
             }
         }
+        Ok(())
     }
 }
 
@@ -116,8 +127,8 @@ impl<B: KeyBuffer> ser::Serializer for &mut Serializer<'_, B> {
         Ok(())
     }
 
-    fn serialize_unit_variant(self, _name: &'static str, index: u32, _variant: &'static str) -> Result<()> {
-        self.variant(index);
+    fn serialize_unit_variant(self, name: &'static str, index: u32, variant: &'static str) -> Result<()> {
+        self.variant(name, index, variant, 0)?;
         self.enter()?.leave()
     }
 
@@ -127,12 +138,12 @@ impl<B: KeyBuffer> ser::Serializer for &mut Serializer<'_, B> {
 
     fn serialize_newtype_variant<T: Serialize + ?Sized>(
         self,
-        _name: &'static str,
+        name: &'static str,
         index: u32,
-        _variant: &'static str,
+        variant: &'static str,
         value: &T,
     ) -> Result<()> {
-        self.variant(index);
+        self.variant(name, index, variant, 1)?;
         self.nested(value)
     }
 
@@ -144,18 +155,19 @@ impl<B: KeyBuffer> ser::Serializer for &mut Serializer<'_, B> {
         Ok(self)
     }
 
-    fn serialize_tuple_struct(self, _name: &'static str, _len: usize) -> Result<Self> {
+    fn serialize_tuple_struct(self, name: &'static str, len: usize) -> Result<Self> {
+        self.check_struct(name, len)?;
         Ok(self)
     }
 
     fn serialize_tuple_variant(
         self,
-        _name: &'static str,
+        name: &'static str,
         index: u32,
-        _variant: &'static str,
-        _len: usize,
+        variant: &'static str,
+        len: usize,
     ) -> Result<Self> {
-        self.variant(index);
+        self.variant(name, index, variant, len)?;
         self.enter()
     }
 
@@ -163,18 +175,19 @@ impl<B: KeyBuffer> ser::Serializer for &mut Serializer<'_, B> {
         self.enter()
     }
 
-    fn serialize_struct(self, _name: &'static str, _len: usize) -> Result<Self> {
+    fn serialize_struct(self, name: &'static str, len: usize) -> Result<Self> {
+        self.check_struct(name, len)?;
         Ok(self)
     }
 
     fn serialize_struct_variant(
         self,
-        _name: &'static str,
+        name: &'static str,
         index: u32,
-        _variant: &'static str,
-        _len: usize,
+        variant: &'static str,
+        len: usize,
     ) -> Result<Self> {
-        self.variant(index);
+        self.variant(name, index, variant, len)?;
         self.enter()
     }
 }
@@ -215,7 +228,7 @@ impl<B: KeyBuffer> ser::SerializeMap for &mut Serializer<'_, B> {
 
 /// What has its parts one after the other. A variant was entered at its start.
 macro_rules! parts {
-    ($($trait:ident::$method:ident $(($key:ty))?: $end:expr),*) => {$(
+    ($($trait:ident::$method:ident $(($key:ty) $skip:ident)?: $end:expr),*) => {$(
         impl<B: KeyBuffer> ser::$trait for &mut Serializer<'_, B> {
             type Ok = ();
             type Error = Error;
@@ -223,6 +236,10 @@ macro_rules! parts {
             fn $method<T: Serialize + ?Sized>(&mut self, $(_name: $key,)? value: &T) -> Result<()> {
                 value.serialize(&mut **self)
             }
+
+            $(fn $skip(&mut self, field: $key) -> Result<()> {
+                Err(skipped(field))
+            })?
 
             fn end(self) -> Result<()> {
                 $end(self)
@@ -235,6 +252,6 @@ parts!(
     SerializeTuple::serialize_element: |_| Ok(()),
     SerializeTupleStruct::serialize_field: |_| Ok(()),
     SerializeTupleVariant::serialize_field: Serializer::leave,
-    SerializeStruct::serialize_field(&'static str): |_| Ok(()),
-    SerializeStructVariant::serialize_field(&'static str): Serializer::leave
+    SerializeStruct::serialize_field(&'static str) skip_field: |_| Ok(()),
+    SerializeStructVariant::serialize_field(&'static str) skip_field: Serializer::leave
 );
