@@ -22,7 +22,7 @@ use backend_api::{
     StateInfo, StateKey, StateToken, StateValue, Subtask, ValueDescriptor, ValueState, ValueToken, row,
 };
 
-/// Values that a batch reads at once, at most: fewer as long as nobody knows that they are short.
+/// Most values that a batch reads at once. It reads fewer until they are known to be short.
 const FETCHED: usize = 128;
 
 /// A state backend over a [`ByteStore`]; see the [module](super).

@@ -18,7 +18,7 @@ pub struct WriteBatch {
     ops: Vec<Op>,
 }
 
-/// The strings lie between `start` and `end`, and meet at `split`.
+/// The two strings lie between `start` and `end`, and meet at `split`.
 #[derive(Clone, Copy, Debug)]
 struct Op {
     kind: OpKind,
@@ -89,12 +89,12 @@ impl WriteBatch {
         })
     }
 
-    /// Whether there are no operations.
+    /// True if there are no operations.
     pub fn is_empty(&self) -> bool {
         self.ops.is_empty()
     }
 
-    /// Removes all operations, and keeps some of the memory.
+    /// Removes all operations. Keeps some of the memory.
     #[inline]
     pub fn clear(&mut self) {
         if self.bytes.is_empty() && self.ops.is_empty() {
@@ -112,8 +112,8 @@ impl WriteBatch {
         self.bytes.len() + self.ops.len() * size_of::<Op>()
     }
 
-    /// Adds an operation that puts what `encode` appends under `key` and `suffix`, and gives the length of all three
-    /// together. After an error it is as if nothing had been asked.
+    /// Adds an operation that puts what `encode` appends under `key` and `suffix`. Gives the length of all three together.
+    /// After an error nothing was added.
     pub(crate) fn put_encoded(
         &mut self,
         key: &[u8],
@@ -137,9 +137,10 @@ impl WriteBatch {
         Ok(self.bytes.len() - start)
     }
 
-    /// Adds an element of the list of `prefix`, which `encode` appends with its length, and gives its bytes. If it `goes_on` it is
-    /// put into the entry of the last operation, as long as that is short; else it gets an entry of its own, with `number`. After
-    /// an error it is as if nothing had been asked.
+    /// Adds an element of the list with keys that begin with `prefix`. `encode` appends it with its length. Gives its bytes.
+    ///
+    /// An element that `goes_on` is put into the entry of the last operation while that is short. Any other one gets an entry
+    /// of its own under `number`. After an error nothing was added.
     pub(crate) fn put_element(
         &mut self,
         prefix: &[u8],
@@ -160,7 +161,7 @@ impl WriteBatch {
         Ok(self.put_encoded(prefix, &number, encode)? - prefix.len() - number.len())
     }
 
-    /// Adds an operation that removes the entry of this key, of which there are two parts.
+    /// Adds an operation that removes the entry of a key that is given in two parts.
     pub(crate) fn delete_parts(&mut self, head: &[u8], rest: &[u8]) {
         let start = self.bytes.len();
         self.bytes.extend_from_slice(head);
@@ -169,7 +170,7 @@ impl WriteBatch {
         self.ops.push(Op { kind: OpKind::Delete, start, split: end, end });
     }
 
-    /// Moves all operations of `other` behind those of this one.
+    /// Appends all operations of `other`, and empties that.
     pub(crate) fn append(&mut self, other: &mut Self) {
         let by = self.bytes.len();
         self.bytes.append(&mut other.bytes);
@@ -177,11 +178,11 @@ impl WriteBatch {
         self.ops.extend(other.ops.drain(..).map(moved));
     }
 
-    /// Brings the operations into the order of their first strings.
+    /// Sorts the operations by their first strings.
     pub(crate) fn sort(&mut self) {
         let bytes = &self.bytes;
         let first = |op: &Op| &bytes[op.start..op.split];
-        // What most comparisons are about is kept side by side.
+        // Most comparisons need the first bytes only, which lie side by side here.
         let beginning = |op: &Op| {
             let mut beginning = [0; 16];
             beginning.iter_mut().zip(first(op)).for_each(|(to, from)| *to = *from);

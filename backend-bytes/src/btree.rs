@@ -8,7 +8,7 @@ use backend_api::Result;
 
 /// The reference of [`ByteStore`]: a `BTreeMap` in memory.
 ///
-/// A snapshot is another reference to the map, and the first write while one is alive copies the whole map: fit for
+/// A snapshot is another reference to the map. The first write while one is alive copies the whole map, so this is fit for
 /// tests and small state.
 #[derive(Clone, Debug, Default)]
 pub struct BTreeStore {
@@ -36,8 +36,9 @@ impl ByteStore for BTreeStore {
                     entries.remove(key);
                 }
                 WriteOp::DeleteRange { from, to } => {
-                    let doomed: Vec<_> = range(entries, from, to).map(|(key, _)| key.clone()).collect();
-                    for key in doomed {
+                    // One key at a time: a range may hold more keys than should be copied.
+                    while let Some((key, _)) = range(entries, from, to).next() {
+                        let key = key.clone();
                         entries.remove(&key);
                     }
                 }
@@ -58,7 +59,7 @@ impl ByteSnapshot for BTreeStore {
 }
 
 fn range<'s>(entries: &'s BTreeMap<Vec<u8>, Vec<u8>>, from: &[u8], to: &[u8]) -> Range<'s, Vec<u8>, Vec<u8>> {
-    // One that ends before it starts would panic.
+    // A range that ends before it starts would panic.
     entries.range::<[u8], _>((Bound::Included(from.min(to)), Bound::Excluded(to)))
 }
 

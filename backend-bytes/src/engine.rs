@@ -4,10 +4,10 @@ use super::{ByteOptions, ByteStore, LayerState, StoreSnapshots};
 use backend_api::format::StateMeta;
 use backend_api::{CheckpointTarget, Error, ErrorKind, KeyedStateHandle, Result, StateKey, Subtask};
 
-/// Makes the stores of an [`EngineBackend`](super::EngineBackend) from options of its own, and may bring a checkpoint
-/// format of its own.
+/// Makes the stores of an [`EngineBackend`](super::EngineBackend) from options of its own. It may have a checkpoint format of
+/// its own.
 ///
-/// An engine without either is better served by [`ByteOptions`], which take a closure.
+/// An engine that needs neither is used through [`ByteOptions`], which take a closure.
 pub trait ByteEngine: 'static {
     /// The store.
     type Store: ByteStore;
@@ -15,7 +15,7 @@ pub trait ByteEngine: 'static {
     type Options: Clone + Debug + Send + Sync + 'static;
 
     /// The format of handles that [`open`](Self::open) reads and [`StoreSnapshots::native`] writes;
-    /// [`row::FORMAT`](backend_api::row::FORMAT) if there is none but that.
+    /// [`row::FORMAT`](backend_api::row::FORMAT) if the engine has none.
     const FORMAT: &'static str;
 
     /// Where checkpoints go.
@@ -24,11 +24,10 @@ pub trait ByteEngine: 'static {
     /// The most bytes of an entry, as in [`ByteOptions::with_entry_bytes_max`].
     fn entry_bytes_max(options: &Self::Options) -> u64;
 
-    /// Bytes of memory for decoded values; 0 for none.
+    /// Bytes of memory for the caches of decoded values; 0 for no caches.
     fn cache_bytes(options: &Self::Options) -> usize;
 
-    /// Opens a store for a subtask, which no other backend uses, with what `native` holds for its key groups and
-    /// nothing else.
+    /// Opens a store of its own for a subtask. It holds what `native` has for the subtask's key groups, and nothing else.
     ///
     /// The handles are of [`FORMAT`](Self::FORMAT), fit the subtask's keys, and no two have a key group in common.
     ///
@@ -40,8 +39,7 @@ pub trait ByteEngine: 'static {
         native: &[KeyedStateHandle],
     ) -> Result<OpenedStore<Self::Store>>;
 
-    /// The store as one with snapshots of its own; `None` if it has only [`ByteStore::snapshot`]. It is the same answer each
-    /// time.
+    /// The store's own snapshots. `None` if it has only [`ByteStore::snapshot`]. The answer never changes.
     fn snapshots(store: &mut Self::Store) -> Option<&mut dyn StoreSnapshots>;
 }
 
@@ -50,9 +48,10 @@ pub trait ByteEngine: 'static {
 pub struct OpenedStore<S> {
     /// The store.
     pub store: S,
-    /// The states in it; the number of each is its index.
+    /// The states in it. The number of each is its index.
     pub states: Vec<StateMeta>,
-    /// What the checkpoints had of [`FreezeRequest::layer`](super::FreezeRequest::layer), joined. The default if there were none.
+    /// The [`FreezeRequest::layer`](super::FreezeRequest::layer) of the restored checkpoints, joined. The default if there are
+    /// none.
     pub layer: LayerState,
 }
 

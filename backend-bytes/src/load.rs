@@ -1,4 +1,4 @@
-//! Restored rows into the store.
+//! Loading of restored rows into the store.
 
 use super::access::Buffers;
 use super::limits::Totals;
@@ -8,13 +8,13 @@ use backend_api::restore::RestoredState;
 use backend_api::row::{ListRow, Row, RowChange, decode_sized, encode_sized};
 use backend_api::{Error, ErrorKind, Result, StateKey};
 
-/// Writes are gathered up to so many bytes,
+/// Bytes that are gathered before they are written.
 const BATCH_BYTES: usize = 1 << 20;
 
-/// and up to so many where they can be sorted.
+/// The same where nothing is there yet, so that they are sorted and loaded.
 const SORTED_BYTES: usize = 32 << 20;
 
-/// Puts all rows of `restored` into the store, as the state of number `state`, and notes how long its lists or maps are.
+/// Puts all rows of `restored` into the store under the number `state`, and adds up the bytes of its lists or maps.
 pub(super) fn load<K: StateKey, N: StateKey, MK: StateKey>(
     (store, buffers, totals): (&mut dyn ByteStore, &mut Buffers, &mut Totals),
     state: u16,
@@ -43,9 +43,9 @@ struct Loader<'l> {
     totals: &'l mut Totals,
     key: Vec<u8>,
     end: Vec<u8>,
-    /// The list of the last row, and its length.
+    /// The list of the last row, and its length so far.
     list: Option<(Vec<u8>, u64)>,
-    /// Whether all that comes puts what was not there.
+    /// True while rows only put where nothing is.
     puts_only: bool,
 }
 
@@ -129,7 +129,7 @@ impl Loader<'_> {
         Ok(())
     }
 
-    /// Removes the elements of the current list from the one of index `length` on.
+    /// Removes the elements of the current list from index `length` on.
     fn cut(&mut self, length: u64) -> Result<()> {
         self.flush()?;
         EntryKey::successor(&self.key, &mut self.end);
@@ -148,7 +148,7 @@ impl Loader<'_> {
             if !rest.is_empty() {
                 let kept = run.len() - rest.len();
                 self.batch.put(key, run.get(..kept).unwrap_or_default());
-                // The least key behind it.
+                // The least key above this one.
                 self.batch.delete_range(&[key, &[0]].concat(), &self.end);
                 return Ok(());
             }

@@ -16,11 +16,11 @@ pub struct ByteOptions {
 }
 
 impl ByteOptions {
-    /// Most bytes of one entry unless configured: the limit of keys and values of RocksDB under Flink.
+    /// The default of the most bytes of one entry: what RocksDB under Flink takes.
     pub const ENTRY_BYTES_MAX: u64 = 2_147_483_647;
 
-    /// Checkpoints go to `target`; `open_store(operator, subtask)` makes an empty store for a subtask, which no other
-    /// backend uses, even one of the same name in the same process.
+    /// Checkpoints go to `target`. `open_store(operator, subtask)` makes an empty store that no other backend uses, not even
+    /// one of the same name in the same process.
     pub fn new(
         target: CheckpointTarget,
         open_store: impl Fn(&str, u16) -> Result<Box<dyn ByteStore>> + Send + Sync + 'static,
@@ -29,10 +29,11 @@ impl ByteOptions {
         Self { open_store: Arc::new(open_store), target, entry_bytes_max, cache_bytes: 0 }
     }
 
-    /// Sets the most bytes that the key (laid out as the [module](super) tells) and the value of one entry may have
-    /// together: 1 to 2,147,483,647 (the default). An entry is a value, an accumulator, one element of a list, or one
-    /// entry of a map. The elements of one list (with their lengths), and the keys and values of one map, may not
-    /// have more together, either; which is found when they are added.
+    /// Sets the most bytes that key ([layout](super#layout)) and value of one entry may have together: 1 to 2,147,483,647,
+    /// which is the default. An entry is a value, an accumulator, one element of a list, or one entry of a map.
+    ///
+    /// The same limit holds for all elements of one list with their lengths, and for all keys and values of one map. An
+    /// addition that exceeds it is refused.
     ///
     /// # Errors
     /// [`InvalidArgument`](ErrorKind::InvalidArgument) beyond that.
@@ -42,18 +43,18 @@ impl ByteOptions {
         Ok(self)
     }
 
-    /// Sets how many bytes of memory decoded values may take (0 by default: none are kept). What is used often is then
-    /// not read from the store and written to it at each access: values, accumulators, elements and entries of up to 4,096
-    /// bytes each, and of lists and maps up to 16,384 bytes at a time.
+    /// Sets the bytes of memory for decoded values; 0, the default, for none. What is used often is then neither read from the
+    /// store nor written to it at each access. Values, accumulators, elements and entries of up to 4,096 bytes are kept, and
+    /// up to 16,384 bytes of each list or map.
     pub fn with_cache_bytes(mut self, bytes: usize) -> Self {
         self.cache_bytes = bytes;
         self
     }
 
-    /// Whether an entry may be limited to that many bytes: 1 to 2,147,483,647.
+    /// Checks a limit for the bytes of an entry: 1 to 2,147,483,647.
     ///
     /// # Errors
-    /// [`InvalidArgument`](ErrorKind::InvalidArgument) if not.
+    /// [`InvalidArgument`](ErrorKind::InvalidArgument) beyond that.
     pub fn check_entry_bytes_max(bytes: u64) -> Result<()> {
         let max = Self::ENTRY_BYTES_MAX;
         if (1..=max).contains(&bytes) {

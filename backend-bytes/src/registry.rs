@@ -8,27 +8,27 @@ use super::limits::Totals;
 use backend_api::format::StateMeta;
 use backend_api::{Error, ErrorKind, Result, StateDescriptor, StateKey, StateKind};
 
-/// Where the key and the namespace end that bytes begin with.
+/// Finds the end of the key and the namespace that bytes begin with.
 pub(super) type PrefixLen = fn(&[u8]) -> Result<usize>;
 
 /// A state that has a number.
 struct State {
     meta: StateMeta,
-    /// `None` if the store holds it from a restore, and nobody has registered it.
+    /// `None` if the store holds it from a restore and it is not registered.
     registered: Option<Registered>,
-    /// Of its lists or maps.
+    /// The totals of its lists or maps.
     totals: Totals,
 }
 
 struct Registered {
-    /// The descriptor, by which the state's types are known again.
+    /// The descriptor. Its type tells the types of the state.
     descriptor: Box<dyn Any + Send + Sync>,
     prefix_len: PrefixLen,
     cache: Option<Box<dyn AnyCache>>,
     read_at_once: usize,
 }
 
-/// Values that the first batch reads at once, of which nobody knows how long they are.
+/// Values that the first batch reads at once. Their length is not known then.
 const FIRST_READ_AT_ONCE: usize = 8;
 
 /// A registered state, and its cache if it has one.
@@ -37,21 +37,21 @@ pub(super) struct Found<'r, D> {
     pub descriptor: &'r D,
     pub cache: Option<&'r dyn AnyCache>,
     pub totals: &'r mut Totals,
-    /// How many values a batch may read at once.
+    /// Number of values that a batch reads at once.
     pub read_at_once: &'r mut usize,
 }
 
-/// The states that the store holds; the index of one is its number.
+/// The states that the store holds. The index of a state is its number.
 #[derive(Default)]
 pub(super) struct Registry {
     states: Vec<State>,
     numbers: BTreeMap<String, u16>,
-    /// Numbers of the registered ones, as they came.
+    /// Numbers of the registered states in the order of their registration.
     order: Vec<u16>,
 }
 
 impl Registry {
-    /// Of a store that holds these states, with their totals, which nobody has registered.
+    /// The registry of a store that holds these states, none of them registered.
     pub fn holding(held: impl Iterator<Item = (StateMeta, Totals)>) -> Self {
         let states: Vec<_> = held.map(|(meta, totals)| State { meta, registered: None, totals }).collect();
         let numbers = states.iter().map(|state| state.meta.name.clone()).zip(0..).collect();
@@ -68,18 +68,18 @@ impl Registry {
         self.order.iter().filter_map(|number| self.states.get(usize::from(*number))).map(|state| &state.meta)
     }
 
-    /// The states that nobody has registered.
+    /// The states that are not registered.
     pub fn unregistered(&self) -> impl Iterator<Item = &StateMeta> {
         self.states.iter().filter(|state| state.registered.is_none()).map(|state| &state.meta)
     }
 
-    /// How the rows of all states are made; `None` if one of them is not registered.
+    /// Kind and end of keys of all states. `None` if one of them is not registered.
     pub fn rows(&self) -> Option<Vec<(StateKind, PrefixLen)>> {
         let row = |state: &State| Some((state.meta.kind, state.registered.as_ref()?.prefix_len));
         self.states.iter().map(row).collect()
     }
 
-    /// A registered state, if it is described by a `D`.
+    /// A registered state, if its descriptor is a `D`.
     #[inline]
     pub fn get<D: 'static>(&mut self, number: usize) -> Option<Found<'_, D>> {
         let State { meta, registered, totals } = self.states.get_mut(number)?;
@@ -88,23 +88,23 @@ impl Registry {
         Some(Found { meta, descriptor, cache: cache.as_deref(), totals, read_at_once })
     }
 
-    /// What bounds the totals of each state, by their numbers.
+    /// The bounds of the totals of each state, by number.
     pub fn bounds(&self) -> impl Iterator<Item = Vec<u64>> {
         self.states.iter().map(|state| state.totals.bounds())
     }
 
-    /// The totals of the state of that number, or of one that is new.
+    /// The totals of a state that the store holds, or those of a new one.
     pub fn totals_of(&self, number: Option<u16>, limit: u64) -> Totals {
         let state = number.and_then(|number| self.states.get(usize::from(number)));
         Totals::with_bounds(limit, &state.map_or_else(Vec::new, |state| state.totals.bounds()))
     }
 
-    /// The cache of the state with that number, if it has one.
+    /// The cache of a state, if it has one.
     pub fn cache(&self, number: u16) -> Option<&dyn AnyCache> {
         self.states.get(usize::from(number))?.registered.as_ref()?.cache.as_deref()
     }
 
-    /// Forgets what the caches hold.
+    /// Drops all caches.
     pub fn drop_caches(&mut self) {
         for registered in self.states.iter_mut().filter_map(|state| state.registered.as_mut()) {
             registered.cache = None;
@@ -116,7 +116,7 @@ impl Registry {
         self.states.iter().filter_map(|state| state.registered.as_ref()?.cache.as_deref())
     }
 
-    /// Number and meta of the registered state of that name.
+    /// Number and meta of a registered state.
     pub fn registered(&self, name: &str) -> Option<(u16, &StateMeta)> {
         let number = *self.numbers.get(name)?;
         let state = self.states.get(usize::from(number))?;
@@ -141,7 +141,7 @@ impl Registry {
         Ok(Some(number))
     }
 
-    /// Number of the state of that name that nobody has registered.
+    /// The number of a state that the store holds and that is not registered.
     pub fn held_as(&self, name: &str) -> Option<u16> {
         let number = *self.numbers.get(name)?;
         self.states.get(usize::from(number)).filter(|state| state.registered.is_none()).map(|_| number)
@@ -155,7 +155,7 @@ impl Registry {
         Ok(Some(number))
     }
 
-    /// The number that the next state gets.
+    /// The number of the next new state.
     pub fn next_number(&self) -> Result<u16> {
         u16::try_from(self.states.len()).map_err(|_| {
             let message = format!("there are {} states already", self.states.len());
@@ -163,7 +163,7 @@ impl Registry {
         })
     }
 
-    /// Adds a state of that number: the next one, or one that nobody has registered.
+    /// Adds a state: a new one with the next number, or one that the store holds.
     pub fn add<D: StateDescriptor + Send + Sync + 'static, K: StateKey, N: StateKey>(
         &mut self,
         number: u16,

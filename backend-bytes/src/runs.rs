@@ -1,10 +1,10 @@
-//! Elements of a list in the store: some of them, one after the other, are one entry.
+//! Runs of list elements. Elements that are added together are stored as one entry.
 
 use super::ByteCursor;
 use backend_api::row::{decode_sized, encode_sized};
 use backend_api::{Codec, Error, ErrorKind, Result, StateValue};
 
-/// An entry that is shorter takes another element.
+/// A shorter run takes another element.
 pub(crate) const RUN_BYTES: usize = 4 << 10;
 
 /// Appends an element with its length before it.
@@ -30,7 +30,7 @@ pub(crate) fn taken() -> Error {
     Error::new(ErrorKind::Codec, "the codec took bytes away that are not its own")
 }
 
-/// The elements of an entry, in order; ends after an error.
+/// The elements of a run, in order. Ends after an error.
 pub(crate) fn elements(mut run: &[u8]) -> impl Iterator<Item = Result<&[u8]>> {
     std::iter::from_fn(move || {
         if run.is_empty() {
@@ -44,10 +44,10 @@ pub(crate) fn elements(mut run: &[u8]) -> impl Iterator<Item = Result<&[u8]>> {
     })
 }
 
-/// Steps through the elements of the entries of a cursor.
+/// Steps through the elements of the runs of a cursor.
 pub(crate) struct ElementCursor<'c> {
     runs: Box<dyn ByteCursor + 'c>,
-    /// The entry that is being read, from `at` on: the cursor lends it only until it moves.
+    /// A copy of the run that is being read, from `at` on. The cursor lends a run only until it moves.
     run: Vec<u8>,
     at: usize,
 }
@@ -57,7 +57,7 @@ impl<'c> ElementCursor<'c> {
         Self { runs, run: Vec::new(), at: 0 }
     }
 
-    /// The next element; there is no further call after an error.
+    /// The next element. There is no further call after an error.
     pub fn next(&mut self) -> Result<Option<&[u8]>> {
         while self.at == self.run.len() {
             let Some((_, run)) = self.runs.next()? else { return Ok(None) };

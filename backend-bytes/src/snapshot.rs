@@ -1,4 +1,4 @@
-//! Writing a snapshot of the store as a checkpoint of rows.
+//! A snapshot of the store becomes a checkpoint of rows, or of the store's own files.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use backend_api::{
     StateKind,
 };
 
-/// Entries between two looks at the cancellation.
+/// Entries after which cancellation is looked at again.
 const CHECK_ENTRIES: u64 = 1024;
 
 /// What a snapshot froze.
@@ -22,12 +22,12 @@ pub(super) enum Frozen {
     Native(FrozenNative),
 }
 
-/// To be written as rows.
+/// What is written as rows.
 pub(super) struct FrozenRows {
     pub store: Box<dyn ByteSnapshot>,
-    /// Of each registered state how its rows are made.
+    /// Of each registered state the kind, and where key and namespace end.
     pub states: Vec<(StateKind, PrefixLen)>,
-    /// Restored states that nobody has registered.
+    /// Restored states that are not registered.
     pub restored: Vec<Arc<RestoredState>>,
     /// The registered states.
     pub meta: FileMeta,
@@ -35,7 +35,8 @@ pub(super) struct FrozenRows {
     pub target: AttemptTarget,
 }
 
-/// To be written in the store's own format; what nobody has registered as a file of rows beside it.
+/// What is written in the store's own format. Restored states that are not registered are written as a file of rows beside
+/// it.
 pub(super) struct FrozenNative {
     pub task: NativeTask,
     pub format: &'static str,
@@ -103,7 +104,7 @@ fn rows_beside(
     })
 }
 
-/// Copies states as they were restored; the first gets the number `first`.
+/// Copies states as they were restored, under the numbers from `first` on.
 fn copy_restored(
     restored: &[Arc<RestoredState>],
     mut first: usize,
@@ -139,9 +140,9 @@ impl FrozenRows {
         let mut meta = self.meta.clone();
         meta.states.extend(self.restored.iter().flat_map(|state| state.metas()).cloned());
         let file = self.target.write(&meta, false, cancel, |writer| {
-            for state in 0..self.states.len() {
-                // There are at most 32,767 states, which the meta was checked for.
-                self.registered(state as u16, writer, cancel, progress)?;
+            // There are at most 32,767 states, which the meta was checked for.
+            for (number, state) in (0..).zip(&self.meta.states) {
+                self.registered(number, &state.name, writer, cancel, progress)?;
             }
             copy_restored(&self.restored, self.states.len(), writer, cancel, progress)?;
             Ok(true)
@@ -149,19 +150,22 @@ impl FrozenRows {
         Ok(handle(&meta, self.range, file.into_iter().collect()))
     }
 
+    /// Writes the rows of a registered state.
     fn registered(
         &self,
         state: u16,
+        name: &str,
         writer: &mut CheckpointWriter<'_>,
         cancel: &Cancel,
         progress: &Progress,
     ) -> Result<()> {
+        let named = |error: Error| error.in_state(name);
         let (from, to) = EntryKey::state_range(state);
-        let mut cursor = self.store.scan(&from, &to)?;
+        let mut cursor = self.store.scan(&from, &to).map_err(named)?;
         let mut rows = Rows { writer, section: None, key_len: 0, row: Vec::new(), in_row: 0, index: 0 };
         let (mut entries, mut bytes) = (0, 0);
-        while let Some((key, value)) = cursor.next()? {
-            self.entry(&mut rows, key, value)?;
+        while let Some((key, value)) = cursor.next().map_err(named)? {
+            self.entry(&mut rows, key, value).map_err(named)?;
             entries += 1;
             bytes += (key.len() + value.len()) as u64;
             if entries == CHECK_ENTRIES {
@@ -170,55 +174,27 @@ impl FrozenRows {
                 (entries, bytes) = (0, 0);
             }
         }
-        rows.flush()?;
+        rows.flush().map_err(named)?;
         progress.add(entries, bytes);
         Ok(())
     }
 
     fn entry(&self, rows: &mut Rows<'_, '_>, key: &[u8], value: &[u8]) -> Result<()> {
         let foreign = || Error::new(ErrorKind::Corrupt, "the store holds a key that was not put there");
-        let EntryKey { state, group, own: rest } = EntryKey::split(key).ok_or_else(foreign)?;
-        let &(kind, prefix_len) = self.states.get(usize::from(state)).ok_or_else(foreign)?;
-        if rows.section != Some((state, group)) {
-            rows.flush()?;
-            rows.writer.begin_section(state, group, SectionKind::Full)?;
-            rows.section = Some((state, group));
-        }
-        match kind {
-            StateKind::Value | StateKind::Reducing | StateKind::Aggregating => rows.value(rest, value),
-            StateKind::List => {
-                let mut begins = rows.begins_other(rest, prefix_len)?;
-                if begins {
-                    rows.index = 0;
-                }
-                for element in runs::elements(value) {
-                    if std::mem::take(&mut begins) || rows.is_full() {
-                        rows.begin(rest, kind)?;
-                    }
-                    rows.index += 1;
-                    rows.add(&[], element?)?;
-                }
-                Ok(())
-            }
-            StateKind::Map => {
-                if rows.begins_other(rest, prefix_len)? || rows.is_full() {
-                    rows.begin(rest, kind)?;
-                }
-                let map_key = rest.get(rows.key_len..).unwrap_or_default();
-                rows.add(map_key, value)
-            }
-        }
+        let key = EntryKey::split(key).ok_or_else(foreign)?;
+        let &(kind, prefix_len) = self.states.get(usize::from(key.state)).ok_or_else(foreign)?;
+        rows.entry(key, kind, prefix_len, value).map_err(|error| error.in_group(key.group))
     }
 }
 
-/// Makes rows of entries; those of one list or map come together.
+/// Makes rows of entries. The entries of one list or map come together.
 struct Rows<'w, 'f> {
     writer: &'w mut CheckpointWriter<'f>,
     /// State and key group of the section.
     section: Option<(u16, u16)>,
     /// Length of the key and namespace at the beginning of `row`.
     key_len: usize,
-    /// The row that is being filled; none if `in_row` is 0.
+    /// The row that is being filled. There is none while `in_row` is 0.
     row: Vec<u8>,
     in_row: usize,
     /// Index of the next element in its list.
@@ -226,6 +202,46 @@ struct Rows<'w, 'f> {
 }
 
 impl Rows<'_, '_> {
+    /// Adds an entry of a state of `kind`.
+    fn entry(
+        &mut self,
+        key: EntryKey<'_>,
+        kind: StateKind,
+        prefix_len: PrefixLen,
+        value: &[u8],
+    ) -> Result<()> {
+        let EntryKey { state, group, own } = key;
+        if self.section != Some((state, group)) {
+            self.flush()?;
+            self.writer.begin_section(state, group, SectionKind::Full)?;
+            self.section = Some((state, group));
+        }
+        match kind {
+            StateKind::Value | StateKind::Reducing | StateKind::Aggregating => self.value(own, value),
+            StateKind::List => {
+                let mut begins = self.begins_other(own, prefix_len)?;
+                if begins {
+                    self.index = 0;
+                }
+                for element in runs::elements(value) {
+                    if std::mem::take(&mut begins) || self.is_full() {
+                        self.begin(own, kind)?;
+                    }
+                    self.index += 1;
+                    self.add(&[], element?)?;
+                }
+                Ok(())
+            }
+            StateKind::Map => {
+                if self.begins_other(own, prefix_len)? || self.is_full() {
+                    self.begin(own, kind)?;
+                }
+                let map_key = own.get(self.key_len..).unwrap_or_default();
+                self.add(map_key, value)
+            }
+        }
+    }
+
     fn value(&mut self, key: &[u8], value: &[u8]) -> Result<()> {
         self.writer.row(|out| {
             out.extend_from_slice(key);
@@ -234,9 +250,9 @@ impl Rows<'_, '_> {
         })
     }
 
-    /// Whether `key` belongs to another list or map than the row; sets the length of its key and namespace then.
+    /// True if `key` belongs to another list or map than the row. Finds the end of its key and namespace then.
     fn begins_other(&mut self, key: &[u8], prefix_len: PrefixLen) -> Result<bool> {
-        // Encodings are self-delimiting, so equal bytes are an equal key and namespace.
+        // Encodings are self-delimiting: equal bytes are an equal key and namespace.
         if self.in_row > 0 && self.row.get(..self.key_len) == key.get(..self.key_len) {
             return Ok(false);
         }

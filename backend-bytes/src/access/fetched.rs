@@ -1,15 +1,15 @@
-//! What was read from the store at once, for the accesses that follow.
+//! Values that were read from the store at once, for the accesses of a batch.
 
 use std::cell::Cell;
 use std::ops::Range;
 
-/// More bytes than these are not kept: whoever asks for them reads them again.
+/// Most bytes that are kept. What is beyond that is read again.
 const KEPT_BYTES: usize = 1 << 20;
 
-/// Values of the store by their keys. Each is given out once: whoever took it may change it after that.
+/// Values of the store by their keys. Each is given out once, because it may be changed after that.
 #[derive(Debug, Default)]
 pub(crate) struct Fetched {
-    /// Keys, in order, and what was read at them.
+    /// Sorted keys, and what was read at them.
     entries: Vec<Entry>,
     bytes: Vec<u8>,
 }
@@ -22,24 +22,24 @@ struct Entry {
 
 #[derive(Clone, Copy, Debug, Default)]
 enum Found {
-    /// Nobody knows, or it was taken.
+    /// Not read, or taken.
     #[default]
     Unknown,
     Absent,
-    /// From where to where.
+    /// Start and end of the value.
     Value(usize, usize),
 }
 
 impl Fetched {
-    /// Adds a key that is to be read.
+    /// Adds a key to read.
     pub fn add(&mut self, key: &[u8]) {
         let start = self.bytes.len();
         self.bytes.extend_from_slice(key);
         self.entries.push(Entry { key: start..self.bytes.len(), found: Cell::default() });
     }
 
-    /// Has `read` read all keys, in order, each once. It is given the keys, and what takes the value of the one of that index.
-    /// Tells how many values that are as long as these would be kept; `None` if there were none.
+    /// Has `read` read all keys, sorted, each once. It is given the keys, and a function that takes the value at an index.
+    /// Gives the number of values of this length that can be kept; `None` if none was found.
     pub fn read<E>(
         &mut self,
         read: impl FnOnce(&[&[u8]], &mut dyn FnMut(usize, Option<&[u8]>)) -> Result<(), E>,
@@ -72,7 +72,7 @@ impl Fetched {
         Ok((number > 0).then(|| number * KEPT_BYTES / length.max(1)))
     }
 
-    /// Gives `read` what was read at a key, if that is known and was not taken before, and tells whether it did.
+    /// Gives `read` what was read at a key. Gives `false` if that is not known or was taken before.
     #[inline]
     pub fn take(&self, key: &[u8], read: &mut dyn FnMut(Option<&[u8]>)) -> bool {
         let Self { entries, bytes } = self;
@@ -87,12 +87,12 @@ impl Fetched {
         true
     }
 
-    /// Whether there are keys.
+    /// True if there are no keys.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
 
-    /// Forgets all, and keeps the memory.
+    /// Forgets all. Keeps the memory.
     pub fn clear(&mut self) {
         self.entries.clear();
         self.bytes.clear();

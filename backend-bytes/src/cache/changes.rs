@@ -5,7 +5,7 @@ use backend_api::Result;
 /// Ranges that are removed in one batch. A store may look into each of them, and at what comes before it in the batch.
 const RANGES: usize = 128;
 
-/// What is to be written to the store.
+/// Operations for the store.
 #[derive(Default)]
 pub(crate) struct Changes {
     /// Ranges, which are removed first.

@@ -4,8 +4,8 @@ use super::table::Table;
 use super::{Cache, Object};
 use backend_api::{Codec, Result};
 
-/// What a cache has at a key, and its lock. Nobody may read from the store or write to it while this is alive: the store may
-/// wait for a flush of the cache.
+/// What a cache has at a key, and its lock. The store must not be read or written while this is alive: it may wait for a
+/// flush of the cache.
 pub(crate) enum Entry<'c, O: Object> {
     /// The cache has an object.
     Known(Known<'c, O>),
@@ -112,7 +112,7 @@ impl<O: Object> Known<'_, O> {
 }
 
 impl<'c, O: Object> Unknown<'c, O> {
-    /// Adds an object of which the store has all. `key` is that of the entry.
+    /// Adds an object. The store has all of it. `key` is that of the entry.
     ///
     /// # Errors
     /// [`Size`](backend_api::ErrorKind::Size) if too many keys have one hash.

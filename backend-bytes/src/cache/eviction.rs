@@ -36,7 +36,7 @@ impl<'c> Eviction<'c> {
         caches.max_by_key(|cache| cache.bytes()).map(|cache| Self { cache, bytes })
     }
 
-    /// Takes out clean entries only, of which a short search finds some. Gives `false` if it finds none.
+    /// Takes out clean entries that a short search finds. Gives `false` if it finds none.
     pub fn take_clean(&self) -> bool {
         self.cache.evict_clean(self.bytes, CLEAN_SEARCHED)
     }

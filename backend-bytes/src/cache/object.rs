@@ -24,7 +24,7 @@ pub(crate) trait Object: Default + Send + 'static {
 
 /// A list or map. A cache may know only a part of it.
 pub(crate) trait Collection: Object {
-    /// One that is too long to be cached whole, and of which the store has all.
+    /// One that is too long to be cached whole. The store has all of it.
     fn long() -> Self;
 
     /// True if the store has nothing that is not known here, except what was removed.
@@ -80,7 +80,7 @@ pub(super) enum Base {
     Partial,
     /// Nothing but what is known here.
     Whole,
-    /// Something that is to be removed before anything that is known here is written.
+    /// Something that must be removed before anything that is known here is written.
     ClearPending,
     /// Nothing.
     Empty,

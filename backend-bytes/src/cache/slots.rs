@@ -1,4 +1,4 @@
-//! Where a cache keeps its entries, and how it finds them.
+//! The slots of a cache: an extendible hash table.
 
 use compact_bytes::CompactBytes;
 
@@ -7,34 +7,34 @@ use backend_api::{Error, ErrorKind, Result};
 /// Places in the index of a segment.
 const PLACES: usize = 256;
 
-/// Entries of a segment at most; the number of each is a byte.
+/// Most entries of a segment. The number of each is a byte.
 const ENTRIES_MAX: usize = PLACES / 16 * 13;
 
-/// Places that were ever used, at most, so that searches end soon.
+/// Most places that are not empty, so that searches end soon.
 const USED_MAX: usize = PLACES / 16 * 15;
 
-/// Leading bits of hashes that segments may differ in.
+/// Most leading bits of a hash that choose a segment.
 const DEPTH_MAX: u32 = 22;
 
-/// What stands at a place that was never used.
+/// A place that was never used.
 const EMPTY: u16 = 0;
 
-/// What stands at a place of which the entry was removed. No entry has this tag.
+/// A place whose entry was removed. No entry has this tag.
 const REMOVED: u16 = 0xff00;
 
 /// Entries of a state, in an extendible hash table.
 ///
-/// A segment has the entries of which the hashes begin alike, side by side, and an index of two bytes for each place. The indexes
-/// of hundreds of thousands of entries stay in the nearest caches of the processor, so that a search waits for memory once: for
-/// the entry. No step takes longer for there being more entries, but for copies of the directory, four bytes a segment.
+/// A segment has the entries whose hashes begin alike, side by side, and an index of two bytes a place. The indexes of
+/// hundreds of thousands of entries stay in the processor's caches, so that a search waits for memory once, for the entry. The
+/// time of a step does not depend on the number of entries, except for copies of the directory, four bytes a segment.
 pub(super) struct Slots<O> {
-    /// The segment for each beginning of a hash, of `depth` bits.
+    /// The segment for each value of the first `depth` bits of a hash.
     directory: Vec<u32>,
     depth: u32,
-    /// By segment: at each place the tag and the number of an entry.
+    /// Of each segment: at each place the tag and the number of an entry.
     indexes: Vec<[u16; PLACES]>,
     segments: Vec<Segment<O>>,
-    /// Where entries are now that have another number since somebody asked.
+    /// New numbers of entries that were moved since the last [`take_moved`](Self::take_moved).
     moved: Vec<u32>,
 }
 
@@ -44,21 +44,21 @@ struct Segment<O> {
     holes: Vec<u8>,
     /// Places in the index that are not empty.
     used: usize,
-    /// So many leading bits are the same in all its hashes.
+    /// Number of leading bits that all its hashes share.
     depth: u32,
 }
 
 pub(super) struct Slot<O> {
     pub key: CompactBytes,
     pub hash: u32,
-    /// Bytes of memory that it takes; 0 if it is free.
+    /// Bytes of memory; 0 if the slot is free.
     pub bytes: u32,
-    /// The epoch in which it became dirty.
+    /// The epoch in which it became dirty, or `CLEAN`.
     pub dirty: u32,
     pub group: u16,
-    /// Whether it was used since the hand was here.
+    /// True if it was used since the hand of the clock was here.
     pub used: bool,
-    /// Whether it is on its way to the store as part of what is frozen.
+    /// True if it is frozen and on its way to the store.
     pub encoded: bool,
     pub object: O,
 }
@@ -83,7 +83,7 @@ impl<O> Segment<O> {
         self.slots.len() - self.holes.len()
     }
 
-    /// Adds a slot, and gives its number in the segment, which has room for it.
+    /// Adds a slot to a segment that has room for it. Gives its number in the segment.
     fn add(&mut self, slot: Slot<O>) -> u8 {
         if let Some(hole) = self.holes.pop()
             && let Some(free) = self.slots.get_mut(usize::from(hole))
@@ -92,7 +92,7 @@ impl<O> Segment<O> {
             return hole;
         }
         if self.slots.len() == self.slots.capacity() {
-            // By and by: all segments together are to have little more than they need.
+            // In small steps: all segments together should have little more than they need.
             self.slots.reserve_exact(self.slots.len() / 8 + 8);
         }
         self.slots.push(slot);
@@ -106,7 +106,7 @@ impl<O: Default> Slots<O> {
         Self { directory: Vec::new(), depth: 0, indexes: Vec::new(), segments: Vec::new(), moved: Vec::new() }
     }
 
-    /// A number behind those of all slots. Some before it are none's.
+    /// A number above those of all slots. Some numbers below it have no slot.
     pub fn end(&self) -> usize {
         self.segments.len() << u8::BITS
     }
@@ -121,7 +121,7 @@ impl<O: Default> Slots<O> {
         self.segments.get_mut((at >> u8::BITS) as usize)?.slots.get_mut(usize::from(at as u8))
     }
 
-    /// The number of the slot of that hash that `is_it` agrees to. It stays that until something is added or removed.
+    /// The number of the slot with this hash that `is_it` agrees to. It is valid until something is added or removed.
     #[inline]
     pub fn find(&self, hash: u32, mut is_it: impl FnMut(&Slot<O>) -> bool) -> Option<u32> {
         let segment = self.segment_of(hash)?;
@@ -138,12 +138,12 @@ impl<O: Default> Slots<O> {
             {
                 return Some(segment << u8::BITS | u32::from(entry as u8));
             }
-            // There is an empty place.
+            // Ends: there always is an empty place.
             place = place.wrapping_add(1);
         }
     }
 
-    /// Adds a slot, and gives its number.
+    /// Adds a slot. Gives its number.
     ///
     /// # Errors
     /// [`Size`](ErrorKind::Size) if too many have one hash.
@@ -182,7 +182,7 @@ impl<O: Default> Slots<O> {
         let mut place = places.into_iter().find(|place| index[usize::from(*place)] == entry)?;
         let slot = std::mem::replace(own.slots.get_mut(usize::from(number))?, Slot::free());
         index[usize::from(place)] = REMOVED;
-        // Behind the last entry of a run nothing need be remembered.
+        // At the end of a run a removed entry is as good as an empty place.
         while index[usize::from(place.wrapping_add(1))] == EMPTY && index[usize::from(place)] == REMOVED {
             index[usize::from(place)] = EMPTY;
             own.used -= 1;
@@ -192,7 +192,7 @@ impl<O: Default> Slots<O> {
         Some(slot)
     }
 
-    /// The numbers of entries that had another one before, since the last time.
+    /// New numbers of entries that were moved since the last call.
     pub fn take_moved(&mut self) -> Vec<u32> {
         std::mem::take(&mut self.moved)
     }
@@ -209,7 +209,7 @@ impl<O: Default> Slots<O> {
         (self.segments.len() - 1) as u32
     }
 
-    /// Moves half of the entries of a full segment, to which a hash belongs, to another one.
+    /// Moves half of the entries of a full segment to a new one. `hash` belongs to the segment.
     #[cold]
     fn split(&mut self, segment: u32, hash: u32) -> Result<()> {
         let depth = self.segments[segment as usize].depth;
@@ -239,7 +239,7 @@ impl<O: Default> Slots<O> {
         Ok(())
     }
 
-    /// Makes the index of a segment anew, without what was removed.
+    /// Builds the index of a segment again, without removed places.
     fn index_again(&mut self, segment: usize) {
         let own = &mut self.segments[segment];
         let mut index = [EMPTY; PLACES];
@@ -252,7 +252,7 @@ impl<O: Default> Slots<O> {
     }
 }
 
-/// What a hash begins with, as a number of so many bits.
+/// The first bits of a hash, as a number.
 #[inline]
 fn beginning(hash: u32, bits: u32) -> usize {
     (u64::from(hash) << bits >> u32::BITS) as usize
@@ -264,7 +264,7 @@ fn home(hash: u32) -> u8 {
     hash as u8
 }
 
-/// What tells most hashes of one home apart, in the upper byte; neither that of what is removed nor 0.
+/// A tag in the upper byte, by which most hashes with one home differ. It is neither 0 nor that of a removed place.
 #[inline]
 fn tag(hash: u32) -> u16 {
     let tag = u16::from((hash >> u8::BITS) as u8);
@@ -288,7 +288,7 @@ mod tests {
 
     use super::*;
 
-    /// Hashes that begin alike or have one home, and others.
+    /// Hashes that begin alike, that have one home, and others.
     fn hash() -> impl Strategy<Value = u32> {
         prop_oneof![
             4 => any::<u32>(),

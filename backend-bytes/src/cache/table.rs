@@ -158,7 +158,7 @@ impl<O: Object> Table<O> {
         }
     }
 
-    /// Takes out slots that are clean, or of which the store has all the same.
+    /// Takes out slots that are clean, or that the store has all the same.
     pub fn remove_all(&mut self, slots: &[u32]) {
         for &at in slots {
             let Some(slot) = self.slots.get_mut(at).filter(|slot| slot.bytes > 0) else { continue };

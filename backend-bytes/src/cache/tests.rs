@@ -23,7 +23,7 @@ enum Step {
         bytes: usize,
     },
     EvictClean(usize),
-    /// What is frozen is written at once, after the next change, or never.
+    /// Freezes. What was frozen before is written first.
     Freeze,
     WriteFrozen {
         fails: bool,
@@ -66,7 +66,7 @@ struct World {
     model: BTreeMap<u8, u32>,
     /// What is frozen, and what the store must hold once it is written.
     frozen: Option<(Box<dyn FrozenCache>, BTreeMap<u8, u32>)>,
-    /// What is above the store until that is written.
+    /// Batches that are above the store until that is written.
     held: Vec<WriteBatch>,
 }
 
@@ -84,7 +84,7 @@ impl World {
         stored(&store)
     }
 
-    /// Whoever wants to write writes first what is frozen.
+    /// A write to the store is preceded by what is frozen.
     fn settle(&mut self, fails: bool) {
         let Some((mut frozen, expected)) = self.frozen.take() else { return };
         let written = frozen.write(&mut |batch: &WriteBatch| put(&mut self.store, batch, fails));
@@ -200,7 +200,7 @@ proptest! {
     }
 }
 
-/// A key of one of two groups, of which only the end differs from others.
+/// A key of one of two groups. Only its end differs from others.
 fn long_key(number: u32) -> Vec<u8> {
     [&[0, 7, 0, (number % 2) as u8][..], b"long beginning", &number.to_be_bytes()].concat()
 }
@@ -220,11 +220,11 @@ fn puts(batch: &WriteBatch) -> impl Iterator<Item = (Vec<u8>, u32)> {
     })
 }
 
-/// So many entries that more than one batch of them is written.
+/// Enough entries for more than one batch.
 const MANY: u32 = 12_000;
 
 #[test]
-fn what_is_frozen_is_written_in_sorted_batches() {
+fn frozen_entries_are_written_in_sorted_batches() {
     let cache = cache(Budget::new(1));
     change(&cache, (0..MANY).rev(), 1);
     let mut frozen = cache.freeze().unwrap();
@@ -242,14 +242,14 @@ fn what_is_frozen_is_written_in_sorted_batches() {
 }
 
 #[test]
-fn what_is_frozen_is_written_once_though_others_are_added_all_the_time() {
-    // Where the writing fails, it begins anew.
+fn frozen_entries_are_written_once_while_others_are_added() {
+    // After a failure it begins again.
     for fails_at in [None, Some(0), Some(1)] {
         let cache = cache(Budget::new(1));
         change(&cache, 0..MANY, 1);
         let mut frozen = cache.freeze().unwrap();
         let mut next = MANY..;
-        // What is added moves others to other places; some of the frozen ones are changed.
+        // Additions move other entries. Some of the frozen ones are changed.
         change(&cache, next.by_ref().take(5000), 2);
         change(&cache, (0..MANY).step_by(7), 2);
         let (mut written, mut batches) = (BTreeMap::new(), 0);
@@ -272,7 +272,7 @@ fn what_is_frozen_is_written_once_though_others_are_added_all_the_time() {
             assert!(written.clone().into_iter().eq(frozen.collect::<BTreeMap<_, _>>()));
         }
         drop(frozen);
-        // What is dirty now is what was changed since, and what was not written.
+        // Dirty are those that were changed since, and those that were not written.
         let mut flushed = BTreeMap::new();
         cache
             .flush(&mut |batch| {
@@ -283,13 +283,13 @@ fn what_is_frozen_is_written_once_though_others_are_added_all_the_time() {
         for number in 0..next.next().unwrap() {
             let (key, is_new) = (long_key(number), number >= MANY || number.is_multiple_of(7));
             let expected = if is_new { Some(2) } else { (!written.contains_key(&key)).then_some(1) };
-            // Of a batch that is in the store some may be written again.
+            // After a failure some that are stored may be written again.
             if expected.is_some() || fails_at.is_none() {
                 assert_eq!(flushed.get(&key).copied(), expected, "{number}");
             }
         }
         assert!(cache.freeze().is_none());
-        // Each of them is written again when it was changed again.
+        // All are written again once they are changed again.
         let end = next.next().unwrap() - 1;
         change(&cache, 0..end, 3);
         let mut frozen = cache.freeze().unwrap();
@@ -319,7 +319,7 @@ fn bytes_are_given_back() {
 }
 
 #[test]
-fn reads_that_find_nothing_are_not_kept_in_the_long_run() {
+fn reads_are_not_kept_while_few_lookups_hit() {
     let cache = cache::<u32>(Budget::new(1 << 20));
     let key = |number: u32| [&key(0)[..], &number.to_be_bytes()].concat();
     for number in 0..5_000 {

@@ -152,8 +152,7 @@ impl<T: StateValue, N: StateKey> ByteList<'_, T, N> {
         access.charging().replace(change, Access::commit)
     }
 
-    /// The slot of the list, all of which is known then. `None` if the list is to be read from the store, which has all of
-    /// it.
+    /// Makes the whole list known, and gives its slot. `None` if it must be read from the store, which has all of it then.
     fn whole(&mut self, cache: &Cache<CachedList<T>>) -> Result<Option<u32>> {
         let Self { access, codec, .. } = self;
         let entry = cache.entry(access.key());

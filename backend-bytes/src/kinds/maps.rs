@@ -190,7 +190,7 @@ impl<MK: StateKey, MV: StateValue> ByteMap<'_, MK, MV> {
         }
     }
 
-    /// The slot of the map, all of which is known then. `None` if the map is to be read from the store, which has all of it.
+    /// Makes the whole map known, and gives its slot. `None` if it must be read from the store, which has all of it then.
     fn whole(&mut self, cache: &Cache<CachedMap<MK, MV>>) -> Result<Option<u32>> {
         let Self { access, codec, .. } = self;
         let entry = cache.entry(access.key());

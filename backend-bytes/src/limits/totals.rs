@@ -51,7 +51,7 @@ impl Totals {
         Self { limit, bounds: vec![0], pinned: BTreeMap::new() }
     }
 
-    /// Those of a state of which [`bounds`](Self::bounds) gave `bounds`.
+    /// Those of a state with what [`bounds`](Self::bounds) gave.
     pub fn with_bounds(limit: u64, bounds: &[u64]) -> Self {
         let mut totals = Self::new(limit);
         totals.bounds = match bounds {

@@ -54,7 +54,7 @@ fn batches_read_many_short_values_at_once_and_few_long_ones() {
     let contexts: Vec<_> = keys.iter().map(context).collect();
     let token = backend.register(ValueDescriptor::<String>::new("value").namespaced::<bool>()).unwrap();
     let length = |index: usize, long: bool| if long { 500_000 + index } else { index % 50 };
-    // That nothing is there does not tell how long anything is.
+    // Absent values tell nothing about lengths.
     for long in [false, true] {
         backend.get_batch(token, &contexts, &long, |_, value| assert_eq!(value, None)).unwrap();
         for (index, &key) in contexts.iter().enumerate().take(if long { 100 } else { 400 }) {

@@ -1,5 +1,5 @@
-//! What a cache in front of the store knows of values, lists and maps, beside a plain model: with a store that fails, that
-//! is frozen and written by the task of a snapshot later than the backend goes on, and with rooms of any size.
+//! A backend with a cache behaves as a plain model does: with caches of any size, with a store that fails, and with a store
+//! that flushes caches late, in the task of a snapshot.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -18,19 +18,19 @@ use proptest::prelude::*;
 
 use crate::support::{Failing, context, open, snapshot, subtask};
 
-/// A store of which the snapshots write what the caches had, when they are read, or when something else is written.
+/// A store that flushes the caches when a snapshot is read, or before something else is written.
 #[derive(Clone, Debug, Default)]
 struct LateStore(Arc<Mutex<Inner>>);
 
 #[derive(Debug, Default)]
 struct Inner {
     store: BTreeStore,
-    /// What the last snapshot is to write, and where it puts the store that it sees then.
+    /// The flush of the last snapshot, if it is due.
     due: Option<Due>,
     fails: bool,
-    /// Whether what it is handed late is there although it fails: a store may have some batches before another fails.
+    /// True if a flush that fails is stored all the same: a store may have some batches before another one fails.
     has_late: bool,
-    /// Whether that is written as soon as something is read: before that, or after.
+    /// Makes a read apply the flush that is due: before the read, or after it.
     writes: Option<Moment>,
 }
 
@@ -219,11 +219,11 @@ enum Step {
     ClearList(u8),
     Merge(u8),
     Put(u8, u16),
-    /// So many entries from one on: also more than a cache keeps.
+    /// The first entry and their number. There may be more than a cache keeps.
     PutAll(u8, u16, u16),
     Remove(u8, u16),
     ClearMap(u8),
-    /// An element, or value, too long for a cache.
+    /// An element or value that is too long for a cache.
     Long(u8),
     Read(u8, u16),
     ReadRange(u8, u16, u16),
@@ -490,7 +490,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 500, ..ProptestConfig::default() })]
 
     #[test]
-    fn a_cache_of_any_size_changes_nothing_but_time(
+    fn a_cache_of_any_size_behaves_as_no_cache_does(
         steps in steps(),
         cache in prop::sample::select(&[1_usize, 600, 3_000, 20_000, 1 << 20]),
     ) {
@@ -508,7 +508,7 @@ proptest! {
 }
 
 #[test]
-fn what_is_known_of_short_lists_and_maps_is_not_read_from_the_store_again() {
+fn short_lists_and_maps_are_read_from_the_store_once() {
     let calls_left = Arc::new(AtomicU64::new(u64::MAX));
     let store = Failing { inner: BTreeStore::default(), calls_left: Arc::clone(&calls_left) };
     let target = CheckpointTarget::memory(1 << 20).unwrap();

@@ -76,7 +76,7 @@ impl backend_api::Codec<String> for EmptyString {
 }
 
 #[test]
-fn what_fails_or_panics_changes_nothing() {
+fn a_call_that_fails_or_panics_changes_nothing() {
     let mut backend = open(&in_memory(), &[]);
     let value = ValueDescriptor::<u64>::with_codec("value", Arc::new(NoThirteen));
     let value = backend.register(value).unwrap();
@@ -198,7 +198,7 @@ fn keys_that_begin_alike_are_kept_apart() {
     let mut backend = open(&in_memory(), &[]);
     let map = backend.register(MapDescriptor::<i64, String>::new("map")).unwrap();
     let list = backend.register(ListDescriptor::<u64, ()>::new("list").namespaced::<String>()).unwrap();
-    // Keys of all groups, of which some are a beginning of others in the same group.
+    // Keys of all groups. Some are a prefix of others in the same group.
     let keys: Vec<String> = (1..=4).flat_map(|n| ["1", "\0", "\u{1}"].map(|c| c.repeat(n))).collect();
     for key in &keys {
         backend.map(map, context(key), &()).unwrap().put(1, key.clone()).unwrap();

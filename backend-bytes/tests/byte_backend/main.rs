@@ -4,6 +4,7 @@
 
 mod batches;
 mod cached;
+mod errors;
 mod faults;
 mod kinds;
 mod restore;

@@ -1,4 +1,4 @@
-//! Restores: other parallelism, states that nobody registers, increments of other backends, and what is refused.
+//! Restores: other parallelism, states that are not registered, increments of other backends, and what is refused.
 
 use std::slice::from_ref;
 use std::sync::Arc;
@@ -85,7 +85,7 @@ fn every_key_is_found_once_after_each_rescale() {
 }
 
 #[test]
-fn a_state_that_nobody_registers_is_carried_on() {
+fn a_state_that_is_not_registered_is_carried_on() {
     let storage = Arc::new(MemoryStorage::default());
     let options = in_files(&storage);
     let mut backend = open(&options, &[]);
@@ -406,6 +406,7 @@ fn only_the_needed_part_is_read_and_missing_files_are_named() {
     };
     let no_storage = ByteBackend::open(&in_memory(), subtask(1, 0), from_ref(&handle)).err().unwrap();
     assert_eq!((no_storage.kind(), no_storage.file()), (ErrorKind::InvalidArgument, Some(path.as_str())));
+    storage.delete(&path).unwrap();
     let mut writer: Box<dyn StorageWriter> = storage.create(&path, &Cancel::new()).unwrap();
     writer.write(b"short").unwrap();
     writer.finish().unwrap();

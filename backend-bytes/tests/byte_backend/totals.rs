@@ -197,7 +197,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
 
     #[test]
-    fn whatever_is_within_the_limit_is_taken_and_the_rest_is_refused(
+    fn changes_within_the_limit_are_taken_and_others_are_refused(
         steps in steps(),
         cache in prop::sample::select(vec![0, 1000, 1 << 20]),
     ) {
@@ -206,7 +206,7 @@ proptest! {
 }
 
 #[test]
-fn what_is_written_again_and_again_is_not_refused() {
+fn entries_that_are_replaced_again_and_again_are_not_refused() {
     for cache in [0, 1000, 1 << 20] {
         let options = in_memory().with_entry_bytes_max(LIMIT).unwrap().with_cache_bytes(cache);
         let mut world = World::new(open(&options, &[]), Model::default());
