@@ -1,6 +1,6 @@
 //! Rows: what one entry of a state is in a checkpoint file, the same from every backend that writes rows.
 //!
-//! A row begins with the key and the namespace, each in its self-delimiting encoding ([`StateKey::encode`]). In a
+//! A row begins with the key and the namespace, each in its self-delimiting encoding ([`StateKey::encode`](crate::StateKey::encode)). In a
 //! section of changes an operation stands before them; in a full one there is none, every row puts. What follows
 //! depends on the kind of state:
 //!

@@ -19,7 +19,7 @@ pub trait Checkpointing: Debug + Send + Sized + 'static {
     /// Opens it for one backend.
     ///
     /// # Errors
-    /// [`InvalidArgument`](ErrorKind::InvalidArgument) for options out of range.
+    /// [`InvalidArgument`](backend_api::ErrorKind::InvalidArgument) for options out of range.
     fn open(options: &Self::Options) -> Result<Self>;
 
     /// Most bytes that all states together may hold; no limit if `None`.
