@@ -112,8 +112,8 @@ impl WriteBatch {
         self.bytes.len() + self.ops.len() * size_of::<Op>()
     }
 
-    /// Adds an operation that puts what `encode` appends under `key` and `suffix`. Gives the length of all three together.
-    /// After an error nothing was added.
+    /// Adds an operation that puts what `encode` appends under `key` and `suffix`. Gives the length of all
+    /// three together. After an error nothing was added.
     pub(crate) fn put_encoded(
         &mut self,
         key: &[u8],
@@ -137,10 +137,11 @@ impl WriteBatch {
         Ok(self.bytes.len() - start)
     }
 
-    /// Adds an element of the list with keys that begin with `prefix`. `encode` appends it with its length. Gives its bytes.
+    /// Adds an element of the list with keys that begin with `prefix`. `encode` appends it with its length.
+    /// Gives its bytes.
     ///
-    /// An element that `goes_on` is put into the entry of the last operation while that is short. Any other one gets an entry
-    /// of its own under `number`. After an error nothing was added.
+    /// An element that `goes_on` is put into the entry of the last operation while that is short. Any other
+    /// one gets an entry of its own under `number`. After an error nothing was added.
     pub(crate) fn put_element(
         &mut self,
         prefix: &[u8],

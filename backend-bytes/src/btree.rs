@@ -8,8 +8,8 @@ use backend_api::Result;
 
 /// The reference of [`ByteStore`]: a `BTreeMap` in memory.
 ///
-/// A snapshot is another reference to the map. The first write while one is alive copies the whole map, so this is fit for
-/// tests and small state.
+/// A snapshot is another reference to the map. The first write while one is alive copies the whole map, so
+/// this is fit for tests and small state.
 #[derive(Clone, Debug, Default)]
 pub struct BTreeStore {
     entries: Arc<BTreeMap<Vec<u8>, Vec<u8>>>,

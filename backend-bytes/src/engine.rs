@@ -4,8 +4,8 @@ use super::{ByteOptions, ByteStore, LayerState, StoreSnapshots};
 use backend_api::format::StateMeta;
 use backend_api::{CheckpointTarget, Error, ErrorKind, KeyedStateHandle, Result, StateKey, Subtask};
 
-/// Makes the stores of an [`EngineBackend`](super::EngineBackend) from options of its own. It may have a checkpoint format of
-/// its own.
+/// Makes the stores of an [`EngineBackend`](super::EngineBackend) from options of its own. It may have a
+/// checkpoint format of its own.
 ///
 /// An engine that needs neither is used through [`ByteOptions`], which take a closure.
 pub trait ByteEngine: 'static {
@@ -27,9 +27,11 @@ pub trait ByteEngine: 'static {
     /// Bytes of memory for the caches of decoded values; 0 for no caches.
     fn cache_bytes(options: &Self::Options) -> usize;
 
-    /// Opens a store of its own for a subtask. It holds what `native` has for the subtask's key groups, and nothing else.
+    /// Opens a store of its own for a subtask. It holds what `native` has for the subtask's key groups, and
+    /// nothing else.
     ///
-    /// The handles are of [`FORMAT`](Self::FORMAT), fit the subtask's keys, and no two have a key group in common.
+    /// The handles are of [`FORMAT`](Self::FORMAT), fit the subtask's keys, and no two have a key group in
+    /// common.
     ///
     /// # Errors
     /// Those of [`StateBackend::open`](backend_api::StateBackend::open). Nothing is left behind then.
@@ -50,8 +52,8 @@ pub struct OpenedStore<S> {
     pub store: S,
     /// The states in it. The number of each is its index.
     pub states: Vec<StateMeta>,
-    /// The [`FreezeRequest::layer`](super::FreezeRequest::layer) of the restored checkpoints, joined. The default if there are
-    /// none.
+    /// The [`FreezeRequest::layer`](super::FreezeRequest::layer) of the restored checkpoints, joined. The
+    /// default if there are none.
     pub layer: LayerState,
 }
 
@@ -84,7 +86,7 @@ impl ByteEngine for AnyStore {
     ) -> Result<OpenedStore<Self::Store>> {
         let store = options.open_store(subtask.operator(), subtask.index())?;
         if store.scan(&[], &[u8::MAX; 3])?.next()?.is_some() {
-            let message = "the store of a backend that is opened holds something already";
+            let message = "a backend needs an empty store, and this one has an entry";
             return Err(Error::new(ErrorKind::IllegalState, message));
         }
         Ok(OpenedStore { store, states: Vec::new(), layer: LayerState::default() })

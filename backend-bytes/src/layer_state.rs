@@ -7,14 +7,15 @@ const KIB: u64 = 1024;
 
 /// What a byte backend has to find again beside the entries of its store.
 ///
-/// It is opaque to an engine. A native checkpoint stores it as serde writes it, and [`OpenedStore`](super::OpenedStore)
-/// gives it back. A store that was put together from several checkpoints [joins](Self::join) theirs.
+/// It is opaque to an engine. A native checkpoint stores it as serde writes it, and
+/// [`OpenedStore`](super::OpenedStore) gives it back. A store that was put together from several checkpoints
+/// [joins](Self::join) theirs.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LayerState {
     /// A number above the sequence numbers of all list elements.
     sequence: u64,
-    /// Of each state by its number: upper bounds, in KiB, of the bytes of its lists or maps by the hashes of their keys.
-    /// There are none, one that all share, or [`BUCKETS`].
+    /// Of each state by its number: upper bounds, in KiB, of the bytes of its lists or maps by the hashes of
+    /// their keys. There are none, one that all share, or [`BUCKETS`].
     bounds: Vec<Vec<u64>>,
 }
 
@@ -36,14 +37,15 @@ impl LayerState {
         bounds.map(|kib| kib.saturating_mul(KIB)).collect()
     }
 
-    /// True if it can be that of a store with this number of states. What was read from a file may be anything.
+    /// True if it can be that of a store with this number of states. What was read from a file may be
+    /// anything.
     pub fn fits(&self, states: usize) -> bool {
         // With another number of bounds it would not be certain which lists or maps each is for.
         self.bounds.len() <= states && self.bounds.iter().all(|of| matches!(of.len(), 0 | 1 | BUCKETS))
     }
 
-    /// Adds the state of another store. `numbers` has the number here of each of the other's states. No key group may be in
-    /// both stores.
+    /// Adds the state of another store. `numbers` has the number here of each of the other's states. No key
+    /// group may be in both stores.
     pub fn join(&mut self, other: Self, numbers: &[u16]) {
         self.sequence = self.sequence.max(other.sequence);
         for (more, number) in other.bounds.into_iter().zip(numbers) {

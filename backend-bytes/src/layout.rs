@@ -55,8 +55,8 @@ impl<'k> EntryKey<'k> {
         [s0, s1, g0, g1]
     }
 
-    /// The number of the state that a key, or a bound of a range within one state, belongs to. `None` if it is shorter than
-    /// the number.
+    /// The number of the state that a key, or a bound of a range within one state, belongs to. `None` if it
+    /// is shorter than the number.
     #[inline]
     pub fn state_of(key: &[u8]) -> Option<u16> {
         key.first_chunk().map(|number| u16::from_be_bytes(*number))
@@ -86,7 +86,8 @@ impl<'k> EntryKey<'k> {
         (Self::head_of(state, groups.start), Self::head_of(state, groups.end))
     }
 
-    /// Writes the least key above all that begin with `prefix` to `out`. `prefix` holds a byte below 255: a key group does.
+    /// Writes the least key above all that begin with `prefix` to `out`. `prefix` holds a byte below 255: a
+    /// key group does.
     pub fn successor(prefix: &[u8], out: &mut Vec<u8>) {
         let kept = prefix.iter().rposition(|byte| *byte < u8::MAX).map_or(0, |at| at + 1);
         out.clear();

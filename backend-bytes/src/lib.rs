@@ -1,9 +1,9 @@
-//! A ready backend for people who bring a byte engine of their own.
+//! A state backend over a sorted byte store of your own.
 //!
-//! An engine that keeps sorted bytes implements [`ByteStore`], four methods, and has all of
-//! [`StateBackend`](backend_api::StateBackend) through [`ByteBackend`]: the five kinds of state, namespaces, merges,
-//! checkpoints that every backend of rows can restore, and rescaling. Values are encoded and decoded at each access,
-//! unless a [cache](ByteOptions::with_cache_bytes) keeps those that are in use.
+//! An engine that keeps sorted bytes implements the four required methods of [`ByteStore`]. [`ByteBackend`]
+//! makes all of [`StateBackend`](backend_api::StateBackend) from it: the five kinds of state, namespaces, merges,
+//! rescaling, and checkpoints that every backend of rows restores. Values are encoded and decoded at each
+//! access, unless a [cache](ByteOptions::with_cache_bytes) keeps those that are in use.
 //!
 //! ```
 //! use backend_bytes::{BTreeStore, ByteBackend, ByteOptions};
@@ -27,8 +27,8 @@
 //! # Ok::<(), backend_api::Error>(())
 //! ```
 //!
-//! An engine with options, or a checkpoint format, of its own implements [`ByteEngine`], and its backend is an
-//! [`EngineBackend`].
+//! An engine with options, or a checkpoint format, of its own implements [`ByteEngine`], and its backend is
+//! an [`EngineBackend`].
 //!
 //! # Layout
 //!
@@ -42,10 +42,13 @@
 //! | | namespace, likewise |
 //! | | of a map: the map key, likewise; of a list: the sequence number of its first element, 8 bytes big endian |
 //!
-//! and its value the codec's bytes; of a list one or several elements that were added together, each with its length before
-//! it, as a varint. The encodings are self-delimiting, so the entries of one list or map are exactly
-//! those with its prefix. Sequence numbers come from one counter of the backend: elements of a list ascend, with
-//! gaps, and appending one reads nothing. A list that is known to begin anew may begin with 0; no number is above the counter.
+//! Its value is the codec's bytes. The value of a list's entry is one or several elements that were added
+//! together, each with its length before it, as a varint.
+//!
+//! No encoding of a key is a prefix of another one, so the entries of a list or map are exactly those with
+//! its prefix. Sequence numbers come from one counter of the backend. The elements of a list ascend, with
+//! gaps, and appending reads nothing. A list that is known to be empty may begin with 0 again. No number in
+//! the store is above the counter.
 
 mod access;
 mod backend;

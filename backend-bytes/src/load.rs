@@ -14,7 +14,8 @@ const BATCH_BYTES: usize = 1 << 20;
 /// The same where nothing is there yet, so that they are sorted and loaded.
 const SORTED_BYTES: usize = 32 << 20;
 
-/// Puts all rows of `restored` into the store under the number `state`, and adds up the bytes of its lists or maps.
+/// Puts all rows of `restored` into the store under the number `state`, and adds up the bytes of its lists or
+/// maps.
 pub(super) fn load<K: StateKey, N: StateKey, MK: StateKey>(
     (store, buffers, totals): (&mut dyn ByteStore, &mut Buffers, &mut Totals),
     state: u16,
@@ -156,7 +157,7 @@ impl Loader<'_> {
         if left == 0 {
             return Ok(());
         }
-        let message = format!("a row goes on at element {length} of a list that is shorter");
+        let message = format!("a row continues a list at element {length}, and the list is shorter");
         Err(Error::new(ErrorKind::Corrupt, message))
     }
 

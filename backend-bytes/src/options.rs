@@ -19,8 +19,8 @@ impl ByteOptions {
     /// The default of the most bytes of one entry: what RocksDB under Flink takes.
     pub const ENTRY_BYTES_MAX: u64 = 2_147_483_647;
 
-    /// Checkpoints go to `target`. `open_store(operator, subtask)` makes an empty store that no other backend uses, not even
-    /// one of the same name in the same process.
+    /// Checkpoints go to `target`. `open_store(operator, subtask)` makes an empty store that no other backend
+    /// uses, not even one of the same name in the same process.
     pub fn new(
         target: CheckpointTarget,
         open_store: impl Fn(&str, u16) -> Result<Box<dyn ByteStore>> + Send + Sync + 'static,
@@ -29,11 +29,12 @@ impl ByteOptions {
         Self { open_store: Arc::new(open_store), target, entry_bytes_max, cache_bytes: 0 }
     }
 
-    /// Sets the most bytes that key ([layout](super#layout)) and value of one entry may have together: 1 to 2,147,483,647,
-    /// which is the default. An entry is a value, an accumulator, one element of a list, or one entry of a map.
+    /// Sets the most bytes that key ([layout](super#layout)) and value of one entry may have together: 1 to
+    /// 2,147,483,647, which is the default. An entry is a value, an accumulator, one element of a list, or
+    /// one entry of a map.
     ///
-    /// The same limit holds for all elements of one list with their lengths, and for all keys and values of one map. An
-    /// addition that exceeds it is refused.
+    /// The same limit holds for all elements of one list with their lengths, and for all keys and values of
+    /// one map. An addition that exceeds it is refused.
     ///
     /// # Errors
     /// [`InvalidArgument`](ErrorKind::InvalidArgument) beyond that.
@@ -43,9 +44,9 @@ impl ByteOptions {
         Ok(self)
     }
 
-    /// Sets the bytes of memory for decoded values; 0, the default, for none. What is used often is then neither read from the
-    /// store nor written to it at each access. Values, accumulators, elements and entries of up to 4,096 bytes are kept, and
-    /// up to 16,384 bytes of each list or map.
+    /// Sets the bytes of memory for decoded values; 0, the default, for none. What is used often is then
+    /// neither read from the store nor written to it at each access. Values, accumulators, elements and
+    /// entries of up to 4,096 bytes are kept, and up to 16,384 bytes of each list or map.
     pub fn with_cache_bytes(mut self, bytes: usize) -> Self {
         self.cache_bytes = bytes;
         self

@@ -158,7 +158,7 @@ impl Registry {
     /// The number of the next new state.
     pub fn next_number(&self) -> Result<u16> {
         u16::try_from(self.states.len()).map_err(|_| {
-            let message = format!("there are {} states already", self.states.len());
+            let message = format!("a backend cannot have more than {} states", self.states.len());
             Error::new(ErrorKind::Size, message)
         })
     }

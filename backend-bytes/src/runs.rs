@@ -27,7 +27,7 @@ pub(crate) fn encode_element<T: StateValue>(
 
 #[cold]
 pub(crate) fn taken() -> Error {
-    Error::new(ErrorKind::Codec, "the codec took bytes away that are not its own")
+    Error::new(ErrorKind::Codec, "the codec removed bytes that it had not appended")
 }
 
 /// The elements of a run, in order. Ends after an error.

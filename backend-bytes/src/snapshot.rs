@@ -35,8 +35,8 @@ pub(super) struct FrozenRows {
     pub target: AttemptTarget,
 }
 
-/// What is written in the store's own format. Restored states that are not registered are written as a file of rows beside
-/// it.
+/// What is written in the store's own format. Restored states that are not registered are written as a file
+/// of rows beside it.
 pub(super) struct FrozenNative {
     pub task: NativeTask,
     pub format: &'static str,
@@ -180,7 +180,7 @@ impl FrozenRows {
     }
 
     fn entry(&self, rows: &mut Rows<'_, '_>, key: &[u8], value: &[u8]) -> Result<()> {
-        let foreign = || Error::new(ErrorKind::Corrupt, "the store holds a key that was not put there");
+        let foreign = || Error::new(ErrorKind::Corrupt, "the store gives a key that was never put");
         let key = EntryKey::split(key).ok_or_else(foreign)?;
         let &(kind, prefix_len) = self.states.get(usize::from(key.state)).ok_or_else(foreign)?;
         rows.entry(key, kind, prefix_len, value).map_err(|error| error.in_group(key.group))
@@ -250,7 +250,8 @@ impl Rows<'_, '_> {
         })
     }
 
-    /// True if `key` belongs to another list or map than the row. Finds the end of its key and namespace then.
+    /// True if `key` belongs to another list or map than the row. Finds the end of its key and namespace
+    /// then.
     fn begins_other(&mut self, key: &[u8], prefix_len: PrefixLen) -> Result<bool> {
         // Encodings are self-delimiting: equal bytes are an equal key and namespace.
         if self.in_row > 0 && self.row.get(..self.key_len) == key.get(..self.key_len) {

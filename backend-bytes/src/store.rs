@@ -6,30 +6,33 @@ use backend_api::format::StateMeta;
 /// [`ByteBackend`](super::ByteBackend).
 ///
 /// Four methods are required: [`get`](Self::get), [`scan`](Self::scan), [`write`](Self::write) and
-/// [`snapshot`](Self::snapshot). Four more have defaults that an engine may do better: [`get_all`](Self::get_all),
-/// [`load`](Self::load), [`add_state`](Self::add_state) and [`close`](Self::close).
+/// [`snapshot`](Self::snapshot). Four more have defaults that an engine may do better:
+/// [`get_all`](Self::get_all), [`load`](Self::load), [`add_state`](Self::add_state) and
+/// [`close`](Self::close).
 ///
 /// # Contract
 ///
 /// * Keys are sorted as `memcmp` sorts them, a prefix before what is longer.
 /// * A key is never empty: it begins with the number of its state and a key group, 4 bytes together
 ///   ([`EntryKey`](super::EntryKey)), and may be just that. Key and value have at most
-///   [`ByteOptions::ENTRY_BYTES_MAX`](super::ByteOptions::ENTRY_BYTES_MAX) bytes together. A value may be empty.
-/// * The bounds of a scan or of a range that is removed lie within one state. They need not be keys: they may be as short as
-///   a state's number, or shorter than any key that is there. One scan from `[]` is made when a backend is opened, to see that
-///   nothing is there.
-/// * A [`write`](Self::write) is applied as a whole or, if it fails, not at all. Its operations apply one after the other, so
-///   a removed range takes along what the same batch has put there before, and not what it puts there later. Reads after it
-///   see it.
-/// * It is working state: it starts empty, and need not survive the process. Durability comes from checkpoints.
+///   [`ByteOptions::ENTRY_BYTES_MAX`](super::ByteOptions::ENTRY_BYTES_MAX) bytes together. A value may be
+///   empty.
+/// * The bounds of a scan or of a range that is removed lie within one state. They need not be keys: they may
+///   be as short as a state's number, or shorter than any key that is there. One scan from `[]` is made when
+///   a backend is opened, to see that nothing is there.
+/// * A [`write`](Self::write) is applied as a whole or, if it fails, not at all. Its operations apply one
+///   after the other, so a removed range takes along what the same batch has put there before, and not what
+///   it puts there later. Reads after it see it.
+/// * It is working state: it starts empty, and need not survive the process. Durability comes from
+///   checkpoints.
 /// * One thread at a time uses it, not always the same one. Other threads read its snapshots meanwhile.
 ///
 /// [`BTreeStore`](super::BTreeStore) is the reference.
 ///
 /// # Errors
 ///
-/// [`Io`](backend_api::ErrorKind::Io) or [`Corrupt`](backend_api::ErrorKind::Corrupt), as they fit, with the cause as source.
-/// The backend adds the state and the key group.
+/// [`Io`](backend_api::ErrorKind::Io) or [`Corrupt`](backend_api::ErrorKind::Corrupt), as they fit, with the
+/// cause as source. The backend adds the state and the key group.
 pub trait ByteStore: Send + 'static {
     /// Calls `read` once, with the value of `key` or with `None`.
     ///
@@ -45,8 +48,9 @@ pub trait ByteStore: Send + 'static {
         keys.iter().enumerate().try_for_each(|(index, key)| self.get(key, &mut |value| read(index, value)))
     }
 
-    /// The entries with keys from `from` (included) to `to` (excluded), ascending; none if `from` is not below `to`.
-    /// A cursor streams: there may be more entries than fit in memory, and the reader may stop at any of them.
+    /// The entries with keys from `from` (included) to `to` (excluded), ascending; none if `from` is not
+    /// below `to`. A cursor streams: there may be more entries than fit in memory, and the reader may stop at
+    /// any of them.
     ///
     /// # Errors
     /// If the store cannot be read.
@@ -58,8 +62,8 @@ pub trait ByteStore: Send + 'static {
     /// If it cannot be written. Everything is as before then.
     fn write(&mut self, batch: &WriteBatch) -> Result<()>;
 
-    /// Announces a state before its first key is put. Its number is the first two bytes of all its keys. The same number may
-    /// be announced again with another meta if a registration fails after that.
+    /// Announces a state before its first key is put. Its number is the first two bytes of all its keys. The
+    /// same number may be announced again with another meta if a registration fails after that.
     ///
     /// # Errors
     /// If the store cannot take it.
@@ -76,14 +80,15 @@ pub trait ByteStore: Send + 'static {
         self.write(batch)
     }
 
-    /// A view of the store as it is now. It should not take time in proportion to what is stored. Any number may be alive.
+    /// A view of the store as it is now. It should not take time in proportion to what is stored. Any number
+    /// may be alive.
     ///
     /// # Errors
     /// If there can be none.
     fn snapshot(&mut self) -> Result<Box<dyn ByteSnapshot>>;
 
-    /// Ends the store and removes what it has on disk. Called once, as the last method. Snapshots may be alive: they fail or
-    /// go on, and leave nothing when they are dropped.
+    /// Ends the store and removes what it has on disk. Called once, as the last method. Snapshots may be
+    /// alive: they fail or go on, and leave nothing when they are dropped.
     ///
     /// # Errors
     /// If something is left behind.

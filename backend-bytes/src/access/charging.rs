@@ -30,8 +30,8 @@ impl<'a> Charging<'_, 'a> {
         self.0.totals.is_close(self.0.buffers.keys.here(), added)
     }
 
-    /// Has `apply` change the list or map, if it stays within the limit. Where the total must be counted, `write_out` sees
-    /// to it before that the store has all of it.
+    /// Has `apply` change the list or map, if it stays within the limit. Where the total must be counted,
+    /// `write_out` sees to it before that the store has all of it.
     ///
     /// # Errors
     /// [`Size`](ErrorKind::Size) above the limit.
@@ -73,7 +73,8 @@ impl<'a> Charging<'_, 'a> {
         Err(Charging(access).too_long(total))
     }
 
-    /// Has `add` fill the batch, and writes it if the list or map stays within the limit. The store has all of it.
+    /// Has `add` fill the batch, and writes it if the list or map stays within the limit. The store has all
+    /// of it.
     ///
     /// # Errors
     /// As [`apply`](Self::apply), and those of `add`. Nothing is written then.
@@ -118,8 +119,8 @@ impl<'a> Charging<'_, 'a> {
         Ok(())
     }
 
-    /// A lower bound of the bytes here, to be credited when they go. 0 where that does not matter. `cached` gives one if the
-    /// cache knows enough; otherwise the store is asked.
+    /// A lower bound of the bytes here, to be credited when they go. 0 where that does not matter. `cached`
+    /// gives one if the cache knows enough; otherwise the store is asked.
     pub fn lower_bound_bytes(self, cached: impl FnOnce(&[u8]) -> Option<u64>) -> Result<u64> {
         // A pinned total is dropped, whatever it is.
         if !self.is_close(0) || self.0.totals.pinned(self.0.key()).is_some() {
@@ -153,7 +154,8 @@ impl<'a> Charging<'_, 'a> {
     }
 }
 
-/// Bytes of the map entries in a batch, and of those that they replace if that matters when this many bytes are added.
+/// Bytes of the map entries in a batch, and of those that they replace if that matters when this many bytes
+/// are added.
 fn entries_in_batch(
     store: &dyn ByteStore,
     prefix: &[u8],

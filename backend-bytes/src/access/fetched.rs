@@ -38,8 +38,8 @@ impl Fetched {
         self.entries.push(Entry { key: start..self.bytes.len(), found: Cell::default() });
     }
 
-    /// Has `read` read all keys, sorted, each once. It is given the keys, and a function that takes the value at an index.
-    /// Gives the number of values of this length that can be kept; `None` if none was found.
+    /// Has `read` read all keys, sorted, each once. It is given the keys, and a function that takes the value
+    /// at an index. Gives the number of values of this length that can be kept; `None` if none was found.
     pub fn read<E>(
         &mut self,
         read: impl FnOnce(&[&[u8]], &mut dyn FnMut(usize, Option<&[u8]>)) -> Result<(), E>,

@@ -1,7 +1,7 @@
 //! One access: a state at a key and namespace, in terms of bytes.
 //!
-//! [`KeyBuffers`] build keys, the [`Reader`] reads what the store has, the [`Writer`] fills a batch, [`EntrySizes`] and
-//! [`Charging`] see to the limits.
+//! [`KeyBuffers`] build keys, the [`Reader`] reads what the store has, the [`Writer`] fills a batch,
+//! [`EntrySizes`] and [`Charging`] see to the limits.
 
 mod charging;
 mod fetched;
@@ -121,7 +121,8 @@ impl<'a> Access<'a> {
         Charging(self)
     }
 
-    /// Fills the batch, for [`commit`](Self::commit). If `add` fails or panics, the next fill drops what it added.
+    /// Fills the batch, for [`commit`](Self::commit). If `add` fails or panics, the next fill drops what it
+    /// added.
     pub fn fill<R>(&mut self, add: impl FnOnce(&mut Writer<'_>) -> Result<R>) -> Result<R> {
         let Self { store, origin, limit, .. } = self;
         let Buffers { keys, batch, sequence, .. } = &mut *self.buffers;

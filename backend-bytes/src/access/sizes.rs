@@ -5,8 +5,8 @@ use crate::runs::{RUN_BYTES, taken};
 use backend_api::row::varint_len;
 use backend_api::{Codec, Result, StateKey, StateValue};
 
-/// Finds the sizes of entries of one access. A value that is only cached is encoded for that, so that one that cannot be
-/// encoded, or is too long, is refused at once. Errors name state and key group.
+/// Finds the sizes of entries of one access. A value that is only cached is encoded for that, so that one
+/// that cannot be encoded, or is too long, is refused at once. Errors name state and key group.
 pub(crate) struct EntrySizes<'s> {
     keys: &'s mut KeyBuffers,
     origin: Origin<'s>,
@@ -69,8 +69,8 @@ impl<'s> EntrySizes<'s> {
         Ok(key.len() - here)
     }
 
-    /// Hands each of the elements to `keep` once it was found to fit. Gives the bytes of all of them, and those of the
-    /// longest entry.
+    /// Hands each of the elements to `keep` once it was found to fit. Gives the bytes of all of them, and
+    /// those of the longest entry.
     ///
     /// # Errors
     /// As [`value`](Self::value). Some elements were handed over by then.

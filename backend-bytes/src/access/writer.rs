@@ -58,8 +58,8 @@ impl Writer<'_> {
         Ok(bytes)
     }
 
-    /// Replaces the list here. The new elements take the sequence numbers of the old ones: a store that compacts late would
-    /// have to step over removed elements at each further read. Gives the bytes of both.
+    /// Replaces the list here. The new elements take the sequence numbers of the old ones: a store that
+    /// compacts late would have to step over removed elements at each further read. Gives the bytes of both.
     pub fn replace<V: StateValue>(
         &mut self,
         elements: impl IntoIterator<Item = V>,

@@ -1,8 +1,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// One part in this many of the budget may be encodings of frozen entries that wait to be written, and another one
-/// encodings of those that were changed since. Larger batches are sorted better.
+/// One part in this many of the budget may be encodings of frozen entries that wait to be written, and
+/// another one encodings of those that were changed since. Larger batches are sorted better.
 const ENCODED_SHARE: usize = 4;
 
 /// The least bytes for those, however small the budget is.

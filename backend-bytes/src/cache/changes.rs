@@ -2,7 +2,8 @@ use super::Write;
 use crate::{EntryKey, WriteBatch};
 use backend_api::Result;
 
-/// Ranges that are removed in one batch. A store may look into each of them, and at what comes before it in the batch.
+/// Ranges that are removed in one batch. A store may look into each of them, and at what comes before it in
+/// the batch.
 const RANGES: usize = 128;
 
 /// Operations for the store.

@@ -4,8 +4,8 @@ use backend_api::{Error, Result};
 /// The epoch of an entry that is not dirty.
 pub(crate) const CLEAN: u32 = 0;
 
-/// Which slots the store lacks. A slot is dirty in the epoch of its last change; each freeze begins another epoch, so that
-/// frozen and newly dirty slots are told apart without touching them.
+/// Which slots the store lacks. A slot is dirty in the epoch of its last change; each freeze begins another
+/// epoch, so that frozen and newly dirty slots are told apart without touching them.
 pub(super) struct Dirty {
     epoch: u32,
     /// Slots that became dirty in this epoch. Some are clean again by now, and some are listed twice.

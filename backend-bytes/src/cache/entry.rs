@@ -4,8 +4,8 @@ use super::table::Table;
 use super::{Cache, Object};
 use backend_api::{Codec, Result};
 
-/// What a cache has at a key, and its lock. The store must not be read or written while this is alive: it may wait for a
-/// flush of the cache.
+/// What a cache has at a key, and its lock. The store must not be read or written while this is alive: it may
+/// wait for a flush of the cache.
 pub(crate) enum Entry<'c, O: Object> {
     /// The cache has an object.
     Known(Known<'c, O>),
@@ -34,6 +34,16 @@ impl<O: Object> Cache<O> {
             Ok(slot) => Entry::Known(Known { table, slot }),
             Err(hash) => Entry::Unknown(Unknown { table, hash }),
         }
+    }
+
+    /// Adds an object at a key that is not known. The store has all of it.
+    ///
+    /// # Errors
+    /// As [`Unknown::insert`].
+    pub fn insert(&self, key: &[u8], object: O) -> Result<Known<'_, O>> {
+        let table = self.lock();
+        let hash = table.hash_of(key);
+        Unknown { table, hash }.insert(key, object)
     }
 }
 

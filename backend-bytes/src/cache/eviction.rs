@@ -1,8 +1,9 @@
 //! Which entries leave the caches.
 //!
-//! All caches of a backend share one budget. When it is exceeded the largest of them frees some bytes. It finds entries that
-//! were not used lately by a clock: the hand takes the mark of an entry that was used, and picks one without a mark. Dirty
-//! entries are written first, many at once. What is read is not kept while few reads hit.
+//! All caches of a backend share one budget. When it is exceeded the largest of them frees some bytes. It
+//! finds entries that were not used lately by a clock: the hand takes the mark of an entry that was used, and
+//! picks one without a mark. Dirty entries are written first, many at once. What is read is not kept while
+//! few reads hit.
 
 use super::slots::{Slot, Slots};
 use super::{AnyCache, Budget, Write};
@@ -54,8 +55,8 @@ pub(super) struct Clock {
 }
 
 impl Clock {
-    /// Picks slots that were not used lately and that `fits` agrees to, among the next `searched` ones, until they have
-    /// `bytes` together.
+    /// Picks slots that were not used lately and that `fits` agrees to, among the next `searched` ones, until
+    /// they have `bytes` together.
     pub fn pick<O: Default>(
         &mut self,
         slots: &mut Slots<O>,

@@ -32,7 +32,8 @@ impl<F: FnMut(&WriteBatch) -> Result<()>> CacheFlushWriter for F {
     }
 }
 
-/// What the caches of a backend must write before its store is frozen. See [`StoreSnapshots`](crate::StoreSnapshots).
+/// What the caches of a backend must write before its store is frozen. See
+/// [`StoreSnapshots`](crate::StoreSnapshots).
 #[derive(Default)]
 pub struct CacheFlush(Vec<Box<dyn FrozenCache>>);
 
@@ -46,7 +47,8 @@ impl CacheFlush {
         self.0.is_empty()
     }
 
-    /// Hands over sorted batches, as large as the budget of the caches allows, state by state in the order of their numbers.
+    /// Hands over sorted batches, as large as the budget of the caches allows, state by state in the order of
+    /// their numbers.
     ///
     /// Any thread may do so. The backend goes on meanwhile, but must not write to the store.
     ///

@@ -12,7 +12,8 @@ pub(crate) struct CachedList<T> {
     elements: Vec<T>,
     /// Number of elements that the store has.
     stored: usize,
-    /// Sequence number of the first element that the store lacks. The others follow; those in the store have lower ones.
+    /// Sequence number of the first element that the store lacks. The others follow; those in the store have
+    /// lower ones.
     first: u64,
     /// Bytes that the elements own on the heap.
     heap: usize,
@@ -45,8 +46,8 @@ impl<T: StateValue> CachedList<T> {
     /// Adds elements that own `heap` bytes. Sequence numbers from `number` on are free.
     pub fn append(&mut self, elements: impl ExactSizeIterator<Item = T>, heap: usize, number: u64) {
         if self.stored == self.elements.len() {
-            // A cleared list begins with 0 again: a store that compacts late would have to step over the removed elements
-            // at each read of new ones behind them. The old ones are removed before.
+            // A cleared list begins with 0 again: a store that compacts late would have to step over the
+            // removed elements at each read of new ones behind them. The old ones are removed before.
             self.first = if self.base.is_cleared() { 0 } else { number };
         }
         grow(&mut self.elements, elements.len());

@@ -51,7 +51,8 @@ impl<MK: StateKey, MV: StateValue> CachedMap<MK, MV> {
         self.is_long
     }
 
-    /// True if a map of this size is too large to cache whole. `heap` is what its keys and values own on the heap.
+    /// True if a map of this size is too large to cache whole. `heap` is what its keys and values own on the
+    /// heap.
     pub fn exceeds(entries: usize, heap: usize) -> bool {
         entries > ENTRIES_MAX || entries * size_of::<(MK, Entry<MV>)>() + heap > COLLECTION_BYTES_MAX
     }
@@ -146,7 +147,8 @@ impl<MK: StateKey, MV: StateValue> CachedMap<MK, MV> {
         self.insert(at, key, value.map_or(Entry::Absent, Entry::Stored), key_heap);
     }
 
-    /// Adds all that the store had, in order, to a map that is not whole. `heap` is what that owns on the heap.
+    /// Adds all that the store had, in order, to a map that is not whole. `heap` is what that owns on the
+    /// heap.
     pub fn complete(&mut self, stored: Vec<(MK, MV)>, heap: usize, codec: &dyn Codec<MV>) {
         let known = std::mem::take(&mut self.entries);
         self.entries = stored.into_iter().map(|(key, value)| (key, Entry::Stored(value))).collect();
@@ -171,7 +173,8 @@ impl<MK: StateKey, MV: StateValue> CachedMap<MK, MV> {
         }
     }
 
-    /// Forgets what is absent from a whole map. That moves entries, so it must not happen while a reader steps through them.
+    /// Forgets what is absent from a whole map. That moves entries, so it must not happen while a reader
+    /// steps through them.
     pub fn tidy(&mut self) {
         if std::mem::take(&mut self.is_untidy) {
             self.entries.retain(|(_, entry)| !matches!(entry, Entry::Absent));

@@ -1,9 +1,11 @@
-//! Decoded values in front of a store. What is used often is neither read from the store nor written to it at each access.
+//! Decoded values in front of a store. What is used often is neither read from the store nor written to it at
+//! each access.
 //!
-//! A cache belongs to one state. It has an [`Object`] for some of the keys and namespaces: a value, or what is known of a
-//! list or a map. A changed object is *dirty* until it is written back: when it makes room for others, when the store is
-//! scanned, and when a snapshot is taken. A snapshot only lists the dirty objects, which takes no time; its task encodes and
-//! writes them. An object that is changed before that is encoded first, as it was.
+//! A cache belongs to one state. It has an [`Object`] for some of the keys and namespaces: a value, or what
+//! is known of a list or a map. A changed object is *dirty* until it is written back: when it makes room for
+//! others, when the store is scanned, and when a snapshot is taken. A snapshot only lists the dirty objects,
+//! which takes no time; its task encodes and writes them. An object that is changed before that is encoded
+//! first, as it was.
 
 mod budget;
 mod changes;
@@ -38,7 +40,8 @@ pub(crate) use list::CachedList;
 pub(crate) use map::CachedMap;
 pub(crate) use object::{Collection, Object};
 
-/// Values, elements and entries of more bytes are not kept: encoding them at each change would cost more than it saves.
+/// Values, elements and entries of more bytes are not kept: encoding them at each change would cost more than
+/// it saves.
 pub(crate) const VALUE_BYTES_MAX: usize = 4 << 10;
 
 /// Lists and maps of more bytes of memory are not kept as a whole.
@@ -58,12 +61,14 @@ pub(crate) struct CacheConfig {
     pub budget: Arc<Budget>,
 }
 
-/// The cache of one state. Clones are the same cache: one belongs to the backend, others to tasks of snapshots.
+/// The cache of one state. Clones are the same cache: one belongs to the backend, others to tasks of
+/// snapshots.
 pub(crate) struct Cache<O: Object>(Arc<Shared<O>>);
 
 struct Shared<O: Object> {
     table: Mutex<Table<O>>,
-    /// True while the backend waits for the lock. A task that frees it and asks again at once would get it first each time.
+    /// True while the backend waits for the lock. A task that frees it and asks again at once would get it
+    /// first each time.
     is_awaited: AtomicBool,
 }
 
@@ -86,10 +91,12 @@ pub(crate) trait AnyCache: Send {
     /// Writes all dirty objects. What cannot be written stays dirty.
     fn flush(&self, write: &mut Write<'_>) -> Result<()>;
 
-    /// Takes out objects that were not used lately, until `bytes` are free or all are out. Dirty ones are written first.
+    /// Takes out objects that were not used lately, until `bytes` are free or all are out. Dirty ones are
+    /// written first.
     fn evict(&self, bytes: usize, write: &mut Write<'_>) -> Result<()>;
 
-    /// Takes out clean objects that were not used lately, among the next `searched` ones. Gives `false` if there is none.
+    /// Takes out clean objects that were not used lately, among the next `searched` ones. Gives `false` if
+    /// there is none.
     fn evict_clean(&self, bytes: usize, searched: usize) -> bool;
 
     /// Freezes the dirty objects. `None` if there are none. What was frozen before must be written by then.
@@ -140,11 +147,9 @@ impl<O: Object> Cache<O> {
 
     /// Keeps what was read at a key that is not known, if reads are worth keeping.
     pub fn keep_read(&self, key: &[u8], object: O) {
-        let mut table = self.lock();
-        if table.keeps_reads() {
-            let hash = table.hash_of(key);
+        if self.lock().keeps_reads() {
             // If there is no room for it, it is read again.
-            drop(table.insert(hash, key, object));
+            drop(self.insert(key, object));
         }
     }
 

@@ -9,13 +9,15 @@ pub(crate) trait Object: Default + Send + 'static {
     /// What the codec of the state encodes.
     type Value: StateValue;
 
-    /// Adds what the store lacks. It does no harm to write that twice, or to write it before what the object has become.
+    /// Adds what the store lacks. It does no harm to write that twice, or to write it before what the object
+    /// has become.
     fn encode(&self, key: EntryKey<'_>, codec: &dyn Codec<Self::Value>, changes: &mut Changes) -> Result<()>;
 
     /// The store has all of it now.
     fn mark_stored(&mut self);
 
-    /// The store may get what [`encode`](Self::encode) gives now at any time, and the object is about to change.
+    /// The store may get what [`encode`](Self::encode) gives now at any time, and the object is about to
+    /// change.
     fn preserve(&mut self);
 
     /// Bytes that it owns on the heap, about.

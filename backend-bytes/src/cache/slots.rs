@@ -24,9 +24,10 @@ const REMOVED: u16 = 0xff00;
 
 /// Entries of a state, in an extendible hash table.
 ///
-/// A segment has the entries whose hashes begin alike, side by side, and an index of two bytes a place. The indexes of
-/// hundreds of thousands of entries stay in the processor's caches, so that a search waits for memory once, for the entry. The
-/// time of a step does not depend on the number of entries, except for copies of the directory, four bytes a segment.
+/// A segment has the entries whose hashes begin alike, side by side, and an index of two bytes a place. The
+/// indexes of hundreds of thousands of entries stay in the processor's caches, so that a search waits for
+/// memory once, for the entry. The time of a step does not depend on the number of entries, except for copies
+/// of the directory, four bytes a segment.
 pub(super) struct Slots<O> {
     /// The segment for each value of the first `depth` bits of a hash.
     directory: Vec<u32>,
@@ -121,7 +122,8 @@ impl<O: Default> Slots<O> {
         self.segments.get_mut((at >> u8::BITS) as usize)?.slots.get_mut(usize::from(at as u8))
     }
 
-    /// The number of the slot with this hash that `is_it` agrees to. It is valid until something is added or removed.
+    /// The number of the slot with this hash that `is_it` agrees to. It is valid until something is added or
+    /// removed.
     #[inline]
     pub fn find(&self, hash: u32, mut is_it: impl FnMut(&Slot<O>) -> bool) -> Option<u32> {
         let segment = self.segment_of(hash)?;
@@ -264,7 +266,8 @@ fn home(hash: u32) -> u8 {
     hash as u8
 }
 
-/// A tag in the upper byte, by which most hashes with one home differ. It is neither 0 nor that of a removed place.
+/// A tag in the upper byte, by which most hashes with one home differ. It is neither 0 nor that of a removed
+/// place.
 #[inline]
 fn tag(hash: u32) -> u16 {
     let tag = u16::from((hash >> u8::BITS) as u8);

@@ -44,8 +44,8 @@ impl<O: Object> Table<O> {
         self.bytes
     }
 
-    /// The slot of a key, or else the hash of the key. Marks the slot as used. A slot keeps its number until something is
-    /// added or removed.
+    /// The slot of a key, or else the hash of the key. Marks the slot as used. A slot keeps its number until
+    /// something is added or removed.
     #[inline]
     pub fn find(&mut self, key: &[u8]) -> Result<u32, u32> {
         let own = EntryKey::without_head(key);
@@ -118,7 +118,8 @@ impl<O: Object> Table<O> {
         self.fill(at, change)
     }
 
-    /// Adds an object at a key that has no slot, and gives its slot. It is clean. `hash` is what [`find`](Self::find) gave.
+    /// Adds an object at a key that has no slot, and gives its slot. It is clean. `hash` is what
+    /// [`find`](Self::find) gave.
     ///
     /// # Errors
     /// [`Size`](backend_api::ErrorKind::Size) if too many keys have one hash.
@@ -187,8 +188,8 @@ impl<O: Object> Table<O> {
         }
     }
 
-    /// Writes the dirty ones of some slots, sorted by key. No slot may be named twice. If that fails, or a codec panics, they
-    /// are as dirty as before.
+    /// Writes the dirty ones of some slots, sorted by key. No slot may be named twice. If that fails, or a
+    /// codec panics, they are as dirty as before.
     ///
     /// To be called only while nothing is frozen.
     pub fn write_back(&mut self, slots: &[u32], write: &mut Write<'_>) -> Result<()> {
@@ -218,7 +219,8 @@ impl<O: Object> Table<O> {
         Ok(())
     }
 
-    /// Takes out slots that were not used lately, until `bytes` are free or all are out. Dirty ones are written first.
+    /// Takes out slots that were not used lately, until `bytes` are free or all are out. Dirty ones are
+    /// written first.
     pub fn evict(&mut self, bytes: usize, write: &mut Write<'_>) -> Result<()> {
         let slots = self.clock.pick_any(&mut self.slots, bytes);
         self.write_back(&slots, write)?;
@@ -226,7 +228,8 @@ impl<O: Object> Table<O> {
         Ok(())
     }
 
-    /// Takes out slots that were not used lately and are clean, among the next `searched` ones. Gives `false` if there is none.
+    /// Takes out slots that were not used lately and are clean, among the next `searched` ones. Gives `false`
+    /// if there is none.
     pub fn evict_clean(&mut self, bytes: usize, searched: usize) -> bool {
         let slots = self.clock.pick(&mut self.slots, bytes, searched, |slot| slot.dirty == CLEAN);
         self.remove_all(&slots);
@@ -275,8 +278,8 @@ impl<O: Object> Table<O> {
         changes.size() >= self.config.budget.encoded_max()
     }
 
-    /// A frozen slot is stored now, or, if not `written`, is dirty as before. Another object may be in the slot by now; one
-    /// that is not encoded yet is not stored.
+    /// A frozen slot is stored now, or, if not `written`, is dirty as before. Another object may be in the
+    /// slot by now; one that is not encoded yet is not stored.
     pub fn end_frozen(&mut self, at: u32, written: bool) {
         let Some(slot) = self.slots.get_mut(at).filter(|slot| self.dirty.is_frozen(slot.dirty)) else {
             return;

@@ -13,7 +13,8 @@ enum Step {
     Put(u8, u32),
     Clear(u8),
     Read(u8),
-    /// Written to the store past the cache, as values are that are too long; held as long as something is frozen.
+    /// Written to the store past the cache, as values are that are too long; held as long as something is
+    /// frozen.
     PutPast(u8, u32),
     Flush {
         fails: bool,

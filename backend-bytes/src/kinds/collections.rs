@@ -50,7 +50,8 @@ pub(super) fn write_past<O: Object>(
     Ok(())
 }
 
-/// Writes what the cache has of the list or map here, which is too long for it. The cache remembers only that.
+/// Writes what the cache has of the list or map here, which is too long for it. The cache remembers only
+/// that.
 #[cold]
 pub(super) fn spill<O: Collection>(access: &mut Access<'_>, cache: &Cache<O>) -> Result<()> {
     write_past(access, cache, |_| Ok(()))?;
@@ -97,14 +98,16 @@ pub(super) fn clear<O: Collection>(access: &mut Access<'_>, cache: Option<&Cache
     Ok(())
 }
 
-/// A lower bound of the bytes of the list or map here, to be credited when they go. 0 where that does not matter.
+/// A lower bound of the bytes of the list or map here, to be credited when they go. 0 where that does not
+/// matter.
 pub(super) fn lower_bound_bytes<O: Collection>(
     access: &mut Access<'_>,
     cache: Option<&Cache<O>>,
 ) -> Result<u64> {
     access.charging().lower_bound_bytes(|key| {
         let mut known = cache?.entry(key).known()?;
-        // Of a part that is clean the store has more, and nothing that was removed: that was credited already.
+        // Of a part that is clean the store has more, and nothing that was removed: that was credited
+        // already.
         let is_enough = known.is_dirty() || known.get().is_some_and(O::is_whole);
         is_enough.then(|| known.fill(|collection, codec| collection.lower_bound_bytes(codec)))
     })

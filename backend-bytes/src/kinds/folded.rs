@@ -88,7 +88,8 @@ impl<A: Aggregate, N: StateKey> AggregatingState<A, N> for ByteAggregating<'_, A
     }
 }
 
-/// Folds the sources in their order, then the result into the target. That is the order of Flink's heap backend.
+/// Folds the sources in their order, then the result into the target. That is the order of Flink's heap
+/// backend.
 fn merge<T: StateValue, N: StateKey>(
     access: &mut Access<'_>,
     values: &Values<'_, T>,

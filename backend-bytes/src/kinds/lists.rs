@@ -8,8 +8,8 @@ use crate::cache::{Cache, CachedList, Collection, VALUE_BYTES_MAX};
 use crate::limits::Change;
 use backend_api::{Codec, ListState, Result, StateKey, StateValue};
 
-/// A list state of a [`ByteBackend`](crate::ByteBackend). Appending reads nothing. Reading streams where the list is not in
-/// the cache.
+/// A list state of a [`ByteBackend`](crate::ByteBackend). Appending reads nothing. Reading streams where the
+/// list is not in the cache.
 pub struct ByteList<'a, T: StateValue, N> {
     pub(crate) access: Access<'a>,
     pub(crate) cache: Option<&'a Cache<CachedList<T>>>,
@@ -80,7 +80,8 @@ impl<T: StateValue, N: StateKey> ListState<T, N> for ByteList<'_, T, N> {
             && let Some(slot) = self.whole(cache)?
         {
             let mut positions = 0..;
-            // Nothing changes the list before the view is given back. The lock is not kept: the reader may take its time.
+            // Nothing changes the list before the view is given back. The lock is not kept: the reader may
+            // take its time.
             let next = from_fn(move || {
                 let table = cache.lock();
                 let element = table.object(slot)?.elements().get(positions.next()?)?;
@@ -152,7 +153,8 @@ impl<T: StateValue, N: StateKey> ByteList<'_, T, N> {
         access.charging().replace(change, Access::commit)
     }
 
-    /// Makes the whole list known, and gives its slot. `None` if it must be read from the store, which has all of it then.
+    /// Makes the whole list known, and gives its slot. `None` if it must be read from the store, which has
+    /// all of it then.
     fn whole(&mut self, cache: &Cache<CachedList<T>>) -> Result<Option<u32>> {
         let Self { access, codec, .. } = self;
         let entry = cache.entry(access.key());
@@ -203,7 +205,8 @@ impl<T: StateValue, N: StateKey> ByteList<'_, T, N> {
     }
 }
 
-/// Appends to what the cache has, or to nothing if that is replaced. What has grown too long is written before.
+/// Appends to what the cache has, or to nothing if that is replaced. What has grown too long is written
+/// before.
 #[inline]
 fn append<T: StateValue>(
     access: &mut Access<'_>,

@@ -9,8 +9,8 @@ use crate::cache::{Cache, CachedMap, Collection, VALUE_BYTES_MAX};
 use crate::limits::Change;
 use backend_api::{Codec, Error, MapState, Result, StateKey, StateValue};
 
-/// A map state of a [`ByteBackend`](crate::ByteBackend). Each entry is read and written alone. Iteration streams where the
-/// map is not in the cache.
+/// A map state of a [`ByteBackend`](crate::ByteBackend). Each entry is read and written alone. Iteration
+/// streams where the map is not in the cache.
 pub struct ByteMap<'a, MK: StateKey, MV: StateValue> {
     pub(crate) access: Access<'a>,
     pub(crate) cache: Option<&'a Cache<CachedMap<MK, MV>>>,
@@ -137,7 +137,8 @@ impl<MK: StateKey, MV: StateValue> MapState<MK, MV> for ByteMap<'_, MK, MV> {
             && let Some(slot) = self.whole(cache)?
         {
             let mut positions = cache.lock().object(slot).map_or(0..0, |map| map.positions(&range));
-            // Nothing changes the map before the view is given back. The lock is not kept: the reader may take its time.
+            // Nothing changes the map before the view is given back. The lock is not kept: the reader may
+            // take its time.
             let next = from_fn(move || {
                 let table = cache.lock();
                 let (key, value) = table.object(slot)?.next_in(&mut positions)?;
@@ -190,7 +191,8 @@ impl<MK: StateKey, MV: StateValue> ByteMap<'_, MK, MV> {
         }
     }
 
-    /// Makes the whole map known, and gives its slot. `None` if it must be read from the store, which has all of it then.
+    /// Makes the whole map known, and gives its slot. `None` if it must be read from the store, which has all
+    /// of it then.
     fn whole(&mut self, cache: &Cache<CachedMap<MK, MV>>) -> Result<Option<u32>> {
         let Self { access, codec, .. } = self;
         let entry = cache.entry(access.key());

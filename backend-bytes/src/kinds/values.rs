@@ -21,7 +21,7 @@ impl<V: StateValue, N: StateKey> ValueState<V> for ByteValue<'_, V, N> {
 
     #[inline]
     fn set(&mut self, value: V) -> Result<()> {
-        self.values.put(&mut self.access, None, value)
+        self.values.put(&mut self.access, Found::NotSearched, value)
     }
 
     #[inline]
@@ -79,7 +79,7 @@ impl<'a, V: StateValue> Values<'a, V> {
     /// Lends the value here to `f`.
     #[inline]
     pub fn with<R>(&self, access: &mut Access<'_>, f: impl FnOnce(Option<&V>) -> R) -> Result<R> {
-        if let Some(known) = self.known(access) {
+        if let Found::Known(known) = self.search(access) {
             return Ok(f(known.get().and_then(Option::as_ref)));
         }
         let value = access.reader().value(self.codec)?;
@@ -106,7 +106,8 @@ impl<'a, V: StateValue> Values<'a, V> {
         access.reader().value_in(namespace, self.codec)
     }
 
-    /// Replaces the value here by what `f` makes of it. Where the cache knows the value this is one search under one lock.
+    /// Replaces the value here by what `f` makes of it. Where the cache knows the value this is one search under
+    /// one lock.
     ///
     /// # Errors
     /// Those of `f`, and as [`put`](Self::put). The value stays as it was.
@@ -116,58 +117,51 @@ impl<'a, V: StateValue> Values<'a, V> {
         access: &mut Access<'_>,
         f: impl FnOnce(Option<Cow<'_, V>>) -> Result<(New<V>, R), E>,
     ) -> Result<R, E> {
-        let known = self.known(access);
-        let (new, result) = match &known {
-            Some(known) => f(known.get().and_then(Option::as_ref).map(Cow::Borrowed))?,
-            None => f(access.reader().value(self.codec)?.map(Cow::Owned))?,
+        let found = self.search(access);
+        let (new, result) = match &found {
+            Found::Known(known) => f(known.get().and_then(Option::as_ref).map(Cow::Borrowed))?,
+            _ => f(access.reader().value(self.codec)?.map(Cow::Owned))?,
         };
         match new {
-            New::Value(value) => self.put(access, known, value)?,
-            New::Nothing => self.remove(access, known)?,
+            New::Value(value) => self.put(access, found, value)?,
+            New::Nothing => self.remove(access, found)?,
             New::Same => {}
         }
         Ok(result)
     }
 
-    /// Puts the value here. `known` is what the cache has here, if that was searched for.
+    /// Puts the value here.
     ///
     /// # Errors
     /// If the value cannot be encoded or is too long.
     #[inline]
-    pub fn put(&self, access: &mut Access<'_>, known: Option<Known<'_, Option<V>>>, value: V) -> Result<()> {
+    fn put(&self, access: &mut Access<'_>, found: Found<'_, V>, value: V) -> Result<()> {
         let Some(cache) = self.cache else { return access.write(|writer| writer.put(&value, self.codec)) };
         if access.sizes().value(&value, self.codec)? > VALUE_BYTES_MAX {
-            drop(known);
+            drop(found);
             access.write(|writer| writer.put(&value, self.codec))?;
             cache.forget(access.key());
             return Ok(());
         }
-        let known = known.map_or_else(|| cache.entry(access.key()).or_default(access.key()), Ok);
-        known
-            .map(|mut known| known.change(|known, _| *known = Some(value)))
-            .map_err(|error| access.origin.name(error))
+        change(access, cache, found, Some(value))
     }
 
     /// Removes the value here.
     pub fn clear(&self, access: &mut Access<'_>) -> Result<()> {
-        let known = self.known(access);
-        match &known {
-            Some(known) if known.get().is_some_and(Option::is_none) => Ok(()),
-            _ => self.remove(access, known),
+        match self.search(access) {
+            Found::Known(known) if known.get().is_some_and(Option::is_none) => Ok(()),
+            found => self.remove(access, found),
         }
     }
 
-    fn remove(&self, access: &mut Access<'_>, known: Option<Known<'_, Option<V>>>) -> Result<()> {
-        let Some(cache) = self.cache else {
-            return access.write(|writer| {
+    fn remove(&self, access: &mut Access<'_>, found: Found<'_, V>) -> Result<()> {
+        match self.cache {
+            Some(cache) => change(access, cache, found, None),
+            None => access.write(|writer| {
                 writer.delete();
                 Ok(())
-            });
-        };
-        let known = known.map_or_else(|| cache.entry(access.key()).or_default(access.key()), Ok);
-        known
-            .map(|mut known| known.change(|known, _| *known = None))
-            .map_err(|error| access.origin.name(error))
+            }),
+        }
     }
 
     /// Puts a value here and removes those in other namespaces, all past the cache.
@@ -184,9 +178,39 @@ impl<'a, V: StateValue> Values<'a, V> {
         })
     }
 
-    /// What the cache has here.
+    /// Searches the cache for the value here.
     #[inline]
-    fn known(&self, access: &Access<'_>) -> Option<Known<'a, Option<V>>> {
-        self.cache.and_then(|cache| cache.entry(access.key()).known())
+    fn search(&self, access: &Access<'_>) -> Found<'a, V> {
+        match self.cache.and_then(|cache| cache.entry(access.key()).known()) {
+            Some(known) => Found::Known(known),
+            None => Found::Unknown,
+        }
     }
+}
+
+/// What a search of the cache has found.
+enum Found<'c, V: StateValue> {
+    /// The cache has an object, and is locked.
+    Known(Known<'c, Option<V>>),
+    /// It has none, or there is no cache.
+    Unknown,
+    /// There was no search yet.
+    NotSearched,
+}
+
+/// Changes what the cache has here.
+#[inline]
+fn change<'c, V: StateValue>(
+    access: &Access<'_>,
+    cache: &'c Cache<Option<V>>,
+    found: Found<'c, V>,
+    value: Option<V>,
+) -> Result<()> {
+    let known = match found {
+        Found::Known(known) => Ok(known),
+        Found::Unknown => cache.insert(access.key(), None),
+        Found::NotSearched => cache.entry(access.key()).or_default(access.key()),
+    };
+    let changed = known.map(|mut known| known.change(|known, _| *known = value));
+    changed.map_err(|error| access.origin.name(error))
 }

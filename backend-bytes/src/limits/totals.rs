@@ -13,20 +13,22 @@ const SINGLE_SHARE: u64 = 16;
 /// Most totals that are pinned at once.
 const PINNED_MAX: usize = 1024;
 
-/// How many bytes the lists or maps of a state have, as far as a limit for each of them needs to know: of a list the elements,
-/// of a map the keys and values.
+/// How many bytes the lists or maps of a state have, as far as a limit for each of them needs to know: of a
+/// list the elements, of a map the keys and values.
 ///
-/// An addition raises the bound of a bucket, blindly. Many lists or maps share a bucket, and what they replace or remove
-/// leaves the bound too high. Only when the bound does not allow an addition is the total of that list or map counted. It is
-/// *pinned* from then on: it has a number of its own, which stays exact because every change is
-/// [charged](Self::charge).
+/// An addition raises the bound of a bucket, blindly. Many lists or maps share a bucket, and what they
+/// replace or remove leaves the bound too high. Only when the bound does not allow an addition is the total
+/// of that list or map counted. It is *pinned* from then on: it has a number of its own, which stays exact
+/// because every change is [charged](Self::charge).
 ///
-/// In the upper half of the limit bytes that go are credited, too, as far as they are certain, so that bounds creep upwards
-/// more slowly. A bound that is too high costs a count; one that is too low would break the limit.
+/// In the upper half of the limit bytes that go are credited, too, as far as they are certain, so that bounds
+/// creep upwards more slowly. A bound that is too high costs a count; one that is too low would break the
+/// limit.
 #[derive(Debug)]
 pub(crate) struct Totals {
     limit: u64,
-    /// Per bucket, an upper bound on the total of its unpinned keys. A single shared bound while that is small.
+    /// Per bucket, an upper bound on the total of its unpinned keys. A single shared bound while that is
+    /// small.
     bounds: Vec<u64>,
     pinned: BTreeMap<Box<[u8]>, u64>,
 }
@@ -86,7 +88,8 @@ impl Totals {
             || self.pinned(key).is_some()
     }
 
-    /// Notes a change that certainly stays within the limit, or that lets nothing grow. Otherwise gives `false`.
+    /// Notes a change that certainly stays within the limit, or that lets nothing grow. Otherwise gives
+    /// `false`.
     #[inline]
     pub fn charge(&mut self, key: &[u8], change: Change) -> bool {
         let limit = self.limit;

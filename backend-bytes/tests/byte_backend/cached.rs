@@ -1,5 +1,5 @@
-//! A backend with a cache behaves as a plain model does: with caches of any size, with a store that fails, and with a store
-//! that flushes caches late, in the task of a snapshot.
+//! A backend with a cache behaves as a plain model does: with caches of any size, with a store that fails,
+//! and with a store that flushes caches late, in the task of a snapshot.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -28,7 +28,8 @@ struct Inner {
     /// The flush of the last snapshot, if it is due.
     due: Option<Due>,
     fails: bool,
-    /// True if a flush that fails is stored all the same: a store may have some batches before another one fails.
+    /// True if a flush that fails is stored all the same: a store may have some batches before another one
+    /// fails.
     has_late: bool,
     /// Makes a read apply the flush that is due: before the read, or after it.
     writes: Option<Moment>,

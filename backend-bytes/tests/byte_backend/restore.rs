@@ -1,4 +1,5 @@
-//! Restores: other parallelism, states that are not registered, increments of other backends, and what is refused.
+//! Restores: other parallelism, states that are not registered, increments of other backends, and what is
+//! refused.
 
 use std::slice::from_ref;
 use std::sync::Arc;
