@@ -307,6 +307,13 @@ macro_rules! any_backend {
                     ),
                 )+ })
             }
+            fn checkpoint_target(options: &Self::Options) -> $crate::Result<$crate::CheckpointTarget> {
+                match options { $(
+                    $options::$variant(options) => {
+                        <$backend as $crate::StateBackend>::checkpoint_target(options)
+                    }
+                )+ }
+            }
             #[inline]
             fn subtask(&self) -> &$crate::Subtask<K> {
                 match self { $(Self::$variant(backend) => backend.subtask(),)+ }

@@ -3,10 +3,10 @@
 use std::fmt::Debug;
 
 use crate::{
-    Aggregate, AggregatingDescriptor, AggregatingState, AggregatingToken, KeyContext, KeyedStateHandle,
-    ListDescriptor, ListState, ListToken, MapDescriptor, MapState, MapToken, ReducingDescriptor,
-    ReducingState, ReducingToken, Result, SnapshotRequest, SnapshotTask, StateDescriptor, StateKey,
-    StateKind, StateToken, StateValue, Subtask, ValueDescriptor, ValueState, ValueToken,
+    Aggregate, AggregatingDescriptor, AggregatingState, AggregatingToken, CheckpointTarget, KeyContext,
+    KeyedStateHandle, ListDescriptor, ListState, ListToken, MapDescriptor, MapState, MapToken,
+    ReducingDescriptor, ReducingState, ReducingToken, Result, SnapshotRequest, SnapshotTask, StateDescriptor,
+    StateKey, StateKind, StateToken, StateValue, Subtask, ValueDescriptor, ValueState, ValueToken,
 };
 
 /// What a backend tells of one of its states.
@@ -93,6 +93,13 @@ pub trait StateBackend: Send + Sized + 'static {
         subtask: Subtask<Self::Key>,
         restore: &[KeyedStateHandle],
     ) -> Result<Self>;
+
+    /// Where a backend with these options writes its checkpoints; operator and raw state of the same task go there
+    /// too.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open), for options that are out of range.
+    fn checkpoint_target(options: &Self::Options) -> Result<CheckpointTarget>;
 
     /// The part of the state that this backend holds.
     fn subtask(&self) -> &Subtask<Self::Key>;

@@ -156,7 +156,8 @@ pub use backend::{Keys, StateBackend, StateInfo};
 pub use cancel::{Cancel, CancelGuard};
 pub use checkpoint::{
     AttemptTarget, Checkpoint, CheckpointTarget, FileName, JobFolder, NewFile, OperatorStateHandle,
-    OperatorStateMeta, RawKeyedHandle, RawOperatorHandle, Redistribution, TaskState,
+    OperatorStateMeta, OperatorStatePart, RawKeyedHandle, RawOperatorHandle, RawPartitions, Redistribution,
+    Rescale, TaskRestore, TaskState, redistribute, redistribute_raw,
 };
 pub use codec::{CborCodec, Codec, Plain, PlainCodec, SerdeCodec, default_codec};
 pub use descriptor::{

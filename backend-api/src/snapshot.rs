@@ -118,26 +118,28 @@ impl Progress {
     }
 }
 
-type Work = dyn FnOnce(&Cancel, &Progress) -> Result<Option<KeyedStateHandle>> + Send;
+type Work<T> = dyn FnOnce(&Cancel, &Progress) -> Result<T> + Send;
 
 /// The asynchronous part of a snapshot: writes what [`snapshot`](crate::StateBackend::snapshot) froze.
 ///
 /// It may be run on any thread while the backend goes on, be cancelled before or while it runs, or be dropped: then
 /// no file was made and all it held is released.
-pub struct SnapshotTask {
+///
+/// It answers the handle of keyed state, unless another type is named.
+pub struct SnapshotTask<T = Option<KeyedStateHandle>> {
     checkpoint_id: u64,
     cancel: Cancel,
     progress: Arc<Progress>,
-    work: Box<Work>,
+    work: Box<Work<T>>,
 }
 
-impl SnapshotTask {
+impl<T> SnapshotTask<T> {
     /// For authors of backends: a task that does `work`. The backend keeps a clone of `cancel`, so that closing it
     /// ends the task. `work` must leave no file behind if it fails or finds itself cancelled.
     pub fn new(
         checkpoint_id: u64,
         cancel: Cancel,
-        work: impl FnOnce(&Cancel, &Progress) -> Result<Option<KeyedStateHandle>> + Send + 'static,
+        work: impl FnOnce(&Cancel, &Progress) -> Result<T> + Send + 'static,
     ) -> Self {
         Self { checkpoint_id, cancel, progress: Arc::default(), work: Box::new(work) }
     }
@@ -157,13 +159,13 @@ impl SnapshotTask {
         Arc::clone(&self.progress)
     }
 
-    /// Writes the snapshot; blocks until it is durable. `None` if the backend has no state registered.
+    /// Writes the snapshot; blocks until it is durable. Of a backend without a registered state there is no handle.
     ///
     /// # Errors
     /// [`Cancelled`](ErrorKind::Cancelled), [`Io`](ErrorKind::Io), [`Size`](ErrorKind::Size),
     /// [`Codec`](ErrorKind::Codec). No handle exists then and no file is left behind; the backend goes on, and the
     /// next snapshot has all that this one would have had.
-    pub fn run(self) -> Result<Option<KeyedStateHandle>> {
+    pub fn run(self) -> Result<T> {
         let Self { checkpoint_id, cancel, progress, work } = self;
         let _span = tracing::info_span!("snapshot", checkpoint_id).entered();
         cancel.check()?;
@@ -186,7 +188,7 @@ impl SnapshotTask {
     }
 }
 
-impl std::fmt::Debug for SnapshotTask {
+impl<T> std::fmt::Debug for SnapshotTask<T> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("SnapshotTask").field("checkpoint_id", &self.checkpoint_id).finish_non_exhaustive()
     }

@@ -16,10 +16,11 @@ use super::{
 use backend_api::format::FileMeta;
 use backend_api::restore::{RestorePlan, RestoredState, check_handles};
 use backend_api::{
-    Aggregate, AggregatingDescriptor, AggregatingToken, AttemptTarget, BackendId, Cancel, Codec, Error,
-    ErrorKind, KeyContext, KeyedStateHandle, Keys, ListDescriptor, ListToken, MapDescriptor, MapToken,
-    ReducingDescriptor, ReducingToken, Result, SnapshotRequest, SnapshotTask, StateBackend, StateDescriptor,
-    StateInfo, StateKey, StateToken, StateValue, Subtask, ValueDescriptor, ValueState, ValueToken, row,
+    Aggregate, AggregatingDescriptor, AggregatingToken, AttemptTarget, BackendId, Cancel, CheckpointTarget,
+    Codec, Error, ErrorKind, KeyContext, KeyedStateHandle, Keys, ListDescriptor, ListToken, MapDescriptor,
+    MapToken, ReducingDescriptor, ReducingToken, Result, SnapshotRequest, SnapshotTask, StateBackend,
+    StateDescriptor, StateInfo, StateKey, StateToken, StateValue, Subtask, ValueDescriptor, ValueState,
+    ValueToken, row,
 };
 
 /// Most values that a batch reads at once. It reads fewer until they are known to be short.
@@ -310,6 +311,10 @@ impl<K: StateKey, E: ByteEngine> StateBackend for EngineBackend<K, E> {
             last_checkpoint: None,
             running: Vec::new(),
         })
+    }
+
+    fn checkpoint_target(options: &E::Options) -> Result<CheckpointTarget> {
+        Ok(E::target(options).clone())
     }
 
     fn subtask(&self) -> &Subtask<K> {

@@ -5,7 +5,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use backend_api::format::CheckpointWriter;
 use backend_api::restore::RestorePlan;
-use backend_api::{AttemptTarget, Cancel, KeyedStateHandle, Progress, Result, SnapshotRequest, Storage};
+use backend_api::{
+    AttemptTarget, Cancel, CheckpointTarget, KeyedStateHandle, Progress, Result, SnapshotRequest, Storage,
+};
 use backend_memory::heap::{Checkpointing, Extent, HeapSnapshot, WriteHeap};
 
 use crate::FsOptions;
@@ -40,7 +42,7 @@ impl Checkpointing for InFiles {
 
     fn open(options: &FsOptions) -> Result<Self> {
         Ok(Self {
-            target: options.target.for_attempt()?,
+            target: Self::target(options)?.for_attempt()?,
             incremental: options.incremental,
             claims_restored: options.claims_restored,
             memory_budget: options.memory_budget,
@@ -49,6 +51,10 @@ impl Checkpointing for InFiles {
             unconfirmed: 0,
             written: Arc::default(),
         })
+    }
+
+    fn target(options: &FsOptions) -> Result<CheckpointTarget> {
+        Ok(options.target.clone())
     }
 
     fn memory_budget(&self) -> Option<u64> {

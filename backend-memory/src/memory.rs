@@ -99,8 +99,11 @@ impl Checkpointing for InMemory {
     type Options = MemoryOptions;
 
     fn open(options: &MemoryOptions) -> Result<Self> {
-        let target = CheckpointTarget::memory(options.max_state_bytes)?.for_attempt()?;
-        Ok(Self { target, options: options.clone() })
+        Ok(Self { target: Self::target(options)?.for_attempt()?, options: options.clone() })
+    }
+
+    fn target(options: &MemoryOptions) -> Result<CheckpointTarget> {
+        CheckpointTarget::memory(options.max_state_bytes)
     }
 
     fn memory_budget(&self) -> Option<u64> {

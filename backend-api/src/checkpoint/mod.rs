@@ -4,10 +4,14 @@ mod file_name;
 mod layout;
 mod metadata;
 mod parts;
+mod redistribute;
 mod target;
+mod task_restore;
 
 pub use file_name::FileName;
 pub use layout::JobFolder;
 pub use metadata::{Checkpoint, TaskState};
 pub use parts::{OperatorStateHandle, OperatorStateMeta, RawKeyedHandle, RawOperatorHandle, Redistribution};
+pub use redistribute::{OperatorStatePart, RawPartitions, Rescale, redistribute, redistribute_raw};
 pub use target::{AttemptTarget, CheckpointTarget, NewFile};
+pub use task_restore::TaskRestore;

@@ -9,10 +9,10 @@ use backend_api::format::{FileMeta, StateMeta};
 use backend_api::restore::{RestorePlan, RestoredState};
 use backend_api::row::FORMAT;
 use backend_api::{
-    Aggregate, AggregatingDescriptor, AggregatingToken, BackendId, Cancel, Error, ErrorKind, KeyContext,
-    KeyedStateHandle, Keys, ListDescriptor, ListToken, MapDescriptor, MapToken, ReducingDescriptor,
-    ReducingToken, Result, SnapshotRequest, SnapshotTask, StateBackend, StateDescriptor, StateInfo, StateKey,
-    StateToken, StateValue, Subtask, ValueDescriptor, ValueState, ValueToken,
+    Aggregate, AggregatingDescriptor, AggregatingToken, BackendId, Cancel, CheckpointTarget, Error,
+    ErrorKind, KeyContext, KeyedStateHandle, Keys, ListDescriptor, ListToken, MapDescriptor, MapToken,
+    ReducingDescriptor, ReducingToken, Result, SnapshotRequest, SnapshotTask, StateBackend, StateDescriptor,
+    StateInfo, StateKey, StateToken, StateValue, Subtask, ValueDescriptor, ValueState, ValueToken,
 };
 
 use super::budget::Budget;
@@ -253,6 +253,10 @@ impl<K: StateKey, C: Checkpointing> StateBackend for HeapBackend<K, C> {
     }
 
     #[inline]
+    fn checkpoint_target(options: &C::Options) -> Result<CheckpointTarget> {
+        C::target(options)
+    }
+
     fn subtask(&self) -> &Subtask<K> {
         &self.subtask
     }

@@ -4,7 +4,7 @@ use std::fmt::Debug;
 use std::sync::Arc;
 
 use backend_api::restore::RestorePlan;
-use backend_api::{Cancel, KeyedStateHandle, Progress, Result, SnapshotRequest, Storage};
+use backend_api::{Cancel, CheckpointTarget, KeyedStateHandle, Progress, Result, SnapshotRequest, Storage};
 
 use super::HeapSnapshot;
 
@@ -21,6 +21,12 @@ pub trait Checkpointing: Debug + Send + Sized + 'static {
     /// # Errors
     /// [`InvalidArgument`](backend_api::ErrorKind::InvalidArgument) for options out of range.
     fn open(options: &Self::Options) -> Result<Self>;
+
+    /// Where checkpoints go.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    fn target(options: &Self::Options) -> Result<CheckpointTarget>;
 
     /// Most bytes that all states together may hold; no limit if `None`.
     fn memory_budget(&self) -> Option<u64>;

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use backend_api::{
-    Aggregate, AggregatingDescriptor, AggregatingToken, Error, JobFolder, KeyContext, KeyedStateHandle, Keys,
-    ListDescriptor, ListToken, MapDescriptor, MapToken, ReducingDescriptor, ReducingToken, Result,
-    SnapshotRequest, SnapshotTask, StateBackend, StateInfo, StateKey, StateValue, Storage, Subtask,
-    ValueDescriptor, ValueState, ValueToken,
+    Aggregate, AggregatingDescriptor, AggregatingToken, CheckpointTarget, Error, JobFolder, KeyContext,
+    KeyedStateHandle, Keys, ListDescriptor, ListToken, MapDescriptor, MapToken, ReducingDescriptor,
+    ReducingToken, Result, SnapshotRequest, SnapshotTask, StateBackend, StateInfo, StateKey, StateValue,
+    Storage, Subtask, ValueDescriptor, ValueState, ValueToken,
 };
 use conformance_tests::{Capabilities, Factory, Setup};
 
@@ -75,6 +75,10 @@ impl<B: StateBackend, const FAULT: Fault> StateBackend for Faulty<B, FAULT> {
     ) -> Result<Self> {
         let forgotten = usize::from(FAULT == FORGOTTEN_HANDLE && restore.len() > 1);
         B::open(options, subtask, &restore[..restore.len() - forgotten]).map(Self)
+    }
+
+    fn checkpoint_target(options: &Self::Options) -> Result<CheckpointTarget> {
+        B::checkpoint_target(options)
     }
 
     fn subtask(&self) -> &Subtask<Self::Key> {

@@ -1,0 +1,120 @@
+//! What one state holds, and how it is written and read.
+
+use std::any::Any;
+use std::sync::Arc;
+
+use backend_api::format::CheckpointWriter;
+use backend_api::{Cancel, Codec, Result, StateKey, StateValue};
+use rpds::RedBlackTreeMapSync;
+
+use crate::shared_list::SharedList;
+
+/// The elements of one state, of whatever type.
+pub trait AnyContent: Send {
+    fn as_any(&self) -> &dyn Any;
+    fn as_any_mut(&mut self) -> &mut dyn Any;
+    /// Shares the content as it is now. The cost does not depend on its size.
+    fn freeze(&self) -> Box<dyn FrozenContent>;
+    /// Adds a row of a file.
+    fn decode(&mut self, row: &[u8]) -> Result<()>;
+}
+
+/// Content that does not change any more.
+pub trait FrozenContent: Send {
+    fn elements(&self) -> u64;
+    fn write(&self, writer: &mut CheckpointWriter<'_>, cancel: &Cancel) -> Result<()>;
+}
+
+/// A list.
+pub struct ListContent<T> {
+    pub list: SharedList<T>,
+    codec: Arc<dyn Codec<T>>,
+}
+
+impl<T> ListContent<T> {
+    pub fn new(codec: Arc<dyn Codec<T>>) -> Self {
+        Self { list: SharedList::default(), codec }
+    }
+}
+
+impl<T: StateValue> AnyContent for ListContent<T> {
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+
+    fn as_any_mut(&mut self) -> &mut dyn Any {
+        self
+    }
+
+    fn freeze(&self) -> Box<dyn FrozenContent> {
+        Box::new(Self { list: self.list.clone(), codec: Arc::clone(&self.codec) })
+    }
+
+    fn decode(&mut self, row: &[u8]) -> Result<()> {
+        self.list.push(self.codec.decode(row)?);
+        Ok(())
+    }
+}
+
+impl<T: StateValue> FrozenContent for ListContent<T> {
+    fn elements(&self) -> u64 {
+        self.list.len() as u64
+    }
+
+    fn write(&self, writer: &mut CheckpointWriter<'_>, cancel: &Cancel) -> Result<()> {
+        self.list.iter().try_for_each(|element| {
+            cancel.check()?;
+            writer.row(|row| self.codec.encode(element, row))
+        })
+    }
+}
+
+/// A broadcast map.
+pub struct MapContent<K: StateKey, V> {
+    pub map: RedBlackTreeMapSync<K, V>,
+    codec: Arc<dyn Codec<V>>,
+}
+
+impl<K: StateKey, V> MapContent<K, V> {
+    pub fn new(codec: Arc<dyn Codec<V>>) -> Self {
+        Self { map: RedBlackTreeMapSync::default(), codec }
+    }
+}
+
+impl<K: StateKey, V: StateValue> AnyContent for MapContent<K, V> {
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+
+    fn as_any_mut(&mut self) -> &mut dyn Any {
+        self
+    }
+
+    fn freeze(&self) -> Box<dyn FrozenContent> {
+        Box::new(Self { map: self.map.clone(), codec: Arc::clone(&self.codec) })
+    }
+
+    fn decode(&mut self, mut row: &[u8]) -> Result<()> {
+        let key = K::decode(&mut row)?;
+        let value = self.codec.decode(row)?;
+        self.map.insert_mut(key, value);
+        Ok(())
+    }
+}
+
+impl<K: StateKey, V: StateValue> FrozenContent for MapContent<K, V> {
+    fn elements(&self) -> u64 {
+        self.map.size() as u64
+    }
+
+    fn write(&self, writer: &mut CheckpointWriter<'_>, cancel: &Cancel) -> Result<()> {
+        self.map.iter().try_for_each(|(key, value)| {
+            cancel.check()?;
+            writer.row(|row| {
+                key.check()?;
+                key.encode(row);
+                self.codec.encode(value, row)
+            })
+        })
+    }
+}

@@ -1,0 +1,362 @@
+use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
+
+use backend_api::format::{CheckpointWriter, FileMeta, MAX_STATES, SectionKind, StateMeta};
+use backend_api::{
+    AttemptTarget, BackendId, Cancel, CheckpointTarget, Error, ErrorKind, OperatorStateHandle,
+    OperatorStateMeta, OperatorStatePart, Redistribution, Result, SnapshotRequest, SnapshotTask, StateKey,
+    StateKind, StateValue, Subtask,
+};
+
+use crate::content::{AnyContent, FrozenContent, ListContent, MapContent};
+use crate::restored::{self, Restored};
+use crate::views::{Broadcast, BroadcastEntries, OperatorList};
+use crate::{BroadcastToken, OperatorListToken, OperatorStateDescriptor};
+
+/// Format of files with operator state.
+pub const FORMAT: &str = "operator/1";
+
+/// The option of a state's meta that tells its redistribution.
+const REDISTRIBUTION: &str = "redistribution";
+
+/// The only key group of a file: operator state has none.
+const GROUP: u16 = 0;
+
+/// The operator state of one subtask: lists and broadcast maps, which are not kept by key.
+///
+/// It is kept on the heap, whatever backend has the keyed state (as Flink's `DefaultOperatorStateBackend`), and its
+/// snapshots go where those of the backend go. Typical content is a source's positions: they belong into the same
+/// snapshot as the state that the records before them produced.
+///
+/// ```
+/// use backend_api::{Checkpoint, CheckpointTarget, KeySpace, Result, SnapshotRequest, Subtask};
+/// use task_state::{OperatorListDescriptor, OperatorState, TaskSnapshot};
+///
+/// let target = CheckpointTarget::memory(5 << 20)?;
+/// let source = |parallelism, index| Subtask::new("source", KeySpace::<u64>::new(128)?, parallelism, index);
+/// let positions = || OperatorListDescriptor::<(String, u64)>::even_split("positions");
+///
+/// // One subtask reads three files.
+/// let subtask = source(1, 0)?;
+/// let mut state = OperatorState::open(&target, &subtask, &[])?;
+/// let token = state.register(positions())?;
+/// state.list(token)?.set([("a".to_owned(), 10), ("b".to_owned(), 20), ("c".to_owned(), 30)]);
+/// let request = SnapshotRequest::new(1);
+/// let task = TaskSnapshot::new(&target, &subtask, request).operator(&mut state)?.into_task();
+/// let checkpoint = Checkpoint::new(1, vec![task.run()?]);
+///
+/// // Two subtasks go on.
+/// let counts = [0, 1].map(|index| -> Result<usize> {
+///     let subtask = source(2, index)?;
+///     let restore = checkpoint.restore(&subtask)?;
+///     let mut state = OperatorState::open(&target, &subtask, restore.operator())?;
+///     let token = state.register(positions())?;
+///     Ok(state.list(token)?.len())
+/// });
+/// assert_eq!(counts.into_iter().collect::<Result<Vec<_>>>()?, [2, 1]);
+/// # Ok::<(), backend_api::Error>(())
+/// ```
+pub struct OperatorState {
+    id: BackendId,
+    target: AttemptTarget,
+    operator: String,
+    subtask: u16,
+    /// In the order of registration; tokens are indexes.
+    states: Vec<Registered>,
+    /// Restored states that the program has not registered yet, by name.
+    restored: BTreeMap<String, Restored>,
+    last_id: Option<u64>,
+    /// Ends running snapshots; `None` once closed.
+    open: Option<Cancel>,
+}
+
+struct Registered {
+    meta: OperatorStateMeta,
+    content: Box<dyn AnyContent>,
+}
+
+impl OperatorState {
+    /// Opens the state of `subtask` with what `restore` holds for it; see
+    /// [`TaskRestore::operator`](backend_api::TaskRestore::operator). Once this returns, the files may be deleted.
+    /// Snapshots go to `target`, which is usually that of the task's backend
+    /// ([`StateBackend::checkpoint_target`](backend_api::StateBackend::checkpoint_target)).
+    ///
+    /// # Errors
+    /// [`NotFound`](ErrorKind::NotFound), [`Io`](ErrorKind::Io); [`Corrupt`](ErrorKind::Corrupt) if a file is not what
+    /// was written (damage within a state's elements is found when the state is registered);
+    /// [`InvalidArgument`](ErrorKind::InvalidArgument) if a file lies in a storage and the target has none;
+    /// [`Migration`](ErrorKind::Migration) if old subtasks wrote one state with different codecs.
+    pub fn open<K: StateKey>(
+        target: &CheckpointTarget,
+        subtask: &Subtask<K>,
+        restore: &[OperatorStatePart],
+    ) -> Result<Self> {
+        let restored = restored::open(target, restore)?;
+        Ok(Self {
+            id: BackendId::fresh(),
+            target: target.for_attempt()?,
+            operator: subtask.operator().to_owned(),
+            subtask: subtask.index(),
+            states: Vec::new(),
+            restored: restored.into_iter().map(|state| (state.meta.name.clone(), state)).collect(),
+            last_id: None,
+            open: Some(Cancel::new()),
+        })
+    }
+
+    /// Registers a state, or gets its token again: the name is the identity, for lists and broadcast maps together.
+    /// The first registration after a restore reads the restored elements.
+    ///
+    /// # Errors
+    /// [`IllegalState`](ErrorKind::IllegalState) if the name is taken by a state of another redistribution or other
+    /// types, or was in the snapshot; [`Migration`](ErrorKind::Migration) if the restored state was written by another
+    /// codec; [`Corrupt`](ErrorKind::Corrupt), [`Io`](ErrorKind::Io) if its elements do not read;
+    /// [`InvalidArgument`](ErrorKind::InvalidArgument) for an empty name; [`Closed`](ErrorKind::Closed). The restored
+    /// state stays as it is for a further try.
+    pub fn register<D: OperatorStateDescriptor>(&mut self, descriptor: D) -> Result<D::Token> {
+        self.check_open()?;
+        let meta = descriptor.meta();
+        if meta.name.is_empty() {
+            return Err(Error::new(ErrorKind::InvalidArgument, "the name of a state is empty"));
+        }
+        let mut content = descriptor.empty();
+        if let Some(index) = self.states.iter().position(|state| state.meta.name == meta.name) {
+            let known = &self.states[index];
+            check_redistribution("registered", known.meta.redistribution, &meta)?;
+            if known.meta.codecs != meta.codecs
+                || known.content.as_any().type_id() != content.as_any().type_id()
+            {
+                let message = "the state is registered with other types";
+                return Err(Error::new(ErrorKind::IllegalState, message).in_state(&meta.name));
+            }
+            return Ok(descriptor.token(self.id, index));
+        }
+        if let Some(restored) = self.restored.get(&meta.name) {
+            check_redistribution("restored", restored.meta.redistribution, &meta)?;
+            let (old, new) = (&restored.meta.codecs, &meta.codecs);
+            if old != new {
+                let message = format!("restored with codecs {old:?}, registered with {new:?}");
+                return Err(Error::new(ErrorKind::Migration, message).in_state(&meta.name));
+            }
+            restored.for_each(|row| content.decode(row))?;
+            self.restored.remove(&meta.name);
+        }
+        self.states.push(Registered { meta, content });
+        Ok(descriptor.token(self.id, self.states.len() - 1))
+    }
+
+    /// Opens a list.
+    ///
+    /// # Errors
+    /// [`ForeignToken`](ErrorKind::ForeignToken); [`Closed`](ErrorKind::Closed).
+    pub fn list<T: StateValue>(&mut self, token: OperatorListToken<T>) -> Result<OperatorList<'_, T>> {
+        let content = self.content(token.state, token.index)?;
+        content.as_any_mut().downcast_mut::<ListContent<T>>().map(OperatorList).ok_or_else(foreign_token)
+    }
+
+    /// Opens a broadcast map for changes: on the side of an operator that receives the broadcast stream.
+    ///
+    /// # Errors
+    /// As [`list`](Self::list).
+    pub fn broadcast<K: StateKey, V: StateValue>(
+        &mut self,
+        token: BroadcastToken<K, V>,
+    ) -> Result<Broadcast<'_, K, V>> {
+        let content = self.content(token.state, token.index)?;
+        content.as_any_mut().downcast_mut::<MapContent<K, V>>().map(Broadcast).ok_or_else(foreign_token)
+    }
+
+    /// The entries of a broadcast map, for reading only: on the side that receives the other stream.
+    ///
+    /// # Errors
+    /// As [`list`](Self::list).
+    pub fn immutable_entries<K: StateKey, V: StateValue>(
+        &self,
+        token: BroadcastToken<K, V>,
+    ) -> Result<BroadcastEntries<'_, K, V>> {
+        self.check_open()?;
+        let state = self.states.get(token.index).filter(|_| token.state == self.id);
+        let content = state.and_then(|state| state.content.as_any().downcast_ref::<MapContent<K, V>>());
+        content.map(BroadcastEntries).ok_or_else(foreign_token)
+    }
+
+    /// Names of all lists, restored ones that are not registered yet included, sorted.
+    pub fn list_names(&self) -> Vec<&str> {
+        self.names(|redistribution| redistribution != Redistribution::Broadcast)
+    }
+
+    /// Names of all broadcast maps, restored ones that are not registered yet included, sorted.
+    pub fn broadcast_names(&self) -> Vec<&str> {
+        self.names(|redistribution| redistribution == Redistribution::Broadcast)
+    }
+
+    /// The synchronous part of a snapshot, which shares the elements and copies none. The task answers no handle if
+    /// there is no state. States that were restored and never registered are part of it, unchanged.
+    ///
+    /// # Errors
+    /// [`IllegalState`](ErrorKind::IllegalState) if the id is not above all earlier ones; [`Size`](ErrorKind::Size) for
+    /// more than 32,767 states; [`Closed`](ErrorKind::Closed).
+    pub fn snapshot(
+        &mut self,
+        request: SnapshotRequest,
+    ) -> Result<SnapshotTask<Option<OperatorStateHandle>>> {
+        let cancel = self.check_open()?.clone();
+        let checkpoint_id = request.checkpoint_id();
+        if let Some(last) = self.last_id.filter(|last| checkpoint_id <= *last) {
+            let message = format!("checkpoint {checkpoint_id} is not above {last}, the last one");
+            return Err(Error::new(ErrorKind::IllegalState, message));
+        }
+        let number = self.states.len() + self.restored.len();
+        if number > MAX_STATES {
+            let message = format!("{number} states exceed the limit of {MAX_STATES} states");
+            return Err(Error::new(ErrorKind::Size, message));
+        }
+        self.last_id = Some(checkpoint_id);
+        let registered = self.states.iter().map(|state| (state.meta.clone(), state.content.freeze()));
+        let restored = self.restored.values().map(|state| {
+            let content: Box<dyn FrozenContent> = Box::new(state.clone());
+            (state.meta.clone(), content)
+        });
+        let states = registered.chain(restored).collect();
+        let frozen = Frozen { states, operator: self.operator.clone(), subtask: self.subtask, checkpoint_id };
+        let target = self.target.clone();
+        Ok(SnapshotTask::new(checkpoint_id, cancel, move |cancel, _| frozen.write(&target, cancel)))
+    }
+
+    /// Ends running snapshots as cancelled, and lets go of all state. Safe to call again; dropping does the same.
+    pub fn close(&mut self) {
+        if let Some(cancel) = self.open.take() {
+            cancel.cancel();
+        }
+        self.states.clear();
+        self.restored.clear();
+    }
+
+    fn names(&self, is_wanted: impl Fn(Redistribution) -> bool) -> Vec<&str> {
+        let registered = self.states.iter().map(|state| &state.meta);
+        let metas = registered.chain(self.restored.values().map(|state| &state.meta));
+        let mut names: Vec<_> =
+            metas.filter(|meta| is_wanted(meta.redistribution)).map(|meta| &*meta.name).collect();
+        names.sort_unstable();
+        names
+    }
+
+    fn content(&mut self, state: BackendId, index: usize) -> Result<&mut dyn AnyContent> {
+        self.check_open()?;
+        let is_own = state == self.id;
+        match self.states.get_mut(index).filter(|_| is_own) {
+            Some(state) => Ok(&mut *state.content),
+            None => Err(foreign_token()),
+        }
+    }
+
+    fn check_open(&self) -> Result<&Cancel> {
+        self.open.as_ref().ok_or_else(|| Error::new(ErrorKind::Closed, "the operator state is closed"))
+    }
+}
+
+impl Drop for OperatorState {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+impl std::fmt::Debug for OperatorState {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("OperatorState")
+            .field("operator", &self.operator)
+            .field("subtask", &self.subtask)
+            .field("states", &self.states.len())
+            .field("restored", &self.restored.len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// All states as they were at a snapshot.
+struct Frozen {
+    states: Vec<(OperatorStateMeta, Box<dyn FrozenContent>)>,
+    operator: String,
+    subtask: u16,
+    checkpoint_id: u64,
+}
+
+impl Frozen {
+    fn write(mut self, target: &AttemptTarget, cancel: &Cancel) -> Result<Option<OperatorStateHandle>> {
+        if self.states.is_empty() {
+            return Ok(None);
+        }
+        for (meta, content) in &mut self.states {
+            meta.elements = content.elements();
+        }
+        let file_meta = file_meta(FORMAT, &self.operator, self.subtask, self.checkpoint_id, GROUP..=GROUP);
+        let states = self.states.iter().map(|(meta, _)| state_meta(meta)).collect();
+        let file_meta = FileMeta { states, ..file_meta };
+        let file = target.write(&file_meta, false, cancel, |writer| {
+            self.write_states(writer, cancel)?;
+            Ok(true)
+        })?;
+        let states = self.states.into_iter().map(|(meta, _)| meta).collect();
+        Ok(file.map(|file| OperatorStateHandle { checkpoint_id: self.checkpoint_id, states, file }))
+    }
+
+    fn write_states(&self, writer: &mut CheckpointWriter<'_>, cancel: &Cancel) -> Result<()> {
+        for (number, (meta, content)) in (0..).zip(&self.states) {
+            if meta.elements > 0 {
+                writer.begin_section(number, GROUP, SectionKind::Full)?;
+                content.write(writer, cancel).map_err(|error| error.in_state(&meta.name))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn state_meta(meta: &OperatorStateMeta) -> StateMeta {
+    let kind = match meta.redistribution {
+        Redistribution::EvenSplit | Redistribution::Union => StateKind::List,
+        Redistribution::Broadcast => StateKind::Map,
+    };
+    let mut options = meta.options.clone();
+    options.insert(REDISTRIBUTION.to_owned(), meta.redistribution.to_string().into_bytes());
+    StateMeta {
+        name: meta.name.clone(),
+        kind,
+        namespace_schema: <()>::schema(),
+        codecs: meta.codecs.clone(),
+        table_seed: 0,
+        options,
+    }
+}
+
+/// What a file of a subtask says that has no keys.
+pub fn file_meta(
+    format: &str,
+    operator: &str,
+    subtask: u16,
+    checkpoint_id: u64,
+    key_groups: RangeInclusive<u16>,
+) -> FileMeta {
+    FileMeta {
+        format: format.to_owned(),
+        operator: operator.to_owned(),
+        subtask: subtask.into(),
+        checkpoint_id,
+        max_parallelism: u32::from(*key_groups.end()) + 1,
+        key_groups,
+        key_schema: <()>::schema(),
+        key_group_mapping: String::new(),
+        states: Vec::new(),
+    }
+}
+
+fn check_redistribution(when: &str, known: Redistribution, meta: &OperatorStateMeta) -> Result<()> {
+    if known == meta.redistribution {
+        return Ok(());
+    }
+    let message = format!("{when} as {known} state, asked for as {} state", meta.redistribution);
+    Err(Error::new(ErrorKind::IllegalState, message).in_state(&meta.name))
+}
+
+#[cold]
+fn foreign_token() -> Error {
+    Error::new(ErrorKind::ForeignToken, "the token is of another operator state")
+}

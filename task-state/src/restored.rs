@@ -1,0 +1,125 @@
+//! Operator state that a restore has found and the program has not registered yet.
+
+use std::sync::Arc;
+
+use backend_api::format::{CheckpointReader, CheckpointWriter, FileMeta};
+use backend_api::{
+    Cancel, CheckpointTarget, Error, ErrorKind, OperatorStateMeta, OperatorStatePart, Result, StateFile,
+};
+
+use crate::content::FrozenContent;
+use crate::operator::FORMAT;
+
+/// One state, in the order in which its elements come. Files stay open, so they may be deleted meanwhile.
+#[derive(Clone)]
+pub struct Restored {
+    pub meta: OperatorStateMeta,
+    runs: Vec<Run>,
+}
+
+/// Elements of one section.
+#[derive(Clone)]
+struct Run {
+    reader: Arc<CheckpointReader>,
+    state: u16,
+    skip: u64,
+    take: u64,
+}
+
+/// Opens the files of `parts`, each once, and gives the states in the order of their names.
+pub fn open(target: &CheckpointTarget, parts: &[OperatorStatePart]) -> Result<Vec<Restored>> {
+    let mut files: Vec<(&StateFile, Arc<CheckpointReader>)> = Vec::new();
+    let mut states: Vec<Restored> = Vec::new();
+    for part in parts {
+        let known = files.iter().find(|(file, _)| *file == &part.file);
+        let reader = match known {
+            Some((_, reader)) => Arc::clone(reader),
+            None => {
+                let reader = Arc::new(open_file(target, &part.file)?);
+                files.push((&part.file, Arc::clone(&reader)));
+                reader
+            }
+        };
+        let run = Run { reader, state: part.state, skip: part.skip, take: part.take };
+        run.check(&part.meta)?;
+        match states.last_mut().filter(|state| state.meta.name == part.meta.name) {
+            Some(state) if state.meta.codecs == part.meta.codecs => state.runs.push(run),
+            Some(state) => {
+                let (old, new) = (&state.meta.codecs, &part.meta.codecs);
+                let message = format!("one subtask wrote it with codecs {old:?}, another with {new:?}");
+                return Err(Error::new(ErrorKind::Migration, message).in_state(&part.meta.name));
+            }
+            None => states.push(Restored { meta: part.meta.clone(), runs: vec![run] }),
+        }
+    }
+    for state in &mut states {
+        state.meta.elements = state.runs.iter().fold(0, |sum: u64, run| sum.saturating_add(run.take));
+    }
+    Ok(states)
+}
+
+fn open_file(target: &CheckpointTarget, file: &StateFile) -> Result<CheckpointReader> {
+    let reader = file.open(target.storage().map(|storage| &**storage))?;
+    let FileMeta { format, checkpoint_id, .. } = reader.meta();
+    if format == FORMAT && *checkpoint_id == file.created_by {
+        return Ok(reader);
+    }
+    let message = format!("the file holds {format:?} of checkpoint {checkpoint_id}, and no operator state");
+    Err(Error::new(ErrorKind::Corrupt, message).in_file(reader.path(), None))
+}
+
+impl Run {
+    /// Whether the file has what its handle says of it.
+    fn check(&self, meta: &OperatorStateMeta) -> Result<()> {
+        let found = self.reader.meta().states.get(usize::from(self.state));
+        let is_same = found.is_some_and(|found| found.name == meta.name && found.codecs == meta.codecs);
+        let sections = self.reader.sections_of(self.state, 0).iter();
+        let rows = sections.fold(0, |sum: u64, section| sum.saturating_add(section.rows));
+        if is_same && rows == meta.elements && self.skip.saturating_add(self.take) <= rows {
+            return Ok(());
+        }
+        let message = format!("the file contradicts the handle that names it: state {:?}", meta.name);
+        Err(Error::new(ErrorKind::Corrupt, message).in_file(self.reader.path(), None))
+    }
+
+    fn for_each(&self, mut f: impl FnMut(&[u8]) -> Result<()>) -> Result<()> {
+        let end = self.skip + self.take;
+        let mut number = 0;
+        for section in self.reader.sections_of(self.state, 0) {
+            let mut rows = self.reader.rows(section);
+            while number < end {
+                let Some(row) = rows.next()? else { break };
+                if number >= self.skip {
+                    f(row).map_err(|error| error.in_file(self.reader.path(), None))?;
+                }
+                number += 1;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Restored {
+    /// Calls `f` with the bytes of each element.
+    pub fn for_each(&self, mut f: impl FnMut(&[u8]) -> Result<()>) -> Result<()> {
+        let placed = |error: Error| error.in_state(&self.meta.name);
+        self.runs.iter().try_for_each(|run| run.for_each(&mut f)).map_err(placed)
+    }
+}
+
+impl FrozenContent for Restored {
+    fn elements(&self) -> u64 {
+        self.meta.elements
+    }
+
+    /// Copies the elements as they are.
+    fn write(&self, writer: &mut CheckpointWriter<'_>, cancel: &Cancel) -> Result<()> {
+        self.for_each(|bytes| {
+            cancel.check()?;
+            writer.row(|row| {
+                row.extend_from_slice(bytes);
+                Ok(())
+            })
+        })
+    }
+}
