@@ -25,6 +25,8 @@ macro_rules! for_each_group {
         $crate::aggregating_cases! { $expand! $($args)* }
         $crate::namespaces_cases! { $expand! $($args)* }
         $crate::key_context_cases! { $expand! $($args)* }
+        $crate::operator_cases! { $expand! $($args)* }
+        $crate::raw_cases! { $expand! $($args)* }
         $crate::isolation_cases! { $expand! $($args)* }
         $crate::restore_cases! { $expand! $($args)* }
         $crate::incremental_cases! { $expand! $($args)* }

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use backend_api::storage::StorageEntry;
 use backend_api::{
-    Cancel, Checkpoint, JobFolder, KeySpace, KeyedStateHandle, Result, SnapshotRequest, StateBackend,
-    StateData, StateFile, StateKey, Storage, Subtask, TaskState,
+    Cancel, Checkpoint, CheckpointTarget, JobFolder, KeySpace, KeyedStateHandle, Result, SnapshotRequest,
+    StateBackend, StateData, StateFile, StateKey, Storage, Subtask, TaskState,
 };
 use coordinator::{CheckpointStore, CheckpointStoreOptions};
 
@@ -101,6 +101,11 @@ impl<F: Factory> World<F> {
     /// The storage of the checkpoints, if they go to one.
     pub fn storage(&self) -> Option<Arc<dyn Storage>> {
         self.setup.storage.clone().or_else(|| self.factory.storage())
+    }
+
+    /// Where the state of a task goes that is not the backend's.
+    pub fn target(&self) -> CheckpointTarget {
+        F::Backend::<i32>::checkpoint_target(&self.factory.options(&self.setup).unwrap()).unwrap()
     }
 
     /// The folder of the job.

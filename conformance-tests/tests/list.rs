@@ -1,7 +1,7 @@
 //! The lists of cases are whole: what is listed is what there is, and every case is in `BEHAVIOURS.md`.
 
 /// The source of each group.
-const SOURCES: [(&str, &str); 14] = [
+const SOURCES: [(&str, &str); 16] = [
     ("values", include_str!("../src/cases/values.rs")),
     ("lists", include_str!("../src/cases/lists.rs")),
     ("maps", include_str!("../src/cases/maps.rs")),
@@ -9,6 +9,8 @@ const SOURCES: [(&str, &str); 14] = [
     ("aggregating", include_str!("../src/cases/aggregating.rs")),
     ("namespaces", include_str!("../src/cases/namespaces.rs")),
     ("key_context", include_str!("../src/cases/key_context.rs")),
+    ("operator", include_str!("../src/cases/operator.rs")),
+    ("raw", include_str!("../src/cases/raw.rs")),
     ("isolation", include_str!("../src/cases/isolation.rs")),
     ("restore", include_str!("../src/cases/restore.rs")),
     ("incremental", include_str!("../src/cases/incremental.rs")),

@@ -11,6 +11,8 @@ pub mod lists;
 pub mod maps;
 pub mod model;
 pub mod namespaces;
+pub mod operator;
+pub mod raw;
 pub mod reducing;
 pub mod restore;
 pub mod values;
