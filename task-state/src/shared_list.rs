@@ -73,8 +73,6 @@ impl<T: Clone> FromIterator<T> for SharedList<T> {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
-
     use proptest::prelude::*;
 
     use super::*;

@@ -1,0 +1,309 @@
+//! One attempt: its tasks run, and what the coordinator gives out is carried out.
+
+use std::collections::{HashMap, VecDeque};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use backend_api::{Cancel, Checkpoint, Error, ErrorKind, Result, TaskState};
+use crossbeam_channel::{Receiver, Sender, unbounded};
+
+use super::context::{Control, TaskContext};
+use super::events::{Answer, Event};
+use super::pool::Pool;
+use super::{Clock, Task, report, too_many_failures};
+use crate::{CheckpointCoordinator, CheckpointStore, JobEnd, Output, RequestId, Statistics, StoreAs};
+
+/// How an attempt ended.
+pub enum AttemptEnd {
+    Finished,
+    /// By a savepoint.
+    Stopped(u64),
+    Cancelled,
+    Failed(Error),
+}
+
+/// A job while it runs.
+pub struct Running<'a> {
+    pub job: &'a str,
+    pub coordinator: &'a mut CheckpointCoordinator<TaskState>,
+    pub store: &'a mut CheckpointStore,
+    pub statistics: &'a mut Statistics,
+    pub events: &'a (Sender<Event>, Receiver<Event>),
+    pub pool: &'a Pool,
+    pub clock: Clock,
+}
+
+/// The tasks of an attempt.
+struct Tasks {
+    number: u64,
+    /// Sources first.
+    controls: Vec<Sender<Control>>,
+    sources: usize,
+    running: usize,
+    errors: Vec<Error>,
+    /// Set once all tasks have been told to stop.
+    end: Option<Ending>,
+    answers: HashMap<RequestId, Answer>,
+}
+
+/// Why tasks were told to stop.
+enum Ending {
+    Savepoint(u64),
+    Cancelled,
+    Failure,
+}
+
+impl Running<'_> {
+    /// Runs the tasks until all of them have ended.
+    pub fn attempt(&mut self, mut tasks: Vec<Task<'_>>) -> AttemptEnd {
+        static NUMBERS: AtomicU64 = AtomicU64::new(0);
+        let number = NUMBERS.fetch_add(1, Ordering::Relaxed);
+        tasks.sort_by_key(|task| !task.is_source);
+        let snapshots: Arc<Mutex<Vec<Cancel>>> = Arc::default();
+        let mut state = Tasks {
+            number,
+            controls: Vec::new(),
+            sources: tasks.iter().filter(|task| task.is_source).count(),
+            running: 0,
+            errors: Vec::new(),
+            end: None,
+            answers: HashMap::new(),
+        };
+        thread::scope(|scope| {
+            for Task { id, work, .. } in tasks {
+                let (control, controlled) = unbounded();
+                let context = TaskContext {
+                    job: self.job.into(),
+                    task: id.clone(),
+                    control: controlled,
+                    events: self.events.0.clone(),
+                    pool: self.pool.clone(),
+                    running: Arc::clone(&snapshots),
+                    waiting: VecDeque::new(),
+                };
+                let events = self.events.0.clone();
+                let run = move || {
+                    let result = catch_unwind(AssertUnwindSafe(|| work(context)));
+                    let result =
+                        result.unwrap_or_else(|_| Err(Error::new(ErrorKind::Function, "a task panicked")));
+                    // The driver listens until every task has ended.
+                    let _ = events.send(Event::Ended { attempt: number, result });
+                };
+                let name = format!("{}-{}", id.operator, id.subtask);
+                match thread::Builder::new().name(name).spawn_scoped(scope, run) {
+                    Ok(_) => {
+                        state.controls.push(control);
+                        state.running += 1;
+                    }
+                    Err(error) => {
+                        state.errors.push(error.into());
+                        self.stop_tasks(&mut state, Ending::Failure);
+                        break;
+                    }
+                }
+            }
+            if state.end.is_none() {
+                self.coordinator.start(self.clock.now());
+            }
+            while state.running > 0 {
+                self.carry_out(&mut state);
+                match self.receive() {
+                    Some(event) => self.handle(event, &mut state),
+                    None => self.coordinator.tick(self.clock.now()),
+                }
+            }
+        });
+        if matches!(state.end, Some(Ending::Failure)) {
+            let running = snapshots.lock().unwrap_or_else(PoisonError::into_inner);
+            running.iter().for_each(Cancel::cancel);
+            self.coordinator.task_failed(self.clock.now());
+        }
+        self.carry_out(&mut state);
+        match state.end {
+            None => AttemptEnd::Finished,
+            Some(Ending::Savepoint(id)) => AttemptEnd::Stopped(id),
+            Some(Ending::Cancelled) => AttemptEnd::Cancelled,
+            Some(Ending::Failure) => AttemptEnd::Failed(root_cause(state.errors)),
+        }
+    }
+
+    /// Lets time pass before the next attempt. False if the job was cancelled meanwhile.
+    pub fn pause(&mut self, delay: Duration) -> bool {
+        let end = self.clock.now().saturating_add(crate::config::millis(delay));
+        loop {
+            let left = self.clock.until(end);
+            if left.is_zero() {
+                return true;
+            }
+            match self.events.1.recv_timeout(left) {
+                Ok(Event::Cancel) => return false,
+                Ok(Event::Acknowledged(ack)) => {
+                    self.coordinator.acknowledge(*ack);
+                    self.carry_out_alone();
+                }
+                Ok(_) => {}
+                Err(_) => return true,
+            }
+        }
+    }
+
+    /// The job has ended: completed checkpoints stay or go.
+    pub fn end(&mut self, end: JobEnd) {
+        self.coordinator.end(self.clock.now(), end);
+        self.carry_out_alone();
+    }
+
+    /// The next event; `None` if it is time for a tick.
+    fn receive(&self) -> Option<Event> {
+        let Some(deadline) = self.coordinator.next_deadline() else { return self.events.1.recv().ok() };
+        self.events.1.recv_timeout(self.clock.until(deadline)).ok()
+    }
+
+    fn handle(&mut self, event: Event, tasks: &mut Tasks) {
+        let now = self.clock.now();
+        match event {
+            Event::Acknowledged(ack) => _ = self.coordinator.acknowledge(*ack),
+            Event::Declined { id, task, error } => {
+                self.coordinator.decline(now, id, task, with_causes(&error));
+            }
+            Event::Trigger(answer) => _ = tasks.answers.insert(self.coordinator.trigger(now), answer),
+            Event::Savepoint { target, answer } => {
+                let request = self.coordinator.savepoint(now, target.as_deref());
+                tasks.answers.insert(request, answer);
+            }
+            Event::StopWithSavepoint { target, drain, answer } => {
+                let request = self.coordinator.stop_with_savepoint(now, target.as_deref(), drain);
+                tasks.answers.insert(request, answer);
+            }
+            Event::Cancel => self.stop_tasks(tasks, Ending::Cancelled),
+            Event::Ended { attempt, result } if attempt == tasks.number => {
+                tasks.running -= 1;
+                match result {
+                    Ok(()) => self.coordinator.stop(now),
+                    Err(error) => {
+                        tasks.errors.push(error);
+                        self.stop_tasks(tasks, Ending::Failure);
+                    }
+                }
+            }
+            Event::Ended { .. } => {}
+        }
+    }
+
+    fn stop_tasks(&mut self, tasks: &mut Tasks, end: Ending) {
+        if tasks.end.is_none() {
+            tasks.end = Some(end);
+            tasks.tell(Control::Stop);
+            self.coordinator.stop(self.clock.now());
+        }
+    }
+
+    /// Carries out what the coordinator gives out, until there is nothing more.
+    fn carry_out(&mut self, tasks: &mut Tasks) {
+        loop {
+            let outputs = self.coordinator.outputs();
+            if outputs.is_empty() {
+                return;
+            }
+            outputs.into_iter().for_each(|output| self.carry_out_one(output, tasks));
+        }
+    }
+
+    /// The same while no task runs.
+    fn carry_out_alone(&mut self) {
+        let mut none = Tasks {
+            number: 0,
+            controls: Vec::new(),
+            sources: 0,
+            running: 0,
+            errors: Vec::new(),
+            end: Some(Ending::Cancelled),
+            answers: HashMap::new(),
+        };
+        self.carry_out(&mut none);
+    }
+
+    fn carry_out_one(&mut self, output: Output<TaskState>, tasks: &mut Tasks) {
+        let now = self.clock.now();
+        match output {
+            Output::ReserveId => {
+                let id = Ok::<u64, Error>(self.store.next_id()).map_err(|error| error.to_string());
+                self.coordinator.id_reserved(now, id);
+            }
+            Output::SendBarrier(barrier) => tasks.tell_sources(Control::Barrier(barrier)),
+            Output::Store { id, target, states } => {
+                let result = self.store(Checkpoint::new(id, states), &target);
+                self.coordinator.stored(self.clock.now(), id, result.map_err(|error| with_causes(&error)));
+            }
+            Output::NotifyComplete { id } => tasks.tell(Control::Complete(id)),
+            Output::NotifyAborted { id, .. } => {
+                // Also of one that no task has acknowledged: its id is done with.
+                self.store.discard(id, &[]);
+                tasks.tell(Control::Aborted(id));
+            }
+            Output::Discard { id, states } => self.store.discard(id, &states),
+            Output::Answer { request, result } => {
+                if let Some(answer) = tasks.answers.remove(&request) {
+                    // Who asked may have gone.
+                    let _ = answer.send(result);
+                }
+            }
+            Output::FailJob { reason } => {
+                tasks.errors.push(too_many_failures(&reason));
+                self.stop_tasks(tasks, Ending::Failure);
+            }
+            Output::StopJob { id } => self.stop_tasks(tasks, Ending::Savepoint(id)),
+            Output::DeleteCompleted => {}
+            Output::Report(done) => {
+                report::tell(self.job, &done);
+                self.statistics.add(done);
+                let undeleted = 0;
+                self.coordinator.cleaning(now, undeleted);
+            }
+        }
+    }
+
+    fn store(&mut self, checkpoint: Checkpoint, target: &StoreAs) -> Result<()> {
+        match target {
+            StoreAs::Checkpoint => self.store.complete(checkpoint),
+            StoreAs::Savepoint(folder) => {
+                let message = "this driver writes no savepoints";
+                self.store.discard(checkpoint.id, &checkpoint.tasks);
+                Err(Error::new(ErrorKind::Unsupported, message).in_file(folder, None))
+            }
+        }
+    }
+}
+
+impl Tasks {
+    /// Tells all tasks. One that has ended hears it no more.
+    fn tell(&self, control: Control) {
+        self.controls.iter().for_each(|task| _ = task.send(control));
+    }
+
+    fn tell_sources(&self, control: Control) {
+        self.controls.iter().take(self.sources).for_each(|task| _ = task.send(control));
+    }
+}
+
+/// The error that the others follow from: a task whose neighbour has ended only says that.
+fn root_cause(errors: Vec<Error>) -> Error {
+    let is_cause = |error: &Error| !matches!(error.kind(), ErrorKind::Closed | ErrorKind::Cancelled);
+    let at = errors.iter().position(is_cause).unwrap_or(0);
+    let none = || Error::new(ErrorKind::IllegalState, "the job failed without an error");
+    errors.into_iter().nth(at).unwrap_or_else(none)
+}
+
+fn with_causes(error: &Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}

@@ -1,0 +1,174 @@
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use backend_api::{Cancel, Checkpoint, Error, Result, SnapshotTask, TaskState};
+use crossbeam_channel::{Receiver, Sender, TryRecvError, bounded, select};
+
+use super::events::Event;
+use super::neighbour_ended;
+use super::pool::Pool;
+use crate::{Ack, Barrier, TaskId, TaskMetrics};
+
+/// What the driver tells a task.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Control {
+    /// A source takes its snapshot and sends the barrier on.
+    Barrier(Barrier),
+    /// The checkpoint is complete.
+    Complete(u64),
+    /// The checkpoint will never be complete.
+    Aborted(u64),
+    /// The job ends, or starts again: end.
+    Stop,
+}
+
+/// A task's connection to the driver.
+#[derive(Debug)]
+pub struct TaskContext {
+    pub(super) job: Arc<str>,
+    pub(super) task: TaskId,
+    pub(super) control: Receiver<Control>,
+    pub(super) events: Sender<Event>,
+    pub(super) pool: Pool,
+    pub(super) running: Arc<Mutex<Vec<Cancel>>>,
+    /// What came while the task waited for something else.
+    pub(super) waiting: VecDeque<Control>,
+}
+
+impl TaskContext {
+    /// The task.
+    pub fn task(&self) -> &TaskId {
+        &self.task
+    }
+
+    /// What the driver has told, if it has.
+    ///
+    /// # Errors
+    /// [`Closed`](backend_api::ErrorKind::Closed) if the job has ended.
+    pub fn poll(&mut self) -> Result<Option<Control>> {
+        if let Some(control) = self.waiting.pop_front() {
+            return Ok(Some(control));
+        }
+        match self.control.try_recv() {
+            Ok(control) => Ok(Some(control)),
+            Err(TryRecvError::Empty) => Ok(None),
+            Err(TryRecvError::Disconnected) => Err(neighbour_ended()),
+        }
+    }
+
+    /// Waits for what the driver tells next.
+    ///
+    /// # Errors
+    /// As [`poll`](Self::poll).
+    pub fn wait(&mut self) -> Result<Control> {
+        match self.waiting.pop_front() {
+            Some(control) => Ok(control),
+            None => self.control.recv().map_err(|_| neighbour_ended()),
+        }
+    }
+
+    /// For a source: asks for a checkpoint and waits for its barrier, so that it lies exactly here. `None` if there is
+    /// to be none.
+    ///
+    /// # Errors
+    /// As [`poll`](Self::poll), also if the job ends.
+    pub fn checkpoint_here(&mut self) -> Result<Option<Barrier>> {
+        let (answer, answered) = bounded(1);
+        self.events.send(Event::Trigger(answer)).map_err(|_| neighbour_ended())?;
+        loop {
+            select! {
+                recv(self.control) -> control => match control.map_err(|_| neighbour_ended())? {
+                    Control::Barrier(barrier) => return Ok(Some(barrier)),
+                    Control::Stop => return Err(neighbour_ended()),
+                    control => self.waiting.push_back(control),
+                },
+                recv(answered) -> _ => return Ok(None),
+            }
+        }
+    }
+
+    /// Waits until checkpoint `id` is complete or aborted. What else the driver tells meanwhile is kept.
+    ///
+    /// # Errors
+    /// As [`poll`](Self::poll), also if the job ends.
+    pub fn wait_for(&mut self, id: u64) -> Result<()> {
+        let is_end = |control: &Control| matches!(*control, Control::Complete(end) | Control::Aborted(end) if end == id);
+        while !self.waiting.iter().any(is_end) {
+            match self.control.recv().map_err(|_| neighbour_ended())? {
+                Control::Stop => return Err(neighbour_ended()),
+                control => self.waiting.push_back(control),
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes the task's snapshot: `freeze` is the synchronous part, and what it gives is written by the driver's pool
+    /// and acknowledged. If it fails, the checkpoint is declined; the task goes on.
+    pub fn snapshot(
+        &mut self,
+        barrier: Barrier,
+        alignment: AlignmentTime,
+        freeze: impl FnOnce() -> Result<SnapshotTask<TaskState>>,
+    ) {
+        let start = Instant::now();
+        let frozen = freeze();
+        let sync = start.elapsed();
+        let snapshot = match frozen {
+            Ok(snapshot) => snapshot,
+            Err(error) => return self.decline(barrier.id, error),
+        };
+        {
+            let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+            running.push(snapshot.cancel_token());
+        }
+        let (job, task, events) = (Arc::clone(&self.job), self.task.clone(), self.events.clone());
+        self.pool.run(move || {
+            let start = Instant::now();
+            let event = match snapshot.run() {
+                Ok(state) => {
+                    let metrics = TaskMetrics {
+                        sync_ms: millis(sync),
+                        async_ms: millis(start.elapsed()),
+                        alignment_ms: millis(alignment.waited),
+                        alignment_bytes: alignment.held_bytes,
+                        ..sizes(&state)
+                    };
+                    Event::Acknowledged(Box::new(Ack {
+                        job,
+                        checkpoint_id: barrier.id,
+                        task,
+                        state,
+                        metrics,
+                    }))
+                }
+                Err(error) => Event::Declined { id: barrier.id, task, error },
+            };
+            // If the job has ended, what was written is removed when its checkpoints are opened again.
+            let _ = events.send(event);
+        });
+    }
+
+    /// The task cannot take a snapshot for this checkpoint.
+    pub fn decline(&self, id: u64, error: Error) {
+        let _ = self.events.send(Event::Declined { id, task: self.task.clone(), error });
+    }
+}
+
+/// What it took to align the inputs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct AlignmentTime {
+    /// From the first barrier to the last.
+    pub waited: Duration,
+    /// Bytes that were held back.
+    pub held_bytes: u64,
+}
+
+fn millis(duration: Duration) -> u64 {
+    crate::config::millis(duration)
+}
+
+fn sizes(state: &TaskState) -> TaskMetrics {
+    let one = Checkpoint::new(0, vec![state.clone()]);
+    TaskMetrics { delta_bytes: one.delta_size(), full_bytes: one.full_size(), ..TaskMetrics::default() }
+}

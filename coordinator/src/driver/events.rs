@@ -1,0 +1,71 @@
+use backend_api::{Error, TaskState};
+use crossbeam_channel::{Receiver, Sender, bounded};
+
+use crate::{Ack, Refusal, TaskId};
+
+/// Where a request is answered: the id of the complete checkpoint, or why there is none.
+pub type Answer = Sender<Result<u64, Refusal>>;
+
+/// What happens to a job.
+pub enum Event {
+    Acknowledged(Box<Ack<TaskState>>),
+    Declined {
+        id: u64,
+        task: TaskId,
+        error: Error,
+    },
+    Trigger(Answer),
+    Savepoint {
+        target: Option<String>,
+        answer: Answer,
+    },
+    StopWithSavepoint {
+        target: Option<String>,
+        drain: bool,
+        answer: Answer,
+    },
+    Cancel,
+    /// A task of that attempt has ended.
+    Ended {
+        attempt: u64,
+        result: Result<(), Error>,
+    },
+}
+
+/// Controls a job from other threads.
+#[derive(Clone, Debug)]
+pub struct JobHandle(Sender<Event>);
+
+impl JobHandle {
+    pub(super) fn new(events: Sender<Event>) -> Self {
+        Self(events)
+    }
+
+    /// Asks for a checkpoint. The answer comes when it is complete or has failed.
+    pub fn trigger(&self) -> Receiver<Result<u64, Refusal>> {
+        self.ask(Event::Trigger)
+    }
+
+    /// Asks for a savepoint, in a new folder within `target` or the default one.
+    pub fn savepoint(&self, target: Option<String>) -> Receiver<Result<u64, Refusal>> {
+        self.ask(|answer| Event::Savepoint { target, answer })
+    }
+
+    /// Asks for a savepoint after which the job ends.
+    pub fn stop_with_savepoint(&self, target: Option<String>, drain: bool) -> Receiver<Result<u64, Refusal>> {
+        self.ask(|answer| Event::StopWithSavepoint { target, drain, answer })
+    }
+
+    /// Ends the job.
+    pub fn cancel(&self) {
+        // A job that has ended need not be cancelled.
+        let _ = self.0.send(Event::Cancel);
+    }
+
+    fn ask(&self, event: impl FnOnce(Answer) -> Event) -> Receiver<Result<u64, Refusal>> {
+        let (answer, answered) = bounded(1);
+        // If the job has ended, the answer's sender is dropped, which the receiver sees.
+        let _ = self.0.send(event(answer));
+        answered
+    }
+}

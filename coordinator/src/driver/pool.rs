@@ -1,0 +1,28 @@
+use std::thread;
+
+use backend_api::Result;
+use crossbeam_channel::{Sender, unbounded};
+
+type Work = Box<dyn FnOnce() + Send>;
+
+/// Threads that write snapshots. They end when the pool is dropped and the work is done.
+#[derive(Clone, Debug)]
+pub struct Pool(Sender<Work>);
+
+impl Pool {
+    pub fn start(threads: usize) -> Result<Self> {
+        let (sender, receiver) = unbounded::<Work>();
+        for number in 0..threads {
+            let receiver = receiver.clone();
+            let work = move || receiver.iter().for_each(|work| work());
+            thread::Builder::new().name(format!("snapshot-{number}")).spawn(work)?;
+        }
+        Ok(Self(sender))
+    }
+
+    /// Has a thread do `work`.
+    pub fn run(&self, work: impl FnOnce() + Send + 'static) {
+        // The threads live as long as a sender does.
+        let _ = self.0.send(Box::new(work));
+    }
+}

@@ -1,0 +1,466 @@
+//! The coordinator of a job's checkpoints, as a state machine without I/O, clock and threads.
+
+mod failures;
+mod output;
+mod pending;
+mod requests;
+#[cfg(test)]
+mod tests;
+
+pub use output::{
+    AbortReason, Ack, Acknowledged, Barrier, BarrierKind, CheckpointReport, Output, Refusal, RequestId,
+    StoreAs, TaskId, TaskMetrics,
+};
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use backend_api::Result;
+
+use crate::config::{CheckpointConfig, JobEnd};
+use failures::Failures;
+use pending::Pending;
+use requests::{Request, Requests};
+
+/// How many ids of checkpoints that ended are remembered, to tell late acknowledgements apart.
+const REMEMBERED: usize = 1024;
+
+/// Decides when checkpoints of one job begin, complete and fail. `S` is what a task acknowledges.
+///
+/// An engine tells it what happens and when, in milliseconds of a clock that does not go back, and carries out the
+/// [`outputs`](Self::outputs), in their order. It never waits and never does anything by itself, so it can be tested by
+/// a model checker. The rules and their names are those of Flink's `CheckpointCoordinator`.
+///
+/// ```
+/// use coordinator::{Ack, CheckpointConfig, CheckpointCoordinator, Output, TaskId, TaskMetrics};
+///
+/// let tasks = [TaskId::new("count", 0), TaskId::new("count", 1)];
+/// let mut coordinator = CheckpointCoordinator::new(CheckpointConfig::default(), "job", &tasks, None)?;
+/// coordinator.start(0);
+/// coordinator.trigger(5);
+/// assert!(matches!(coordinator.outputs()[..], [Output::ReserveId]));
+/// coordinator.id_reserved(5, Ok(1));
+/// assert!(matches!(coordinator.outputs()[..], [Output::SendBarrier(barrier)] if barrier.id == 1));
+/// for task in tasks {
+///     let (job, state) = ("job".into(), "its state");
+///     coordinator.acknowledge(Ack { job, checkpoint_id: 1, task, state, metrics: TaskMetrics::default() });
+/// }
+/// assert!(matches!(&coordinator.outputs()[..], [Output::Store { id: 1, states, .. }] if states.len() == 2));
+/// coordinator.stored(12, 1, Ok(()));
+/// assert!(coordinator.outputs().iter().any(|output| matches!(output, Output::NotifyComplete { id: 1 })));
+/// # Ok::<(), backend_api::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct CheckpointCoordinator<S> {
+    config: CheckpointConfig,
+    job: Arc<str>,
+    tasks: Arc<BTreeMap<TaskId, usize>>,
+    phase: Phase,
+    next_request: u64,
+    requests: Requests,
+    /// The request for which an id is being reserved.
+    triggering: Option<Request>,
+    pending: BTreeMap<u64, Pending<S>>,
+    latest: Option<u64>,
+    last_completion: Option<u64>,
+    /// When the next periodic request is due.
+    due: Option<u64>,
+    /// The stop with a savepoint that is under way.
+    stopping: Option<RequestId>,
+    /// Old checkpoints that are still being deleted.
+    cleaning: usize,
+    failures: Failures,
+    aborted: VecDeque<u64>,
+    completed: VecDeque<u64>,
+    outputs: Vec<Output<S>>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Phase {
+    /// Before the tasks run, or after one of them failed.
+    NotReady,
+    Running,
+    Stopped,
+    Ended,
+}
+
+impl<S> CheckpointCoordinator<S> {
+    /// The coordinator of `job`, of which all `tasks` have to acknowledge. `latest` is the completed checkpoint that the
+    /// job starts from. [`start`](Self::start) it when the tasks run.
+    ///
+    /// # Errors
+    /// Those of [`CheckpointConfig::check`].
+    pub fn new(
+        config: CheckpointConfig,
+        job: impl Into<Arc<str>>,
+        tasks: &[TaskId],
+        latest: Option<u64>,
+    ) -> Result<Self> {
+        config.check()?;
+        Ok(Self {
+            failures: Failures::new(config.tolerable_failures),
+            config,
+            job: job.into(),
+            tasks: Arc::new(tasks.iter().cloned().zip(0..).collect()),
+            phase: Phase::NotReady,
+            next_request: 0,
+            requests: Requests::default(),
+            triggering: None,
+            pending: BTreeMap::new(),
+            latest,
+            last_completion: None,
+            due: None,
+            stopping: None,
+            cleaning: 0,
+            aborted: VecDeque::new(),
+            completed: VecDeque::new(),
+            outputs: Vec::new(),
+        })
+    }
+
+    /// What is to be done, in this order; each thing is given out once.
+    pub fn outputs(&mut self) -> Vec<Output<S>> {
+        std::mem::take(&mut self.outputs)
+    }
+
+    /// When [`tick`](Self::tick) has something to do next.
+    pub fn next_deadline(&self) -> Option<u64> {
+        let expiries = self.pending.values().filter(|pending| !pending.is_storing);
+        let expiry = expiries.map(|pending| self.expiry(pending)).min();
+        expiry.into_iter().chain(self.due).min()
+    }
+
+    /// The last completed checkpoint.
+    pub fn latest(&self) -> Option<u64> {
+        self.latest
+    }
+
+    /// The checkpoints under way, ascending.
+    pub fn pending(&self) -> impl ExactSizeIterator<Item = u64> {
+        self.pending.keys().copied()
+    }
+
+    /// How many requests are waiting.
+    pub fn waiting(&self) -> usize {
+        self.requests.len()
+    }
+
+    /// All tasks run: periodic checkpoints begin, the first one after an interval.
+    pub fn start(&mut self, now: u64) {
+        if self.phase != Phase::Ended {
+            self.phase = Phase::Running;
+            self.schedule(now);
+        }
+    }
+
+    /// No checkpoint is triggered any more, and those under way are aborted, until [`start`](Self::start).
+    pub fn stop(&mut self, now: u64) {
+        self.halt(now, Phase::Stopped, AbortReason::Stopped, Refusal::Stopped);
+    }
+
+    /// A task has failed: checkpoints under way are aborted, until all tasks run again.
+    pub fn task_failed(&mut self, now: u64) {
+        self.halt(now, Phase::NotReady, AbortReason::TaskFailed, Refusal::TasksNotReady);
+    }
+
+    /// The job has ended: nothing is accepted any more, and completed checkpoints stay or go, as is configured.
+    pub fn end(&mut self, now: u64, end: JobEnd) {
+        if self.phase == Phase::Ended {
+            return;
+        }
+        self.halt(now, Phase::Ended, AbortReason::Shutdown, Refusal::Shutdown);
+        if !self.config.retention.keeps_after(end) {
+            // What is being stored completes before the deletion is carried out.
+            self.outputs.push(Output::DeleteCompleted);
+        }
+    }
+
+    /// Time has come to `now`.
+    pub fn tick(&mut self, now: u64) {
+        let is_expired =
+            |(_, pending): &(&u64, &Pending<S>)| !pending.is_storing && self.expiry(pending) <= now;
+        let expired: Vec<u64> = self.pending.iter().filter(is_expired).map(|(id, _)| *id).collect();
+        for id in expired {
+            self.abort(now, id, AbortReason::Expired);
+        }
+        if self.due.is_some_and(|due| due <= now) {
+            self.schedule(now);
+            self.request(now, BarrierKind::Checkpoint, true, None);
+        } else {
+            self.begin_next(now);
+        }
+    }
+
+    /// A user asks for a checkpoint.
+    pub fn trigger(&mut self, now: u64) -> RequestId {
+        self.request(now, BarrierKind::Checkpoint, false, None)
+    }
+
+    /// A user asks for a savepoint, in a new folder within `target` or the default one.
+    pub fn savepoint(&mut self, now: u64, target: Option<&str>) -> RequestId {
+        self.request_savepoint(now, BarrierKind::Savepoint, target)
+    }
+
+    /// A user asks for a savepoint after which the job stops. No periodic checkpoints are taken meanwhile.
+    pub fn stop_with_savepoint(&mut self, now: u64, target: Option<&str>, drain: bool) -> RequestId {
+        let refused = self.outputs.len();
+        let request = self.request_savepoint(now, BarrierKind::StopWithSavepoint { drain }, target);
+        let is_refused = self.outputs[refused..]
+            .iter()
+            .any(|output| matches!(output, Output::Answer { request: answered, .. } if *answered == request));
+        if !is_refused {
+            self.stopping = Some(request);
+            self.due = None;
+        }
+        request
+    }
+
+    /// An id was reserved, or none could be: the answer to [`Output::ReserveId`].
+    pub fn id_reserved(&mut self, now: u64, id: Result<u64, String>) {
+        let Some(request) = self.triggering.take() else { return };
+        match id {
+            Ok(id) => {
+                let (mode, latest) = (self.config.mode, self.latest);
+                let barrier = Barrier { id, kind: request.kind, mode, latest };
+                let pending = Pending::new(barrier, request.id, now, request.target, self.tasks.len());
+                self.pending.insert(id, pending);
+                self.outputs.push(Output::SendBarrier(barrier));
+                self.store_whole();
+            }
+            Err(reason) => self.answer(request.id, Err(Refusal::NoId(reason))),
+        }
+        self.begin_next(now);
+    }
+
+    /// A task has written its part of a checkpoint.
+    pub fn acknowledge(&mut self, ack: Ack<S>) -> Acknowledged {
+        let Ack { job, checkpoint_id: id, task, state, metrics } = ack;
+        if job != self.job {
+            return Acknowledged::OtherJob;
+        }
+        let Some(&task) = self.tasks.get(&task) else {
+            self.outputs.push(Output::Discard { id, states: vec![state] });
+            return Acknowledged::Discarded { was_pending: false };
+        };
+        if let Some(pending) = self.pending.get_mut(&id) {
+            if !pending.acknowledge(task, state, metrics) {
+                return Acknowledged::Duplicate;
+            }
+            if pending.is_whole() {
+                self.store_whole();
+            }
+            return Acknowledged::Accepted;
+        }
+        // A complete checkpoint has had one acknowledgement of each task: this is the same state.
+        if self.completed.contains(&id) || self.latest == Some(id) {
+            return Acknowledged::Duplicate;
+        }
+        self.outputs.push(Output::Discard { id, states: vec![state] });
+        Acknowledged::Discarded { was_pending: self.aborted.contains(&id) }
+    }
+
+    /// A task could not take or write its snapshot.
+    pub fn decline(&mut self, now: u64, checkpoint_id: u64, task: TaskId, reason: impl Into<String>) {
+        let is_open = self.pending.get(&checkpoint_id).is_some_and(|pending| !pending.is_storing);
+        if is_open && self.tasks.contains_key(&task) {
+            self.abort(now, checkpoint_id, AbortReason::Declined(task, reason.into()));
+            self.begin_next(now);
+        }
+    }
+
+    /// A checkpoint was stored, or could not be: the answer to [`Output::Store`].
+    pub fn stored(&mut self, now: u64, id: u64, result: Result<(), String>) {
+        if self.pending.get(&id).is_none_or(|pending| !pending.is_storing) {
+            return;
+        }
+        match result {
+            Ok(()) => self.complete(now, id),
+            Err(reason) => self.abort(now, id, AbortReason::NotStored(reason)),
+        }
+        self.store_whole();
+        self.begin_next(now);
+    }
+
+    /// How many old checkpoints are still being deleted: while they are more than may be under way, none begins.
+    pub fn cleaning(&mut self, now: u64, checkpoints: usize) {
+        self.cleaning = checkpoints;
+        self.begin_next(now);
+    }
+
+    fn expiry(&self, pending: &Pending<S>) -> u64 {
+        pending.started.saturating_add(self.config.timeout_ms())
+    }
+
+    /// Sets when the next periodic request is due.
+    fn schedule(&mut self, now: u64) {
+        let is_periodic = self.phase == Phase::Running && self.stopping.is_none();
+        self.due =
+            self.config.interval_ms().filter(|_| is_periodic).map(|interval| now.saturating_add(interval));
+    }
+
+    fn halt(&mut self, now: u64, phase: Phase, reason: AbortReason, refusal: Refusal) {
+        if self.phase == Phase::Ended {
+            return;
+        }
+        self.phase = phase;
+        (self.due, self.stopping) = (None, None);
+        let requests = self.triggering.take().into_iter().chain(self.requests.take_all());
+        for request in requests.collect::<Vec<_>>() {
+            self.answer(request.id, Err(refusal.clone()));
+        }
+        // Of those that are being stored only the storage knows how they end.
+        let open = self.pending.iter().filter(|(_, pending)| !pending.is_storing).map(|(id, _)| *id);
+        for id in open.collect::<Vec<_>>() {
+            self.abort(now, id, reason.clone());
+        }
+    }
+
+    fn request_savepoint(&mut self, now: u64, kind: BarrierKind, target: Option<&str>) -> RequestId {
+        match target.or(self.config.savepoint_dir.as_deref()).map(str::to_owned) {
+            Some(target) => self.request(now, kind, false, Some(target)),
+            None => {
+                let id = self.new_request();
+                self.answer(id, Err(Refusal::NoTarget));
+                id
+            }
+        }
+    }
+
+    fn request(&mut self, now: u64, kind: BarrierKind, periodic: bool, target: Option<String>) -> RequestId {
+        let id = self.new_request();
+        let refusal = match self.phase {
+            Phase::Running => None,
+            Phase::NotReady => Some(Refusal::TasksNotReady),
+            Phase::Stopped => Some(Refusal::Stopped),
+            Phase::Ended => Some(Refusal::Shutdown),
+        };
+        if let Some(refusal) = refusal {
+            self.answer(id, Err(refusal));
+            return id;
+        }
+        if let Some(dropped) = self.requests.add(Request { id, kind, periodic, target }) {
+            self.answer(dropped.id, Err(Refusal::TooManyRequests));
+        }
+        self.begin_next(now);
+        id
+    }
+
+    fn new_request(&mut self) -> RequestId {
+        self.next_request += 1;
+        RequestId(self.next_request)
+    }
+
+    /// Begins what is first among the requests, if it may begin now.
+    fn begin_next(&mut self, now: u64) {
+        if self.phase != Phase::Running || self.triggering.is_some() {
+            return;
+        }
+        let (most, under_way) = (self.config.concurrent(), self.pending.len());
+        let Some(first) = self.requests.first() else { return };
+        let is_forced = first.kind.is_savepoint();
+        if self.cleaning > most || (under_way >= most && !is_forced) {
+            return;
+        }
+        if first.periodic {
+            let earliest = self.last_completion.map_or(0, |last| last.saturating_add(self.config.pause_ms()));
+            if now < earliest {
+                if let Some(request) = self.requests.take_first() {
+                    self.answer(request.id, Err(Refusal::MinimumPause));
+                }
+                self.due = Some(earliest);
+                return;
+            }
+        }
+        self.triggering = self.requests.take_first();
+        self.outputs.push(Output::ReserveId);
+    }
+
+    /// Gives out what all tasks have acknowledged. Of checkpoints an older one waits for a newer one that is being stored,
+    /// which will subsume it.
+    fn store_whole(&mut self) {
+        let is_subsuming = |pending: &Pending<S>| pending.is_storing && !pending.barrier.kind.is_savepoint();
+        let newest = self.pending.iter().rfind(|(_, pending)| is_subsuming(pending)).map(|(id, _)| *id);
+        for (&id, pending) in &mut self.pending {
+            let is_savepoint = pending.barrier.kind.is_savepoint();
+            if pending.is_whole() && (is_savepoint || Some(id) > newest) {
+                pending.is_storing = true;
+                let target = match &pending.target {
+                    Some(folder) => StoreAs::Savepoint(format!("{folder}/savepoint-{}-{id}", self.job)),
+                    None => StoreAs::Checkpoint,
+                };
+                self.outputs.push(Output::Store { id, target, states: pending.take_states() });
+            }
+        }
+    }
+
+    /// A checkpoint is stored.
+    fn complete(&mut self, now: u64, id: u64) {
+        let Some(pending) = self.pending.remove(&id) else { return };
+        remember(&mut self.completed, id);
+        self.last_completion = Some(now);
+        self.failures.succeeded(id);
+        let kind = pending.barrier.kind;
+        if kind == BarrierKind::Checkpoint {
+            self.latest = Some(id);
+            let is_subsumed =
+                |pending: &Pending<S>| !pending.is_storing && !pending.barrier.kind.is_savepoint();
+            let older = self.pending.range(..id).filter(|(_, pending)| is_subsumed(pending));
+            for older in older.map(|(id, _)| *id).collect::<Vec<_>>() {
+                self.abort(now, older, AbortReason::Subsumed);
+            }
+        }
+        if kind != BarrierKind::Savepoint {
+            self.outputs.push(Output::NotifyComplete { id });
+        }
+        self.answer(pending.request, Ok(id));
+        self.report(now, &pending, None);
+        if matches!(kind, BarrierKind::StopWithSavepoint { .. }) && self.phase != Phase::Ended {
+            self.outputs.push(Output::StopJob { id });
+        }
+    }
+
+    fn abort(&mut self, now: u64, id: u64, reason: AbortReason) {
+        let Some(mut pending) = self.pending.remove(&id) else { return };
+        remember(&mut self.aborted, id);
+        let states = pending.take_states();
+        if !states.is_empty() {
+            self.outputs.push(Output::Discard { id, states });
+        }
+        self.outputs.push(Output::NotifyAborted { id, latest: self.latest });
+        self.answer(pending.request, Err(Refusal::Aborted(id, reason.clone())));
+        self.report(now, &pending, Some(reason.clone()));
+        let kind = pending.barrier.kind;
+        let is_stop = matches!(kind, BarrierKind::StopWithSavepoint { .. });
+        if is_stop && self.stopping == Some(pending.request) {
+            self.stopping = None;
+            self.schedule(now);
+        }
+        // The tasks may have stopped already, so the job cannot go on after a failed stop.
+        let is_fatal = is_stop && matches!(reason, AbortReason::Declined(..));
+        if is_fatal || (reason.counts(kind) && self.failures.failed(id)) {
+            self.outputs.push(Output::FailJob { reason });
+        }
+    }
+
+    fn report(&mut self, now: u64, pending: &Pending<S>, failure: Option<AbortReason>) {
+        self.outputs.push(Output::Report(CheckpointReport {
+            id: pending.barrier.id,
+            kind: pending.barrier.kind,
+            started: pending.started,
+            ended: now,
+            failure,
+            tasks: pending.metrics(),
+        }));
+    }
+
+    fn answer(&mut self, request: RequestId, result: Result<u64, Refusal>) {
+        self.outputs.push(Output::Answer { request, result });
+    }
+}
+
+fn remember(ids: &mut VecDeque<u64>, id: u64) {
+    if ids.len() == REMEMBERED {
+        ids.pop_front();
+    }
+    ids.push_back(id);
+}

@@ -1,0 +1,58 @@
+//! Requests that wait for their turn.
+
+use std::collections::BTreeMap;
+
+use super::output::{BarrierKind, RequestId};
+
+/// The most that may wait.
+pub const MOST: usize = 1000;
+
+/// A wish for a checkpoint.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Request {
+    pub id: RequestId,
+    pub kind: BarrierKind,
+    pub periodic: bool,
+    /// The folder of a savepoint.
+    pub target: Option<String>,
+}
+
+/// What a request is ranked by: savepoints, then what users ask for, then periodic ones; the older first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+struct Rank {
+    is_checkpoint: bool,
+    is_periodic: bool,
+    id: RequestId,
+}
+
+/// Requests by their rank.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Requests(BTreeMap<Rank, Request>);
+
+impl Requests {
+    /// Adds a request, and gives the one that has to go for it: the new one, or a periodic one.
+    pub fn add(&mut self, request: Request) -> Option<Request> {
+        if self.0.len() >= MOST && self.0.last_key_value().is_none_or(|(last, _)| !last.is_periodic) {
+            return Some(request);
+        }
+        let (is_checkpoint, is_periodic) = (!request.kind.is_savepoint(), request.periodic);
+        self.0.insert(Rank { is_checkpoint, is_periodic, id: request.id }, request);
+        if self.0.len() > MOST { self.0.pop_last().map(|(_, last)| last) } else { None }
+    }
+
+    pub fn first(&self) -> Option<&Request> {
+        self.0.first_key_value().map(|(_, request)| request)
+    }
+
+    pub fn take_first(&mut self) -> Option<Request> {
+        self.0.pop_first().map(|(_, request)| request)
+    }
+
+    pub fn take_all(&mut self) -> Vec<Request> {
+        std::mem::take(&mut self.0).into_values().collect()
+    }
+
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+}
