@@ -50,9 +50,11 @@ impl ByteStore for SortedMap {
                     Arc::make_mut(&mut self.0).remove(key);
                 }
                 WriteOp::DeleteRange { from, to } => {
-                    let doomed: Vec<_> = self.range(from, to).0.map(|(key, _)| key.clone()).collect();
-                    let entries = Arc::make_mut(&mut self.0);
-                    doomed.iter().for_each(|key| drop(entries.remove(key)));
+                    // One key at a time: a range may hold more keys than should be copied.
+                    while let Some((key, _)) = self.range(from, to).0.next() {
+                        let key = key.clone();
+                        Arc::make_mut(&mut self.0).remove(&key);
+                    }
                 }
             }
         }

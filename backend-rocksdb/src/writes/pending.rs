@@ -51,8 +51,9 @@ impl PendingWrites {
     }
 
     fn delete_range(&mut self, from: &[u8], to: &[u8]) {
-        let inside: Vec<_> = self.entries_in(from, to).map(|(key, _)| key.clone()).collect();
-        for key in inside {
+        // One key at a time: a range may hold more keys than should be copied.
+        while let Some((key, _)) = self.entries_in(from, to).next() {
+            let key = key.clone();
             self.entries.remove(&key);
         }
         let (mut start, mut end) = (from.to_vec(), to.to_vec());
