@@ -106,7 +106,7 @@ impl<K: StateKey, E: ByteEngine> EngineBackend<K, E> {
             let config = CacheConfig { number, name, seed, budget: Arc::clone(&self.cache_budget) };
             Box::new(Cache::<O>::new(config, codec(&descriptor))) as Box<dyn AnyCache>
         });
-        self.registry.add::<D, K, N>(number, meta, descriptor, cache, totals);
+        self.registry.add::<D, N>(number, meta, descriptor, cache, totals);
         Ok(number.into())
     }
 
@@ -503,14 +503,23 @@ impl<K: StateKey, E: ByteEngine> StateBackend for EngineBackend<K, E> {
         FileMeta { states, ..meta.clone() }.check()?;
         let is_empty = meta.states.is_empty() && restored.is_empty();
         let (range, target) = (self.subtask.range(), self.target.clone());
-        // Rows of what nobody has registered cannot be made here: the types of its keys are not known.
-        let rows = self.registry.rows();
         // What an earlier snapshot has put off comes first.
         finish_flush::<E>(store);
         let flush = CacheFlush::new(self.registry.caches().filter_map(|cache| cache.freeze()).collect());
         let prefers_native = E::snapshots(store).is_some_and(|snapshots| snapshots.prefers_native());
-        // Rows of a full checkpoint can be restored by every backend.
-        let frozen = match rows.filter(|_| request.is_full() || !prefers_native) {
+        // Every backend can restore rows.
+        let states = if request.is_full() || !prefers_native {
+            match self.registry.rows::<K>() {
+                Err(error) if E::snapshots(store).is_some() => {
+                    tracing::warn!(%error, "only this backend can restore the checkpoint");
+                    None
+                }
+                states => Some(states?),
+            }
+        } else {
+            None
+        };
+        let frozen = match states {
             Some(states) => {
                 let store = match E::snapshots(store) {
                     Some(snapshots) => snapshots.rows(&request, flush)?,
@@ -523,8 +532,7 @@ impl<K: StateKey, E: ByteEngine> StateBackend for EngineBackend<K, E> {
             }
             None => {
                 let snapshots = E::snapshots(store).ok_or_else(|| {
-                    let message = "the store holds states that nobody has registered, and no format for them";
-                    Error::new(ErrorKind::IllegalState, message)
+                    Error::new(ErrorKind::IllegalState, "the store has no checkpoints of its own")
                 })?;
                 let layer = LayerState::new(self.buffers.sequence, self.registry.bounds());
                 let request = FreezeRequest { meta: &meta, layer, request };

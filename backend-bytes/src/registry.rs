@@ -6,10 +6,38 @@ use std::collections::BTreeMap;
 use super::cache::AnyCache;
 use super::limits::Totals;
 use backend_api::format::StateMeta;
-use backend_api::{Error, ErrorKind, Result, StateDescriptor, StateKey, StateKind};
+use backend_api::{Error, ErrorKind, KeySchema, Result, StateDescriptor, StateKey, StateKind};
+
+/// Finds the end of a part of a key that bytes begin with.
+type PartLen = fn(&[u8]) -> Result<usize>;
 
 /// Finds the end of the key and the namespace that bytes begin with.
-pub(super) type PrefixLen = fn(&[u8]) -> Result<usize>;
+#[derive(Clone)]
+pub(super) struct Prefix {
+    key: PartLen,
+    namespace: Namespace,
+}
+
+/// Finds the end of a namespace.
+#[derive(Clone)]
+enum Namespace {
+    /// By its type, which is known once the state is registered.
+    Typed(PartLen),
+    /// By the schema that a checkpoint has of it.
+    Parsed(KeySchema),
+}
+
+impl Prefix {
+    pub fn len(&self, bytes: &[u8]) -> Result<usize> {
+        let key = (self.key)(bytes)?;
+        let rest = bytes.get(key..).unwrap_or_default();
+        let namespace = match &self.namespace {
+            Namespace::Typed(len) => len(rest)?,
+            Namespace::Parsed(schema) => schema.prefix_len(rest)?,
+        };
+        Ok(key + namespace)
+    }
+}
 
 /// A state that has a number.
 struct State {
@@ -23,7 +51,8 @@ struct State {
 struct Registered {
     /// The descriptor. Its type tells the types of the state.
     descriptor: Box<dyn Any + Send + Sync>,
-    prefix_len: PrefixLen,
+    /// Finds the end of a namespace.
+    namespace: PartLen,
     cache: Option<Box<dyn AnyCache>>,
     read_at_once: usize,
 }
@@ -73,10 +102,20 @@ impl Registry {
         self.states.iter().filter(|state| state.registered.is_none()).map(|state| &state.meta)
     }
 
-    /// Kind and end of keys of all states. `None` if one of them is not registered.
-    pub fn rows(&self) -> Option<Vec<(StateKind, PrefixLen)>> {
-        let row = |state: &State| Some((state.meta.kind, state.registered.as_ref()?.prefix_len));
-        self.states.iter().map(row).collect()
+    /// Kind and end of keys of all states, with keys of type `K`.
+    ///
+    /// # Errors
+    /// [`Unsupported`](ErrorKind::Unsupported) for a state that is not registered, if its namespace has a type of the user's
+    /// whose schema does not tell its parts.
+    pub fn rows<K: StateKey>(&self) -> Result<Vec<(StateKind, Prefix)>> {
+        let row = |State { meta, registered, .. }: &State| -> Result<_> {
+            let namespace = match registered {
+                Some(registered) => Namespace::Typed(registered.namespace),
+                None => Namespace::Parsed(KeySchema::parse(&meta.namespace_schema)?),
+            };
+            Ok((meta.kind, Prefix { key: part_len::<K>, namespace }))
+        };
+        self.states.iter().map(|state| row(state).map_err(|error| error.in_state(&state.meta.name))).collect()
     }
 
     /// A registered state, if its descriptor is a `D`.
@@ -164,7 +203,7 @@ impl Registry {
     }
 
     /// Adds a state: a new one with the next number, or one that the store holds.
-    pub fn add<D: StateDescriptor + Send + Sync + 'static, K: StateKey, N: StateKey>(
+    pub fn add<D: StateDescriptor + Send + Sync + 'static, N: StateKey>(
         &mut self,
         number: u16,
         meta: StateMeta,
@@ -175,9 +214,8 @@ impl Registry {
         self.numbers.insert(meta.name.clone(), number);
         self.order.push(number);
         let descriptor = Box::new(descriptor);
-        let prefix_len = prefix_len::<K, N>;
         let read_at_once = FIRST_READ_AT_ONCE;
-        let registered = Some(Registered { descriptor, prefix_len, cache, read_at_once });
+        let registered = Some(Registered { descriptor, namespace: part_len::<N>, cache, read_at_once });
         match self.states.get_mut(usize::from(number)) {
             Some(state) => *state = State { meta, registered, totals },
             None => self.states.push(State { meta, registered, totals }),
@@ -185,9 +223,8 @@ impl Registry {
     }
 }
 
-fn prefix_len<K: StateKey, N: StateKey>(bytes: &[u8]) -> Result<usize> {
+fn part_len<P: StateKey>(bytes: &[u8]) -> Result<usize> {
     let mut rest = bytes;
-    K::decode(&mut rest)?;
-    N::decode(&mut rest)?;
+    P::decode(&mut rest)?;
     Ok(bytes.len() - rest.len())
 }

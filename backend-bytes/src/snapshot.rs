@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::registry::PrefixLen;
+use super::registry::Prefix;
 use super::{ByteSnapshot, EntryKey, NativeTask, runs};
 
 use backend_api::format::{CheckpointWriter, FileMeta, SectionKind};
@@ -25,8 +25,8 @@ pub(super) enum Frozen {
 /// What is written as rows.
 pub(super) struct FrozenRows {
     pub store: Box<dyn ByteSnapshot>,
-    /// Of each registered state the kind, and where key and namespace end.
-    pub states: Vec<(StateKind, PrefixLen)>,
+    /// The kind of each state in the store, and where its keys and namespaces end.
+    pub states: Vec<(StateKind, Prefix)>,
     /// Restored states that are not registered.
     pub restored: Vec<Arc<RestoredState>>,
     /// The registered states.
@@ -182,8 +182,8 @@ impl FrozenRows {
     fn entry(&self, rows: &mut Rows<'_, '_>, key: &[u8], value: &[u8]) -> Result<()> {
         let foreign = || Error::new(ErrorKind::Corrupt, "the store gives a key that was never put");
         let key = EntryKey::split(key).ok_or_else(foreign)?;
-        let &(kind, prefix_len) = self.states.get(usize::from(key.state)).ok_or_else(foreign)?;
-        rows.entry(key, kind, prefix_len, value).map_err(|error| error.in_group(key.group))
+        let (kind, prefix) = self.states.get(usize::from(key.state)).ok_or_else(foreign)?;
+        rows.entry(key, *kind, prefix, value).map_err(|error| error.in_group(key.group))
     }
 }
 
@@ -203,13 +203,7 @@ struct Rows<'w, 'f> {
 
 impl Rows<'_, '_> {
     /// Adds an entry of a state of `kind`.
-    fn entry(
-        &mut self,
-        key: EntryKey<'_>,
-        kind: StateKind,
-        prefix_len: PrefixLen,
-        value: &[u8],
-    ) -> Result<()> {
+    fn entry(&mut self, key: EntryKey<'_>, kind: StateKind, prefix: &Prefix, value: &[u8]) -> Result<()> {
         let EntryKey { state, group, own } = key;
         if self.section != Some((state, group)) {
             self.flush()?;
@@ -219,7 +213,7 @@ impl Rows<'_, '_> {
         match kind {
             StateKind::Value | StateKind::Reducing | StateKind::Aggregating => self.value(own, value),
             StateKind::List => {
-                let mut begins = self.begins_other(own, prefix_len)?;
+                let mut begins = self.begins_other(own, prefix)?;
                 if begins {
                     self.index = 0;
                 }
@@ -233,7 +227,7 @@ impl Rows<'_, '_> {
                 Ok(())
             }
             StateKind::Map => {
-                if self.begins_other(own, prefix_len)? || self.is_full() {
+                if self.begins_other(own, prefix)? || self.is_full() {
                     self.begin(own, kind)?;
                 }
                 let map_key = own.get(self.key_len..).unwrap_or_default();
@@ -250,15 +244,14 @@ impl Rows<'_, '_> {
         })
     }
 
-    /// True if `key` belongs to another list or map than the row. Finds the end of its key and namespace
-    /// then.
-    fn begins_other(&mut self, key: &[u8], prefix_len: PrefixLen) -> Result<bool> {
+    /// True if `key` belongs to another list or map than the row. Finds the end of its key and namespace then.
+    fn begins_other(&mut self, key: &[u8], prefix: &Prefix) -> Result<bool> {
         // Encodings are self-delimiting: equal bytes are an equal key and namespace.
         if self.in_row > 0 && self.row.get(..self.key_len) == key.get(..self.key_len) {
             return Ok(false);
         }
         self.flush()?;
-        self.key_len = prefix_len(key)?;
+        self.key_len = prefix.len(key)?;
         Ok(true)
     }
 

@@ -414,3 +414,28 @@ fn what_is_written_after_the_snapshot_is_not_in_it_whenever_the_task_runs() {
         }
     }
 }
+
+#[test]
+fn a_full_checkpoint_of_an_incremental_backend_is_portable() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = options(folder.path(), true);
+    let mut backend = open(&options, part(1, 0), &[]);
+    write(&mut backend, 0);
+    let increment = checkpoint(&mut backend, 1);
+    assert_eq!(increment.format, "rocksdb/1");
+    let full = backend.snapshot(SnapshotRequest::new(2).full()).unwrap().run().unwrap().unwrap();
+    assert_eq!(full.format, row::FORMAT);
+    let fs = FsOptions::in_folder(folder.path().join("checkpoints"), JobFolder::new("job").unwrap()).unwrap();
+    assert_eq!(read(&mut FsBackend::open(&fs, part(1, 0), &[full]).unwrap()), expected(1));
+    // States that are restored from RocksDB's files and not registered are in it, too; so are those of rows.
+    let mut restored = open(&options, part(1, 0), &[increment]);
+    restored.register(words()).unwrap();
+    let full = restored.snapshot(SnapshotRequest::new(3).full()).unwrap().run().unwrap().unwrap();
+    assert_eq!(full.format, row::FORMAT);
+    let mut again = open(&options, part(1, 0), std::slice::from_ref(&full));
+    let once_more = again.snapshot(SnapshotRequest::new(4).full()).unwrap().run().unwrap().unwrap();
+    for full in [full, once_more] {
+        assert_eq!(full.format, row::FORMAT);
+        assert_eq!(read(&mut FsBackend::open(&fs, part(1, 0), &[full]).unwrap()), expected(1));
+    }
+}
