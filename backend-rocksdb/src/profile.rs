@@ -3,6 +3,9 @@ use rocksdb::{
     UniversalCompactOptions,
 };
 
+/// Size at which RocksDB begins another of its two log files.
+const LOG_BYTES: usize = 1 << 20;
+
 /// A set of base options of RocksDB.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Profile {
@@ -38,7 +41,8 @@ impl Profile {
         options.create_if_missing(true);
         options.create_missing_column_families(true);
         options.set_log_level(LogLevel::Warn);
-        options.set_keep_log_file_num(1);
+        options.set_keep_log_file_num(2);
+        options.set_max_log_file_size(LOG_BYTES);
         options.set_stats_dump_period_sec(0);
         options.set_stats_persist_period_sec(0);
         // The manifest is part of every incremental checkpoint.

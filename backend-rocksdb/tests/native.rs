@@ -439,3 +439,56 @@ fn a_full_checkpoint_of_an_incremental_backend_is_portable() {
         assert_eq!(read(&mut FsBackend::open(&fs, part(1, 0), &[full]).unwrap()), expected(1));
     }
 }
+
+/// Ids of the checkpoints whose files a handle names.
+fn creators(handle: &KeyedStateHandle) -> Vec<u64> {
+    let mut creators: Vec<_> = handle.files.iter().map(|file| file.created_by).collect();
+    creators.sort_unstable();
+    creators.dedup();
+    creators
+}
+
+#[test]
+fn a_lost_notification_never_leaves_an_increment_on_files_that_are_gone() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = options(folder.path(), true).inline_max(0).unwrap();
+    for is_full in [true, false] {
+        let mut backend = open(&options, part(1, 0), &[]);
+        write(&mut backend, 0);
+        checkpoint(&mut backend, 1);
+        write(&mut backend, 1);
+        // Checkpoint 2 completes and subsumes 1, but the notification is lost.
+        let request = SnapshotRequest::new(2);
+        let request = if is_full { request.full() } else { request };
+        let second = backend.snapshot(request).unwrap().run().unwrap().unwrap();
+        write(&mut backend, 2);
+        let third = backend.snapshot(SnapshotRequest::new(3).after(2)).unwrap().run().unwrap().unwrap();
+        let kept: Vec<_> = second.files.iter().map(|file| &file.name).collect();
+        let old = third.files.iter().filter(|file| file.created_by < 3);
+        assert!(old.clone().all(|file| kept.contains(&&file.name)), "{:?}", creators(&third));
+        assert_eq!(old.count() > 0, !is_full, "{:?}", creators(&third));
+        assert_eq!(read(&mut open(&options, part(1, 0), &[third])), expected(3));
+        // Nothing names the last completed checkpoint any more: some checkpoints later one builds on nothing.
+        let alone = (4..12).any(|id| {
+            let handle = backend.snapshot(SnapshotRequest::new(id)).unwrap().run().unwrap().unwrap();
+            creators(&handle) == [id]
+        });
+        assert!(alone);
+    }
+}
+
+#[test]
+fn after_an_abort_of_the_base_a_checkpoint_builds_on_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = options(folder.path(), true).inline_max(0).unwrap();
+    let mut backend = open(&options, part(1, 0), &[]);
+    write(&mut backend, 0);
+    checkpoint(&mut backend, 1);
+    write(&mut backend, 1);
+    for id in 2..4 {
+        backend.snapshot(SnapshotRequest::new(id)).unwrap().run().unwrap();
+    }
+    backend.notify_aborted(3).unwrap();
+    let handle = backend.snapshot(SnapshotRequest::new(4)).unwrap().run().unwrap().unwrap();
+    assert_eq!(creators(&handle), [4]);
+}

@@ -9,7 +9,7 @@ mod stall;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use backend_api::Result;
 use rocksdb::{ColumnFamily, DB, IngestExternalFileOptions, ReadOptions, WriteOptions};
@@ -31,6 +31,8 @@ pub(crate) struct Database {
     writes: WriteOptions,
     /// Number of the next file that is written beside the database.
     next_file: AtomicU64,
+    /// True once background work has ended: no buffer is flushed any more.
+    is_closed: AtomicBool,
     /// Declared after `db`, which must be closed before the folder is removed.
     folder: WorkingFolder,
 }
@@ -48,8 +50,9 @@ impl Database {
 
     /// Takes over a database that was opened in the folder.
     pub fn of(db: DB, setup: Setup, folder: WorkingFolder) -> Arc<Self> {
-        let (reads, next_file) = (ReadOptions::default(), AtomicU64::new(0));
-        Arc::new(Self { db, setup, reads, writes: stall::write_options(), next_file, folder })
+        let (reads, writes) = (ReadOptions::default(), stall::write_options());
+        let (next_file, is_closed) = (AtomicU64::new(0), AtomicBool::new(false));
+        Arc::new(Self { db, setup, reads, writes, next_file, is_closed, folder })
     }
 
     pub fn db(&self) -> &DB {
@@ -85,6 +88,7 @@ impl Database {
 
     /// Ends background work. Snapshots may still read; the folder stays until the last of them is dropped.
     pub fn close(&self) {
+        self.is_closed.store(true, Ordering::Release);
         self.db.cancel_all_background_work(true);
     }
 }

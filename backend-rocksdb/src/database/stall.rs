@@ -5,6 +5,7 @@
 //! no call waits inside RocksDB: it is tried again here, and given up once background work has failed.
 
 use std::error::Error as _;
+use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::Duration;
 
@@ -71,7 +72,7 @@ impl Database {
     /// Flushes all write buffers. Nobody may write meanwhile.
     ///
     /// # Errors
-    /// [`Io`](ErrorKind::Io) if they cannot be flushed.
+    /// [`Io`](ErrorKind::Io) if they cannot be flushed; [`Closed`](ErrorKind::Closed) once the database is closed.
     pub fn flush(&self) -> Result<()> {
         let mut waiting = Waiting::default();
         for family in Family::ALL {
@@ -113,8 +114,12 @@ impl Waiting {
     /// Waits a little.
     ///
     /// # Errors
-    /// [`Io`](ErrorKind::Io) if background work has failed and this has gone on for too long.
+    /// [`Closed`](ErrorKind::Closed) if background work has ended; [`Io`](ErrorKind::Io) if it has failed and this has gone on
+    /// for too long.
     fn pause(&mut self, database: &Database) -> Result<()> {
+        if database.is_closed.load(Ordering::Acquire) {
+            return Err(Error::new(ErrorKind::Closed, "the backend of the snapshot is closed"));
+        }
         if database.property(properties::BACKGROUND_ERRORS) > 0 {
             if self.after_failure >= PATIENCE {
                 let message = "RocksDB has stopped writing after a flush or compaction failed; if the disk is full, \
