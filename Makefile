@@ -55,7 +55,7 @@ fuzz:
 FILES ?= backend-api/src/row/*.rs backend-api/src/format/trailer.rs backend-api/src/format/section.rs backend-fs/src/chains.rs
 mutants:
 	$(CARGO) mutants --version >/dev/null 2>&1 || $(CARGO) install --locked cargo-mutants
-	$(CARGO) mutants $(FILES:%=--file '%'); case $$? in 0|2|3) ;; *) exit 1 ;; esac
+	$(CARGO) mutants --workspace $(FILES:%=--file '%'); case $$? in 0|2|3) ;; *) exit 1 ;; esac
 	conformance-tests/mutants-report.py mutants.out/outcomes.json > conformance-tests/MUTATIONS.md
 
 # Hands snapshots over between threads, in every order of their steps.
