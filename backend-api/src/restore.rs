@@ -27,6 +27,8 @@ pub struct RestoredState {
     metas: Vec<StateMeta>,
     /// Of each key group that has, or had, rows what makes it up, in the order in which it applies.
     chains: BTreeMap<u16, Vec<RestoredSection>>,
+    /// Set once all blocks have been found sound.
+    verified: OnceLock<()>,
 }
 
 /// A section that a restored key group is made of. No row of a block is given out before its checksum matched.
@@ -119,13 +121,16 @@ impl RestoredState {
         self.chains.get(&group).map_or(&[], Vec::as_slice)
     }
 
-    /// Checks all blocks of a key group, unless that was done before: for those who pass the files on without reading
-    /// them.
+    /// Checks all blocks, unless that was done before: for those who pass the files on without reading them.
     ///
     /// # Errors
     /// [`Corrupt`](ErrorKind::Corrupt); [`Io`](ErrorKind::Io).
-    pub fn verify_group(&self, group: u16) -> Result<()> {
-        self.chain(group).iter().try_for_each(RestoredSection::verify)
+    pub fn verify(&self) -> Result<()> {
+        if self.verified.get().is_none() {
+            self.chains.values().flatten().try_for_each(RestoredSection::verify)?;
+            self.verified.get_or_init(|| ());
+        }
+        Ok(())
     }
 
     /// Whether the state can be registered as `registered` says, which is a descriptor's
@@ -263,7 +268,12 @@ fn add_file(
 ) -> Result<()> {
     let mut metas = Vec::with_capacity(reader.meta().states.len());
     for meta in &reader.meta().states {
-        let new = || RestoredState { kind: meta.kind, metas: Vec::new(), chains: BTreeMap::new() };
+        let new = || RestoredState {
+            kind: meta.kind,
+            metas: Vec::new(),
+            chains: BTreeMap::new(),
+            verified: OnceLock::new(),
+        };
         metas.push(states.entry(meta.name.clone()).or_insert_with(new).add_meta(meta)?);
     }
     for section in reader.sections().iter().filter(|section| range.contains(section.group)) {

@@ -1,10 +1,11 @@
 //! Which files make up which key group: the memory of incremental checkpoints.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 
 use backend_api::format::StateMeta;
 use backend_api::restore::RestorePlan;
-use backend_api::{KeyedStateHandle, StateData, StateFile};
+use backend_api::{KeyedStateHandle, Result, StateData, StateFile};
+use backend_memory::heap::{Extent, SharedArray, StateSnapshot};
 
 /// A group whose changes outgrow this part of its base is written in full again.
 const CHANGES_PER_BASE: u64 = 2;
@@ -16,124 +17,211 @@ const CHANGES_MIN: u64 = 256;
 /// differ, so that the rewrites are spread over checkpoints.
 const FILES_MIN: usize = 8;
 
+/// Bytes that the index of a file has for a section.
+pub(crate) const SECTION_BYTES: u64 = 41;
+
+/// Key groups that a job may have.
+const KEY_GROUPS: usize = 1 << 15;
+
 /// What a state's key group is made of.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Chain {
-    /// Names of the files, in the order in which they apply.
-    files: Vec<String>,
+    /// Numbers of the files, in the order in which they apply.
+    files: Vec<u32>,
     base_bytes: u64,
     changed_bytes: u64,
 }
 
 impl Chain {
-    /// A group written in full.
-    pub(crate) fn full(file: &str, bytes: u64) -> Self {
-        Self { files: vec![file.to_owned()], base_bytes: bytes, changed_bytes: 0 }
+    /// The group written in full.
+    fn full(file: u32, bytes: u64) -> Self {
+        Self { files: vec![file], base_bytes: bytes, changed_bytes: 0 }
     }
 
     /// The group with changes on top.
-    pub(crate) fn changed(mut self, file: &str, bytes: u64) -> Self {
-        self.files.push(file.to_owned());
+    fn changed(mut self, file: u32, bytes: u64) -> Self {
+        self.files.push(file);
         self.changed_bytes += bytes;
         self
     }
 
-    /// Whether it is time to write the group in full again.
-    pub(crate) fn is_due(&self, key_group: u16) -> bool {
+    fn bytes(&self) -> u64 {
+        SECTION_BYTES + self.base_bytes + self.changed_bytes
+    }
+
+    /// What is written of a changed group whose chain is `old`: the changes, or all of it if the changes since it was
+    /// written in full have become many or lie in many files, are not known, or may be more bytes.
+    pub(crate) fn extent(old: Option<&Self>, key_group: u16, state: &dyn StateSnapshot) -> Result<Extent> {
+        let Some(old) = old else { return Ok(Extent::Full { replaces: false }) };
         let files_max = FILES_MIN + usize::from(key_group) % (FILES_MIN + 1);
-        self.files.len() >= files_max
-            || self.changed_bytes > (self.base_bytes / CHANGES_PER_BASE).max(CHANGES_MIN)
+        let is_due = old.files.len() >= files_max
+            || old.changed_bytes > (old.base_bytes / CHANGES_PER_BASE).max(CHANGES_MIN);
+        if is_due || state.prefers_full(key_group)? {
+            return Ok(Extent::Full { replaces: true });
+        }
+        Ok(Extent::Changes)
     }
 }
 
-/// All chains of a backend at one checkpoint, and the files that they are made of.
+/// All chains of a backend at one checkpoint, and the files that they are made of. A clone shares the chains.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Chains {
-    /// By name of the state and key group.
-    chains: HashMap<(String, u16), Chain>,
-    /// In the order in which they apply.
-    files: Vec<StateFile>,
+    /// Of each state, by its name, the chains by their key groups.
+    states: BTreeMap<String, SharedArray<Chain>>,
+    /// With their numbers, in the order in which they apply, which is that of the numbers.
+    files: Vec<(u32, StateFile)>,
+    /// Number of the next file.
+    next_file: u32,
+    /// How many chains use a file, by its number.
+    uses: BTreeMap<u32, usize>,
     /// What the states are, those without entries too.
-    states: Vec<StateMeta>,
-    /// Name of a file that says so: it is needed even if it has nothing else to say.
-    description: Option<String>,
+    metas: Vec<StateMeta>,
+    /// The file that says so: it is needed even if it has nothing else to say.
+    description: Option<u32>,
+    /// Bytes of all chains.
+    bytes: u64,
 }
 
 impl Chains {
-    /// No chains, of these states.
-    pub(crate) fn of(states: &[StateMeta]) -> Self {
-        Self { states: states.to_vec(), ..Self::default() }
-    }
-
     /// The chains that a backend was restored from; `None` if it cannot go on using the files.
     ///
     /// Those of several handles it cannot: a file of one may hold what another has replaced since, in a file that the
     /// first knows nothing of. Nor if a state is there with several codecs.
     pub(crate) fn restored(handles: &[KeyedStateHandle], plan: &RestorePlan) -> Option<Self> {
         let [handle] = handles else { return None };
-        let files = handle.files.clone();
-        if files.iter().any(|file| !file.shared) || plan.states().any(|state| state.metas().len() > 1) {
+        if handle.files.iter().any(|file| !file.shared) || plan.states().any(|state| state.metas().len() > 1)
+        {
             return None;
         }
-        let by_path: HashMap<&str, &str> = files.iter().map(|file| (path(file), &*file.name)).collect();
-        let mut chains = HashMap::new();
+        let mut chains = Self::default();
+        let mut numbers = HashMap::new();
+        for file in &handle.files {
+            numbers.insert(path(file), chains.push_file(file.clone()));
+        }
         for state in plan.states() {
             for group in state.groups() {
-                let mut chain = Chain::default();
+                let mut chain: Option<Chain> = None;
                 for part in state.chain(group) {
-                    let name = by_path.get(part.reader().path())?;
+                    let number = *numbers.get(part.reader().path())?;
                     let bytes = part.section().stored_bytes;
-                    chain = if chain.files.is_empty() {
-                        Chain::full(name, bytes)
-                    } else {
-                        chain.changed(name, bytes)
-                    };
+                    chain = Some(match chain {
+                        Some(chain) => chain.changed(number, bytes),
+                        None => Chain::full(number, bytes),
+                    });
                 }
-                chains.insert((state.name().to_owned(), group), chain);
+                chains.replace(state.name(), group, chain);
             }
         }
-        let mut restored = Self { chains, files, ..Self::default() };
-        restored.drop_unused();
-        Some(restored)
+        chains.drop_unused();
+        Some(chains)
     }
 
     /// The chain of a state and group; `None` if the group was empty.
     pub(crate) fn get(&self, state: &str, key_group: u16) -> Option<&Chain> {
-        self.chains.get(&(state.to_owned(), key_group))
+        self.states.get(state)?.get(usize::from(key_group))
     }
 
-    pub(crate) fn insert(&mut self, state: &str, key_group: u16, chain: Chain) {
-        self.chains.insert((state.to_owned(), key_group), chain);
+    /// The key groups of a state that have a chain.
+    pub(crate) fn groups(&self, state: &str) -> Vec<u16> {
+        let chains = self.states.get(state).into_iter().flat_map(SharedArray::iter);
+        chains.map(|(group, _)| group as u16).collect()
     }
 
-    /// The files, in the order in which they apply.
-    pub(crate) fn files(&self) -> &[StateFile] {
-        &self.files
+    /// Takes these as what the states are, and lets go of all others. Answers whether anything about them is new.
+    pub(crate) fn describe(&mut self, metas: &[StateMeta]) -> bool {
+        let is_known = |name: &String| metas.iter().any(|meta| meta.name == *name);
+        let dropped: Vec<String> = self.states.keys().filter(|name| !is_known(name)).cloned().collect();
+        for name in dropped {
+            for group in self.groups(&name) {
+                self.replace(&name, group, None);
+            }
+            self.states.remove(&name);
+        }
+        let is_new = self.description.is_none() || self.metas != metas;
+        self.metas = metas.to_vec();
+        is_new
     }
 
-    /// Whether there is anything that the file of that name, written on top of `base`, is needed for: changes, or what
-    /// the states are.
-    pub(crate) fn wants(&self, base: Option<&Self>, name: &str) -> bool {
-        let has_news = self.chains.values().any(|chain| chain.files.iter().any(|file| file == name));
-        let described = base.is_some_and(|base| base.description.is_some() && base.states == self.states);
-        has_news || !described
+    /// Takes away the chain of a group that has no entries any more.
+    pub(crate) fn remove(&mut self, state: &str, key_group: u16) -> Option<Chain> {
+        self.replace(state, key_group, None)
     }
 
-    /// Takes over the files of `base`, puts `new` behind them, and lets go of all that no chain uses.
-    pub(crate) fn set_files(&mut self, base: Option<&Self>, new: Option<StateFile>) {
-        self.description = match &new {
-            Some(file) => Some(file.name.clone()),
-            None => base.and_then(|base| base.description.clone()),
+    /// Whether a file of a chain is needed although the chain is not.
+    pub(crate) fn shares_files(&self, chain: &Chain) -> bool {
+        let mut files = chain.files.iter();
+        files.any(|number| self.description == Some(*number) || self.uses.contains_key(number))
+    }
+
+    /// Notes that `bytes` of a group are in the file that is being written, as `extent` says.
+    pub(crate) fn add(&mut self, state: &str, key_group: u16, extent: Extent, bytes: u64) {
+        let chain = match (extent, self.get(state, key_group)) {
+            (Extent::Changes, Some(old)) => old.clone().changed(self.next_file, bytes),
+            _ => Chain::full(self.next_file, bytes),
         };
-        self.files = base.map_or(&[][..], |base| &base.files).to_vec();
-        self.files.extend(new);
+        self.replace(state, key_group, Some(chain));
+    }
+
+    /// Takes the file that was written, if there is one, and lets go of those that nothing uses.
+    pub(crate) fn finish(&mut self, file: Option<StateFile>) {
+        if let Some(file) = file {
+            self.description = Some(self.push_file(file));
+        }
         self.drop_unused();
     }
 
+    /// The files, in the order in which they apply.
+    pub(crate) fn files(&self) -> Vec<StateFile> {
+        self.files.iter().map(|(_, file)| file.clone()).collect()
+    }
+
+    /// Bytes of the files that are in the handle itself.
+    pub(crate) fn inline_bytes(&self) -> usize {
+        let bytes = self.files.iter().map(|(_, file)| match &file.data {
+            StateData::Inline(bytes) => bytes.len(),
+            StateData::File { .. } => 0,
+        });
+        bytes.sum()
+    }
+
+    /// Bytes of all chains: about as many as writing them in full takes.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    fn push_file(&mut self, file: StateFile) -> u32 {
+        let number = self.next_file;
+        self.files.push((number, file));
+        self.next_file += 1;
+        number
+    }
+
+    fn replace(&mut self, state: &str, key_group: u16, chain: Option<Chain>) -> Option<Chain> {
+        if let Some(chain) = &chain {
+            self.bytes += chain.bytes();
+            for number in &chain.files {
+                *self.uses.entry(*number).or_default() += 1;
+            }
+        }
+        if !self.states.contains_key(state) {
+            self.states.insert(state.to_owned(), SharedArray::new(KEY_GROUPS));
+        }
+        let old = self.states.get_mut(state)?.replace(usize::from(key_group), chain)?;
+        self.bytes -= old.bytes();
+        for number in &old.files {
+            if let Some(uses) = self.uses.get_mut(number) {
+                *uses -= 1;
+                if *uses == 0 {
+                    self.uses.remove(number);
+                }
+            }
+        }
+        Some(old)
+    }
+
     fn drop_unused(&mut self) {
-        let used = self.chains.values().flat_map(|chain| &chain.files).chain(&self.description);
-        let used: BTreeSet<&String> = used.collect();
-        self.files.retain(|file| used.contains(&file.name));
+        let Self { files, uses, description, .. } = self;
+        files.retain(|(number, _)| uses.contains_key(number) || *description == Some(*number));
     }
 }
 

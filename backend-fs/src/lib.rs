@@ -2,6 +2,7 @@
 
 mod chains;
 mod checkpointing;
+mod increment;
 mod options;
 
 pub use checkpointing::InFiles;

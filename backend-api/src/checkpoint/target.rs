@@ -123,6 +123,15 @@ impl AttemptTarget {
         self.target.storage()
     }
 
+    /// The same, but with files of more than `bytes` bytes never in the handle, whatever the limit is otherwise. An
+    /// incremental checkpoint keeps so the bytes of all files in its handle within bounds.
+    pub fn with_inline_at_most(mut self, bytes: usize) -> Self {
+        if let Target::Files { inline_max, .. } = &mut self.target {
+            *inline_max = bytes.min(*inline_max);
+        }
+        self
+    }
+
     /// Name of the file that [`write`](Self::write) makes.
     pub fn file_name(&self, meta: &FileMeta) -> String {
         let FileMeta { operator, subtask, checkpoint_id, .. } = meta;

@@ -127,6 +127,15 @@ impl<T: StateValue> ListCell<T> {
         }
     }
 
+    /// The same elements for another place, where all count as added in `epoch`. They are shared, not cloned.
+    pub(crate) fn moved(&self, epoch: u32) -> Self {
+        let mut moved = self.clone();
+        if let Self::Long(list, _) = &mut moved {
+            list.renew(epoch);
+        }
+        moved
+    }
+
     /// Adds clones of the elements of `other`.
     pub(crate) fn append(&mut self, other: &Self, epoch: u32) {
         let owned = match other {

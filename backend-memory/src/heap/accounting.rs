@@ -4,10 +4,11 @@ use std::cell::Cell;
 
 use backend_api::{Result, StateKey};
 
-use super::budget::Budget;
+use super::budget::{Budget, Charge};
 use super::content::{Content, Measure};
 use super::row_key::{Lookup, RowKey};
 use super::state::HeapState;
+use crate::table::TableKey;
 
 impl<K: StateKey, N: StateKey, C: Content, X: Send + 'static> HeapState<K, N, C, X> {
     /// Checks the budget for `more` bytes at a place.
@@ -51,8 +52,17 @@ impl<K: StateKey, N: StateKey, C: Content, X: Send + 'static> HeapState<K, N, C,
         }
     }
 
+    /// Tells the budget what the state holds. If that is too much, the log of removals is let go of.
     pub(super) fn charge_budget(&mut self) {
-        let now = self.bytes();
+        self.charge();
+        if self.budget.is_exceeded() && self.table.log_bytes() > 0 {
+            self.table.spill_removals();
+            self.charge();
+        }
+    }
+
+    fn charge(&mut self) {
+        let now = Charge { bytes: self.bytes(), log_bytes: self.table.log_bytes() as u64 };
         self.budget.charge(self.charged, now);
         self.charged = now;
     }
@@ -65,7 +75,7 @@ impl<K: StateKey, N: StateKey, C: Content, X: Send + 'static> HeapState<K, N, C,
 impl<K: StateKey, N: StateKey, C: Content, X> Drop for HeapState<K, N, C, X> {
     fn drop(&mut self) {
         // A registration that failed gives back what it had taken.
-        self.budget.charge(self.charged, 0);
+        self.budget.charge(self.charged, Charge::default());
     }
 }
 

@@ -5,12 +5,12 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 
 use arrayvec::ArrayVec;
-use backend_api::format::{FileMeta, StateMeta};
+use backend_api::format::StateMeta;
 use backend_api::restore::{RestorePlan, RestoredState};
 use backend_api::row::FORMAT;
 use backend_api::{
-    Aggregate, AggregatingDescriptor, AggregatingToken, BackendId, Cancel, CheckpointTarget, Error,
-    ErrorKind, KeyContext, KeyedStateHandle, Keys, ListDescriptor, ListToken, MapDescriptor, MapToken,
+    Aggregate, AggregatingDescriptor, AggregatingToken, BackendId, CheckpointTarget, Error, ErrorKind,
+    KeyContext, KeyedStateHandle, Keys, Lifecycle, ListDescriptor, ListToken, MapDescriptor, MapToken,
     ReducingDescriptor, ReducingToken, Result, SnapshotRequest, SnapshotTask, StateBackend, StateDescriptor,
     StateInfo, StateKey, StateToken, StateValue, Subtask, ValueDescriptor, ValueState, ValueToken,
 };
@@ -37,8 +37,7 @@ const AHEAD: usize = 16;
 /// A state backend on the heap. See [`StateBackend`]; reads lend the objects themselves, and nothing is encoded
 /// before a snapshot is written.
 pub struct HeapBackend<K: StateKey, C: Checkpointing> {
-    id: BackendId,
-    subtask: Subtask<K>,
+    life: Lifecycle<K>,
     checkpointing: C,
     setup: StateSetup,
     /// Indexed by tokens. Empty once the backend is closed.
@@ -46,22 +45,21 @@ pub struct HeapBackend<K: StateKey, C: Checkpointing> {
     names: HashMap<String, usize>,
     /// What the snapshot had and the program has not registered.
     restored: Vec<Arc<RestoredState>>,
-    /// Checkpoints taken and neither confirmed nor aborted: the epoch of each state then, and what cancels the task.
-    pending: Vec<PendingCheckpoint>,
-    last_id: Option<u64>,
-    closed: bool,
-}
-
-struct PendingCheckpoint {
-    id: u64,
-    /// `None` once a newer one is confirmed: nothing builds on this one any more, but its task may still run.
-    epochs: Option<Vec<u32>>,
-    cancel: Cancel,
+    /// Of each checkpoint that is neither confirmed nor aborted, oldest first, its id and the epoch of each state.
+    pending: Vec<(u64, Vec<u32>)>,
 }
 
 impl<K: StateKey, C: Checkpointing> HeapBackend<K, C> {
-    fn check_open(&self) -> Result<()> {
-        if self.closed { Err(closed()) } else { Ok(()) }
+    /// Confirms a checkpoint, unless the checkpointing knows nothing of it: then what changed stays due.
+    fn confirm(&mut self, checkpoint_id: u64) {
+        if !self.checkpointing.complete(checkpoint_id) {
+            return;
+        }
+        for (_, epochs) in self.pending.extract_if(.., |(id, _)| *id <= checkpoint_id) {
+            for (state, epoch) in self.states.iter_mut().zip(epochs) {
+                state.confirm(epoch);
+            }
+        }
     }
 
     /// The state of a token.
@@ -82,9 +80,11 @@ impl<K: StateKey, C: Checkpointing> HeapBackend<K, C> {
         key: KeyContext<'a, K>,
         namespace: &'a N,
     ) -> Result<(&'a mut S, Seat<'a, K, N>)> {
-        let Self { id, subtask, states, closed: is_closed, .. } = self;
-        let Some(state) = Self::state::<S>(states, *id, token) else { return Err(refused(*is_closed)) };
-        let group = subtask.check(&key)?;
+        let Self { life, states, .. } = self;
+        let Some(state) = Self::state::<S>(states, life.id(), token) else {
+            return Err(life.refused_token());
+        };
+        let group = life.subtask().check(&key)?;
         namespace.check().map_err(|error| error.in_state(&state.meta().name).in_group(key.group()))?;
         Ok((state, Seat::new(key, group, namespace)))
     }
@@ -96,24 +96,13 @@ impl<K: StateKey, C: Checkpointing> HeapBackend<K, C> {
         content: T,
         extra: X,
     ) -> Result<u32> {
-        self.check_open()?;
+        self.life.check_open()?;
+        meta.check_name()?;
         let name = meta.name.clone();
-        if name.is_empty() {
-            return Err(Error::new(ErrorKind::InvalidArgument, "the name of a state is empty"));
-        }
         if let Some(&index) = self.names.get(&name) {
             let known = &self.states[index];
-            let old = known.meta();
-            let (kind, message) = if old.kind != meta.kind {
-                let message = format!("registered as {} state, now as {}", old.kind, meta.kind);
-                (ErrorKind::IncompatibleKind, message)
-            } else if !known.is::<HeapState<K, N, T, X>>() || old.codecs != meta.codecs {
-                let message = "the name is registered with other types, or another codec";
-                (ErrorKind::IllegalState, message.to_owned())
-            } else {
-                return Ok(index as u32);
-            };
-            return Err(Error::new(kind, message).in_state(&name));
+            known.meta().check_again(&meta, known.is::<HeapState<K, N, T, X>>())?;
+            return Ok(index as u32);
         }
         let restored = self.restored.iter().position(|restored| restored.name() == name);
         let mut state = HeapState::<K, N, T, X>::new(meta, content, extra, self.setup.clone());
@@ -125,7 +114,7 @@ impl<K: StateKey, C: Checkpointing> HeapBackend<K, C> {
                 state.reseed(written.table_seed);
             }
             let threads = self.checkpointing.restore_threads();
-            state.restore(restored, self.subtask.key_space(), threads)?;
+            state.restore(restored, self.life.subtask().key_space(), threads)?;
             self.restored.remove(at);
         }
         self.names.insert(name, self.states.len());
@@ -135,7 +124,7 @@ impl<K: StateKey, C: Checkpointing> HeapBackend<K, C> {
 
     /// The state of that name, whose keys are asked for by namespaces of type `N`; `None` if nobody registered it.
     fn listed<N: StateKey>(&self, name: &str) -> Result<Option<&Registered<K>>> {
-        self.check_open()?;
+        self.life.check_open()?;
         let Some(&index) = self.names.get(name) else { return Ok(None) };
         let state = &self.states[index];
         let (ours, theirs) = (&state.meta().namespace_schema, N::schema());
@@ -155,10 +144,11 @@ impl<K: StateKey, C: Checkpointing> HeapBackend<K, C> {
         namespace: &N,
         mut f: impl FnMut(&mut HeapValue<'_, K, N, V>, usize) -> Result<()>,
     ) -> Result<()> {
-        let Self { id, subtask, states, closed: is_closed, .. } = self;
-        let Some(state) = Self::state::<ValueTable<K, N, V>>(states, *id, token) else {
-            return Err(refused(*is_closed));
+        let Self { life, states, .. } = self;
+        let Some(state) = Self::state::<ValueTable<K, N, V>>(states, life.id(), token) else {
+            return Err(life.refused_token());
         };
+        let subtask = life.subtask();
         namespace.check().map_err(|error| error.in_state(&state.meta().name))?;
         for (at, some) in keys.chunks(AHEAD).enumerate() {
             prefetch_batch(state, subtask, some, namespace);
@@ -170,21 +160,11 @@ impl<K: StateKey, C: Checkpointing> HeapBackend<K, C> {
         Ok(())
     }
 
-    fn meta(&self, checkpoint_id: u64) -> FileMeta {
-        let subtask = &self.subtask;
+    /// What a checkpoint says of the states.
+    fn metas(&self) -> Vec<StateMeta> {
         let registered = self.states.iter().map(|state| state.meta().clone());
         let restored = self.restored.iter().flat_map(|state| state.metas().iter().cloned());
-        FileMeta {
-            format: FORMAT.to_owned(),
-            operator: subtask.operator().to_owned(),
-            subtask: u32::from(subtask.index()),
-            checkpoint_id,
-            max_parallelism: u32::from(subtask.key_space().max_parallelism()),
-            key_groups: subtask.range().start()..=subtask.range().end(),
-            key_schema: K::schema(),
-            key_group_mapping: subtask.key_space().mapping_id().to_owned(),
-            states: registered.chain(restored).collect(),
-        }
+        registered.chain(restored).collect()
     }
 }
 
@@ -203,16 +183,6 @@ fn prefetch_batch<K: StateKey, N: StateKey>(
         places.extend(known);
         state.prefetch_all(&places);
     }
-}
-
-#[cold]
-fn closed() -> Error {
-    Error::new(ErrorKind::Closed, "the backend is closed")
-}
-
-#[cold]
-fn refused(is_closed: bool) -> Error {
-    if is_closed { closed() } else { Error::new(ErrorKind::ForeignToken, "the token is another backend's") }
 }
 
 impl<K: StateKey, C: Checkpointing> StateBackend for HeapBackend<K, C> {
@@ -239,26 +209,23 @@ impl<K: StateKey, C: Checkpointing> StateBackend for HeapBackend<K, C> {
             tracks_removals: checkpointing.is_incremental(),
         };
         Ok(Self {
-            id: BackendId::fresh(),
-            subtask,
+            life: Lifecycle::new(subtask, restore),
             checkpointing,
             setup,
             states: Vec::new(),
             names: HashMap::new(),
             restored,
             pending: Vec::new(),
-            last_id: restore.iter().map(|handle| handle.checkpoint_id).max(),
-            closed: false,
         })
     }
 
-    #[inline]
     fn checkpoint_target(options: &C::Options) -> Result<CheckpointTarget> {
         C::target(options)
     }
 
+    #[inline]
     fn subtask(&self) -> &Subtask<K> {
-        &self.subtask
+        self.life.subtask()
     }
 
     fn register_value<V: StateValue, N: StateKey>(
@@ -268,7 +235,7 @@ impl<K: StateKey, C: Checkpointing> StateBackend for HeapBackend<K, C> {
         let content = Single { codec: Arc::clone(descriptor.codec()) };
         let extra = Fallback(descriptor.default_ref().cloned());
         let index = self.register::<N, _, _>(descriptor.meta()?, content, extra)?;
-        Ok(ValueToken::new(self.id, index))
+        Ok(ValueToken::new(self.life.id(), index))
     }
 
     fn register_list<T: StateValue, N: StateKey>(
@@ -277,7 +244,7 @@ impl<K: StateKey, C: Checkpointing> StateBackend for HeapBackend<K, C> {
     ) -> Result<ListToken<T, N>> {
         let content = Elements { codec: Arc::clone(descriptor.codec()) };
         let index = self.register::<N, _, _>(descriptor.meta()?, content, ())?;
-        Ok(ListToken::new(self.id, index))
+        Ok(ListToken::new(self.life.id(), index))
     }
 
     fn register_map<MK: StateKey, MV: StateValue, N: StateKey>(
@@ -286,7 +253,7 @@ impl<K: StateKey, C: Checkpointing> StateBackend for HeapBackend<K, C> {
     ) -> Result<MapToken<MK, MV, N>> {
         let content = Entries::<MK, MV> { codec: Arc::clone(descriptor.codec()), keys: PhantomData };
         let index = self.register::<N, _, _>(descriptor.meta()?, content, ())?;
-        Ok(MapToken::new(self.id, index))
+        Ok(MapToken::new(self.life.id(), index))
     }
 
     fn register_reducing<T: StateValue, N: StateKey>(
@@ -296,7 +263,7 @@ impl<K: StateKey, C: Checkpointing> StateBackend for HeapBackend<K, C> {
         let content = Single { codec: Arc::clone(descriptor.codec()) };
         let extra = Reduce(Arc::clone(descriptor.reduce()));
         let index = self.register::<N, _, _>(descriptor.meta()?, content, extra)?;
-        Ok(ReducingToken::new(self.id, index))
+        Ok(ReducingToken::new(self.life.id(), index))
     }
 
     fn register_aggregating<A: Aggregate, N: StateKey>(
@@ -306,7 +273,7 @@ impl<K: StateKey, C: Checkpointing> StateBackend for HeapBackend<K, C> {
         let content = Single { codec: Arc::clone(descriptor.codec()) };
         let extra = Function(Arc::clone(descriptor.aggregate()));
         let index = self.register::<N, _, _>(descriptor.meta()?, content, extra)?;
-        Ok(AggregatingToken::new(self.id, index))
+        Ok(AggregatingToken::new(self.life.id(), index))
     }
 
     #[inline(always)]
@@ -392,70 +359,51 @@ impl<K: StateKey, C: Checkpointing> StateBackend for HeapBackend<K, C> {
     }
 
     fn snapshot(&mut self, request: SnapshotRequest) -> Result<SnapshotTask> {
-        self.check_open()?;
+        self.life.check_request(&request)?;
         let id = request.checkpoint_id();
-        if let Some(last) = self.last_id.filter(|last| *last >= id) {
-            let message = format!("checkpoint {id} does not come after checkpoint {last}");
-            return Err(Error::new(ErrorKind::IllegalState, message));
+        if let Some(completed) = request.last_completed() {
+            self.confirm(completed);
         }
-        request.refuse_savepoint()?;
-        let cancel = Cancel::new();
         if self.states.is_empty() && self.restored.is_empty() {
-            self.last_id = Some(id);
-            return Ok(SnapshotTask::new(id, cancel, |_, _| Ok(None)));
+            return Ok(self.life.task(id, |_, _| Ok(None)));
         }
-        let meta = self.meta(id);
-        meta.check()?;
+        let meta = self.life.file_meta(FORMAT, id, self.metas())?;
         let (mut epochs, mut states) = (Vec::new(), Vec::new());
         for state in &mut self.states {
-            let (epoch, frozen) = state.freeze()?;
+            let (epoch, snapshot) = state.freeze()?;
             epochs.push(epoch);
-            states.push(frozen);
+            states.push(snapshot);
         }
         for state in &self.restored {
             for meta in 0..state.metas().len() {
-                states.push(Box::new(UnregisteredSnapshot { state: Arc::clone(state), meta }));
+                states.push(Box::new(UnregisteredSnapshot::new(Arc::clone(state), meta)));
             }
         }
-        let (range, max_parallelism) = (self.subtask.range(), self.subtask.key_space().max_parallelism());
-        let heap = HeapSnapshot { meta, range, max_parallelism, states };
+        let heap = HeapSnapshot { meta, range: self.life.subtask().range(), states };
         let write = self.checkpointing.write(heap, request);
-        self.last_id = Some(id);
-        self.pending.push(PendingCheckpoint { id, epochs: Some(epochs), cancel: cancel.clone() });
-        Ok(SnapshotTask::new(id, cancel, write))
+        if self.checkpointing.is_incremental() {
+            self.pending.push((id, epochs));
+        }
+        Ok(self.life.task(id, write))
     }
 
     fn notify_complete(&mut self, checkpoint_id: u64) -> Result<()> {
-        self.check_open()?;
-        let Some(at) = self.pending.iter().position(|pending| pending.id == checkpoint_id) else {
-            return Ok(());
-        };
-        // Without what the checkpointing wrote there is nothing to build on: what changed stays due.
-        if !self.checkpointing.complete(checkpoint_id) {
-            return Ok(());
-        }
-        let Some(epochs) = self.pending.remove(at).epochs else { return Ok(()) };
-        for older in self.pending.iter_mut().filter(|other| other.id < checkpoint_id) {
-            older.epochs = None;
-        }
-        for (state, epoch) in self.states.iter_mut().zip(epochs) {
-            state.confirm(epoch);
-        }
+        self.life.check_open()?;
+        self.confirm(checkpoint_id);
         Ok(())
     }
 
     fn notify_aborted(&mut self, checkpoint_id: u64) -> Result<()> {
-        self.check_open()?;
-        if let Some(at) = self.pending.iter().position(|pending| pending.id == checkpoint_id) {
-            self.pending.remove(at).cancel.cancel();
-            self.checkpointing.aborted(checkpoint_id);
-        }
+        self.life.check_open()?;
+        self.life.abort(checkpoint_id);
+        self.checkpointing.aborted(checkpoint_id);
+        self.pending.retain(|(id, _)| *id != checkpoint_id);
         Ok(())
     }
 
     fn close(&mut self) -> Result<()> {
-        self.closed = true;
-        self.pending.drain(..).for_each(|pending| pending.cancel.cancel());
+        self.life.close();
+        self.pending.clear();
         self.states.clear();
         self.names.clear();
         self.restored.clear();
@@ -464,16 +412,17 @@ impl<K: StateKey, C: Checkpointing> StateBackend for HeapBackend<K, C> {
 
     #[inline]
     fn prefetch<T: StateToken>(&self, token: T, key: KeyContext<'_, K>, namespace: &T::Namespace) {
-        if token.backend() == self.id
-            && let (Some(state), Ok(group)) = (self.states.get(token.index()), self.subtask.check(&key))
+        if token.backend() == self.life.id()
+            && let (Some(state), Ok(group)) =
+                (self.states.get(token.index()), self.life.subtask().check(&key))
         {
             state.prefetch(group, entry_hash(key.hash(), namespace));
         }
     }
 
     fn prefetch_batch<T: StateToken>(&self, token: T, keys: &[KeyContext<'_, K>], namespace: &T::Namespace) {
-        if let Some(state) = self.states.get(token.index()).filter(|_| token.backend() == self.id) {
-            prefetch_batch(&**state, &self.subtask, keys, namespace);
+        if let Some(state) = self.states.get(token.index()).filter(|_| token.backend() == self.life.id()) {
+            prefetch_batch(&**state, self.life.subtask(), keys, namespace);
         }
     }
 
@@ -500,6 +449,6 @@ impl<K: StateKey, C: Checkpointing> StateBackend for HeapBackend<K, C> {
 
 impl<K: StateKey, C: Checkpointing> Drop for HeapBackend<K, C> {
     fn drop(&mut self) {
-        self.pending.drain(..).for_each(|pending| pending.cancel.cancel());
+        self.life.close();
     }
 }

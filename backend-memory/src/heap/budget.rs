@@ -10,7 +10,22 @@ use backend_api::{Error, ErrorKind, Result};
 pub(super) struct Budget {
     limit: Option<u64>,
     /// Written by the backend's owner alone.
-    held: Arc<AtomicU64>,
+    held: Arc<Held>,
+}
+
+#[derive(Debug, Default)]
+struct Held {
+    bytes: AtomicU64,
+    log_bytes: AtomicU64,
+}
+
+/// What a state holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Charge {
+    /// Bytes in all.
+    pub(super) bytes: u64,
+    /// Those of them that are a log of removals, which can be let go of.
+    pub(super) log_bytes: u64,
 }
 
 impl Budget {
@@ -18,18 +33,24 @@ impl Budget {
         Self { limit, held: Arc::default() }
     }
 
-    /// Whether there is anything to check.
+    /// Whether there is a limit.
     #[inline]
     pub(super) fn is_limited(&self) -> bool {
         self.limit.is_some()
     }
 
-    /// Whether a state may grow by `more` bytes.
+    /// Whether the states hold more than they may: then logs of removals must be let go of.
+    pub(super) fn is_exceeded(&self) -> bool {
+        self.limit.is_some_and(|limit| self.held.bytes.load(Ordering::Relaxed) > limit)
+    }
+
+    /// Checks that a state may grow by `more` bytes. Logs of removals are not in the way.
     ///
     /// # Errors
     /// [`Size`](ErrorKind::Size), naming both sizes.
     pub(super) fn check(&self, more: u64) -> Result<()> {
-        let held = self.held.load(Ordering::Relaxed);
+        let log_bytes = self.held.log_bytes.load(Ordering::Relaxed);
+        let held = self.held.bytes.load(Ordering::Relaxed).saturating_sub(log_bytes);
         match self.limit {
             Some(limit) if more > 0 && held.saturating_add(more) > limit => Err(Error::new(
                 ErrorKind::Size,
@@ -39,9 +60,13 @@ impl Budget {
         }
     }
 
-    /// Notes that a state that held `before` bytes holds `now`.
-    pub(super) fn charge(&self, before: u64, now: u64) {
-        let held = self.held.load(Ordering::Relaxed);
-        self.held.store(held.wrapping_add(now).wrapping_sub(before), Ordering::Relaxed);
+    /// Notes that a state that held `before` holds `now`.
+    pub(super) fn charge(&self, before: Charge, now: Charge) {
+        let change = |held: &AtomicU64, before: u64, now: u64| {
+            let sum = held.load(Ordering::Relaxed).wrapping_add(now).wrapping_sub(before);
+            held.store(sum, Ordering::Relaxed);
+        };
+        change(&self.held.bytes, before.bytes, now.bytes);
+        change(&self.held.log_bytes, before.log_bytes, now.log_bytes);
     }
 }

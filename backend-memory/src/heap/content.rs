@@ -3,20 +3,14 @@
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-use backend_api::row::{RowChange, RowOp, encode_sized, encode_varint};
+use backend_api::row::{RowChange, RowOp, encode_elements, encode_items, encode_sized};
 use backend_api::{Codec, Error, ErrorKind, Result, StateKey, StateValue};
 
-use super::rows::EntryRows;
+use super::rows::{EntryRows, ROW_OVERHEAD};
 use crate::containers::{Delta, ListCell, OrderedMap};
 use crate::table::{Container, DROPPED_IN_PLACE, Handle, Placement, TableValue, UserValue};
 
-/// Most entries of a map in one row.
-const ENTRIES_PER_ROW: usize = 128;
-
-/// A row of a list or map ends when it has this many bytes: a row is one buffer for whoever writes or reads it.
-const ROW_BYTES: usize = 256 << 10;
-
-/// Writes `items` in rows, each of at most [`ENTRIES_PER_ROW`] items, and of little more than [`ROW_BYTES`].
+/// Writes `items` in as many rows as their bytes need.
 fn write_in_rows<I, K: StateKey, N: StateKey>(
     items: impl Iterator<Item = I>,
     op: RowOp,
@@ -25,16 +19,7 @@ fn write_in_rows<I, K: StateKey, N: StateKey>(
 ) -> Result<()> {
     let mut items = items.peekable();
     while items.peek().is_some() {
-        rows.row(op, |out| {
-            let start = out.len();
-            for item in items.by_ref().take(ENTRIES_PER_ROW) {
-                encode(item, out)?;
-                if out.len() - start >= ROW_BYTES {
-                    break;
-                }
-            }
-            Ok(())
-        })?;
+        rows.row(op, |out| encode_items(&mut items, out, &encode).map(drop))?;
     }
     Ok(())
 }
@@ -70,6 +55,19 @@ pub(super) trait Content: Send + Sync + 'static {
         rows: &mut EntryRows<'_, '_, '_, K, N>,
     ) -> Result<()>;
 
+    /// Bytes that the rows of what changed after epoch `base` have beyond the same rows in full.
+    fn extra_bytes(&self, cell: &Self::Cell, base: u32) -> u64;
+
+    /// About how many bytes the full rows of a cell have, key and namespace apart, beyond those of what changed after
+    /// epoch `base`; all of them without a base. It need not count beyond `enough`. `row` may be overwritten.
+    fn unchanged_bytes(
+        &self,
+        cell: &Self::Cell,
+        base: Option<u32>,
+        enough: u64,
+        row: &mut Vec<u8>,
+    ) -> Result<u64>;
+
     /// Does to the cell what a row of a checkpoint says. `epoch` is the time of that.
     fn change(&self, cell: &mut Option<Self::Cell>, change: RowChange<'_>, epoch: u32) -> Result<()>;
 }
@@ -97,6 +95,14 @@ impl<V: StateValue> Content for Single<V> {
         rows: &mut EntryRows<'_, '_, '_, K, N>,
     ) -> Result<()> {
         rows.row(RowOp::Put, |out| self.codec.encode(cell, out))
+    }
+
+    fn extra_bytes(&self, _: &V, _: u32) -> u64 {
+        ROW_OVERHEAD
+    }
+
+    fn unchanged_bytes(&self, cell: &V, base: Option<u32>, _: u64, row: &mut Vec<u8>) -> Result<u64> {
+        if base.is_some() { Ok(0) } else { encoded_bytes(&*self.codec, [cell], 1, row) }
     }
 
     fn change(&self, cell: &mut Option<V>, change: RowChange<'_>, _: u32) -> Result<()> {
@@ -138,26 +144,35 @@ impl<T: StateValue> Content for Elements<T> {
         base: Option<u32>,
         rows: &mut EntryRows<'_, '_, '_, K, N>,
     ) -> Result<()> {
-        for (mut first, mut elements) in cell.parts(base) {
-            while !elements.is_empty() {
-                let mut written = 0;
+        for (mut first, elements) in cell.parts(base) {
+            let mut elements = elements.iter();
+            while elements.len() > 0 {
                 rows.row(RowOp::Put, |out| {
-                    let start = out.len();
-                    encode_varint(first as u64, out);
-                    for element in elements {
-                        encode_sized(out, |out| self.codec.encode(element, out))?;
-                        written += 1;
-                        if out.len() - start >= ROW_BYTES {
-                            break;
-                        }
-                    }
+                    let encode = |element: &T, out: &mut Vec<u8>| self.codec.encode(element, out);
+                    first += encode_elements(first as u64, &mut elements, out, encode)?;
                     Ok(())
                 })?;
-                first += written;
-                elements = elements.get(written..).unwrap_or_default();
             }
         }
         Ok(())
+    }
+
+    fn extra_bytes(&self, cell: &ListCell<T>, base: u32) -> u64 {
+        ROW_OVERHEAD * cell.parts(Some(base)).count() as u64
+    }
+
+    fn unchanged_bytes(
+        &self,
+        cell: &ListCell<T>,
+        base: Option<u32>,
+        enough: u64,
+        row: &mut Vec<u8>,
+    ) -> Result<u64> {
+        let first_changed = base.map_or(cell.len(), |base| match cell.parts(Some(base)).next() {
+            Some((first, _)) => first,
+            None => cell.len(),
+        });
+        encoded_bytes(&*self.codec, cell.iter().take(first_changed), enough, row)
     }
 
     fn change(&self, cell: &mut Option<ListCell<T>>, change: RowChange<'_>, epoch: u32) -> Result<()> {
@@ -287,6 +302,33 @@ impl<MK: StateKey, MV: StateValue> Content for Entries<MK, MV> {
         }
     }
 
+    fn extra_bytes(&self, cell: &MapCell<MK, MV>, base: u32) -> u64 {
+        match cell.map.delta_since(base) {
+            Delta::Full => 2 * ROW_OVERHEAD,
+            Delta::Changes { removed, .. } => {
+                let keys = removed.into_iter().map(|key| key.with_encoded(<[u8]>::len) as u64 + 1);
+                2 * ROW_OVERHEAD + keys.sum::<u64>()
+            }
+        }
+    }
+
+    fn unchanged_bytes(
+        &self,
+        cell: &MapCell<MK, MV>,
+        base: Option<u32>,
+        _: u64,
+        row: &mut Vec<u8>,
+    ) -> Result<u64> {
+        // As many bytes for each entry as the first one has.
+        let Some((key, value)) = cell.map.iter().next() else { return Ok(0) };
+        let entry = key.with_encoded(<[u8]>::len) as u64 + encoded_bytes(&*self.codec, [value], 1, row)?;
+        let changed = base.map_or(0, |base| match cell.map.delta_since(base) {
+            Delta::Full => cell.map.len(),
+            Delta::Changes { changed, .. } => changed.count(),
+        });
+        Ok(entry * (cell.map.len() - changed) as u64)
+    }
+
     fn change(&self, cell: &mut Option<MapCell<MK, MV>>, change: RowChange<'_>, epoch: u32) -> Result<()> {
         match change {
             RowChange::Entries(mut row) => {
@@ -315,6 +357,25 @@ impl<MK: StateKey, MV: StateValue> Content for Entries<MK, MV> {
         }
         Ok(())
     }
+}
+
+/// Bytes of the encoded values, with a length for each; it need not count beyond `enough`. `row` is overwritten.
+fn encoded_bytes<'v, V: StateValue>(
+    codec: &dyn Codec<V>,
+    values: impl IntoIterator<Item = &'v V>,
+    enough: u64,
+    row: &mut Vec<u8>,
+) -> Result<u64> {
+    let mut bytes = 0;
+    for value in values {
+        row.clear();
+        codec.encode(value, row)?;
+        bytes += 1 + row.len() as u64;
+        if bytes >= enough {
+            break;
+        }
+    }
+    Ok(bytes)
 }
 
 #[cold]

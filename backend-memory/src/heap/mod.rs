@@ -16,6 +16,7 @@ mod snapshot;
 mod state;
 mod views;
 
+pub use crate::containers::SharedArray;
 pub use backend::HeapBackend;
 pub use checkpointing::{Checkpointing, WriteHeap};
 pub use rows::{Extent, StateSnapshot};

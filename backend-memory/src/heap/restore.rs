@@ -12,10 +12,11 @@ use backend_api::row::{RowChange, decode_key};
 use backend_api::{Error, ErrorKind, KeySpace, Result, StateKey};
 
 use super::accounting::{measure, store};
-use super::budget::Budget;
+use super::budget::{Budget, Charge};
 use super::content::{Content, Measure, unfit};
-use super::row_key::{Lookup, RowKey, entry_hash};
+use super::row_key::{Lookup, entry_hash};
 use super::state::{AnyState, HeapState};
+use crate::table::TableKey;
 
 impl<K: StateKey, N: StateKey, C: Content, X: Send + 'static> HeapState<K, N, C, X> {
     /// Fills the empty state with what a snapshot has, and ends the epoch, so that none of it counts as changed. As many
@@ -61,11 +62,10 @@ impl<K: StateKey, N: StateKey, C: Content, X: Send + 'static> HeapState<K, N, C,
             first: self.first,
             table: self.table.sibling(),
             budget: Budget::new(None),
-            tracks_removals: self.tracks_removals,
             confirmed: None,
             held: Measure::default(),
             key_bytes: 0,
-            charged: 0,
+            charged: Charge::default(),
         }
     }
 
@@ -119,16 +119,17 @@ impl<K: StateKey, N: StateKey, C: Content, X: Send + 'static> HeapState<K, N, C,
         section.for_each_raw_row(|mut row| {
             let (key, namespace) = decode_key::<K, N>(&mut row)?;
             let hash = row_hash(&key, &namespace, keys, group)?;
+            let lookup = Lookup { key: &key, namespace: &namespace, group: index, hash };
             let mut cell = None;
             content.change(&mut cell, RowChange::Value(row), epoch)?;
             let cell = cell.ok_or_else(unfit)?;
             held.bytes = held.bytes.saturating_add(measure(content, Some(&cell)).bytes);
             let store = || {
-                let stored = RowKey::store(&key, &namespace);
+                let stored = lookup.store();
                 key_bytes += stored.heap_size() as u64;
                 stored
             };
-            filling.put(hash, |stored| stored.matches(&key, &namespace), store, cell)
+            filling.put(&lookup, |stored| lookup.matches(stored), store, cell)
         })?;
         drop(filling);
         self.count(Measure::default(), held, key_bytes, 0);
@@ -147,7 +148,7 @@ impl<K: StateKey, N: StateKey, C: Content, X: Send + 'static> HeapState<K, N, C,
         let (content, epoch) = (&*self.content, self.table.epoch());
         self.table.try_update(
             lookup.group,
-            lookup.hash,
+            lookup,
             |row| lookup.matches(row),
             || store(lookup, &added),
             |cell| {

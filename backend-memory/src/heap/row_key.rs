@@ -1,8 +1,10 @@
 //! What a heap table finds an entry by: key and namespace in their stored forms.
 
+use std::hash::{BuildHasher, Hash, Hasher, RandomState};
+
 use backend_api::{KeyContext, Result, StateKey, StoredKey};
 
-use crate::table::TableKey;
+use crate::table::{KeyHash, TableKey};
 
 /// A key and a namespace, stored.
 pub(super) struct RowKey<K: StateKey, N: StateKey> {
@@ -34,10 +36,6 @@ impl<K: StateKey, N: StateKey> RowKey<K, N> {
         self.namespace.load()
     }
 
-    pub(super) fn heap_size(&self) -> usize {
-        self.key.heap_size() + self.namespace.heap_size()
-    }
-
     /// Appends both as the beginning of a row.
     #[inline]
     pub(super) fn encode(&self, out: &mut Vec<u8>) -> Result<()> {
@@ -55,9 +53,13 @@ impl<K: StateKey, N: StateKey> Clone for RowKey<K, N> {
 // SAFETY: the stored forms are sealed by backend-api, which promises what is asked here: no interior mutability, no
 // pointer into themselves or claimed to be the only one, and clones and drops that do not panic.
 #[expect(unsafe_code, reason = "the promise of one crate is passed on to the table of another")]
-unsafe impl<K: StateKey, N: StateKey> TableKey for RowKey<K, N> {}
+unsafe impl<K: StateKey, N: StateKey> TableKey for RowKey<K, N> {
+    fn heap_size(&self) -> usize {
+        self.key.heap_size() + self.namespace.heap_size()
+    }
+}
 
-/// Where in a state an access goes: key and namespace with all that is computed of them.
+/// What an access looks for in a state: key and namespace with all that is computed of them.
 ///
 /// It is passed by reference on purpose. A copy is made of words that were stored one by one an instant before, which
 /// the processor cannot forward into wider loads: it waits until all earlier accesses to memory are done, and no two
@@ -93,6 +95,21 @@ impl<'a, K: StateKey, N: StateKey> Lookup<'a, K, N> {
     #[inline]
     pub(super) fn store(&self) -> RowKey<K, N> {
         RowKey::store(self.key, self.namespace)
+    }
+}
+
+impl<K: StateKey, N: StateKey> KeyHash for &Lookup<'_, K, N> {
+    #[inline(always)]
+    fn hash(self) -> u64 {
+        self.hash
+    }
+
+    fn rehash(self, secret: &RandomState, attempt: u8) -> u64 {
+        let mut hasher = secret.build_hasher();
+        hasher.write_u8(attempt);
+        self.key.with_encoded(|bytes| bytes.hash(&mut hasher));
+        self.namespace.with_encoded(|bytes| bytes.hash(&mut hasher));
+        hasher.finish()
     }
 }
 

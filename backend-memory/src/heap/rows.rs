@@ -10,6 +10,25 @@ use super::content::Content;
 use super::row_key::RowKey;
 use crate::table::TableSnapshot;
 
+/// Bytes by which a row of a delta may be larger than the same row of a full section: the operation, and its length.
+pub(super) const ROW_OVERHEAD: u64 = 5;
+
+/// A delta is written if what it saves is this many times what it has beyond a full section. Compression may shrink the one
+/// more than the other.
+const MARGIN: u64 = 4;
+
+/// Why the bytes of a group are not counted to the end.
+enum Stop {
+    Enough,
+    Failed(Error),
+}
+
+impl From<Error> for Stop {
+    fn from(error: Error) -> Self {
+        Self::Failed(error)
+    }
+}
+
 /// The rows of one state and key group on their way into a file. A section is begun with its first row.
 struct Rows<'r, 'w> {
     writer: &'r mut CheckpointWriter<'w>,
@@ -82,14 +101,27 @@ pub enum Extent {
     Changes,
 }
 
-/// A state as it was at a snapshot; read once, group by group in ascending order.
+/// A state as it was at a snapshot; its key groups are written once, in ascending order.
 pub trait StateSnapshot: Send {
+    /// The key groups that have entries, ascending.
+    fn groups(&self) -> Vec<u16>;
+
+    /// The key groups that have changed since the last confirmed checkpoint, ascending, with those that lost all entries.
+    /// `None` if that is not known.
+    ///
+    /// # Errors
+    /// Those of what an increment builds on without writing it again, if it is damaged.
+    fn changed_groups(&self) -> Result<Option<Vec<u16>>>;
+
     /// Entries of a key group, or rows of one that is passed on as it is.
     fn entries(&self, key_group: u16) -> u64;
 
-    /// Whether the changes of a group since the last confirmed checkpoint are known. If not, it must be written in
-    /// full.
-    fn knows_changes(&self, key_group: u16) -> bool;
+    /// Whether the changes of a group since the last confirmed checkpoint are not known, or may be more bytes than all of
+    /// it.
+    ///
+    /// # Errors
+    /// Those of codecs.
+    fn prefers_full(&self, key_group: u16) -> Result<bool>;
 
     /// Gets ready on the thread that will write, so that the owner's copies need not wait for memory.
     fn prepare(&self);
@@ -122,15 +154,65 @@ impl<K: StateKey, N: StateKey, C: Content> RegisteredSnapshot<K, N, C> {
     fn index(&self, key_group: u16) -> usize {
         usize::from(key_group - self.first)
     }
+
+    fn key_group(&self, index: usize) -> u16 {
+        self.first + index as u16
+    }
+
+    /// Compares what a delta has and all of the group has not (removals, and a little for each change) with what all of
+    /// the group has and a delta has not (entries that did not change).
+    fn changes_may_be_larger(&self, group: usize) -> Result<bool> {
+        let Some(base) = self.base else { return Ok(true) };
+        let Some(removed) = self.snapshot.removed_since(group, base) else { return Ok(true) };
+        let mut row = Vec::new();
+        let mut extra = 0;
+        for key in removed {
+            row.clear();
+            key.encode(&mut row)?;
+            extra += ROW_OVERHEAD + row.len() as u64;
+        }
+        self.snapshot.look(group, Some(base), |_, cell, _| {
+            extra += self.content.extra_bytes(cell, base);
+            Ok::<(), Error>(())
+        })?;
+        let (enough, mut saved) = (extra * MARGIN, 0);
+        let counted = self.snapshot.look(group, None, |key, cell, epoch| {
+            if saved >= enough {
+                return Err(Stop::Enough);
+            }
+            row.clear();
+            let is_changed = epoch > base;
+            if !is_changed {
+                key.encode(&mut row)?;
+            }
+            saved += row.len() as u64;
+            saved += self.content.unchanged_bytes(cell, is_changed.then_some(base), enough, &mut row)?;
+            Ok(())
+        });
+        match counted {
+            Err(Stop::Failed(error)) => Err(error),
+            Ok(()) | Err(Stop::Enough) => Ok(saved < enough),
+        }
+    }
 }
 
 impl<K: StateKey, N: StateKey, C: Content> StateSnapshot for RegisteredSnapshot<K, N, C> {
+    fn groups(&self) -> Vec<u16> {
+        self.snapshot.groups().map(|group| self.key_group(group)).collect()
+    }
+
+    fn changed_groups(&self) -> Result<Option<Vec<u16>>> {
+        let groups = |base| self.snapshot.changed_groups(base).map(|group| self.key_group(group)).collect();
+        Ok(self.base.map(groups))
+    }
+
     fn entries(&self, key_group: u16) -> u64 {
         self.snapshot.group_len(self.index(key_group)) as u64
     }
 
-    fn knows_changes(&self, key_group: u16) -> bool {
-        self.base.is_some_and(|base| self.snapshot.removed_since(self.index(key_group), base).is_some())
+    fn prefers_full(&self, key_group: u16) -> Result<bool> {
+        self.changes_may_be_larger(self.index(key_group))
+            .map_err(|error| error.in_state(&self.name).in_group(key_group))
     }
 
     fn prepare(&self) {

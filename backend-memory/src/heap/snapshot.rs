@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use backend_api::format::{CheckpointWriter, FileMeta};
 use backend_api::restore::RestoredState;
-use backend_api::row::FORMAT;
 use backend_api::{AttemptTarget, KeyGroupRange, KeyedStateHandle, Result, StateFile};
 
 use super::checkpointing::WriteHeap;
@@ -14,7 +13,6 @@ use super::rows::{Extent, StateSnapshot};
 pub struct HeapSnapshot {
     pub(super) meta: FileMeta,
     pub(super) range: KeyGroupRange,
-    pub(super) max_parallelism: u16,
     /// One for each state of `meta`, in that order.
     pub(super) states: Vec<Box<dyn StateSnapshot>>,
 }
@@ -42,11 +40,11 @@ impl HeapSnapshot {
             let file = target.write(&meta, false, cancel, |writer| {
                 for (index, state) in self.states.iter_mut().enumerate() {
                     state.prepare();
-                    for group in self.range.iter() {
+                    for group in state.groups() {
                         cancel.check()?;
                         let before = writer.flush()?;
-                        let rows =
-                            state.write(group, Extent::Full { replaces: false }, writer, index as u16)?;
+                        let extent = Extent::Full { replaces: false };
+                        let rows = state.write(group, extent, writer, index as u16)?;
                         progress.add(rows, writer.flush()? - before);
                     }
                 }
@@ -58,33 +56,40 @@ impl HeapSnapshot {
 
     /// The handle of a checkpoint made of these files.
     pub fn handle(&self, files: Vec<StateFile>) -> KeyedStateHandle {
-        KeyedStateHandle {
-            format: FORMAT.to_owned(),
-            checkpoint_id: self.meta.checkpoint_id,
-            operator: self.meta.operator.clone(),
-            range: self.range,
-            max_parallelism: self.max_parallelism,
-            key_group_mapping: self.meta.key_group_mapping.clone(),
-            key_schema: self.meta.key_schema.clone(),
-            files,
-        }
+        self.meta.handle(self.range, files)
     }
 }
 
 /// A restored state that the program has not registered: it is passed on as it is.
 pub(super) struct UnregisteredSnapshot {
-    pub(super) state: Arc<RestoredState>,
+    state: Arc<RestoredState>,
     /// Which of its metas this one stands for.
-    pub(super) meta: usize,
+    meta: usize,
+}
+
+impl UnregisteredSnapshot {
+    pub(super) fn new(state: Arc<RestoredState>, meta: usize) -> Self {
+        Self { state, meta }
+    }
 }
 
 impl StateSnapshot for UnregisteredSnapshot {
+    fn groups(&self) -> Vec<u16> {
+        self.state.groups().collect()
+    }
+
+    fn changed_groups(&self) -> Result<Option<Vec<u16>>> {
+        // Nothing has changed. The files are taken over by name: nobody else would look at their blocks.
+        self.state.verify()?;
+        Ok(Some(Vec::new()))
+    }
+
     fn entries(&self, key_group: u16) -> u64 {
         self.state.chain(key_group).iter().map(|part| part.section().rows).sum()
     }
 
-    fn knows_changes(&self, _: u16) -> bool {
-        true
+    fn prefers_full(&self, _: u16) -> Result<bool> {
+        Ok(true)
     }
 
     fn prepare(&self) {}
@@ -92,14 +97,10 @@ impl StateSnapshot for UnregisteredSnapshot {
     fn write(
         &mut self,
         key_group: u16,
-        extent: Extent,
+        _: Extent,
         writer: &mut CheckpointWriter<'_>,
         state: u16,
     ) -> Result<u64> {
-        match extent {
-            Extent::Full { .. } => self.state.copy_group(key_group, self.meta, writer, state),
-            // The files are taken over by name: nobody else would look at their blocks.
-            Extent::Changes => self.state.verify_group(key_group).map(|()| 0),
-        }
+        self.state.copy_group(key_group, self.meta, writer, state)
     }
 }

@@ -5,14 +5,17 @@ use std::cell::Cell;
 use std::sync::Arc;
 
 use backend_api::format::StateMeta;
-use backend_api::{Error, KeyGroupRange, Keys, Result, StateInfo, StateKey, StateKind};
+use backend_api::{
+    BoxError, Error, KeyGroupRange, Keys, Result, StateInfo, StateKey, StateKind, function_failed,
+};
 
 use super::accounting::{check, measure, store};
-use super::budget::Budget;
+use super::budget::{Budget, Charge};
 use super::content::{Content, Measure};
 use super::row_key::{Lookup, RowKey};
 use super::rows::{RegisteredSnapshot, StateSnapshot};
-use crate::table::Table;
+use crate::containers::OrderedMap;
+use crate::table::{Table, TableKey};
 
 /// A state whose types only the views know.
 pub(super) trait AnyState<K>: Any + Send {
@@ -50,16 +53,48 @@ pub(super) struct HeapState<K: StateKey, N: StateKey, C: Content, X> {
     pub(super) first: u16,
     pub(super) table: Table<RowKey<K, N>, C::Cell, C::Placement>,
     pub(super) budget: Budget,
-    /// Whether removals are remembered for increments.
-    pub(super) tracks_removals: bool,
     /// Epoch of the last confirmed checkpoint.
     pub(super) confirmed: Option<u32>,
     /// All cells together, if they are measured.
     pub(super) held: Measure,
     /// Bytes that keys own outside of the table.
     pub(super) key_bytes: u64,
-    /// Bytes that the budget knows of.
-    pub(super) charged: u64,
+    /// What the budget knows of.
+    pub(super) charged: Charge,
+}
+
+/// Why an update with the user's function failed.
+pub(super) enum Failure {
+    /// The function failed.
+    Function(BoxError),
+    Other(Error),
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self::Other(error)
+    }
+}
+
+/// What maps do about the entries that are removed from them.
+#[derive(Clone, Copy)]
+pub(super) struct Removals {
+    /// Logs them for increments.
+    pub(super) log: bool,
+    /// Forgets those logged so far, for want of memory.
+    pub(super) spill: bool,
+    /// Removals up to this epoch may be forgotten.
+    pub(super) confirmed: u32,
+}
+
+impl Removals {
+    /// Lets a map that was changed in `epoch` forget what it need not remember.
+    pub(super) fn tidy<MK: StateKey, MV: Clone>(self, map: &mut OrderedMap<MK, MV>, epoch: u32) {
+        map.forget_removals(self.confirmed);
+        if self.spill {
+            map.spill_removals(epoch);
+        }
+    }
 }
 
 /// Where and how the states of one backend are kept.
@@ -73,34 +108,39 @@ pub(super) struct StateSetup {
 
 impl<K: StateKey, N: StateKey, C: Content, X: Send + 'static> HeapState<K, N, C, X> {
     pub(super) fn new(meta: StateMeta, content: C, extra: X, setup: StateSetup) -> Self {
-        let mut state = Self {
+        Self {
             meta: StateMeta { table_seed: setup.seed, ..meta },
             content: Arc::new(content),
             extra,
             first: setup.range.start(),
-            table: Table::new(setup.range.len(), setup.seed),
+            table: Table::new(setup.range.len(), setup.seed, setup.tracks_removals),
             budget: setup.budget,
-            tracks_removals: setup.tracks_removals,
             confirmed: None,
             held: Measure::default(),
             key_bytes: 0,
-            charged: 0,
-        };
-        state.table.track_removals(setup.tracks_removals);
-        state
+            charged: Charge::default(),
+        }
     }
 
     /// Gives the empty state's table another seed.
     pub(super) fn reseed(&mut self, seed: u64) {
         self.meta.table_seed = seed;
-        self.table = Table::new(self.table.groups(), seed);
-        self.table.track_removals(self.tracks_removals);
+        self.table = Table::new(self.table.groups(), seed, self.table.tracks_removals());
     }
 
     /// Tells where an error occurred: the state, and the key group by its index among the backend's own.
     #[cold]
     pub(super) fn locate(&self, error: Error, group: usize) -> Error {
         error.in_state(&self.meta.name).in_group(self.first + group as u16)
+    }
+
+    /// The error of an update that failed, which tells where.
+    #[cold]
+    pub(super) fn explain(&self, failure: Failure, group: usize) -> Error {
+        match failure {
+            Failure::Function(cause) => function_failed(&self.meta.name, self.first + group as u16, cause),
+            Failure::Other(error) => self.locate(error, group),
+        }
     }
 
     /// Whether there is a budget to check.
@@ -117,15 +157,16 @@ impl<K: StateKey, N: StateKey, C: Content, X: Send + 'static> HeapState<K, N, C,
         self.table.epoch()
     }
 
-    /// Whether removals within cells are to be remembered, and up to which epoch they may be forgotten.
-    pub(super) fn removals(&self) -> (bool, u32) {
-        (self.tracks_removals, self.confirmed.unwrap_or(0))
+    /// What maps do about the entries that are removed from them.
+    pub(super) fn removals(&self) -> Removals {
+        let log = self.table.tracks_removals();
+        Removals { log, spill: log && self.budget.is_exceeded(), confirmed: self.confirmed.unwrap_or(0) }
     }
 
     /// The cell at a place.
     #[inline(always)]
     pub(super) fn get(&self, lookup: &Lookup<'_, K, N>) -> Option<&C::Cell> {
-        self.table.get(lookup.group, lookup.hash, |row| lookup.matches(row))
+        self.table.get(lookup.group, lookup, |row| lookup.matches(row))
     }
 
     /// Puts a cell.
@@ -158,13 +199,14 @@ impl<K: StateKey, N: StateKey, C: Content, X: Send + 'static> HeapState<K, N, C,
         };
         self.afford(lookup, after.bytes.saturating_sub(before.bytes.saturating_add(credit)))?;
         let key_bytes = Cell::new(0);
-        self.table.set(
+        let set = self.table.set(
             lookup.group,
-            lookup.hash,
+            lookup,
             |row| lookup.matches(row),
             || store(lookup, &key_bytes),
             cell,
-        )?;
+        );
+        set.map_err(|error| self.locate(error, lookup.group))?;
         self.account(before, after, key_bytes.get(), 0);
         Ok(())
     }
@@ -210,7 +252,7 @@ impl<K: StateKey, N: StateKey, C: Content, X: Send + 'static> HeapState<K, N, C,
         let (content, extra, budget, name) = (&*self.content, &self.extra, &self.budget, &*self.meta.name);
         let result = self.table.try_update(
             lookup.group,
-            lookup.hash,
+            lookup,
             |row| lookup.matches(row),
             || store(lookup, &added),
             |cell| {
@@ -235,7 +277,7 @@ impl<K: StateKey, N: StateKey, C: Content, X: Send + 'static> HeapState<K, N, C,
     #[inline]
     pub(super) fn remove(&mut self, lookup: &Lookup<'_, K, N>) {
         let before = if C::MEASURED { measure(&*self.content, self.get(lookup)) } else { Measure::default() };
-        if self.table.remove(lookup.group, lookup.hash, |row| lookup.matches(row)) {
+        if self.table.remove(lookup.group, lookup, |row| lookup.matches(row)) {
             let key = if std::mem::needs_drop::<RowKey<K, N>>() { lookup.store().heap_size() } else { 0 };
             self.account(before, Measure::default(), 0, key as u64);
         }
@@ -253,7 +295,7 @@ where
     #[inline]
     pub(super) fn own(&mut self, lookup: &Lookup<'_, K, N>) -> Option<(&mut C::Cell, u32)> {
         let epoch = self.table.epoch();
-        let cell = self.table.get_own(lookup.group, lookup.hash, |row| lookup.matches(row))?;
+        let cell = self.table.get_own(lookup.group, lookup, |row| lookup.matches(row))?;
         Some((cell, epoch))
     }
 
@@ -270,7 +312,7 @@ where
         let (content, epoch) = (&*self.content, self.table.epoch());
         let (result, before, after) = self.table.modify(
             lookup.group,
-            lookup.hash,
+            lookup,
             |row| lookup.matches(row),
             || store(lookup, &added),
             new,
@@ -320,6 +362,10 @@ impl<K: StateKey, N: StateKey, C: Content, X: Send + 'static> AnyState<K> for He
     fn freeze(&mut self) -> Result<(u32, Box<dyn StateSnapshot>)> {
         let snapshot = self.table.snapshot().map_err(|error| error.in_state(&self.meta.name))?;
         let epoch = snapshot.epoch();
+        if self.budget.is_limited() {
+            // The log may have become shorter.
+            self.charge_budget();
+        }
         let (content, first) = (Arc::clone(&self.content), self.first);
         let frozen = RegisteredSnapshot {
             snapshot,

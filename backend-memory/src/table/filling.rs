@@ -5,7 +5,7 @@ use std::ptr;
 use backend_api::{Error, ErrorKind, Result};
 
 use super::{
-    Placement, Table, TableKey, TableValue,
+    KeyHash, Placement, Table, TableKey, TableValue,
     group::{Group, directory_index},
     prefetch_line,
     segment::Segment,
@@ -97,12 +97,12 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> Filling<'_, S, V, P> {
     #[inline(always)]
     pub fn put(
         &mut self,
-        hash: u64,
+        hash: impl KeyHash,
         eq: impl FnMut(&S) -> bool,
         key: impl FnOnce() -> S,
         value: V,
     ) -> Result<()> {
-        let tag = self.table.tag(hash);
+        let tag = self.table.tag(hash.hash());
         let index = directory_index(tag, self.depth);
         let cursor = &mut self.cursors[index % CURSORS];
         if cursor.index == index
@@ -113,21 +113,21 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> Filling<'_, S, V, P> {
             unsafe { cursor.put(slot, tag, self.table.epoch, key(), value) };
             return Ok(());
         }
-        self.put_anywhere(tag, eq, key, value)
+        self.put_anywhere(hash, eq, key, value)
     }
 
     #[cold]
     #[inline(never)]
     fn put_anywhere(
         &mut self,
-        tag: u32,
+        hash: impl KeyHash,
         eq: impl FnMut(&S) -> bool,
         key: impl FnOnce() -> S,
         value: V,
     ) -> Result<()> {
-        let index = directory_index(tag, self.depth);
+        let index = directory_index(self.table.tag(hash.hash()), self.depth);
         self.come_to(index);
-        let found = self.table.find(self.group, tag, eq);
+        let (tag, found) = self.table.find(self.group, hash, eq);
         let vacancy = found.err().ok_or_else(|| Error::new(ErrorKind::Corrupt, "a key comes twice"))?;
         let cursor = &mut self.cursors[index % CURSORS];
         if cursor.index == index && cursor.len < cursor.room {
@@ -136,7 +136,7 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> Filling<'_, S, V, P> {
             return Ok(());
         }
         (0..CURSORS).for_each(|cursor| self.leave(cursor));
-        let inserted = self.table.insert(self.group, tag, vacancy, key, value);
+        let inserted = self.table.insert(self.group, hash, (tag, vacancy), key, value);
         // Room may have been made even if that failed.
         self.mask = self.table.groups[self.group].mask;
         inserted
@@ -186,6 +186,7 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> Table<S, V, P> {
     /// Begins to fill a group that has no entries with about `entries` of them: quickest in the order in which a table
     /// of the same seed iterates.
     pub fn fill(&mut self, group: usize, entries: usize) -> Filling<'_, S, V, P> {
+        self.touch(group);
         if self.groups[group].mask == 0 {
             self.presize(group, entries);
         }
@@ -228,20 +229,20 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> Table<S, V, P> {
             })
             .collect();
         entries.depth = depth;
-        entries.segments = 1 << depth;
+        (entries.segments, self.segments) = (1 << depth, self.segments + (1 << depth) - 1);
         self.bytes += entries.directory_size() + entries.segments * Segment::<S, V, P>::FULL.size();
     }
 }
 
-/// The segments of a group that was presized.
-struct Shape {
-    slots: usize,
-    depth: u32,
+/// The segments that a number of entries needs: `1 << depth` of `slots` slots.
+pub(super) struct Shape {
+    pub(super) slots: usize,
+    pub(super) depth: u32,
 }
 
 impl Shape {
     /// For so many entries.
-    fn of<S: TableKey, V: TableValue, P: Placement<V>>(entries: usize) -> Self {
+    pub(super) fn of<S: TableKey, V: TableValue, P: Placement<V>>(entries: usize) -> Self {
         let full = Segment::<S, V, P>::SLOTS;
         let mut slots = 0;
         while slots / 16 * 13 < entries {

@@ -14,12 +14,17 @@ pub(super) type Directory<S, V, P> = Arc<[Segment<S, V, P>]>;
 pub(super) struct Group<S, V, P> {
     /// `1 << depth` entries. Snapshots share it, until it changes.
     pub(super) directory: Directory<S, V, P>,
-    pub(super) depth: u32,
     /// Slots of each segment less one; 0 as long as there is none.
     pub(super) mask: usize,
     pub(super) len: usize,
     pub(super) segments: usize,
-    pub(super) removals: RemovalLog<S>,
+    /// What was removed and must be told to a delta, if anything was.
+    pub(super) log: Option<Box<RemovalLog<S>>>,
+    pub(super) depth: u32,
+    /// The epoch of the last change.
+    pub(super) epoch: u32,
+    /// Entries may be found by their hash of an attempt up to this one, too. See [`KeyHash`](super::KeyHash::rehash).
+    pub(super) rehashed: u8,
 }
 
 /// Index of `tag` in a directory.
@@ -34,11 +39,13 @@ impl<S, V, P> Group<S, V, P> {
         debug_assert_eq!(nothing.len(), 1);
         Self {
             directory: nothing.clone(),
-            depth: 0,
             mask: 0,
             len: 0,
             segments: 0,
-            removals: RemovalLog::new(),
+            log: None,
+            depth: 0,
+            epoch: 0,
+            rehashed: 0,
         }
     }
 

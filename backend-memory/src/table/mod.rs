@@ -5,6 +5,11 @@
 //! epoch. From then on the writer copies a segment before its first change to it, unless no snapshot
 //! will read it any more, and replaces a value that lives on the heap by a clone before the first change to that.
 //!
+//! A snapshot looks at the groups that changed since the one before, and shares its view of all others with it.
+//!
+//! An epoch has two numbers. The even one is the table's while the epoch lasts. The odd one after it is that of the
+//! snapshot which ends the epoch, and of entries that were added in the epoch and not changed in a later one.
+//!
 //! # Invariants
 //!
 //! 1. A slot's epoch is that of its entry's last change, and not later than its segment's epoch, which is not
@@ -12,7 +17,8 @@
 //! 2. A snapshot of epoch `e` sees what is not later than `e`, and of that only what it has not passed.
 //! 3. The table owns the keys and values in its own segments. What a snapshot may still read when it leaves
 //!    the table goes into the newest bag, which outlives all snapshots taken so far.
-//! 4. Segments are only ever split or rebuilt, so what a snapshot has passed of the table is always whole segments.
+//! 4. A segment that a snapshot can see is passed by it as a whole: one that is split, rebuilt or merged is replaced by
+//!    others of a later epoch.
 //! 5. Every segment has an empty slot, where searches end; one that was occupied and is free again is not empty.
 //! 6. User code (`Clone`, `Drop`, closures) runs when the table is consistent, and may panic.
 
@@ -32,37 +38,57 @@ mod sync;
 mod tests;
 mod writer;
 
+use std::hash::RandomState;
 use std::sync::atomic::Ordering;
 
 use backend_api::{Error, ErrorKind, Result};
 
-pub use placement::{Container, DROPPED_IN_PLACE, Handle, Mode, Placement, TableKey, TableValue, UserValue};
+pub use placement::{
+    Container, DROPPED_IN_PLACE, Handle, KeyHash, Mode, Placement, TableKey, TableValue, UserValue,
+};
 pub use snapshot::TableSnapshot;
 
+use crate::containers::SharedArray;
 use crate::prefetch::{LINE, prefetch, prefetch_line};
 use bag::{Bag, Estate, Garbage, Pile};
 use group::{Directory, Group};
 use segment::{Segment, TAG_BITS, TAG_MASK};
 use slab::Slab;
 use slot::Slot;
-use snapshot::{GroupSnapshot, Progress};
+use snapshot::{GroupView, Progress};
 use sync::{Arc, Weak, fence};
 
 /// Bytes of a boxed value that are loaded ahead.
 const BOXED_MAX: usize = 256;
+
+/// The first epoch, and the distance from one to the next.
+const EPOCH: u32 = 2;
+
+/// Groups in a word of a bitmap.
+const WORD: usize = u64::BITS as usize;
 
 /// An odd number of random bits.
 const MULTIPLIER: u64 = 0x9E37_79B9_7F4A_7C15;
 
 /// A hash table of stored keys `S` and values `V`, held as the policy `P` says.
 ///
-/// Every operation on an entry is given its `group`, the `hash` of its key (the same for equal keys) and a
-/// function `eq` that tells it from others with that hash.
+/// Every operation on an entry is given its `group`, the `hash` of its key (the same for equal keys) and a function `eq`
+/// that tells it from others with that hash. Where more keys have one hash than a segment takes, the rest is found by
+/// another hash, which nobody can foresee.
 ///
 /// Groups are counted from 0 to [`groups`](Self::groups); operations panic if there is no such group.
 pub struct Table<S: TableKey, V: TableValue, P: Placement<V>> {
     groups: Vec<Group<S, V, P>>,
+    /// The groups as the last snapshot saw them.
+    view: SharedArray<GroupView<S, V, P>>,
+    /// A bit for each group, set if the view of it is out of date.
+    touched: Vec<u64>,
+    /// The groups that have a log of removals.
+    logged: Vec<u32>,
+    /// The directory of a group without entries.
+    nothing: Directory<S, V, P>,
     seed: u64,
+    secret: RandomState,
     epoch: u32,
     /// No delta will be asked for on an earlier base than this.
     confirmed: u32,
@@ -73,6 +99,9 @@ pub struct Table<S: TableKey, V: TableValue, P: Placement<V>> {
     len: usize,
     /// Bytes of segments and directories.
     bytes: usize,
+    segments: usize,
+    /// Bytes of the logs of removals.
+    log_bytes: usize,
     /// The snapshots that have not ended, oldest first.
     live: Vec<Live>,
     /// The newest bag; it is there as long as any snapshot is.
@@ -82,24 +111,35 @@ pub struct Table<S: TableKey, V: TableValue, P: Placement<V>> {
     slab: Arc<Slab>,
 }
 
+/// The index and address of an entry's slot, or else the index of the free slot for it.
+type Found<S, V, P> = Result<(usize, Slot<S, V, P>), usize>;
+
 struct Live {
     epoch: u32,
     progress: Arc<Progress>,
 }
 
 impl<S: TableKey, V: TableValue, P: Placement<V>> Table<S, V, P> {
-    /// A table without entries. `seed` decides their order; with a random one nobody can choose keys that collide.
-    pub fn new(groups: usize, seed: u64) -> Self {
+    /// A table without entries, whose order `seed` decides. It logs removals for deltas if it `tracks_removals`: see
+    /// [`TableSnapshot::removed_since`].
+    pub fn new(groups: usize, seed: u64, tracks_removals: bool) -> Self {
         let nothing = Directory::from([Segment::nothing()]);
         Self {
             groups: (0..groups).map(|_| Group::new(&nothing)).collect(),
+            view: SharedArray::new(groups),
+            touched: vec![0; groups.div_ceil(WORD)],
+            logged: Vec::new(),
+            nothing,
             seed,
-            epoch: 1,
+            secret: RandomState::new(),
+            epoch: EPOCH,
             confirmed: 0,
-            tracks_removals: false,
+            tracks_removals,
             adds: false,
             len: 0,
             bytes: 0,
+            segments: 0,
+            log_bytes: 0,
             live: Vec::new(),
             bag: Weak::new(),
             deferred: Pile::new(),
@@ -109,9 +149,9 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> Table<S, V, P> {
 
     /// A table without entries, the like of this one when it was new, whose groups this one can [adopt](Self::adopt).
     pub fn sibling(&self) -> Self {
-        let mut table = Self::new(self.groups.len(), self.seed);
+        let mut table = Self::new(self.groups.len(), self.seed, self.tracks_removals);
         table.slab = Arc::clone(&self.slab);
-        table.track_removals(self.tracks_removals);
+        table.secret = self.secret.clone();
         table
     }
 
@@ -121,16 +161,32 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> Table<S, V, P> {
     ///
     /// If it is no sibling, or one of the two has had a snapshot.
     pub fn adopt(&mut self, sibling: &mut Self) {
-        let fits = |table: &Self| table.epoch == 1 && table.live.is_empty();
+        let fits = |table: &Self| table.epoch == EPOCH && table.live.is_empty();
         assert!(fits(self) && fits(sibling) && Arc::ptr_eq(&self.slab, &sibling.slab));
-        for (group, theirs) in self.groups.iter_mut().zip(&mut sibling.groups) {
+        for (index, (group, theirs)) in self.groups.iter_mut().zip(&mut sibling.groups).enumerate() {
             if group.len == 0 && theirs.len > 0 {
                 std::mem::swap(group, theirs);
+                self.touched[index / WORD] |= 1 << (index % WORD);
             }
         }
         for table in [self, sibling] {
-            table.len = table.groups.iter().map(|group| group.len).sum();
-            table.bytes = table.groups.iter().map(Self::group_bytes).sum();
+            let groups = &table.groups;
+            table.len = groups.iter().map(|group| group.len).sum();
+            table.bytes = groups.iter().map(Self::group_bytes).sum();
+            table.segments = groups.iter().map(|group| group.segments).sum();
+            table.logged =
+                (0..).zip(groups).filter(|(_, group)| group.log.is_some()).map(|(at, _)| at).collect();
+            table.count_logs();
+        }
+    }
+
+    /// Notes that a group changes in this epoch.
+    #[inline]
+    fn touch(&mut self, group: usize) {
+        let entries = &mut self.groups[group];
+        if entries.epoch != self.epoch {
+            entries.epoch = self.epoch;
+            self.touched[group / WORD] |= 1 << (group % WORD);
         }
     }
 
@@ -147,16 +203,26 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> Table<S, V, P> {
         self.groups.len()
     }
 
+    /// Whether removals are logged.
+    pub fn tracks_removals(&self) -> bool {
+        self.tracks_removals
+    }
+
     /// Number of entries.
     pub fn len(&self) -> usize {
         self.len
     }
 
-    /// Bytes that the table holds for its entries, without what keys and values own themselves. What only
-    /// snapshots hold is not counted.
+    /// Bytes that the table holds for its entries, without what keys and values own themselves, and for its log of
+    /// removals. What only snapshots hold is not counted.
     pub fn bytes(&self) -> usize {
         let boxes = if P::MODE == Mode::Boxed { self.len * size_of::<V>() } else { 0 };
-        self.bytes + boxes
+        self.bytes + boxes + self.log_bytes
+    }
+
+    /// Bytes of the log of removals, in [`bytes`](Self::bytes).
+    pub fn log_bytes(&self) -> usize {
+        self.log_bytes
     }
 
     /// Most bytes by which an insert into `group` may let [`bytes`](Self::bytes) grow; 0 if there is room for sure.
@@ -187,15 +253,42 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> Table<S, V, P> {
     }
 
     #[inline(always)]
-    fn find(
-        &self,
-        group: usize,
-        tag: u32,
-        eq: impl FnMut(&S) -> bool,
-    ) -> Result<(usize, Slot<S, V, P>), usize> {
+    fn find_tagged(&self, group: usize, tag: u32, eq: impl FnMut(&S) -> bool) -> Found<S, V, P> {
         let (segment, mask) = self.groups[group].segment(tag);
         // SAFETY: the table's segments are written to by the writer only, which `self` borrows.
         unsafe { segment.find(mask, tag, eq) }
+    }
+
+    /// The tag by which a key is found and its slot, or by which it belongs into the free slot.
+    #[inline(always)]
+    fn find(
+        &self,
+        group: usize,
+        hash: impl KeyHash,
+        mut eq: impl FnMut(&S) -> bool,
+    ) -> (u32, Found<S, V, P>) {
+        let tag = self.tag(hash.hash());
+        let found = self.find_tagged(group, tag, &mut eq);
+        if found.is_err() && self.groups[group].rehashed > 0 {
+            return self.find_rehashed(group, hash, eq).unwrap_or((tag, found));
+        }
+        (tag, found)
+    }
+
+    /// The entry of a key that is found by another hash, as its segment was full.
+    #[cold]
+    #[inline(never)]
+    fn find_rehashed(
+        &self,
+        group: usize,
+        hash: impl KeyHash,
+        mut eq: impl FnMut(&S) -> bool,
+    ) -> Option<(u32, Found<S, V, P>)> {
+        (1..=self.groups[group].rehashed).find_map(|attempt| {
+            let tag = self.tag(hash.rehash(&self.secret, attempt));
+            let found = self.find_tagged(group, tag, &mut eq).ok()?;
+            Some((tag, Ok(found)))
+        })
     }
 
     /// [`find`](Self::find) before a write, with the header on its way if that is likely to be needed.
@@ -203,25 +296,25 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> Table<S, V, P> {
     fn find_to_write(
         &mut self,
         group: usize,
-        tag: u32,
+        hash: impl KeyHash,
         eq: impl FnMut(&S) -> bool,
-    ) -> Result<(usize, Slot<S, V, P>), usize> {
-        let (segment, mask) = self.groups[group].segment(tag);
+    ) -> (u32, Found<S, V, P>) {
         if self.adds {
+            let tag = self.tag(hash.hash());
+            let (segment, mask) = self.groups[group].segment(tag);
             prefetch_line(segment.address());
             // SAFETY: masked.
             prefetch_line(unsafe { segment.slot(tag as usize & mask) }.address().wrapping_add(LINE));
         }
-        // SAFETY: the table's segments are written to by the writer only, which `self` borrows.
-        let found = unsafe { segment.find(mask, tag, eq) };
-        self.adds = found.is_err();
+        let found = self.find(group, hash, eq);
+        self.adds = found.1.is_err();
         found
     }
 
     /// The value of a key.
     #[inline(always)]
-    pub fn get(&self, group: usize, hash: u64, eq: impl FnMut(&S) -> bool) -> Option<&V> {
-        let (_, slot) = self.find(group, self.tag(hash), eq).ok()?;
+    pub fn get(&self, group: usize, hash: impl KeyHash, eq: impl FnMut(&S) -> bool) -> Option<&V> {
+        let (_, slot) = self.find(group, hash, eq).1.ok()?;
         // SAFETY: occupied, and not written to as long as `self` is borrowed.
         Some(unsafe { slot.value() })
     }
@@ -249,7 +342,7 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> Table<S, V, P> {
             return;
         }
         // Another key of that tag would do no harm.
-        if let Ok((_, slot)) = self.find(group, self.tag(hash), |_| true) {
+        if let Ok((_, slot)) = self.find_tagged(group, self.tag(hash), |_| true) {
             // SAFETY: occupied, and not written to as long as `self` is borrowed.
             let value = unsafe { slot.value() };
             if P::MODE == Mode::Boxed {
@@ -283,15 +376,15 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> Table<S, V, P> {
     pub fn set(
         &mut self,
         group: usize,
-        hash: u64,
+        hash: impl KeyHash,
         eq: impl FnMut(&S) -> bool,
         key: impl FnOnce() -> S,
         value: V,
     ) -> Result<()> {
-        let tag = self.tag(hash);
-        match self.find_to_write(group, tag, eq) {
+        let (tag, found) = self.find_to_write(group, hash, eq);
+        match found {
             Ok((index, slot)) => self.replace(group, tag, index, slot, value),
-            Err(vacancy) => self.insert(group, tag, vacancy, key, value)?,
+            Err(vacancy) => self.insert(group, hash, (tag, vacancy), key, value)?,
         }
         Ok(())
     }
@@ -306,19 +399,18 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> Table<S, V, P> {
     pub fn try_update<R, E: From<Error>>(
         &mut self,
         group: usize,
-        hash: u64,
+        hash: impl KeyHash,
         eq: impl FnMut(&S) -> bool,
         key: impl FnOnce() -> S,
         f: impl FnOnce(&mut Option<V>) -> Result<R, E>,
     ) -> Result<R, E> {
-        let tag = self.tag(hash);
-        let found = self.find_to_write(group, tag, eq);
+        let (tag, found) = self.find_to_write(group, hash, eq);
         // SAFETY: occupied, and not written to before `f` has returned.
         let mut value = found.ok().map(|(_, slot)| unsafe { slot.value() }.clone());
         let result = f(&mut value)?;
         match (found, value) {
             (Ok((index, slot)), Some(value)) => self.replace(group, tag, index, slot, value),
-            (Err(vacancy), Some(value)) => self.insert(group, tag, vacancy, key, value)?,
+            (Err(vacancy), Some(value)) => self.insert(group, hash, (tag, vacancy), key, value)?,
             (Ok((index, _)), None) => {
                 let (value, shared) = self.remove_at(group, tag, index);
                 self.discard(value, shared);
@@ -330,41 +422,26 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> Table<S, V, P> {
 
     /// Removes a key. Returns whether it was there.
     #[inline]
-    pub fn remove(&mut self, group: usize, hash: u64, eq: impl FnMut(&S) -> bool) -> bool {
-        let tag = self.tag(hash);
-        let Ok((index, _)) = self.find(group, tag, eq) else { return false };
+    pub fn remove(&mut self, group: usize, hash: impl KeyHash, eq: impl FnMut(&S) -> bool) -> bool {
+        let (tag, Ok((index, _))) = self.find(group, hash, eq) else { return false };
         let (value, shared) = self.remove_at(group, tag, index);
         self.discard(value, shared);
         true
     }
 
-    /// Takes a snapshot, which costs as much as there are groups, and begins the next epoch.
+    /// Takes a snapshot, and begins the next epoch. It costs as much as groups have changed since the last one.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Size`] after 2^32 snapshots.
+    /// [`ErrorKind::Size`] after 2^31 snapshots.
     pub fn snapshot(&mut self) -> Result<TableSnapshot<S, V, P>> {
-        let epoch = self.epoch;
-        let next = epoch
-            .checked_add(1)
+        let next = self
+            .epoch
+            .checked_add(EPOCH)
             .ok_or_else(|| Error::new(ErrorKind::Size, "too many snapshots of one table"))?;
         let mut garbage = std::mem::replace(&mut self.deferred, Pile::new());
-        let mut segments = 0;
-        let groups = self
-            .groups
-            .iter_mut()
-            .map(|group| {
-                segments += group.segments;
-                GroupSnapshot {
-                    directory: group.directory.clone(),
-                    depth: group.depth,
-                    len: group.len,
-                    removals: group
-                        .removals
-                        .freeze(epoch, self.confirmed, |part| garbage.push(Garbage::Log(part))),
-                }
-            })
-            .collect();
+        self.freeze_logs(&mut garbage);
+        self.refresh_view();
         let bag = Bag::new(self.slab.clone(), garbage);
         if let Some(older) = self.bag.upgrade() {
             older.set_next(&bag);
@@ -373,10 +450,57 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> Table<S, V, P> {
             }
         }
         self.bag = Arc::downgrade(&bag);
-        let snapshot = TableSnapshot::new(epoch, segments, groups, bag);
-        self.live.push(Live { epoch, progress: snapshot.progress() });
+        let known_since = if self.tracks_removals { self.confirmed } else { u32::MAX };
+        let snapshot = TableSnapshot::new(next - 1, known_since, self.segments, self.view.clone(), bag);
+        self.live.push(Live { epoch: next - 1, progress: snapshot.progress() });
         self.epoch = next;
         Ok(snapshot)
+    }
+
+    /// Closes the logs of this epoch, and lets go of what no delta will ask for.
+    fn freeze_logs(&mut self, garbage: &mut Pile<Garbage<S, V, P>>) {
+        let Self { groups, logged, touched, epoch, confirmed, .. } = self;
+        logged.retain(|&group| {
+            let group = group as usize;
+            touched[group / WORD] |= 1 << (group % WORD);
+            let Some(log) = &mut groups[group].log else { return false };
+            log.freeze(*epoch, *confirmed, |part| garbage.push(Garbage::Log(part)));
+            let is_needed = !log.is_void(*confirmed);
+            if !is_needed {
+                groups[group].log = None;
+            }
+            is_needed
+        });
+        self.count_logs();
+    }
+
+    fn count_logs(&mut self) {
+        let logs = self.logged.iter().filter_map(|&group| self.groups[group as usize].log.as_ref());
+        self.log_bytes = logs.map(|log| log.bytes()).sum();
+    }
+
+    /// Brings the view of the groups up to date.
+    fn refresh_view(&mut self) {
+        for (word, bits) in self.touched.iter_mut().enumerate() {
+            let mut rest = std::mem::take(bits);
+            while rest != 0 {
+                let at = word * WORD + rest.trailing_zeros() as usize;
+                rest &= rest - 1;
+                let group = &self.groups[at];
+                let is_needed = group.len > 0 || group.epoch > self.confirmed;
+                self.view.replace(at, is_needed.then(|| GroupView::of(group)));
+            }
+        }
+    }
+
+    /// Forgets all logged removals, to have their memory back: the next delta of the groups is all that they have.
+    pub fn spill_removals(&mut self) {
+        for &group in &self.logged {
+            if let Some(log) = &mut self.groups[group as usize].log {
+                log.spill(self.epoch);
+            }
+        }
+        self.log_bytes = 0;
     }
 
     /// Tells that no delta will be asked for on an earlier base than `epoch`, the epoch of a snapshot that is
@@ -384,25 +508,20 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> Table<S, V, P> {
     pub fn confirm(&mut self, epoch: u32) {
         self.confirmed = self.confirmed.max(epoch.min(self.epoch - 1));
     }
-
-    /// Switches the log of removed keys on or off; it begins switched off. See [`TableSnapshot::removed_since`].
-    pub fn track_removals(&mut self, on: bool) {
-        if self.tracks_removals != on {
-            self.tracks_removals = on;
-            for group in &mut self.groups {
-                group.removals.give_up(if on { self.epoch } else { u32::MAX });
-            }
-        }
-    }
 }
 
 impl<S: TableKey, V: Handle> Table<S, V, Container> {
     /// The value of a key, if it is there and no snapshot can see it.
     #[inline]
-    pub fn get_own(&mut self, group: usize, hash: u64, eq: impl FnMut(&S) -> bool) -> Option<&mut V> {
-        let (_, slot) = self.find(group, self.tag(hash), eq).ok()?;
+    pub fn get_own(
+        &mut self,
+        group: usize,
+        hash: impl KeyHash,
+        eq: impl FnMut(&S) -> bool,
+    ) -> Option<&mut V> {
+        let (_, slot) = self.find(group, hash, eq).1.ok()?;
         // SAFETY: occupied; of this epoch it is the writer's alone, which is borrowed.
-        unsafe { (slot.epoch() == self.epoch).then(|| slot.value_place().as_mut()) }
+        unsafe { (slot.epoch() >= self.epoch).then(|| slot.value_place().as_mut()) }
     }
 
     /// Changes the value of a key in place; a new one is made by `init`, and `key` makes its stored form.
@@ -416,25 +535,25 @@ impl<S: TableKey, V: Handle> Table<S, V, Container> {
     pub fn modify<R>(
         &mut self,
         group: usize,
-        hash: u64,
+        hash: impl KeyHash,
         eq: impl FnMut(&S) -> bool,
         key: impl FnOnce() -> S,
         init: impl FnOnce() -> V,
         f: impl FnOnce(&mut V) -> R,
     ) -> Result<R> {
-        let tag = self.tag(hash);
-        let (index, slot) = match self.find_to_write(group, tag, eq) {
+        let (tag, found) = self.find_to_write(group, hash, eq);
+        let (index, slot) = match found {
             Ok(found) => found,
             Err(vacancy) => {
                 let mut value = init();
                 let result = f(&mut value);
-                self.insert(group, tag, vacancy, key, value)?;
+                self.insert(group, hash, (tag, vacancy), key, value)?;
                 return Ok(result);
             }
         };
         // SAFETY: occupied, and not written to meanwhile.
         let epoch = unsafe { slot.epoch() };
-        if epoch == self.epoch {
+        if epoch >= self.epoch {
             // SAFETY: occupied, and of this epoch, so the writer's alone, which is borrowed.
             return Ok(f(unsafe { slot.value_place().as_mut() }));
         }

@@ -1,5 +1,6 @@
 //! What a table may hold, and how it holds it.
 
+use std::hash::RandomState;
 use std::thread;
 
 /// The stored form of a key.
@@ -9,7 +10,19 @@ use std::thread;
 /// A bitwise copy of a key may be read by another thread while the key itself stays where it is: the type has
 /// no interior mutability in its own bytes, and reading does not depend on its address. Its `Clone` and
 /// `Drop` do not panic.
-pub unsafe trait TableKey: Clone + Send + Sync + 'static {}
+pub unsafe trait TableKey: Clone + Send + Sync + 'static {
+    /// Bytes that it owns outside of its own.
+    fn heap_size(&self) -> usize;
+}
+
+/// The hash of a key, and others for the case that too many keys have it.
+pub trait KeyHash: Copy {
+    /// The hash by which the key is looked for first.
+    fn hash(self) -> u64;
+
+    /// A hash of the key's encoding that cannot be foreseen, another one for each `attempt`.
+    fn rehash(self, secret: &RandomState, attempt: u8) -> u64;
+}
 
 /// A value that a table may hold.
 pub trait TableValue: Clone + Send + Sync + 'static {}

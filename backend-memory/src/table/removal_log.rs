@@ -1,81 +1,101 @@
 //! Which keys were removed, for the delta of an incremental checkpoint.
 
-use super::sync::Arc;
+use super::{TableKey, sync::Arc};
 
-/// Fewest logged removals that may be more trouble than a full rewrite of the group.
-const LOGGED_MIN: usize = 1024;
+/// A group's log may have this many bytes, or two keys for each entry if that is more. Beyond that, writing the group in
+/// full is no more work than writing what was removed.
+const LOG_BYTES: usize = 16 << 10;
+
+/// A key that was removed.
+pub(super) struct Removal<S> {
+    key: S,
+    /// The epoch in which the entry was added, if no later one changed it, or else 0: checkpoints before do not have it.
+    born: u32,
+}
 
 /// The keys removed during one epoch.
 pub(super) struct Part<S> {
     epoch: u32,
-    keys: Vec<S>,
+    removals: Vec<Removal<S>>,
+    bytes: usize,
 }
 
 /// The removals of one group since the last confirmed snapshot.
 pub(super) struct RemovalLog<S> {
-    current: Vec<S>,
+    current: Vec<Removal<S>>,
+    current_bytes: usize,
     parts: Vec<Arc<Part<S>>>,
-    logged: usize,
-    /// RemovalLog of this epoch and of earlier ones are not all known; at first none are logged.
-    lost: u32,
+    parts_bytes: usize,
+    /// Removals of this epoch and of earlier ones are not all known.
+    spilled: u32,
 }
 
-impl<S> RemovalLog<S> {
-    pub(super) fn new() -> Self {
-        Self { current: Vec::new(), parts: Vec::new(), logged: 0, lost: u32::MAX }
+impl<S: TableKey> RemovalLog<S> {
+    pub(super) const fn new() -> Self {
+        Self { current: Vec::new(), current_bytes: 0, parts: Vec::new(), parts_bytes: 0, spilled: 0 }
+    }
+
+    /// Bytes that the logged keys take.
+    pub(super) fn bytes(&self) -> usize {
+        self.current_bytes + self.parts_bytes
     }
 
     /// Logs the removal of a key in `epoch`, after which the group has `len` entries.
-    pub(super) fn log(&mut self, key: S, epoch: u32, len: usize) {
-        if self.lost == epoch {
+    pub(super) fn push(&mut self, key: S, born: u32, epoch: u32, len: usize) {
+        if self.spilled >= epoch {
             return;
         }
-        self.current.push(key);
-        self.logged += 1;
-        if self.logged > LOGGED_MIN.max(2 * len) {
-            self.give_up(epoch);
+        self.current_bytes += size_of::<Removal<S>>() + key.heap_size();
+        self.current.push(Removal { key, born });
+        if self.bytes() > LOG_BYTES.max(2 * len * size_of::<Removal<S>>()) {
+            self.spill(epoch);
         }
     }
 
-    /// Tells that removals until the end of `epoch` are not all known: no delta on an earlier base is possible.
-    ///
-    /// The keys stay until the next [`freeze`](Self::freeze), which takes them off the writer's hands.
-    pub(super) fn give_up(&mut self, epoch: u32) {
-        self.lost = epoch;
+    /// Forgets all removals until the end of `epoch`: no delta on an earlier base is possible. Those of earlier epochs
+    /// are let go of by the next [`freeze`](Self::freeze).
+    pub(super) fn spill(&mut self, epoch: u32) {
+        self.current = Vec::new();
+        (self.current_bytes, self.parts_bytes) = (0, 0);
+        self.spilled = epoch;
     }
 
     /// Closes the log of `epoch`, and hands all that is not needed any more to `discard`.
-    pub(super) fn freeze(
-        &mut self,
-        epoch: u32,
-        confirmed: u32,
-        mut discard: impl FnMut(Arc<Part<S>>),
-    ) -> LogSnapshot<S> {
+    pub(super) fn freeze(&mut self, epoch: u32, confirmed: u32, discard: impl FnMut(Arc<Part<S>>)) {
         if !self.current.is_empty() {
-            let keys = std::mem::take(&mut self.current);
-            self.parts.push(Arc::new(Part { epoch, keys }));
+            let (removals, bytes) =
+                (std::mem::take(&mut self.current), std::mem::take(&mut self.current_bytes));
+            self.parts.push(Arc::new(Part { epoch, removals, bytes }));
         }
-        if !self.parts.is_empty() {
-            // Before the base of the next delta nothing needs to be known.
-            self.lost = self.lost.max(confirmed);
-            let lost = self.lost;
-            self.parts.extract_if(.., |part| part.epoch <= lost).for_each(&mut discard);
-            self.logged = self.parts.iter().map(|part| part.keys.len()).sum();
-        }
-        LogSnapshot { parts: self.parts.clone(), lost: self.lost }
+        let unneeded = self.spilled.max(confirmed);
+        self.parts.extract_if(.., |part| part.epoch <= unneeded).for_each(discard);
+        self.parts_bytes = self.parts.iter().map(|part| part.bytes).sum();
+    }
+
+    /// Whether it says nothing about a delta on `confirmed` or a later base.
+    pub(super) fn is_void(&self, confirmed: u32) -> bool {
+        self.current.is_empty() && self.parts.is_empty() && self.spilled <= confirmed
+    }
+
+    /// What a snapshot knows of it after [`freeze`](Self::freeze).
+    pub(super) fn view(&self) -> LogView<S> {
+        LogView { parts: self.parts.clone(), spilled: self.spilled }
     }
 }
 
 /// The removals of one group that a snapshot knows of.
-pub(super) struct LogSnapshot<S> {
+pub(super) struct LogView<S> {
     parts: Vec<Arc<Part<S>>>,
-    lost: u32,
+    spilled: u32,
 }
 
-impl<S> LogSnapshot<S> {
-    /// The keys removed after the epoch `base`, unless some of them are not known.
+impl<S> LogView<S> {
+    /// The keys removed after the epoch `base` that it may have, unless some of them are not known.
     pub(super) fn since(&self, base: u32) -> Option<impl Iterator<Item = &S>> {
-        (base >= self.lost)
-            .then(|| self.parts.iter().filter(move |part| part.epoch > base).flat_map(|part| &part.keys))
+        (base >= self.spilled).then(|| {
+            let parts = self.parts.iter().filter(move |part| part.epoch > base);
+            let removals = parts.flat_map(|part| &part.removals);
+            removals.filter(move |removal| removal.born <= base).map(|removal| &removal.key)
+        })
     }
 }

@@ -182,7 +182,7 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> Segment<S, V, P> {
         // SAFETY: it is the caller's alone.
         let slots = usize::from(unsafe { self.header().slots });
         if slots == Self::SLOTS {
-            slab.put(&[self.at]);
+            slab.put(self.at);
         } else {
             // SAFETY: smaller ones are from the global allocator, with this layout.
             unsafe { dealloc(self.at.as_ptr(), Self::layout(slots)) };
@@ -267,6 +267,24 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> Segment<S, V, P> {
             let header = self.header_mut();
             header.len += u16::from(is_new);
             header.set_dirty(index);
+        }
+    }
+
+    /// Copies an entry of another segment to its place, as [`distribute`](Self::distribute) does.
+    ///
+    /// # Safety
+    ///
+    /// As the type says, for reading the slot and for writing; the segment is not full, and has no vacated slot.
+    pub(super) unsafe fn adopt(self, slot: Slot<S, V, P>, shared: bool) {
+        // SAFETY: the caller's.
+        unsafe {
+            let index = self.vacancy(slot.tag());
+            slot.transfer(shared, self.slot(index));
+            let header = self.header_mut();
+            header.len += 1;
+            if slot.epoch() > header.dirty_since {
+                header.set_dirty(index);
+            }
         }
     }
 

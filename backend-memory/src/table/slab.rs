@@ -35,6 +35,8 @@ struct Inner {
     chunks: Vec<Chunk>,
     /// Blocks of the last chunk that were given out at least once.
     carved: usize,
+    /// Blocks that are in use.
+    used: usize,
     /// Chunks that a thread makes ahead.
     supply: Option<Receiver<Chunk>>,
 }
@@ -56,6 +58,7 @@ impl Slab {
     /// A block, and whether it is known to be all zero; if not, it is uninitialized.
     pub(super) fn take(&self) -> (NonNull<u8>, bool) {
         let mut inner = self.lock();
+        inner.used += 1;
         if let Some(block) = inner.free.pop() {
             return (block, false);
         }
@@ -73,9 +76,23 @@ impl Slab {
         (unsafe { chunk.at.add(at) }, true)
     }
 
-    /// Gives blocks back that [`take`](Self::take) gave out and nobody uses any more.
-    pub(super) fn put(&self, blocks: &[NonNull<u8>]) {
-        self.lock().free.extend_from_slice(blocks);
+    /// Gives a block back that [`take`](Self::take) gave out and nobody uses any more. With the last one all memory is
+    /// given back.
+    pub(super) fn put(&self, block: NonNull<u8>) {
+        let mut inner = self.lock();
+        inner.free.push(block);
+        inner.used -= 1;
+        if inner.used == 0 {
+            inner.free = Vec::new();
+            inner.chunks = Vec::new();
+            inner.carved = 0;
+        }
+    }
+
+    /// Bytes of all chunks.
+    #[cfg(test)]
+    pub(super) fn memory(&self) -> usize {
+        self.lock().chunks.iter().map(|chunk| chunk.layout.size()).sum()
     }
 
     /// Has a thread make the memory of about `blocks` blocks ahead of their use, of which [`end_supply`](Self::end_supply)

@@ -4,11 +4,13 @@ use std::sync::atomic::Ordering;
 
 use backend_api::{Error, ErrorKind};
 
+use crate::containers::SharedArray;
+
 use super::{
     Placement, TableKey, TableValue,
     bag::Bag,
-    group::Directory,
-    removal_log::LogSnapshot,
+    group::{Directory, Group},
+    removal_log::LogView,
     segment::TAG_BITS,
     sync::{Arc, AtomicU64, reading},
 };
@@ -39,11 +41,32 @@ impl Progress {
     }
 }
 
-pub(super) struct GroupSnapshot<S, V, P> {
-    pub(super) directory: Directory<S, V, P>,
-    pub(super) depth: u32,
-    pub(super) len: usize,
-    pub(super) removals: LogSnapshot<S>,
+/// A group as it was at a snapshot.
+pub(super) struct GroupView<S, V, P> {
+    directory: Directory<S, V, P>,
+    len: usize,
+    log: Option<Arc<LogView<S>>>,
+    depth: u32,
+    /// The epoch of the last change.
+    epoch: u32,
+}
+
+impl<S: TableKey, V, P> GroupView<S, V, P> {
+    pub(super) fn of(group: &Group<S, V, P>) -> Self {
+        Self {
+            directory: group.directory.clone(),
+            len: group.len,
+            log: group.log.as_ref().map(|log| Arc::new(log.view())),
+            depth: group.depth,
+            epoch: group.epoch,
+        }
+    }
+}
+
+impl<S, V, P> Clone for GroupView<S, V, P> {
+    fn clone(&self) -> Self {
+        Self { directory: self.directory.clone(), log: self.log.clone(), ..*self }
+    }
 }
 
 /// The entries of a [`Table`](super::Table) as they were when it was taken.
@@ -52,22 +75,26 @@ pub(super) struct GroupSnapshot<S, V, P> {
 /// read because it is dropped, costs the table nothing more.
 pub struct TableSnapshot<S: TableKey, V: TableValue, P: Placement<V>> {
     epoch: u32,
+    /// For a delta on an earlier base than this it is not known what was removed.
+    known_since: u32,
     segments: usize,
     /// The next group that may be scanned.
     next: usize,
     progress: Arc<Progress>,
-    groups: Vec<GroupSnapshot<S, V, P>>,
+    groups: SharedArray<GroupView<S, V, P>>,
     bag: Arc<Bag<S, V, P>>,
 }
 
 impl<S: TableKey, V: TableValue, P: Placement<V>> TableSnapshot<S, V, P> {
     pub(super) fn new(
         epoch: u32,
+        known_since: u32,
         segments: usize,
-        groups: Vec<GroupSnapshot<S, V, P>>,
+        groups: SharedArray<GroupView<S, V, P>>,
         bag: Arc<Bag<S, V, P>>,
     ) -> Self {
-        Self { epoch, segments, next: 0, progress: Arc::new(Progress(AtomicU64::new(0))), groups, bag }
+        let progress = Arc::new(Progress(AtomicU64::new(0)));
+        Self { epoch, known_since, segments, next: 0, progress, groups, bag }
     }
 
     pub(super) fn progress(&self) -> Arc<Progress> {
@@ -80,13 +107,20 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> TableSnapshot<S, V, P> {
         self.epoch
     }
 
-    /// Number of entries of a group.
-    ///
-    /// # Panics
-    ///
-    /// If there is no such group.
+    /// Number of entries of a group; 0 if there is no such group.
     pub fn group_len(&self, group: usize) -> usize {
-        self.groups[group].len
+        self.groups.get(group).map_or(0, |group| group.len)
+    }
+
+    /// The groups that have entries, in ascending order.
+    pub fn groups(&self) -> impl Iterator<Item = usize> {
+        self.groups.iter().filter(|(_, group)| group.len > 0).map(|(index, _)| index)
+    }
+
+    /// The groups that were changed after the snapshot of epoch `base`, in ascending order; some may have no entries any
+    /// more.
+    pub fn changed_groups(&self, base: u32) -> impl Iterator<Item = usize> {
+        self.groups.iter().filter(move |(_, group)| group.epoch > base).map(|(index, _)| index)
     }
 
     /// Number of segments: as many as the table may have to copy while the snapshot is read.
@@ -100,16 +134,16 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> TableSnapshot<S, V, P> {
         self.bag.slab().prepare(segments.min(self.segments));
     }
 
-    /// The keys of a group that were removed after the snapshot of epoch `base`, some perhaps more than once
-    /// and some of them put in again since: a delta is applied removals first.
+    /// The keys of a group that the snapshot of epoch `base` may have and that were removed after it, some perhaps more
+    /// than once and some of them put in again since: a delta is applied removals first.
     ///
     /// `None` if they are not all known: the delta of this group must be all of it.
-    ///
-    /// # Panics
-    ///
-    /// If there is no such group.
     pub fn removed_since(&self, group: usize, base: u32) -> Option<impl Iterator<Item = &S>> {
-        self.groups[group].removals.since(base)
+        let removed = match self.groups.get(group).and_then(|group| group.log.as_ref()) {
+            Some(log) => Some(log.since(base)?),
+            None => None,
+        };
+        (base >= self.known_since).then(|| removed.into_iter().flatten())
     }
 
     /// Hands the entries of a group with the epoch of their last change to `f`, in the order of segments:
@@ -125,21 +159,54 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> TableSnapshot<S, V, P> {
         &mut self,
         group: usize,
         base: Option<u32>,
-        mut f: impl FnMut(&S, &V, u32) -> Result<(), E>,
+        f: impl FnMut(&S, &V, u32) -> Result<(), E>,
     ) -> Result<(), E> {
-        if group < self.next {
-            let message = format!("group {group} of the snapshot has been passed");
-            return Err(Error::new(ErrorKind::IllegalState, message).into());
-        }
-        let Some(frozen) = self.groups.get(group) else {
-            let message = format!("group {group} of {}", self.groups.len());
-            return Err(Error::new(ErrorKind::InvalidArgument, message).into());
-        };
+        self.check(group)?;
         self.next = group + 1;
         self.progress.publish(position(group, 0));
+        let Some(frozen) = self.groups.get(group) else { return Ok(()) };
+        let passed = |index: usize| {
+            self.progress.publish(position(group, (index as u64) << (TAG_BITS - frozen.depth)));
+        };
+        Self::read(frozen, base, f, passed)
+    }
+
+    /// As [`scan`](Self::scan), but the group can be looked at or scanned again.
+    ///
+    /// # Errors
+    ///
+    /// As [`scan`](Self::scan).
+    pub fn look<E: From<Error>>(
+        &self,
+        group: usize,
+        base: Option<u32>,
+        f: impl FnMut(&S, &V, u32) -> Result<(), E>,
+    ) -> Result<(), E> {
+        self.check(group)?;
+        self.groups.get(group).map_or(Ok(()), |frozen| Self::read(frozen, base, f, |_| ()))
+    }
+
+    fn check(&self, group: usize) -> Result<(), Error> {
+        let (kind, message) = if group < self.next {
+            (ErrorKind::IllegalState, format!("group {group} of the snapshot has been passed"))
+        } else if group >= self.groups.len() {
+            (ErrorKind::InvalidArgument, format!("group {group} of {}", self.groups.len()))
+        } else {
+            return Ok(());
+        };
+        Err(Error::new(kind, message))
+    }
+
+    /// Reads a group, and calls `passed` with the number of directory entries that have been read so far.
+    fn read<E>(
+        frozen: &GroupView<S, V, P>,
+        base: Option<u32>,
+        mut f: impl FnMut(&S, &V, u32) -> Result<(), E>,
+        passed: impl Fn(usize),
+    ) -> Result<(), E> {
         let mut index = 0;
         while let Some(&segment) = frozen.directory.get(index) {
-            // SAFETY: the writer leaves alone what the published position has not passed, and the references
+            // SAFETY: the writer leaves alone what no published position has passed, and the references
             // that `f` is given do not outlive its call.
             unsafe {
                 let _reading = reading(segment.address());
@@ -152,7 +219,7 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> TableSnapshot<S, V, P> {
                     }
                 }?;
             }
-            self.progress.publish(position(group, (index as u64) << (TAG_BITS - frozen.depth)));
+            passed(index);
         }
         Ok(())
     }

@@ -9,6 +9,7 @@ mod structure;
 
 use std::{
     cell::Cell,
+    hash::{BuildHasher, RandomState},
     panic::resume_unwind,
     sync::{
         Arc,
@@ -16,12 +17,32 @@ use std::{
     },
 };
 
-use super::{Container, Handle, Placement, Table, TableKey, TableValue, UserValue};
+use super::{Container, Handle, KeyHash, Placement, Table, TableKey, TableValue, UserValue};
 
 // SAFETY: plain data.
-unsafe impl TableKey for u64 {}
+unsafe impl TableKey for u64 {
+    fn heap_size(&self) -> usize {
+        0
+    }
+}
+
 // SAFETY: a string has no interior mutability in its own bytes.
-unsafe impl TableKey for String {}
+unsafe impl TableKey for String {
+    fn heap_size(&self) -> usize {
+        self.capacity()
+    }
+}
+
+/// A hash by itself: keys that have it alike have all others alike, too.
+impl KeyHash for u64 {
+    fn hash(self) -> u64 {
+        self
+    }
+
+    fn rehash(self, secret: &RandomState, attempt: u8) -> u64 {
+        secret.hash_one((self, attempt))
+    }
+}
 
 /// A key made of a number.
 trait TestKey: TableKey {

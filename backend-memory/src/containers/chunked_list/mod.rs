@@ -196,6 +196,13 @@ impl<T: Clone> ChunkedList<T> {
         }
     }
 
+    /// Marks all elements as appended in `epoch`, as those of a list that comes to another place. Nothing is cloned but
+    /// handles.
+    pub(crate) fn renew(&mut self, epoch: u32) {
+        self.full.renew(epoch);
+        self.last.note = self.last.note.max(epoch);
+    }
+
     /// Clones the last chunk if it is shared, so that the next push clones nothing.
     pub(crate) fn unshare(&mut self) {
         if self.last.len() < Self::CHUNK_ITEMS && !self.last.is_unique() {

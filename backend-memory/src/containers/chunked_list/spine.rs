@@ -83,6 +83,13 @@ impl<T> Spine<T> {
         root.chunks += 1;
     }
 
+    /// Gives each chunk at least this note.
+    pub(super) fn renew(&mut self, note: u32) {
+        if let Some(root) = &mut self.0 {
+            renew(&mut Arc::make_mut(root).nodes, note);
+        }
+    }
+
     pub(super) fn pop(&mut self) -> Option<Chunk<T>> {
         let root = Arc::make_mut(self.0.as_mut()?);
         let chunk = pop_last(&mut root.nodes)?;
@@ -120,6 +127,18 @@ fn push_last<T>(nodes: &mut Vec<Node<T>>, height: u32, number: usize, chunk: Chu
     }
     if let Some(Node::Block(block)) = nodes.last_mut() {
         push_last(Arc::make_mut(block), height - 1, number, chunk);
+    }
+}
+
+fn renew<T>(nodes: &mut [Node<T>], note: u32) {
+    for node in nodes {
+        match node {
+            Node::Chunk(chunk) => chunk.note = chunk.note.max(note),
+            Node::Block(block) => {
+                let nodes: &mut Vec<_> = Arc::make_mut(block);
+                renew(nodes, note);
+            }
+        }
     }
 }
 

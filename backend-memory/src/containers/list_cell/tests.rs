@@ -155,3 +155,15 @@ fn a_list_that_is_cut_to_nothing_is_short_again() {
     cell.extend(vec![7_u64, 8], 0, 2);
     assert!(matches!(&cell, ListCell::Short(items) if **items == [7, 8]));
 }
+
+#[test]
+fn a_moved_list_has_changed_as_a_whole() {
+    for len in [0, 3, 1_000, 100_000] {
+        let mut cell = ListCell::new();
+        let elements: Vec<String> = (0..len).map(|n: u32| n.to_string()).collect();
+        cell.extend(elements.clone(), 5, 1);
+        let moved = cell.moved(3);
+        assert_eq!(parts(&moved, Some(2)), (0, elements));
+        assert_eq!(parts(&cell, Some(2)).0, len as usize);
+    }
+}

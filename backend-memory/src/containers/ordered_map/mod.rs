@@ -245,6 +245,14 @@ impl<K: StateKey, V: Clone> OrderedMap<K, V> {
         }
     }
 
+    /// Forgets all removals until the end of `epoch`, if any are remembered: for an earlier base than that, what has
+    /// changed is [`Delta::Full`].
+    pub fn spill_removals(&mut self, epoch: u32) {
+        if let Some(removals) = &mut self.removals {
+            Arc::make_mut(removals).spill(epoch);
+        }
+    }
+
     /// Bytes held by the map, shared ones included, without what keys and values point to. O(1), and
     /// O(number of epochs) if removals are remembered.
     #[inline]

@@ -10,7 +10,7 @@ pub(super) struct RemovalLog<K> {
     /// In ascending order of epochs.
     epochs: Vec<(u32, ChunkedList<K>)>,
     len: usize,
-    /// The log was given up in this epoch: it does not know the removals up to its end.
+    /// The log was spilled in this epoch: it does not know the removals up to its end.
     unknown: Option<u32>,
 }
 
@@ -33,15 +33,14 @@ impl<K: Clone> RemovalLog<K> {
     }
 
     /// Remembers the removal of `key`. Returns what is forgotten, for the caller to drop, if the log gets
-    /// longer than `max` and is given up. An epoch before the last one is taken as the last one.
+    /// longer than `max` and is spilled. An epoch before the last one is taken as the last one.
     pub(super) fn push(&mut self, key: K, epoch: u32, max: usize) -> Vec<(u32, ChunkedList<K>)> {
         let epoch = self.epochs.last().map_or(epoch, |&(last, _)| last.max(epoch));
         if self.unknown.is_some_and(|unknown| epoch <= unknown) {
             return Vec::new();
         }
         if self.len >= max {
-            (self.len, self.unknown) = (0, Some(epoch));
-            return std::mem::take(&mut self.epochs);
+            return self.spill(epoch);
         }
         match self.epochs.last_mut() {
             Some((last, keys)) if *last == epoch => keys.push(key, epoch),
@@ -49,6 +48,12 @@ impl<K: Clone> RemovalLog<K> {
         }
         self.len += 1;
         Vec::new()
+    }
+
+    /// Forgets all removals until the end of `epoch`, and returns them for the caller to drop.
+    pub(super) fn spill(&mut self, epoch: u32) -> Vec<(u32, ChunkedList<K>)> {
+        (self.len, self.unknown) = (0, Some(epoch));
+        std::mem::take(&mut self.epochs)
     }
 
     /// The keys removed after epoch `base`, some perhaps more than once; `None` if they are not known.

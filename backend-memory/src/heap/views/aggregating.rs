@@ -3,9 +3,8 @@ use std::sync::Arc;
 use backend_api::{Aggregate, AggregatingState, Result, StateKey};
 
 use super::Seat;
-use super::reducing::failed;
 use crate::heap::content::Single;
-use crate::heap::state::HeapState;
+use crate::heap::state::{Failure, HeapState};
 
 /// An aggregating state; what is extra is the function.
 pub(in crate::heap) type AggregatingTable<K, N, A> =
@@ -24,9 +23,9 @@ impl<K: StateKey, N: StateKey, A: Aggregate> AggregatingState<A, N> for HeapAggr
     fn add(&mut self, input: A::Input) -> Result<()> {
         let added = self.state.try_update(&self.seat.lookup, |function, slot| {
             let accumulator = slot.get_or_insert_with(|| function.0.create());
-            function.0.add(accumulator, input).map_err(failed)
+            function.0.add(accumulator, input).map_err(Failure::Function)
         });
-        added.map_err(|error| self.state.locate(error, self.seat.lookup.group))
+        added.map_err(|failure| self.state.explain(failure, self.seat.lookup.group))
     }
 
     #[inline]
@@ -39,7 +38,7 @@ impl<K: StateKey, N: StateKey, A: Aggregate> AggregatingState<A, N> for HeapAggr
         let sources = self.seat.sources(sources);
         let merge = |into: &mut A::Accumulator, value: &A::Accumulator| {
             let merged = self.state.extra.0.merge(into, value);
-            merged.map_err(|error| self.state.locate(failed(error), self.seat.lookup.group))
+            merged.map_err(|cause| self.state.explain(Failure::Function(cause), self.seat.lookup.group))
         };
         let mut folded: Option<A::Accumulator> = None;
         for value in sources.iter().filter_map(|source| self.state.get(source)) {

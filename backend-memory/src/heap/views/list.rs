@@ -82,13 +82,19 @@ impl<K: StateKey, N: StateKey, T: StateValue> ListState<T, N> for HeapList<'_, K
 
     fn merge_from(&mut self, sources: &[N]) -> Result<()> {
         let sources = self.seat.sources(sources);
-        let cells: Vec<_> = sources.iter().filter_map(|source| self.state.get(source)).collect();
-        if cells.is_empty() {
-            return Ok(());
-        }
+        let mut cells = sources.iter().filter_map(|source| self.state.get(source));
+        let Some(first) = cells.next() else { return Ok(()) };
         // Built aside, so that a clone that panics leaves all as it was; what the target has is shared.
-        let mut merged = self.state.get(&self.seat.lookup).cloned().unwrap_or_else(ListCell::new);
-        cells.into_iter().for_each(|cell| merged.append(cell, self.state.epoch()));
+        let epoch = self.state.epoch();
+        let mut merged = match self.state.get(&self.seat.lookup) {
+            Some(target) => {
+                let mut merged = target.clone();
+                merged.append(first, epoch);
+                merged
+            }
+            None => first.moved(epoch),
+        };
+        cells.for_each(|cell| merged.append(cell, epoch));
         self.state.merge(&self.seat.lookup, merged, &sources)
     }
 

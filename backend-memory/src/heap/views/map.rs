@@ -31,10 +31,10 @@ impl<K: StateKey, N: StateKey, MK: StateKey, MV: StateValue> HeapMap<'_, K, N, M
         if state.is_limited() {
             Self::afford(state, &lookup, &key, &value)?;
         }
-        let (_, confirmed) = state.removals();
+        let removals = state.removals();
         state.modify(&lookup, MapCell::new, |content, cell, epoch| {
             content.put(cell, key, value, epoch);
-            cell.map.forget_removals(confirmed);
+            removals.tidy(&mut cell.map, epoch);
         })
     }
 
@@ -96,12 +96,12 @@ impl<K: StateKey, N: StateKey, MK: StateKey, MV: StateValue> MapState<MK, MV> fo
             }
             _ => return Ok(()),
         }
-        let (log, confirmed) = self.state.removals();
+        let removals = self.state.removals();
         self.state.modify(&self.seat.lookup, MapCell::new, |content, cell, epoch| {
-            let old = cell.map.remove(key, epoch, log);
+            let old = cell.map.remove(key, epoch, removals.log);
             let removed = content.owned(Entries::<MK, MV>::key_bytes(key), old.as_ref());
             cell.owned = cell.owned.saturating_sub(removed);
-            cell.map.forget_removals(confirmed);
+            removals.tidy(&mut cell.map, epoch);
         })
     }
 
@@ -121,11 +121,11 @@ impl<K: StateKey, N: StateKey, MK: StateKey, MV: StateValue> MapState<MK, MV> fo
             }
             return Ok(result);
         }
-        let (log, confirmed) = self.state.removals();
+        let removals = self.state.removals();
         let (result, is_empty) =
             self.state.modify(&self.seat.lookup, MapCell::new, |content, cell, epoch| {
                 let (mut before, mut after, key_bytes) = (0, 0, Entries::<MK, MV>::key_bytes(&key));
-                let result = cell.map.update(key, epoch, log, |value| {
+                let result = cell.map.update(key, epoch, removals.log, |value| {
                     before = content.owned(key_bytes, value.as_ref());
                     let result = f(value)?;
                     after = content.owned(key_bytes, value.as_ref());
@@ -134,7 +134,7 @@ impl<K: StateKey, N: StateKey, MK: StateKey, MV: StateValue> MapState<MK, MV> fo
                 if result.is_ok() {
                     cell.owned = (cell.owned + after).saturating_sub(before);
                 }
-                cell.map.forget_removals(confirmed);
+                removals.tidy(&mut cell.map, epoch);
                 (result, cell.map.is_empty())
             })?;
         if is_empty {

@@ -1,10 +1,10 @@
 use std::sync::Arc;
 
-use backend_api::{BoxError, Error, ErrorKind, ReduceFunction, ReducingState, Result, StateKey, StateValue};
+use backend_api::{ReduceFunction, ReducingState, Result, StateKey, StateValue};
 
 use super::Seat;
 use crate::heap::content::Single;
-use crate::heap::state::HeapState;
+use crate::heap::state::{Failure, HeapState};
 
 /// A reducing state; what is extra is the function.
 pub(in crate::heap) type ReducingTable<K, N, T> = HeapState<K, N, Single<T>, Reduce<T>>;
@@ -20,7 +20,7 @@ pub struct HeapReducing<'a, K: StateKey, N: StateKey, T: StateValue> {
 impl<K: StateKey, N: StateKey, T: StateValue> HeapReducing<'_, K, N, T> {
     fn reduce(&self, sum: &T, value: &T) -> Result<T> {
         let reduced = (self.state.extra.0)(sum, value);
-        reduced.map_err(|error| self.state.locate(failed(error), self.seat.lookup.group))
+        reduced.map_err(|cause| self.state.explain(Failure::Function(cause), self.seat.lookup.group))
     }
 }
 
@@ -36,12 +36,12 @@ impl<K: StateKey, N: StateKey, T: StateValue> ReducingState<T, N> for HeapReduci
         if !std::mem::needs_drop::<T>() {
             let added = self.state.try_update(lookup, |reduce, slot| {
                 *slot = Some(match slot {
-                    Some(old) => (reduce.0)(old, &value).map_err(failed)?,
+                    Some(old) => (reduce.0)(old, &value).map_err(Failure::Function)?,
                     None => value,
                 });
                 Ok(())
             });
-            return added.map_err(|error| self.state.locate(error, lookup.group));
+            return added.map_err(|failure| self.state.explain(failure, lookup.group));
         }
         // An update would clone the old value, which the function only looks at.
         let new = match self.state.get(lookup) {
@@ -72,9 +72,4 @@ impl<K: StateKey, N: StateKey, T: StateValue> ReducingState<T, N> for HeapReduci
         self.state.remove(&self.seat.lookup);
         Ok(())
     }
-}
-
-#[cold]
-pub(super) fn failed(error: BoxError) -> Error {
-    Error::new(ErrorKind::Function, "the function of the state failed").with_source(error)
 }

@@ -50,8 +50,7 @@ fn stress<S: TestKey, V: TestValue, P: Placement<V>>() {
                 sender
             })
             .collect();
-        let mut table = Table::<S, V, P>::new(GROUPS, 7);
-        table.track_removals(true);
+        let mut table = Table::<S, V, P>::new(GROUPS, 7, true);
         let mut expected = Expected::new();
         let mut random = 1_u64;
         for round in 0..ROUNDS {
@@ -74,7 +73,7 @@ fn stress<S: TestKey, V: TestValue, P: Placement<V>>() {
             }
             let snapshot = table.snapshot().unwrap();
             if round % 3 == 2 {
-                table.confirm(snapshot.epoch() - 1);
+                table.confirm(snapshot.epoch() - 2);
             }
             readers[round as usize % 2].send((snapshot, expected.clone())).unwrap();
         }
@@ -122,7 +121,7 @@ impl Clone for Atomic {
 
 fn change_while_read<V: TableValue>(make: impl Fn() -> V, touch: impl Fn(&V) + Sync) {
     let touch = &touch;
-    let mut table = Table::<u64, V, UserValue>::new(1, 7);
+    let mut table = Table::<u64, V, UserValue>::new(1, 7, false);
     for k in 0..500 {
         table.set(0, hash_of(k), |s| *s == k, || k, make()).unwrap();
     }
@@ -171,7 +170,7 @@ fn values_with_interior_mutability() {
 
 #[test]
 fn a_long_chain_of_snapshots_ends_without_recursion() {
-    let mut table = Table::<u64, String, UserValue>::new(1, 7);
+    let mut table = Table::<u64, String, UserValue>::new(1, 7, false);
     let mut first = None;
     for round in 0..100_000_u64 {
         table.set(0, hash_of(1), |s| *s == 1, || 1, round.to_string()).unwrap();

@@ -112,7 +112,7 @@ struct Writer<V: Numbered, P: Placement<V>> {
 
 impl<V: Numbered, P: Placement<V>> Writer<V, P> {
     fn new(alive: &Alive) -> Self {
-        let mut table = Table::new(1, 7);
+        let mut table = Table::new(1, 7, false);
         drop(table.fill(0, 300));
         let half = |key: u64| table.tag(hash_of(key)) >> (TAG_BITS - 1) & 1;
         let keys = [0, 1].map(|wanted| (0..).find(|&key| half(key) == wanted).unwrap());

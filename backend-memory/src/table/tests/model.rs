@@ -65,6 +65,12 @@ fn op() -> impl Strategy<Value = Op> {
     ]
 }
 
+/// Notes a write in `epoch`. An entry that was added in an epoch has its odd number until a later one changes it.
+fn write(model: &mut Model, k: u64, v: u64, epoch: u32) {
+    let epoch = model.get(&k).map_or(epoch + 1, |(_, old)| epoch.max(*old));
+    model.insert(k, (v, epoch));
+}
+
 /// Types under test.
 trait Case: 'static {
     type S: TestKey;
@@ -118,8 +124,8 @@ impl<S: TestKey> Case for Handles<S> {
         }));
         match done {
             Ok(()) => {
-                let entry = model.entry(k).or_insert((0, 0));
-                *entry = (entry.0.wrapping_add(v), epoch);
+                let old = model.get(&k).map_or(0, |(v, _)| *v);
+                write(model, k, old.wrapping_add(v), epoch);
             }
             Err(_) => {
                 let after = table.get(group, hash_of(k), |s| s.number() == k).map(TestValue::number);
@@ -179,8 +185,7 @@ fn scan_group<C: Case>(taken: &mut Taken<C>, group: usize, base: Option<(u32, &M
 
 impl<C: Case> Harness<C> {
     fn new(seed: u64) -> Self {
-        let mut table = Table::new(GROUPS, seed);
-        table.track_removals(true);
+        let table = Table::new(GROUPS, seed, true);
         Self {
             table,
             model: Model::new(),
@@ -221,7 +226,7 @@ impl<C: Case> Harness<C> {
                 let value = C::V::of(v, alive);
                 table.set(group, hash_of(k), |s| s.number() == k, || C::S::of(k), value).unwrap();
             },
-            |model, epoch, ()| _ = model.insert(k, (v, epoch)),
+            |model, epoch, ()| write(model, k, v, epoch),
         );
     }
 
@@ -253,7 +258,7 @@ impl<C: Case> Harness<C> {
             },
             |model, epoch, result| {
                 match result {
-                    Ok(Some(v)) => _ = model.insert(k, (v, epoch)),
+                    Ok(Some(v)) => write(model, k, v, epoch),
                     Ok(None) => _ = model.remove(&k),
                     Err(_) => {}
                 };

@@ -11,7 +11,7 @@ fn insert(table: &mut Numbers, k: u64) {
 }
 
 fn filled(entries: u64) -> Numbers {
-    let mut table = Numbers::new(1, 99);
+    let mut table = Numbers::new(1, 99, false);
     (0..entries).for_each(|k| insert(&mut table, k));
     table
 }
@@ -19,14 +19,14 @@ fn filled(entries: u64) -> Numbers {
 #[test]
 fn tables_and_snapshots_can_be_shared() {
     fn shared<T: Send + Sync + 'static>(_: &T) {}
-    let mut table = Table::<String, Vec<u8>, UserValue>::new(1, 0);
+    let mut table = Table::<String, Vec<u8>, UserValue>::new(1, 0, false);
     shared(&table);
     shared(&table.snapshot().unwrap());
 }
 
 #[test]
 fn an_empty_table_costs_nothing() {
-    let table = Numbers::new(128, 1);
+    let table = Numbers::new(128, 1, false);
     assert_eq!(table.bytes(), 0);
     assert_eq!(table.len(), 0);
     assert_eq!(table.get(127, 0, |_| true), None);
@@ -40,7 +40,7 @@ fn remove(table: &mut Numbers, k: u64) -> bool {
 #[test]
 fn bytes_grow_by_no_more_than_foretold() {
     for removed in [0, 2, 3] {
-        let mut table = Numbers::new(1, 3);
+        let mut table = Numbers::new(1, 3, false);
         for k in 0..20_000 {
             let most = table.bytes() + table.growth(0);
             insert(&mut table, k);
@@ -109,7 +109,7 @@ fn what_is_copied_for_a_snapshot_counts_once() {
 
 #[test]
 fn room_made_for_a_filling_is_enough_or_nearly() {
-    let mut table = Numbers::new(1, 3);
+    let mut table = Numbers::new(1, 3, false);
     drop(table.fill(0, 20_000));
     let bytes = table.bytes();
     (0..20_000).for_each(|k| insert(&mut table, k));
@@ -137,7 +137,7 @@ fn scan_and_iteration_have_the_same_order() {
 
 #[test]
 fn a_snapshot_is_scanned_once_and_in_order() {
-    let mut table = Numbers::new(3, 1);
+    let mut table = Numbers::new(3, 1, false);
     let mut snapshot = table.snapshot().unwrap();
     let mut scan = |group| snapshot.scan(group, None, |_, _, _| Ok::<(), Error>(())).map_err(|e| e.kind());
     assert_eq!(scan(1), Ok(()));
@@ -147,46 +147,105 @@ fn a_snapshot_is_scanned_once_and_in_order() {
     assert_eq!(scan(2), Ok(()));
 }
 
-#[test]
-fn too_many_keys_of_one_hash_are_an_error() {
-    let mut table = Numbers::new(1, 5);
-    let mut put = |k: u64| table.set(0, 42, |s| *s == k, || k, k).map_err(|e| e.kind());
-    let fit = (0..1_000).take_while(|k| put(*k).is_ok()).count();
-    assert_eq!(fit, 208);
-    assert_eq!(put(1_000), Err(ErrorKind::Size));
-    assert_eq!(put(0), Ok(()), "an entry that is there can still be changed");
-    for k in 0..10 {
-        assert!(table.remove(0, 42, |s| *s == k));
-        let mut put = |k: u64| table.set(0, 42, |s| *s == k, || k, k).map_err(|e| e.kind());
-        assert_eq!(put(k), Ok(()), "there is room where another one was");
-        assert_eq!(put(1_000), Err(ErrorKind::Size));
+/// The hash of a key, which somebody has chosen so that all are alike.
+#[derive(Clone, Copy)]
+struct Hostile(u64);
+
+impl KeyHash for Hostile {
+    fn hash(self) -> u64 {
+        42
     }
-    assert_eq!(table.len(), fit);
-    assert!(table.bytes() < 20_000);
-    assert!((0..fit as u64).all(|k| table.get(0, 42, |s| *s == k) == Some(&k)));
-    // Other keys still find room.
-    (2_000..6_000).for_each(|k| insert(&mut table, k));
-    assert_eq!(table.iter().count(), fit + 4_000);
+
+    fn rehash(self, secret: &RandomState, attempt: u8) -> u64 {
+        secret.hash_one((self.0, attempt))
+    }
 }
 
 #[test]
-fn room_that_others_left_is_room_for_keys_of_one_hash() {
-    let mut table = Numbers::new(1, 5);
-    (1_000..1_020).for_each(|k| insert(&mut table, k));
-    let mut put = |k: u64| table.set(0, 42, |s| *s == k, || k, k).map_err(|e| e.kind());
-    (0..188).for_each(|k| assert_eq!(put(k), Ok(())));
-    (1_000..1_020).for_each(|k| assert!(remove(&mut table, k)));
-    let mut put = |k: u64| table.set(0, 42, |s| *s == k, || k, k).map_err(|e| e.kind());
-    (188..208).for_each(|k| assert_eq!(put(k), Ok(())));
-    assert_eq!(put(208), Err(ErrorKind::Size));
-    assert_eq!(table.iter().count(), 208);
+fn keys_of_one_hash_are_entries_like_others() {
+    let mut table = Numbers::new(1, 5, true);
+    let count = 5_000;
+    for k in 0..count {
+        table.set(0, Hostile(k), |s| *s == k, || k, k).unwrap();
+    }
+    // Others are among them.
+    (10_000..12_000).for_each(|k| insert(&mut table, k));
+    assert_eq!(table.len(), 7_000);
+    assert!(table.bytes() < 7_000 * 100, "{}", table.bytes());
+    let mut snapshot = table.snapshot().unwrap();
+    for k in 0..count {
+        assert_eq!(table.get(0, Hostile(k), |s| *s == k), Some(&k));
+        table.set(0, Hostile(k), |s| *s == k, || k, k + 1).unwrap();
+        if k % 2 == 0 {
+            assert!(table.remove(0, Hostile(k), |s| *s == k));
+            assert!(!table.remove(0, Hostile(k), |s| *s == k));
+        }
+    }
+    let mut sum = 0;
+    let scanned = snapshot.scan(0, None, |key, value, _| {
+        assert_eq!(key, value);
+        sum += key;
+        Ok::<(), Error>(())
+    });
+    scanned.unwrap();
+    assert_eq!(sum, (0..count).chain(10_000..12_000).sum::<u64>());
+    for k in 0..count {
+        let expected = (k % 2 == 1).then_some(k + 1);
+        assert_eq!(table.get(0, Hostile(k), |s| *s == k).copied(), expected);
+    }
+    assert!((10_000..12_000).all(|k| remove(&mut table, k)));
+    assert!((0..count).filter(|k| k % 2 == 1).all(|k| table.remove(0, Hostile(k), |s| *s == k)));
+    assert_eq!((table.len(), table.bytes()), (0, table.log_bytes()));
+}
+
+#[test]
+fn tags_that_are_alike_for_many_bits_do_not_make_a_large_directory() {
+    let mut table = Numbers::new(1, 0, false);
+    let probe = Numbers::new(1, 0, false);
+    // Of 16 million tags one in 65,536 begins with these 16 bits.
+    let alike = (0..1 << 24).filter(|hash| probe.tag(*hash) >> 15 & 0xffff == 7);
+    for hash in alike {
+        table.set(0, hash, |s| *s == hash, || hash, hash).unwrap();
+    }
+    let len = table.len();
+    assert!(len > 208, "{len} keys, more than a segment takes");
+    assert!(table.bytes() < 100_000, "{} bytes for {len} keys", table.bytes());
+}
+
+#[test]
+fn cleared_entries_give_their_memory_back() {
+    let mut table = Numbers::new(4, 5, false);
+    let key = |k: u64| (k as usize % 4, hash_of(k));
+    for with_snapshot in [false, true] {
+        for k in 0..100_000 {
+            let (group, hash) = key(k);
+            table.set(group, hash, |s| *s == k, || k, k).unwrap();
+        }
+        let full = table.bytes();
+        let snapshot = with_snapshot.then(|| table.snapshot().unwrap());
+        for k in 0..100_000 {
+            let (group, hash) = key(k);
+            assert!(table.remove(group, hash, |s| *s == k));
+            if k == 99_000 && !with_snapshot {
+                assert!(
+                    table.bytes() < full / 10,
+                    "{} of {full} bytes for 1 % of the entries",
+                    table.bytes()
+                );
+                assert_eq!(table.iter().count(), 999);
+            }
+        }
+        assert_eq!((table.len(), table.bytes()), (0, 0));
+        drop(snapshot);
+    }
+    assert_eq!(table.slab.memory(), 0);
 }
 
 #[test]
 fn hashes_that_differ_in_few_bits_are_spread() {
     for shift in [0, 20, 40, 50] {
         for seed in 0..4 {
-            let mut table = Numbers::new(1, seed);
+            let mut table = Numbers::new(1, seed, false);
             for k in 0..10_000_u64 {
                 table.set(0, k << shift, |s| *s == k, || k, k).unwrap();
             }
@@ -198,7 +257,7 @@ fn hashes_that_differ_in_few_bits_are_spread() {
 
 #[test]
 fn a_large_value_is_boxed() {
-    let mut table = Table::<u64, [u64; 100], UserValue>::new(1, 5);
+    let mut table = Table::<u64, [u64; 100], UserValue>::new(1, 5, false);
     for k in 0..100 {
         table.set(0, hash_of(k), |s| *s == k, || k, [k; 100]).unwrap();
     }
@@ -207,32 +266,102 @@ fn a_large_value_is_boxed() {
 }
 
 #[test]
-fn removals_are_given_up_when_there_are_too_many() {
-    let mut table = filled(3_000);
+fn removals_are_spilled_when_there_are_too_many() {
+    let mut table = Numbers::new(1, 99, true);
+    (0..3_000).for_each(|k| insert(&mut table, k));
     let known = |table: &mut Numbers, base: u32| {
         let snapshot = table.snapshot().unwrap();
         let count = snapshot.removed_since(0, base).map(Iterator::count);
         (snapshot.epoch(), count)
     };
     let (base, count) = known(&mut table, 0);
-    assert_eq!(count, None, "not tracked");
-    table.track_removals(true);
-    let (base, count) = known(&mut table, base);
-    assert_eq!(count, None, "not tracked since the base");
-    (0..3).for_each(|k| assert!(table.remove(0, hash_of(k), |s| *s == k)));
-    assert!(!table.remove(0, hash_of(0), |s| *s == 0));
+    assert_eq!(count, Some(0));
+    (0..3).for_each(|k| assert!(remove(&mut table, k)));
+    assert!(!remove(&mut table, 0));
     let (next, count) = known(&mut table, base);
     assert_eq!(count, Some(3));
-    (3..5).for_each(|k| assert!(table.remove(0, hash_of(k), |s| *s == k)));
+    (3..5).for_each(|k| assert!(remove(&mut table, k)));
     assert_eq!(known(&mut table, base).1, Some(5), "an unconfirmed snapshot is no base");
     assert_eq!(known(&mut table, next).1, Some(2));
     table.confirm(next);
     assert_eq!(known(&mut table, next).1, Some(2));
     assert_eq!(known(&mut table, base).1, None, "no longer asked for");
-    (5..2_900).for_each(|k| assert!(table.remove(0, hash_of(k), |s| *s == k)));
+    assert!(table.log_bytes() > 0);
+    (5..2_900).for_each(|k| assert!(remove(&mut table, k)));
     let (after, count) = known(&mut table, next);
     assert_eq!(count, None, "more than a rewrite is worth");
+    assert_eq!(table.log_bytes(), 0);
     assert_eq!(known(&mut table, after).1, Some(0));
+}
+
+#[test]
+fn what_no_snapshot_has_is_not_logged() {
+    let mut table = Numbers::new(1, 99, true);
+    (0..100).for_each(|k| insert(&mut table, k));
+    let base = table.snapshot().unwrap().epoch();
+    (100..1_100).for_each(|k| insert(&mut table, k));
+    (100..600).for_each(|k| insert(&mut table, k));
+    (100..1_000).for_each(|k| assert!(remove(&mut table, k)));
+    assert_eq!(table.log_bytes(), 0);
+    let removed = |table: &mut Numbers, base| {
+        let snapshot = table.snapshot().unwrap();
+        let removed = snapshot.removed_since(0, base).unwrap().copied().collect::<Vec<_>>();
+        (snapshot.epoch(), removed)
+    };
+    let (second, keys) = removed(&mut table, base);
+    assert_eq!(keys, []);
+    // The first is in both snapshots, the other in the second only.
+    assert!(remove(&mut table, 7) && remove(&mut table, 1_005));
+    assert_eq!(removed(&mut table, base).1, [7]);
+    assert_eq!(removed(&mut table, second).1, [7, 1_005]);
+    insert(&mut table, 7);
+    assert!(remove(&mut table, 7));
+    assert_eq!(removed(&mut table, base).1, [7]);
+}
+
+#[test]
+fn spilled_removals_leave_no_memory() {
+    let mut table = Numbers::new(1, 99, true);
+    (0..1_000).for_each(|k| insert(&mut table, k));
+    let base = table.snapshot().unwrap().epoch();
+    let bytes = table.bytes();
+    (0..200).for_each(|k| assert!(remove(&mut table, k)));
+    assert_eq!(table.bytes() - bytes, table.log_bytes());
+    assert!(table.log_bytes() >= 200 * size_of::<u64>());
+    table.spill_removals();
+    assert_eq!(table.bytes(), bytes);
+    (200..210).for_each(|k| assert!(remove(&mut table, k)));
+    assert!(table.snapshot().unwrap().removed_since(0, base).is_none());
+}
+
+#[test]
+fn groups_that_do_not_change_are_not_looked_at() {
+    let mut table = Numbers::new(1_000, 99, true);
+    let set = |table: &mut Numbers, group: usize, v: u64| {
+        table.set(group, 1_u64, |s| *s == 1, || 1, v).unwrap();
+    };
+    [3, 64, 999].into_iter().for_each(|group| set(&mut table, group, 1));
+    let first = table.snapshot().unwrap();
+    assert_eq!(first.groups().collect::<Vec<_>>(), [3, 64, 999]);
+    let base = first.epoch();
+    set(&mut table, 64, 2);
+    assert!(table.remove(3, 1_u64, |s| *s == 1));
+    let mut second = table.snapshot().unwrap();
+    assert_eq!(second.groups().collect::<Vec<_>>(), [64, 999]);
+    assert_eq!(second.changed_groups(base).collect::<Vec<_>>(), [3, 64]);
+    assert_eq!(second.removed_since(3, base).unwrap().count(), 1);
+    let third = table.snapshot().unwrap();
+    assert_eq!(third.changed_groups(second.epoch()).count(), 0);
+    assert_eq!(third.changed_groups(base).collect::<Vec<_>>(), [3, 64]);
+    let mut values = Vec::new();
+    for group in [3, 64, 999] {
+        let scanned = second.scan(group, None, |_, value, _| {
+            values.push((group, *value));
+            Ok::<(), Error>(())
+        });
+        scanned.unwrap();
+    }
+    assert_eq!(values, [(64, 2), (999, 1)]);
 }
 
 #[test]

@@ -2,24 +2,32 @@
 
 use backend_api::{Error, ErrorKind, Result};
 
-use crate::table::{Placement, Table, TableKey, TableValue, segment::Segment};
+use crate::table::{KeyHash, Placement, Table, TableKey, TableValue, segment::Segment};
+
+/// Hashes by which an entry may be found, after the first. Each lies in an overfull part of a small group with a chance
+/// of 1 in 64 at most, and of a large one with a much smaller one.
+const REHASHES: u8 = 8;
 
 impl<S: TableKey, V: TableValue, P: Placement<V>> Table<S, V, P> {
-    /// Adds an entry whose key is new; `vacancy` is where the search for it ended.
+    /// Adds an entry whose key is new; the search for it ended with a tag and a free slot.
     #[inline]
     pub(in crate::table) fn insert(
         &mut self,
         group: usize,
-        tag: u32,
-        mut vacancy: usize,
+        hash: impl KeyHash,
+        (tag, mut vacancy): (u32, usize),
         key: impl FnOnce() -> S,
         value: V,
     ) -> Result<()> {
+        self.touch(group);
         let (mut segment, _) = self.groups[group].segment(tag);
         // SAFETY: the writer reads its own segments.
         let (header, is_empty) = unsafe { (segment.header(), segment.slot(vacancy).tag() == 0) };
         if is_empty && header.is_full() {
-            segment = self.make_room(group, tag)?;
+            let Some(roomy) = self.make_room(group, tag) else {
+                return self.insert_rehashed(group, hash, key, value);
+            };
+            segment = roomy;
             // SAFETY: the writer's segment.
             vacancy = unsafe { segment.vacancy(tag) };
         } else if header.epoch != self.epoch {
@@ -27,22 +35,47 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> Table<S, V, P> {
         }
         let key = key();
         // SAFETY: the writer's segment, with room or a vacated slot.
-        unsafe { segment.insert(vacancy, tag, self.epoch, key, value) };
+        unsafe { segment.insert(vacancy, tag, self.epoch + 1, key, value) };
         self.groups[group].len += 1;
         self.len += 1;
         Ok(())
     }
 
-    /// The segment for an entry with `tag`, the writer's and with room for it.
+    /// Adds an entry by another hash of its key, where too many keys have the first one.
     #[cold]
     #[inline(never)]
-    pub(super) fn make_room(&mut self, group: usize, tag: u32) -> Result<Segment<S, V, P>> {
+    fn insert_rehashed(
+        &mut self,
+        group: usize,
+        hash: impl KeyHash,
+        key: impl FnOnce() -> S,
+        value: V,
+    ) -> Result<()> {
+        for attempt in 1..=REHASHES {
+            let tag = self.tag(hash.rehash(&self.secret, attempt));
+            let Some(segment) = self.make_room(group, tag) else { continue };
+            let key = key();
+            // SAFETY: the writer's segment, with room.
+            unsafe { segment.insert(segment.vacancy(tag), tag, self.epoch + 1, key, value) };
+            let entries = &mut self.groups[group];
+            entries.rehashed = entries.rehashed.max(attempt);
+            entries.len += 1;
+            self.len += 1;
+            return Ok(());
+        }
+        Err(Error::new(ErrorKind::Size, "too many keys with one hash"))
+    }
+
+    /// The segment for an entry with `tag`, the writer's and with room for it; `None` if too many tags are alike.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn make_room(&mut self, group: usize, tag: u32) -> Option<Segment<S, V, P>> {
         loop {
             let (segment, _) = self.groups[group].segment(tag);
             // SAFETY: the writer reads its own segments.
             let header = unsafe { segment.header() };
             if !header.is_full() {
-                return Ok(self.own(group, tag));
+                return Some(self.own(group, tag));
             }
             self.relieve();
             let slots = usize::from(header.slots);
@@ -56,7 +89,7 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> Table<S, V, P> {
                 self.rebuild(group, tag, segment, next);
             } else if !self.split(group, tag, segment) {
                 if entries >= room {
-                    return Err(Error::new(ErrorKind::Size, "too many keys with one hash"));
+                    return None;
                 }
                 self.rebuild(group, tag, segment, slots);
             }

@@ -2,6 +2,7 @@
 
 mod insert;
 mod remove;
+mod shrink;
 mod split;
 
 use std::sync::atomic::Ordering;
@@ -110,7 +111,7 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> Table<S, V, P> {
     pub(super) fn replace(&mut self, group: usize, tag: u32, index: usize, slot: Slot<S, V, P>, value: V) {
         // SAFETY: the slot is occupied; in the current epoch it is the writer's alone, which is borrowed.
         unsafe {
-            if slot.epoch() == self.epoch {
+            if slot.epoch() >= self.epoch {
                 P::dispose(std::mem::replace(slot.value_place().as_mut(), value));
                 return;
             }
@@ -121,6 +122,7 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> Table<S, V, P> {
     #[cold]
     #[inline(never)]
     fn replace_shared(&mut self, group: usize, tag: u32, index: usize, value: V) {
+        self.touch(group);
         let segment = self.own(group, tag);
         // SAFETY: the segment is the writer's; the value too, unless a snapshot needs it.
         let (old, shared) = unsafe {
@@ -144,6 +146,7 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> Table<S, V, P> {
     #[cold]
     #[inline(never)]
     pub(super) fn renew(&mut self, group: usize, tag: u32, index: usize) -> Slot<S, V, P> {
+        self.touch(group);
         let segment = self.own(group, tag);
         // SAFETY: the segment is the writer's, and the index that of an occupied slot.
         unsafe {

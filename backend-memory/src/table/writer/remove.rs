@@ -2,7 +2,9 @@
 
 use std::mem::needs_drop;
 
-use crate::table::{Placement, Table, TableKey, TableValue, bag::Garbage, slot::OwnedValue};
+use crate::table::{
+    EPOCH, Placement, Table, TableKey, TableValue, bag::Garbage, removal_log::RemovalLog, slot::OwnedValue,
+};
 
 impl<S: TableKey, V: TableValue, P: Placement<V>> Table<S, V, P> {
     /// Takes an entry out. Returns its value, and whether a snapshot may still read that.
@@ -12,18 +14,21 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> Table<S, V, P> {
         tag: u32,
         index: usize,
     ) -> (OwnedValue<V>, bool) {
+        self.touch(group);
         let (mut segment, _) = self.groups[group].segment(tag);
         // SAFETY: the writer reads its own segments, and the index is that of an occupied slot.
         let epoch = unsafe { segment.slot(index).epoch() };
         // In the current epoch the slot is the writer's alone, and so are all if there are no snapshots: then the header
         // need not be waited for.
-        if epoch != self.epoch && !self.live.is_empty() {
+        if epoch < self.epoch && !self.live.is_empty() {
             segment = self.own(group, tag);
         }
         // SAFETY: as above.
         let slot = unsafe { segment.slot(index) };
+        // What was added in this epoch is in no snapshot.
+        let is_logged = self.tracks_removals && epoch <= self.epoch;
         // SAFETY: as above.
-        let logged = self.tracks_removals.then(|| unsafe { slot.key() }.clone());
+        let logged = is_logged.then(|| unsafe { slot.key() }.clone());
         let shared = self.is_value_needed(epoch, group, tag);
         // A key may be older than the epoch of its slot.
         let key_shared = needs_drop::<S>() && self.is_needed(0, group, tag);
@@ -34,14 +39,28 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> Table<S, V, P> {
             taken
         };
         self.len -= 1;
-        let entries = &mut self.groups[group];
-        entries.len -= 1;
+        self.groups[group].len -= 1;
         if let Some(key) = logged {
-            entries.removals.log(key, self.epoch, entries.len);
+            self.log_removal(group, key, epoch);
         }
         if key_shared {
             self.retire(Garbage::Key(key));
         }
+        self.reclaim(group);
         (value, shared)
+    }
+
+    /// Logs the removal of a key whose entry was of `epoch`.
+    fn log_removal(&mut self, group: usize, key: S, epoch: u32) {
+        let Self { groups, logged, log_bytes, .. } = self;
+        let entries = &mut groups[group];
+        let log = entries.log.get_or_insert_with(|| {
+            logged.push(group as u32);
+            Box::new(RemovalLog::new())
+        });
+        let born = if epoch.is_multiple_of(EPOCH) { 0 } else { epoch };
+        *log_bytes -= log.bytes();
+        log.push(key, born, self.epoch, entries.len);
+        *log_bytes += log.bytes();
     }
 }

@@ -6,6 +6,9 @@ use crate::table::{
     writer::DEPTH_MAX,
 };
 
+/// A directory may have this many entries, or a quarter of it for each segment if that is more.
+const SPARSE: usize = 64;
+
 impl<S: TableKey, V: TableValue, P: Placement<V>> Table<S, V, P> {
     /// Replaces a segment by one of so many slots, none of them vacated: more only if it is the group's one segment.
     pub(in crate::table) fn rebuild(&mut self, group: usize, tag: u32, old: Segment<S, V, P>, slots: usize) {
@@ -28,6 +31,7 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> Table<S, V, P> {
         self.bytes += entries.directory_size() + Segment::<S, V, P>::size(slots);
         if old_slots == 0 {
             entries.segments = 1;
+            self.segments += 1;
         } else {
             self.bytes -= Segment::<S, V, P>::size(old_slots);
             self.retire_segment(old, shared);
@@ -39,7 +43,10 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> Table<S, V, P> {
         // SAFETY: the writer reads its own segments.
         let (epoch, local_depth, spread) =
             unsafe { (old.header().epoch, old.header().local_depth, old.tag_spread(tag)) };
-        if spread >> (TAG_BITS - DEPTH_MAX) == 0 {
+        let entries = &self.groups[group];
+        // Tags that somebody chose may be alike for many bits: the directory would double with each of them.
+        let is_sparse = entries.directory.len() >= SPARSE.max(SPARSE / 4 * entries.segments);
+        if spread >> (TAG_BITS - DEPTH_MAX) == 0 || (local_depth == entries.depth && is_sparse) {
             return false;
         }
         let shared = self.is_needed(epoch, group, tag);
@@ -60,6 +67,7 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> Table<S, V, P> {
         }
         entries.replace(tag, local_depth, low, high);
         entries.segments += 1;
+        self.segments += 1;
         self.bytes += entries.directory_size() + Segment::<S, V, P>::FULL.size();
         self.retire_segment(old, shared);
         true
