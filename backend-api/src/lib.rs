@@ -90,11 +90,12 @@
 //!         let key = backend.key(&page)?;
 //!         backend.value(hits, key, &())?.set(page * 2)?;
 //!     }
-//!     let task = backend.snapshot(SnapshotRequest::new(store.next_id()))?;
+//!     let id = store.begin()?;
+//!     let task = backend.snapshot(SnapshotRequest::new(id))?;
 //!     // ... the backend goes on here, while another thread does this:
 //!     let keyed = task.run()?;
-//!     store.complete(Checkpoint::new(store.next_id(), vec![TaskState::new("counts", 0, 1, keyed)]))?;
-//!     backend.notify_complete(1)?;
+//!     store.complete(Checkpoint::new(id, vec![TaskState::new("counts", 0, 1, keyed)]))?;
+//!     backend.notify_complete(id)?;
 //!     drop(backend);
 //!
 //!     // From one subtask to three: each takes its own key groups.
@@ -155,7 +156,7 @@ mod token;
 pub use backend::{Keys, StateBackend, StateInfo};
 pub use cancel::{Cancel, CancelGuard};
 pub use checkpoint::{
-    AttemptTarget, Checkpoint, CheckpointTarget, FileName, JobFolder, NewFile, OperatorStateHandle,
+    AttemptTarget, Checkpoint, CheckpointTarget, FileName, JobFile, JobFolder, NewFile, OperatorStateHandle,
     OperatorStateMeta, OperatorStatePart, RawKeyedHandle, RawOperatorHandle, RawPartitions, Redistribution,
     Rescale, TaskRestore, TaskState, redistribute, redistribute_raw,
 };

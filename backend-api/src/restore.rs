@@ -361,9 +361,14 @@ fn check_file(reader: &CheckpointReader, handle: &KeyedStateHandle, checkpoint_i
         && meta.max_parallelism == u32::from(handle.max_parallelism)
         && meta.key_group_mapping == handle.key_group_mapping
         && meta.key_schema == handle.key_schema;
-    if same {
+    if !same {
+        let message = "the file contradicts the handle that names it: another format, checkpoint, key type, mapping or max parallelism";
+        return Err(Error::new(ErrorKind::Corrupt, message).in_file(reader.path(), None));
+    }
+    if meta.holds_groups_of(handle) {
         return Ok(());
     }
-    let message = "the file contradicts the handle that names it: another format, checkpoint, key type, mapping or max parallelism";
+    let (first, last) = meta.key_groups.clone().into_inner();
+    let message = format!("the handle names the key groups {}, the file has {first}-{last}", handle.range);
     Err(Error::new(ErrorKind::Corrupt, message).in_file(reader.path(), None))
 }

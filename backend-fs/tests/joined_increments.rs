@@ -32,7 +32,7 @@ fn start(options: &FsOptions, store: &CheckpointStore, parallelism: u16) -> Vec<
 }
 
 fn checkpoint(backends: &mut [FsBackend<u32>], store: &mut CheckpointStore) {
-    let (id, parallelism) = (store.next_id(), backends.len() as u16);
+    let (id, parallelism) = (store.begin().unwrap(), backends.len() as u16);
     let tasks = backends.iter_mut().zip(0..).map(|(backend, index)| {
         let keyed = backend.snapshot(SnapshotRequest::new(id)).unwrap().run().unwrap();
         TaskState::new("op", index, parallelism, keyed)

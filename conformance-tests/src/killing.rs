@@ -124,7 +124,7 @@ impl<F: Factory> Job<F> {
         Self::change(&mut self.subtasks, self.rounds + 1);
         loop {
             self.rounds += 1;
-            let id = self.store.next_id();
+            let id = self.store.begin().unwrap();
             let request = SnapshotRequest::new(id);
             let tasks: Vec<_> =
                 self.subtasks.iter_mut().map(|subtask| subtask.backend.snapshot(request).unwrap()).collect();
@@ -229,7 +229,7 @@ pub(crate) fn check<F: Factory>() {
         let told = noted(folder);
         let job = Job::<F>::open(&state_in(folder), life + 1);
         assert!(job.rounds >= told, "round {} was restored, and {told} was complete", job.rounds);
-        assert_eq!(job.store.orphans(&[]).unwrap(), Vec::<String>::new());
+        assert_eq!(job.store.orphans().unwrap(), Vec::<String>::new());
         rounds = job.rounds;
         let world = job.close();
         assert_eq!(world.storage().expect("it is there").sweep("").unwrap(), 0, "unfinished files are left");

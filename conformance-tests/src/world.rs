@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use backend_api::storage::StorageEntry;
+use backend_api::storage::{StorageEntry, parent};
 use backend_api::{
     Cancel, Checkpoint, CheckpointTarget, JobFolder, KeySpace, KeyedStateHandle, Result, SnapshotRequest,
     StateBackend, StateData, StateFile, StateKey, Storage, Subtask, TaskState,
@@ -113,9 +113,12 @@ impl<F: Factory> World<F> {
         self.factory.job()
     }
 
-    /// All files of the storage, none if there is no storage.
+    /// All files of the storage but the notes of the store, none if there is no storage.
     pub fn files(&self) -> Vec<StorageEntry> {
-        self.storage().map_or(Vec::new(), |storage| storage.list("").unwrap())
+        let mut files = self.storage().map_or(Vec::new(), |storage| storage.list("").unwrap());
+        let notes = [self.job().owner(), self.job().reserved()];
+        files.retain(|file| !notes.iter().any(|folder| parent(&file.path) == folder));
+        files
     }
 
     /// Opens a backend.

@@ -95,7 +95,7 @@ fn checkpoint() -> Result<()> {
             for output in outputs {
                 match output {
                     Output::ReserveId => {
-                        let id = store.next_id();
+                        let id = store.begin()?;
                         coordinator.id_reserved(0, Ok(id));
                     }
                     Output::SendBarrier(barrier) => {

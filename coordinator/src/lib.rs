@@ -29,4 +29,4 @@ pub use machine::{
 pub use registry::SharedStateRegistry;
 pub use restart::{RestartStrategy, Restarts};
 pub use statistics::{Statistics, Summary};
-pub use store::{CheckpointStore, CheckpointStoreOptions};
+pub use store::{CheckpointStore, CheckpointStoreOptions, JobContents};

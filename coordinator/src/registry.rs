@@ -1,6 +1,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
-use backend_api::{Error, ErrorKind, KeyedStateHandle, Result, StateData};
+use backend_api::{Error, ErrorKind, Result, StateData, StateFile};
 
 /// Who uses which shared file: a file is dead when no checkpoint uses it.
 ///
@@ -19,44 +19,49 @@ impl SharedStateRegistry {
         Self::default()
     }
 
-    /// Notes that checkpoint `handle.checkpoint_id` uses the shared files of `handle`. Registering the same handle
-    /// again changes nothing.
+    /// Notes that checkpoint `checkpoint_id` uses the shared ones of `files`. Registering them again changes nothing.
     ///
     /// # Errors
-    /// [`IllegalState`](ErrorKind::IllegalState) if the registry is closed, or if the handle refers to a file of an
-    /// earlier checkpoint that this registry does not know: it may be deleted already. Nothing is noted then.
-    pub fn register(&mut self, handle: &KeyedStateHandle) -> Result<()> {
-        let unknown = handle.files.iter().find(|file| {
-            matches!(&file.data, StateData::File { path, .. }
-                if file.shared && file.created_by != handle.checkpoint_id && !self.users.contains_key(path))
-        });
-        if let Some(file) = unknown {
-            return Err(Error::new(
-                ErrorKind::IllegalState,
-                format!(
-                    "checkpoint {} refers to a shared file of checkpoint {} that is not registered",
-                    handle.checkpoint_id, file.created_by
-                ),
-            )
-            .in_file(&file.name, None));
+    /// [`IllegalState`](ErrorKind::IllegalState) if the registry is closed, or if one is a file of an earlier checkpoint
+    /// that this registry does not know: it may be deleted already. Nothing is noted then.
+    pub fn register<'f>(
+        &mut self,
+        checkpoint_id: u64,
+        files: impl IntoIterator<Item = &'f StateFile>,
+    ) -> Result<()> {
+        let files: Vec<&StateFile> = files.into_iter().collect();
+        let is_unknown = |file: &&&StateFile| file.created_by != checkpoint_id && !self.is_known(file);
+        if let Some(file) = files.iter().find(is_unknown) {
+            let message = format!(
+                "checkpoint {checkpoint_id} refers to a shared file of checkpoint {} that is not registered",
+                file.created_by
+            );
+            return Err(Error::new(ErrorKind::IllegalState, message).in_file(&file.name, None));
         }
-        self.register_restored(handle)
+        self.register_restored(checkpoint_id, files)
     }
 
-    /// As [`register`](Self::register), for a handle out of a retained checkpoint: all its files are there.
+    /// As [`register`](Self::register), for the files of a retained checkpoint: all of them are there.
     ///
     /// # Errors
     /// [`IllegalState`](ErrorKind::IllegalState) if the registry is closed.
-    pub fn register_restored(&mut self, handle: &KeyedStateHandle) -> Result<()> {
+    pub fn register_restored<'f>(
+        &mut self,
+        checkpoint_id: u64,
+        files: impl IntoIterator<Item = &'f StateFile>,
+    ) -> Result<()> {
         if self.closed {
             return Err(Error::new(ErrorKind::IllegalState, "the shared state registry is closed"));
         }
-        for file in handle.files.iter().filter(|file| file.shared) {
-            if let StateData::File { path, .. } = &file.data {
-                self.users.entry(path.clone()).or_default().insert(handle.checkpoint_id);
-            }
+        for path in files.into_iter().filter_map(shared_path) {
+            self.users.entry(path.to_owned()).or_default().insert(checkpoint_id);
         }
         Ok(())
+    }
+
+    /// Whether the file may be used: it is registered, or not shared.
+    fn is_known(&self, file: &StateFile) -> bool {
+        shared_path(file).is_none_or(|path| self.is_used(path))
     }
 
     /// Checkpoint `checkpoint_id` is gone: answers the paths of the files that nobody uses any more, each once. An
@@ -95,5 +100,13 @@ impl SharedStateRegistry {
             !users.is_empty()
         });
         dead
+    }
+}
+
+/// Where a shared file lies; `None` for others, and for bytes within the handle.
+fn shared_path(file: &StateFile) -> Option<&str> {
+    match &file.data {
+        StateData::File { path, .. } if file.shared => Some(path),
+        _ => None,
     }
 }

@@ -2,152 +2,27 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex};
+mod support;
 
-use backend_api::storage::{StorageEntry, StorageFile, StorageWriter};
-use backend_api::{
-    Cancel, Checkpoint, Error, ErrorKind, JobFolder, KeyGroupRange, KeyedStateHandle, MemoryStorage, Result,
-    StateData, StateFile, Storage, TaskState,
-};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use backend_api::{ErrorKind, Storage};
 use coordinator::{CheckpointStore, CheckpointStoreOptions};
 
-/// A storage in memory of which chosen calls fail, by a word of the call and its path.
-#[derive(Debug, Default)]
-struct Faulty {
-    inner: MemoryStorage,
-    failing: Mutex<Vec<&'static str>>,
-    deleted: Mutex<Vec<String>>,
-}
-
-impl Faulty {
-    /// From now on the calls fail of which one of `words` is a part, such as `create job/chk-2/_metadata`.
-    fn fail(&self, words: &[&'static str]) {
-        *self.failing.lock().unwrap() = words.to_vec();
-    }
-
-    fn call(&self, call: &str, path: &str) -> Result<()> {
-        let call = format!("{call} {path}");
-        let fails = self.failing.lock().unwrap().iter().any(|word| call.contains(word));
-        if fails { Err(Error::new(ErrorKind::Io, call).in_file(path, None)) } else { Ok(()) }
-    }
-
-    fn paths(&self) -> Vec<String> {
-        self.inner.list("").unwrap().into_iter().map(|entry| entry.path).collect()
-    }
-
-    fn put(&self, path: &str, bytes: &[u8]) {
-        self.inner.delete(path).unwrap();
-        let mut writer = self.inner.create(path, &Cancel::new()).unwrap();
-        writer.write(bytes).unwrap();
-        writer.finish().unwrap();
-    }
-}
-
-impl Storage for Faulty {
-    fn create(&self, path: &str, cancel: &Cancel) -> Result<Box<dyn StorageWriter>> {
-        self.call("create", path)?;
-        self.inner.create(path, cancel)
-    }
-
-    fn open(&self, path: &str) -> Result<Box<dyn StorageFile>> {
-        self.call("open", path)?;
-        self.inner.open(path)
-    }
-
-    fn list(&self, folder: &str) -> Result<Vec<StorageEntry>> {
-        self.call("list", folder)?;
-        self.inner.list(folder)
-    }
-
-    fn delete(&self, path: &str) -> Result<()> {
-        self.call("delete", path)?;
-        self.deleted.lock().unwrap().push(path.to_owned());
-        self.inner.delete(path)
-    }
-
-    fn delete_folder(&self, folder: &str) -> Result<()> {
-        self.call("delete_folder", folder)?;
-        self.inner.delete_folder(folder)
-    }
-
-    fn sweep(&self, folder: &str) -> Result<usize> {
-        self.inner.sweep(folder)
-    }
-}
-
-fn job() -> JobFolder {
-    JobFolder::new("job").unwrap()
-}
-
-fn options(storage: &Arc<Faulty>) -> CheckpointStoreOptions {
-    CheckpointStoreOptions::in_storage(job(), storage.clone())
-}
-
-fn open(storage: &Arc<Faulty>, retained: usize) -> CheckpointStore {
-    CheckpointStore::open(options(storage).retained(retained)).unwrap()
-}
-
-fn in_file(name: &str, created_by: u64, shared: bool) -> StateFile {
-    let folder = if shared { job().shared() } else { job().checkpoint(created_by) };
-    let data = StateData::File { path: format!("{folder}/{name}"), length: 1 };
-    StateFile { name: name.to_owned(), format: "test".to_owned(), created_by, shared, data }
-}
-
-fn inline(bytes: usize) -> StateFile {
-    StateFile {
-        name: "inline".to_owned(),
-        format: "test".to_owned(),
-        created_by: 1,
-        shared: false,
-        data: StateData::Inline(vec![7; bytes]),
-    }
-}
-
-/// A checkpoint of one task with these files.
-fn checkpoint(id: u64, files: Vec<StateFile>) -> Checkpoint {
-    let handle = KeyedStateHandle {
-        format: "test".to_owned(),
-        checkpoint_id: id,
-        operator: "op".to_owned(),
-        range: KeyGroupRange::new(0, 9).unwrap(),
-        max_parallelism: 10,
-        key_group_mapping: "test".to_owned(),
-        key_schema: "i32".to_owned(),
-        files,
-    };
-    Checkpoint::new(id, vec![TaskState::new("op", 0, 1, Some(handle))])
-}
-
-/// The checkpoint `id` as a backend writes it: a private file and a shared one of its own, and the shared ones of
-/// `uses`.
-fn written(storage: &Faulty, id: u64, uses: &[u64]) -> Checkpoint {
-    let mut files = vec![in_file("private", id, false), in_file(&format!("s-{id}"), id, true)];
-    for file in &files {
-        let StateData::File { path, .. } = &file.data else { unreachable!() };
-        storage.put(path, b"x");
-    }
-    files.extend(uses.iter().map(|used| in_file(&format!("s-{used}"), *used, true)));
-    checkpoint(id, files)
-}
-
-fn ids(store: &CheckpointStore) -> Vec<u64> {
-    store.checkpoints().map(|checkpoint| checkpoint.id).collect()
-}
+use support::{Faulty, checkpoint, ids, in_file, inline, job, open, options, path, written};
 
 #[test]
 fn a_completed_checkpoint_is_there_after_a_restart() {
     let storage = Arc::new(Faulty::default());
     let mut store = open(&storage, 1);
     assert!(store.latest().is_none());
-    assert_eq!(store.next_id(), 1);
     let first = written(&storage, 1, &[]);
     store.complete(first.clone()).unwrap();
     drop(store);
     let store = open(&storage, 1);
     assert_eq!(store.latest(), Some(&first));
-    assert_eq!(store.next_id(), 2);
-    assert!(store.orphans(&[]).unwrap().is_empty());
+    assert!(store.orphans().unwrap().is_empty());
 }
 
 #[test]
@@ -159,19 +34,8 @@ fn the_newest_are_kept_and_of_the_others_nothing_is_left() {
         store.complete(written(&storage, id, &uses)).unwrap();
     }
     assert_eq!(ids(&store), [3, 4, 5]);
-    let expected = [
-        "job/chk-3/_metadata",
-        "job/chk-3/private",
-        "job/chk-4/_metadata",
-        "job/chk-4/private",
-        "job/chk-5/_metadata",
-        "job/chk-5/private",
-        "job/shared/s-2",
-        "job/shared/s-3",
-        "job/shared/s-4",
-        "job/shared/s-5",
-    ];
-    assert_eq!(storage.paths(), expected);
+    let expected = ["2 shared", "3 meta", "3 private", "3 shared", "4 meta", "4 private", "4 shared"];
+    assert_eq!(storage.names(), [&expected[..], &["5 meta", "5 private", "5 shared"]].concat());
 }
 
 #[test]
@@ -181,7 +45,12 @@ fn metadata_goes_before_the_files_that_it_names() {
     store.complete(written(&storage, 1, &[])).unwrap();
     store.complete(written(&storage, 2, &[])).unwrap();
     let deleted = storage.deleted.lock().unwrap().clone();
-    assert_eq!(deleted, ["job/chk-1/_metadata", "job/shared/s-1"]);
+    let of_first = written(&storage, 1, &[]);
+    assert_eq!(deleted.first(), Some(&job().metadata(1)));
+    assert_eq!(deleted.iter().filter(|path| **path == job().metadata(1)).count(), 1);
+    for file in of_first.files() {
+        assert!(deleted.contains(&path(file).to_owned()));
+    }
 }
 
 #[test]
@@ -191,7 +60,7 @@ fn an_id_that_is_not_above_the_latest_is_refused_and_nothing_touched() {
     store.complete(written(&storage, 3, &[])).unwrap();
     let before = storage.paths();
     for id in [3, 2, 0] {
-        let error = store.complete(checkpoint(id, vec![in_file("private", 3, false)])).unwrap_err();
+        let error = store.complete(checkpoint(id, vec![in_file(0, 3, false)])).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::IllegalState);
     }
     assert_eq!((ids(&store), storage.paths()), (vec![3], before));
@@ -201,7 +70,7 @@ fn an_id_that_is_not_above_the_latest_is_refused_and_nothing_touched() {
 fn a_checkpoint_that_cannot_be_made_complete_leaves_nothing_and_keeps_the_older_ones() {
     for fault in ["create job/chk-2/_metadata", "", "unknown file"] {
         let storage = Arc::new(Faulty::default());
-        let limit = if fault.is_empty() { 150 } else { 10 << 20 };
+        let limit = if fault.is_empty() { 400 } else { 10 << 20 };
         let mut store =
             CheckpointStore::open(options(&storage).retained(1).max_message_bytes(limit)).unwrap();
         store.complete(written(&storage, 1, &[])).unwrap();
@@ -225,7 +94,7 @@ fn a_checkpoint_that_cannot_be_made_complete_leaves_nothing_and_keeps_the_older_
         // The shared file of the first one is still known, and the next checkpoint may use it.
         store.complete(written(&storage, 3, &[1])).unwrap();
         assert_eq!(ids(&store), [3]);
-        assert!(storage.paths().contains(&"job/shared/s-1".to_owned()));
+        assert!(storage.names().contains(&"1 shared".to_owned()));
     }
 }
 
@@ -238,35 +107,39 @@ fn a_metadata_file_that_cannot_be_taken_back_keeps_its_files() {
     storage.fail(&["create job/chk-2", "delete job/chk-2"]);
     assert_eq!(store.complete(second).unwrap_err().kind(), ErrorKind::Io);
     // Whether the metadata is there is not known, so what it would name must be.
-    assert!(storage.paths().contains(&"job/chk-2/private".to_owned()));
-    assert!(storage.paths().contains(&"job/shared/s-2".to_owned()));
+    assert_eq!(storage.names(), ["1 meta", "1 private", "1 shared", "2 private", "2 shared"]);
     storage.fail(&[]);
     drop(store);
     let store = open(&storage, 1);
     assert_eq!(ids(&store), [1]);
-    assert_eq!(storage.paths(), ["job/chk-1/_metadata", "job/chk-1/private", "job/shared/s-1"]);
+    assert_eq!(storage.names(), ["1 meta", "1 private", "1 shared"]);
 }
 
+/// What cannot be deleted holds back what must come after it, and nothing else.
 #[test]
-fn what_cannot_be_deleted_is_tried_again_at_the_next_completion() {
-    for fault in ["delete job/chk-1/_metadata", "delete_folder job/chk-1", "delete job/shared/s-1"] {
+fn what_cannot_be_deleted_is_tried_again_and_holds_back_its_own_alone() {
+    for (fault, left) in [
+        ("delete job/chk-1/_metadata", &["1 meta", "1 private", "1 shared"][..]),
+        ("delete job/chk-1/op", &["1 private"]),
+        ("delete job/shared/op-0-00000000000000ab-s-1", &["1 shared"]),
+    ] {
         let storage = Arc::new(Faulty::default());
         let mut store = open(&storage, 1);
         store.complete(written(&storage, 1, &[])).unwrap();
         storage.fail(&[fault]);
         store.complete(written(&storage, 2, &[])).unwrap();
-        assert_eq!(ids(&store), [2], "{fault}");
-        // Without its metadata nothing names the shared file, whatever else of the checkpoint is left.
-        let shared_is_there = storage.paths().contains(&"job/shared/s-1".to_owned());
-        assert_eq!(shared_is_there, !fault.starts_with("delete_folder"), "{fault}");
-        assert!(!store.orphans(&[]).unwrap().is_empty());
+        // Of others everything goes: of a subsumed one, and of one that has failed.
+        let failed = written(&storage, 3, &[]);
+        store.discard(3, &failed.tasks);
+        store.complete(written(&storage, 4, &[])).unwrap();
+        assert_eq!(ids(&store), [4], "{fault}");
+        let expected = [left, &["4 meta", "4 private", "4 shared"]].concat();
+        assert_eq!(storage.names(), expected, "{fault}");
+        assert!(!store.orphans().unwrap().is_empty(), "{fault}");
+        assert_ne!(store.retry_deletions(), 0, "{fault}");
         storage.fail(&[]);
-        store.complete(written(&storage, 3, &[])).unwrap();
-        assert_eq!(
-            storage.paths(),
-            ["job/chk-3/_metadata", "job/chk-3/private", "job/shared/s-3"],
-            "{fault}"
-        );
+        assert_eq!(store.retry_deletions(), 0, "{fault}");
+        assert_eq!(storage.names(), ["4 meta", "4 private", "4 shared"], "{fault}");
     }
 }
 
@@ -278,11 +151,10 @@ fn a_restart_removes_what_a_crash_left_behind() {
     store.complete(written(&storage, 2, &[1])).unwrap();
     let whole: BTreeSet<_> = storage.paths().into_iter().collect();
     // A crash before the metadata: files of the checkpoint, private and shared.
-    let _ = written(&storage, 3, &[1]);
+    let third = written(&storage, 3, &[1]);
     storage.put("job/taskowned/log", b"x");
-    let orphans = store.orphans(&[]).unwrap();
-    assert_eq!(orphans, ["job/chk-3/private", "job/shared/s-3"]);
-    assert!(store.orphans(&[3]).unwrap().is_empty());
+    let files = third.files().filter(|file| file.created_by == 3).map(path);
+    assert_eq!(store.orphans().unwrap(), files.collect::<Vec<_>>());
     drop(store);
     let store = open(&storage, 2);
     assert_eq!(ids(&store), [1, 2]);
@@ -301,7 +173,7 @@ fn a_restart_keeps_fewer_if_fewer_are_asked_for() {
     drop(store);
     let store = open(&storage, 1);
     assert_eq!(ids(&store), [3]);
-    assert_eq!(storage.paths(), ["job/chk-3/_metadata", "job/chk-3/private", "job/shared/s-3"]);
+    assert_eq!(storage.names(), ["3 meta", "3 private", "3 shared"]);
 }
 
 #[test]
@@ -398,32 +270,7 @@ fn discarding_a_failed_checkpoint_deletes_its_own_files_alone() {
     store.discard(2, &failed.tasks);
     assert_eq!(storage.paths(), before);
     store.discard(2, &failed.tasks);
-    store.discard(99, &[]);
     assert_eq!((ids(&store), storage.paths()), (vec![1], before));
-}
-
-#[test]
-fn no_id_is_used_twice_so_what_failed_is_never_a_part_of_what_did_not() {
-    for fault in ["delete_folder job/chk-2", "delete job/shared/s-2"] {
-        let storage = Arc::new(Faulty::default());
-        let mut store = open(&storage, 1);
-        store.complete(written(&storage, 1, &[])).unwrap();
-        // A crash before the metadata, and then a deletion that fails for now.
-        let _ = written(&storage, 2, &[1]);
-        drop(store);
-        storage.fail(&[fault]);
-        let mut store = open(&storage, 1);
-        storage.fail(&[]);
-        assert_eq!(store.next_id(), 3, "{fault}");
-        // Not even if the engine counts for itself.
-        store.complete(written(&storage, 2, &[])).unwrap();
-        assert_eq!(ids(&store), [2], "{fault}");
-        assert_eq!(
-            storage.paths(),
-            ["job/chk-2/_metadata", "job/chk-2/private", "job/shared/s-2"],
-            "{fault}"
-        );
-    }
 }
 
 #[test]
@@ -433,7 +280,7 @@ fn a_completed_checkpoint_cannot_be_discarded() {
     let checkpoint = written(&storage, 1, &[]);
     store.complete(checkpoint.clone()).unwrap();
     store.discard(1, &checkpoint.tasks);
-    assert_eq!(storage.paths(), ["job/chk-1/_metadata", "job/chk-1/private", "job/shared/s-1"]);
+    assert_eq!(storage.names(), ["1 meta", "1 private", "1 shared"]);
     assert_eq!(ids(&store), [1]);
 }
 
@@ -444,15 +291,15 @@ fn an_old_checkpoint_whose_deletion_was_taken_back_in_part_is_not_taken_for_whol
     store.complete(written(&storage, 1, &[])).unwrap();
     store.complete(written(&storage, 2, &[])).unwrap();
     drop(store);
-    storage.delete("job/shared/s-1").unwrap();
+    storage.delete(path(&in_file(0, 1, true))).unwrap();
     let store = open(&storage, 2);
     assert_eq!(ids(&store), [2]);
-    assert_eq!(storage.paths(), ["job/chk-2/_metadata", "job/chk-2/private", "job/shared/s-2"]);
+    assert_eq!(storage.names(), ["2 meta", "2 private", "2 shared"]);
     drop(store);
     // Of the newest it is found, and nothing is deleted.
-    storage.delete("job/shared/s-2").unwrap();
+    storage.delete(path(&in_file(0, 2, true))).unwrap();
     let before = storage.paths();
     let error = CheckpointStore::open(options(&storage).retained(2)).unwrap_err();
-    assert_eq!((error.kind(), error.file()), (ErrorKind::Corrupt, Some("job/shared/s-2")));
+    assert_eq!((error.kind(), error.file()), (ErrorKind::Corrupt, Some(path(&in_file(0, 2, true)))));
     assert_eq!(storage.paths(), before);
 }

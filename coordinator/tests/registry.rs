@@ -1,27 +1,12 @@
 //! The registry of shared files: who uses what, and what is dead.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
-use backend_api::{ErrorKind, KeyGroupRange, KeyedStateHandle, StateData, StateFile};
+use backend_api::{ErrorKind, StateData, StateFile};
 use coordinator::SharedStateRegistry;
 
 /// A shared file of checkpoint `created_by`.
 fn shared(name: &str, created_by: u64) -> StateFile {
     let data = StateData::File { path: format!("job/shared/{name}"), length: 1 };
     StateFile { name: name.to_owned(), format: "test".to_owned(), created_by, shared: true, data }
-}
-
-fn handle(checkpoint_id: u64, files: Vec<StateFile>) -> KeyedStateHandle {
-    KeyedStateHandle {
-        format: "test".to_owned(),
-        checkpoint_id,
-        operator: "op".to_owned(),
-        range: KeyGroupRange::new(0, 9).unwrap(),
-        max_parallelism: 10,
-        key_group_mapping: "test".to_owned(),
-        key_schema: "i32".to_owned(),
-        files,
-    }
 }
 
 fn files(registry: &SharedStateRegistry) -> Vec<&str> {
@@ -32,8 +17,8 @@ fn files(registry: &SharedStateRegistry) -> Vec<&str> {
 #[test]
 fn a_file_lives_as_long_as_a_user() {
     let mut registry = SharedStateRegistry::new();
-    registry.register(&handle(1, vec![shared("a", 1), shared("b", 1)])).unwrap();
-    registry.register(&handle(2, vec![shared("a", 1), shared("c", 2)])).unwrap();
+    registry.register(1, &vec![shared("a", 1), shared("b", 1)]).unwrap();
+    registry.register(2, &vec![shared("a", 1), shared("c", 2)]).unwrap();
     assert_eq!(registry.release(1), ["job/shared/b"]);
     assert!(registry.is_used("job/shared/a") && !registry.is_used("job/shared/b"));
     assert_eq!(registry.release(2), ["job/shared/a", "job/shared/c"]);
@@ -44,8 +29,8 @@ fn a_file_lives_as_long_as_a_user() {
 #[test]
 fn the_handles_of_one_checkpoint_go_together() {
     let mut registry = SharedStateRegistry::new();
-    registry.register(&handle(1, vec![shared("a", 1)])).unwrap();
-    registry.register(&handle(1, vec![shared("b", 1)])).unwrap();
+    registry.register(1, &vec![shared("a", 1)]).unwrap();
+    registry.register(1, &vec![shared("b", 1)]).unwrap();
     assert_eq!(registry.release(1), ["job/shared/a", "job/shared/b"]);
 }
 
@@ -54,13 +39,13 @@ fn the_handles_of_one_checkpoint_go_together() {
 #[test]
 fn an_unknown_reference_is_refused_as_a_whole() {
     let mut registry = SharedStateRegistry::new();
-    let error = registry.register(&handle(2, vec![shared("own", 2), shared("old", 1)])).unwrap_err();
+    let error = registry.register(2, &vec![shared("own", 2), shared("old", 1)]).unwrap_err();
     assert_eq!((error.kind(), error.file()), (ErrorKind::IllegalState, Some("old")));
     assert!(error.message().contains('1') && error.message().contains('2'), "{error}");
     assert_eq!(files(&registry), [""; 0]);
     // Out of a retained checkpoint it is known to be there.
-    registry.register_restored(&handle(2, vec![shared("own", 2), shared("old", 1)])).unwrap();
-    registry.register(&handle(3, vec![shared("old", 1)])).unwrap();
+    registry.register_restored(2, &vec![shared("own", 2), shared("old", 1)]).unwrap();
+    registry.register(3, &vec![shared("old", 1)]).unwrap();
     assert_eq!(registry.release(2), ["job/shared/own"]);
 }
 
@@ -68,10 +53,10 @@ fn an_unknown_reference_is_refused_as_a_whole() {
 #[test]
 fn registering_twice_counts_once() {
     let mut registry = SharedStateRegistry::new();
-    let first = handle(1, vec![shared("a", 1)]);
-    registry.register(&first).unwrap();
-    registry.register(&first.clone()).unwrap();
-    registry.register_restored(&first).unwrap();
+    let first = vec![shared("a", 1)];
+    registry.register(1, &first).unwrap();
+    registry.register(1, &first.clone()).unwrap();
+    registry.register_restored(1, &first).unwrap();
     assert_eq!(registry.release(1), ["job/shared/a"]);
     assert_eq!(registry.release(1), [""; 0]);
 }
@@ -80,11 +65,11 @@ fn registering_twice_counts_once() {
 #[test]
 fn a_closed_registry_releases_only() {
     let mut registry = SharedStateRegistry::new();
-    let first = handle(1, vec![shared("a", 1)]);
-    registry.register(&first).unwrap();
+    let first = vec![shared("a", 1)];
+    registry.register(1, &first).unwrap();
     registry.close();
-    assert_eq!(registry.register(&first).unwrap_err().kind(), ErrorKind::IllegalState);
-    assert_eq!(registry.register_restored(&handle(2, vec![])).unwrap_err().kind(), ErrorKind::IllegalState);
+    assert_eq!(registry.register(1, &first).unwrap_err().kind(), ErrorKind::IllegalState);
+    assert_eq!(registry.register_restored(2, &[]).unwrap_err().kind(), ErrorKind::IllegalState);
     assert_eq!(registry.release(1), ["job/shared/a"]);
 }
 
@@ -93,8 +78,9 @@ fn a_closed_registry_releases_only() {
 fn a_rebuilt_registry_gives_each_file_up_once() {
     let mut registry = SharedStateRegistry::new();
     for id in 1..=3 {
-        let files = (1..=id).map(|created_by| shared(&format!("f{created_by}"), created_by)).collect();
-        registry.register_restored(&handle(id, files)).unwrap();
+        let files: Vec<_> =
+            (1..=id).map(|created_by| shared(&format!("f{created_by}"), created_by)).collect();
+        registry.register_restored(id, &files).unwrap();
     }
     let mut dead = Vec::new();
     for id in 1..=3 {
@@ -107,8 +93,8 @@ fn a_rebuilt_registry_gives_each_file_up_once() {
 #[test]
 fn files_unused_since_an_id_go() {
     let mut registry = SharedStateRegistry::new();
-    registry.register(&handle(2, vec![shared("two", 2), shared("both", 2)])).unwrap();
-    registry.register(&handle(3, vec![shared("three", 3), shared("both", 2)])).unwrap();
+    registry.register(2, &vec![shared("two", 2), shared("both", 2)]).unwrap();
+    registry.register(3, &vec![shared("three", 3), shared("both", 2)]).unwrap();
     assert_eq!(registry.unregister_unused(0), [""; 0]);
     assert_eq!(registry.unregister_unused(2), [""; 0]);
     assert_eq!(registry.unregister_unused(3), ["job/shared/two"]);
@@ -123,7 +109,7 @@ fn only_shared_files_are_counted() {
     let mut registry = SharedStateRegistry::new();
     let private = StateFile { shared: false, ..shared("private", 1) };
     let inline = StateFile { data: StateData::Inline(vec![1]), ..shared("inline", 1) };
-    registry.register(&handle(2, vec![private, inline])).unwrap();
+    registry.register(2, &vec![private, inline]).unwrap();
     assert_eq!(files(&registry), [""; 0]);
     assert_eq!(registry.release(2), [""; 0]);
 }

@@ -30,7 +30,6 @@ pub struct CheckpointStats {
 /// At most one checkpoint is under way: the next one waits for it.
 pub struct Coordinator {
     store: CheckpointStore,
-    next_id: u64,
     /// One for each subtask. A subtask that dies drops its end, so waiting for it ends.
     acks: Vec<Receiver<Ack>>,
     pending: Option<Pending>,
@@ -48,15 +47,13 @@ struct Pending {
 impl Coordinator {
     /// A coordinator of the subtasks that acknowledge through `acks`.
     pub fn new(store: CheckpointStore, acks: Vec<Receiver<Ack>>) -> Self {
-        let next_id = store.next_id();
-        Self { store, next_id, acks, pending: None, stats: CheckpointStats::default() }
+        Self { store, acks, pending: None, stats: CheckpointStats::default() }
     }
 
     /// Starts a checkpoint of everything before `position`. Waits for the checkpoint before it.
     pub fn start(&mut self, router: &mut Router, position: Position) -> Result<(), Failure> {
         self.finish(router)?;
-        let id = self.next_id;
-        self.next_id += 1;
+        let id = self.store.begin()?;
         let acks = self.acks.iter().map(|_| None).collect();
         self.pending = Some(Pending { id, start: Instant::now(), position, acks });
         router.broadcast(|| Message::Barrier(id))

@@ -55,7 +55,8 @@ impl<'a> FileName<'a> {
             Some(Self { operator, subtask, attempt, part: Some(last), checkpoint_id })
         };
         let found = without_part().or_else(with_part)?;
-        (!found.operator.is_empty() && found.part != Some("")).then_some(found)
+        let is_name = !found.operator.is_empty() && found.part != Some("") && !name.contains('/');
+        is_name.then_some(found)
     }
 }
 
@@ -107,6 +108,7 @@ mod tests {
     fn what_only_looks_like_a_name_is_none() {
         for name in [
             "",
+            "below/op-0-0123456789abcdef-5",
             "notes",
             "notes-5",
             "part-99999999999999999",

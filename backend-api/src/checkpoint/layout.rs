@@ -1,4 +1,4 @@
-use super::file_name::{NAME_BYTES_MAX, decimal};
+use super::file_name::{FileName, NAME_BYTES_MAX, decimal};
 use crate::{Error, ErrorKind, Result};
 
 /// Where the files of one job lie within a storage, as in Flink: `<job>/chk-<n>/` for what belongs to one
@@ -38,7 +38,7 @@ impl JobFolder {
 
     /// The file whose presence makes checkpoint `id` complete.
     pub fn metadata(&self, id: u64) -> String {
-        format!("{}/chk-{id}/_metadata", self.0)
+        format!("{}/chk-{id}/{METADATA}", self.0)
     }
 
     /// Folder of the files that several checkpoints use.
@@ -51,15 +51,113 @@ impl JobFolder {
         format!("{}/taskowned", self.0)
     }
 
-    /// The checkpoint whose folder `path` lies in, if it does.
-    pub fn checkpoint_of(&self, path: &str) -> Option<u64> {
-        let rest = path.strip_prefix(&self.0)?.strip_prefix("/chk-")?;
-        decimal(rest.split('/').next()?)
+    /// The file that says that all ids up to `last` may have been given out.
+    pub fn reserved_ids(&self, last: u64) -> String {
+        format!("{}/{last}", self.reserved())
+    }
+
+    /// Folder of the files that say which ids may have been given out.
+    pub fn reserved(&self) -> String {
+        format!("{}/reserved-ids", self.0)
+    }
+
+    /// Folder of the marks of those who have opened the job's checkpoints to write.
+    pub fn owner(&self) -> String {
+        format!("{}/_owner", self.0)
+    }
+
+    /// What the file `path` of the storage is to the job; `None` if nothing of ours has that name.
+    pub fn file_of<'p>(&self, path: &'p str) -> Option<JobFile<'p>> {
+        let below = path.strip_prefix(&self.0)?.strip_prefix('/')?;
+        let (folder, name) = below.split_once('/')?;
+        match folder {
+            "shared" => FileName::parse(name).map(JobFile::Shared),
+            "reserved-ids" => decimal(name).map(JobFile::ReservedIds),
+            _ => {
+                let id = decimal(folder.strip_prefix("chk-")?)?;
+                if name == METADATA {
+                    return Some(JobFile::Metadata(id));
+                }
+                FileName::parse(name).filter(|name| name.checkpoint_id == id).map(JobFile::Private)
+            }
+        }
+    }
+}
+
+/// The name of the file that makes a checkpoint complete.
+const METADATA: &str = "_metadata";
+
+/// A file in a job's folder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum JobFile<'a> {
+    /// The metadata of a checkpoint.
+    Metadata(u64),
+    /// State of one checkpoint.
+    Private(FileName<'a>),
+    /// State that several checkpoints may use.
+    Shared(FileName<'a>),
+    /// Says that all ids up to this one may have been given out.
+    ReservedIds(u64),
+}
+
+impl JobFile<'_> {
+    /// The highest checkpoint id that was used if there is this file.
+    pub fn id(&self) -> u64 {
+        match self {
+            Self::Metadata(id) | Self::ReservedIds(id) => *id,
+            Self::Private(name) | Self::Shared(name) => name.checkpoint_id,
+        }
     }
 }
 
 impl std::fmt::Display for JobFolder {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_of_the_job_is_known_by_its_whole_path() {
+        let job = JobFolder::new("job").unwrap();
+        let name = "op-0-0123456789abcdef-7";
+        let parsed = FileName::parse(name).unwrap();
+        let known = |path: String| job.file_of(&path).map(|file| file.id());
+        assert_eq!(job.file_of(&job.metadata(7)), Some(JobFile::Metadata(7)));
+        assert_eq!(job.file_of(&format!("job/chk-7/{name}")), Some(JobFile::Private(parsed)));
+        assert_eq!(job.file_of(&format!("job/shared/{name}")), Some(JobFile::Shared(parsed)));
+        assert_eq!(job.file_of(&job.reserved_ids(64)), Some(JobFile::ReservedIds(64)));
+        for path in [
+            "chk-07/_metadata",
+            "chk-+7/_metadata",
+            "chk-7/below/_metadata",
+            "chk-7/other",
+            "chk-7",
+            "notes-5",
+            "shared/notes-5",
+            "taskowned/part-99999999999999999",
+            "reserved-ids/x",
+            "reserved-ids/064",
+            "_metadata",
+        ] {
+            assert_eq!(known(format!("job/{path}")), None, "{path}");
+        }
+        assert_eq!(known(format!("job/chk-8/{name}")), None, "a file of another checkpoint");
+        assert_eq!(known(format!("job/taskowned/{name}")), None);
+        assert_eq!(known(format!("jobs/shared/{name}")), None);
+    }
+
+    #[test]
+    fn names_of_jobs_fit_a_file_system() {
+        for name in ["j".repeat(255), "\u{e4}".repeat(127)] {
+            JobFolder::new(name).unwrap();
+        }
+        for name in ["j".repeat(256), "\u{e4}".repeat(128), ".j".to_owned(), "a/b".to_owned(), String::new()]
+        {
+            assert_eq!(JobFolder::new(name).unwrap_err().kind(), ErrorKind::InvalidArgument);
+        }
     }
 }

@@ -9,7 +9,7 @@ mod target;
 mod task_restore;
 
 pub use file_name::FileName;
-pub use layout::JobFolder;
+pub use layout::{JobFile, JobFolder};
 pub use metadata::{Checkpoint, TaskState};
 pub use parts::{OperatorStateHandle, OperatorStateMeta, RawKeyedHandle, RawOperatorHandle, Redistribution};
 pub use redistribute::{OperatorStatePart, RawPartitions, Rescale, redistribute, redistribute_raw};

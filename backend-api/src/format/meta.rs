@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, ErrorKind, Result, StateKind, shape};
+use crate::{Error, ErrorKind, KeyedStateHandle, Result, StateKind, shape};
 
 /// Most states that one backend can have, as in Flink (`Short.MAX_VALUE`).
 pub const MAX_STATES: usize = 32_767;
@@ -88,6 +88,12 @@ pub(crate) fn migration(what: &str, old: &str, new: &str) -> String {
 }
 
 impl FileMeta {
+    /// Whether the file has all key groups that `handle`, which names it, says to have: the others would be taken for
+    /// empty.
+    pub fn holds_groups_of(&self, handle: &KeyedStateHandle) -> bool {
+        self.key_groups.contains(&handle.range.start()) && self.key_groups.contains(&handle.range.end())
+    }
+
     /// Checks the limits that writer and reader rely on.
     ///
     /// # Errors

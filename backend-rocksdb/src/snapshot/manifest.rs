@@ -101,11 +101,13 @@ impl Manifest {
             && meta.max_parallelism == u32::from(handle.max_parallelism)
             && meta.key_group_mapping == handle.key_group_mapping
             && meta.key_schema == handle.key_schema
+            && meta.holds_groups_of(handle)
             && manifest.tables.iter().all(|table| files.next().is_some_and(|file| file.name == table.file));
         if fits {
             return Ok(manifest);
         }
-        let message = "the manifest and the handle that names it disagree on checkpoint, key type or files";
+        let message =
+            "the manifest and the handle that names it disagree on checkpoint, key type, key groups or files";
         Err(Error::new(ErrorKind::Corrupt, message).in_file(file.path(), Some(0)))
     }
 

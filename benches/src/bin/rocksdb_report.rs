@@ -210,7 +210,7 @@ fn increments(arguments: &Arguments) -> Fallible<()> {
     for handle in store.checkpoints().flat_map(Checkpoint::handles) {
         needed.extend(handle.files.iter().map(|file| (file.name.clone(), file.data.length())));
     }
-    let orphans = store.orphans(&[])?.len();
+    let orphans = store.orphans()?.len();
     let needed: u64 = needed.values().sum();
     let detail = format!(
         "{files} files of {:.1} MB, of which the {RETAINED} retained checkpoints name {:.1} MB; one full {:.1} MB",

@@ -243,7 +243,7 @@ fn job<F: Factory>(world: &World<F>, known: &mut Known, rounds: i32) -> Result<(
         known.completed = request.checkpoint_id();
         backend.notify_complete(request.checkpoint_id())?;
     }
-    let orphans = store.orphans(&[])?;
+    let orphans = store.orphans()?;
     assert!(orphans.is_empty(), "left over: {orphans:?}");
     Ok(())
 }

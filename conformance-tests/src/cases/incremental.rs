@@ -1,10 +1,11 @@
-//! Incremental checkpoints and the files that they share: behaviours L161 to L182.
+//! Incremental checkpoints and the files that they share: behaviours L161 to L183.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use backend_api::{
-    Checkpoint, ErrorKind, KeyedStateHandle, StateBackend, StateData, ValueDescriptor, ValueState, ValueToken,
+    Checkpoint, ErrorKind, KeyedStateHandle, SnapshotRequest, StateBackend, StateData, ValueDescriptor,
+    ValueState, ValueToken,
 };
 use coordinator::{CheckpointStore, SharedStateRegistry};
 
@@ -28,6 +29,7 @@ macro_rules! incremental_cases {
             l166_files_live_as_long_as_a_checkpoint_needs_them
             l167_an_unregistered_handle_discards_its_own_files
             l170_overlapping_checkpoints_build_on_the_confirmed_one
+            l170b_an_overlapping_checkpoint_completes_after_its_base_is_subsumed
             l171_what_is_removed_does_not_come_back
             l171b_what_is_removed_before_any_checkpoint_does_not_come_back
             l174_a_recovered_store_deletes_each_file_once
@@ -38,6 +40,7 @@ macro_rules! incremental_cases {
             l180_a_hundred_checkpoints_leave_the_files_of_the_last
             l181_an_increment_in_the_handle_makes_no_file
             l182_sizes_tell_what_was_written_and_what_is_needed
+            l183_a_lost_confirmation_does_no_harm
             l183_a_lost_confirmation_does_not_end_checkpointing
         }
     };
@@ -233,7 +236,7 @@ pub fn l166_files_live_as_long_as_a_checkpoint_needs_them<F: Factory>() {
     for number in 1..=3 {
         write(&mut backend, token, 0..(4 - number) * 100, i64::from(number));
         let handle = world.checkpoint(&mut backend);
-        registry.register(&handle).unwrap();
+        registry.register(handle.checkpoint_id, &handle.files).unwrap();
         handles.push(handle);
     }
     let mut gone = |handle: &KeyedStateHandle| {
@@ -300,6 +303,35 @@ pub fn l170_overlapping_checkpoints_build_on_the_confirmed_one<F: Factory>() {
     for (handle, content) in handles {
         assert_eq!(content_of(&mut world.restore(&handle)), content);
     }
+}
+
+/// L170b: a checkpoint that builds on one that another has subsumed meanwhile completes and restores, if it began before
+/// that; afterwards nothing of the subsumed one is left.
+pub fn l170b_an_overlapping_checkpoint_completes_after_its_base_is_subsumed<F: Factory>() {
+    let Some(world) = world::<F>() else { return };
+    let mut store = world.store(1);
+    let mut backend = world.open::<i32>();
+    let kinds = Kinds::register(&mut backend).unwrap();
+    let mut content = Content::default();
+    let mut begun = Vec::new();
+    for round in 0..6 {
+        kinds.change(&mut backend, &mut content, round);
+        let id = store.begin().unwrap();
+        let handle = backend.snapshot(SnapshotRequest::new(id)).unwrap().run().unwrap().unwrap();
+        begun.push((id, handle));
+        // Always two are under way: the one before is completed once this one has begun, and confirmed.
+        if begun.len() == 2 {
+            let (id, handle) = begun.remove(0);
+            store.complete(checkpoint_of([handle])).unwrap();
+            backend.notify_complete(id).unwrap();
+            let latest = store.latest().unwrap().handles().next().unwrap().clone();
+            drop(world.restore::<i32>(&latest));
+        }
+    }
+    let (_, last) = begun.remove(0);
+    store.complete(checkpoint_of([last.clone()])).unwrap();
+    assert_eq!(content_of(&mut world.restore(&last)), content);
+    assert_eq!(stored(&world), paths(&last));
 }
 
 /// L171: what was removed between two checkpoints is not found in the later one, nor in any after it; what was
@@ -373,7 +405,7 @@ pub fn l174_a_recovered_store_deletes_each_file_once<F: Factory>() {
     }
     let live: BTreeSet<String> = store.checkpoints().flat_map(Checkpoint::handles).flat_map(paths).collect();
     assert_eq!(stored(&world), live);
-    assert!(store.orphans(&[]).unwrap().is_empty());
+    assert!(store.orphans().unwrap().is_empty());
 }
 
 /// L176: a chain of increments restores as a whole into every part of another parallelism.
@@ -567,4 +599,31 @@ pub fn l183_a_lost_confirmation_does_not_end_checkpointing<F: Factory>() {
         }
     }
     panic!("five checkpoints in a row could not be completed");
+}
+
+/// L183: a backend that is not told that a checkpoint is complete, incremental or full, goes on completing checkpoints, if
+/// the requests name the last completed one, and each of them restores.
+pub fn l183_a_lost_confirmation_does_no_harm<F: Factory>() {
+    for full_at in [1, 2, 4] {
+        let Some(world) = world::<F>() else { return };
+        let mut store = world.store(1);
+        let mut backend = world.open::<i32>();
+        let kinds = Kinds::register(&mut backend).unwrap();
+        let mut content = Content::default();
+        for round in 1..=6 {
+            kinds.change(&mut backend, &mut content, round);
+            let id = store.begin().unwrap();
+            let latest = store.latest().map(|latest| latest.id);
+            let request = SnapshotRequest::new(id);
+            let request = latest.map_or(request, |latest| request.after(latest));
+            let request = if round == full_at { request.full() } else { request };
+            let handle = backend.snapshot(request).unwrap().run().unwrap().unwrap();
+            store.complete(checkpoint_of([handle.clone()])).unwrap();
+            // The first one alone is confirmed.
+            if round == 1 {
+                backend.notify_complete(id).unwrap();
+            }
+            assert_eq!(content_of(&mut world.restore(&handle)), content, "round {round}");
+        }
+    }
 }

@@ -3,8 +3,8 @@
 use std::thread;
 
 use backend_api::{
-    AggregatingDescriptor, ErrorKind, ListDescriptor, MapDescriptor, ReducingDescriptor, StateBackend,
-    ValueDescriptor, ValueState,
+    AggregatingDescriptor, ErrorKind, ListDescriptor, MapDescriptor, ReducingDescriptor, SnapshotTask,
+    StateBackend, ValueDescriptor, ValueState,
 };
 
 use crate::access::{Access, Opens, kind};
@@ -29,6 +29,7 @@ macro_rules! lifecycle_cases {
             p235_dropping_is_closing
             p236_a_cancelled_snapshot_leaves_no_file
             p237_backends_of_one_operator_do_not_share_files
+            p237b_a_late_attempt_does_not_touch_the_files_of_another
             p238_a_backend_and_its_tokens_move_between_threads
         }
     };
@@ -255,6 +256,39 @@ pub fn p237_backends_of_one_operator_do_not_share_files<F: Factory>() {
     for (index, (handle, content)) in (0..).zip(handles.into_iter().zip(contents)) {
         let mut backend = world.try_open::<i32>(part(10, 2, index), &[handle]).unwrap();
         assert_eq!(content_of(&mut backend), content);
+    }
+}
+
+/// P237b: two attempts at one subtask that write for one checkpoint id have files of their own: what the late one writes
+/// does not change the handle of the other, whichever comes first.
+pub fn p237b_a_late_attempt_does_not_touch_the_files_of_another<F: Factory>() {
+    for late_first in [false, true] {
+        let world = World::<F>::new();
+        let (request, other) = (world.request(), world.request());
+        let mut attempts = [(), ()].map(|()| world.open::<i32>());
+        let mut contents = [Content::default(), Content::default()];
+        for (round, (backend, content)) in (1..).zip(attempts.iter_mut().zip(&mut contents)) {
+            Kinds::register(backend).unwrap().change(backend, content, round);
+        }
+        let [mut tasks, mut next] = [request, other]
+            .map(|request| attempts.each_mut().map(|backend| backend.snapshot(request).unwrap()).map(Some));
+        let run = |tasks: &mut [Option<SnapshotTask>; 2], index: usize| {
+            tasks[index].take().unwrap().run().unwrap().unwrap()
+        };
+        let order = if late_first { [0, 1] } else { [1, 0] };
+        let mut handles = [None, None];
+        for index in order {
+            handles[index] = Some(run(&mut tasks, index));
+        }
+        let after = order.map(|index| (index, run(&mut next, index)));
+        let handles = handles.map(Option::unwrap).into_iter().enumerate().chain(after);
+        for (index, handle) in handles {
+            assert_eq!(
+                content_of(&mut world.restore::<i32>(&handle)),
+                contents[index],
+                "late first: {late_first}"
+            );
+        }
     }
 }
 

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use backend_api::{
-    AggregatingDescriptor, Checkpoint, ErrorKind, KeyGroupRange, KeySpace, ListDescriptor, ListState,
-    MapDescriptor, ReducingDescriptor, StateBackend, Subtask, ValueDescriptor, ValueState,
+    AggregatingDescriptor, Checkpoint, ErrorKind, KeyGroupRange, KeySpace, KeyedStateHandle, ListDescriptor,
+    ListState, MapDescriptor, ReducingDescriptor, StateBackend, Subtask, ValueDescriptor, ValueState,
 };
 
 use crate::access::{Access, kind};
@@ -26,6 +26,7 @@ macro_rules! restore_cases {
             k148_an_uncut_handle_gives_no_group_of_others
             k149_one_handle_restores_as_often_as_one_likes
             k150_two_handles_of_one_group_are_refused
+            k150b_a_handle_of_more_groups_than_its_files_is_refused
             k151_another_number_of_key_groups_is_refused
             k153_another_type_or_mapping_of_keys_is_refused
             k154_a_restored_backend_needs_the_checkpoint_no_more
@@ -217,6 +218,19 @@ pub fn k150_two_handles_of_one_group_are_refused<F: Factory>() {
     let part = handle.cut(KeyGroupRange::new(9, 9).unwrap()).unwrap();
     for handles in [[handle.clone(), handle.clone()], [handle.clone(), part.clone()], [part, handle]] {
         assert_eq!(kind(world.try_open::<i32>(single(10), &handles)), ErrorKind::IllegalState);
+    }
+}
+
+/// K150b: a handle that says to have more key groups than its files is refused: the others would be empty.
+pub fn k150b_a_handle_of_more_groups_than_its_files_is_refused<F: Factory>() {
+    let world = World::<F>::new();
+    for index in 0..2 {
+        let mut backend = world.try_open::<i32>(part(10, 2, index), &[]).unwrap();
+        backend.register(value()).unwrap();
+        let handle = world.checkpoint(&mut backend);
+        let larger = KeyedStateHandle { range: KeyGroupRange::all(10).unwrap(), ..handle.clone() };
+        assert_eq!(kind(world.try_open::<i32>(single(10), &[larger])), ErrorKind::Corrupt);
+        world.try_open::<i32>(part(10, 2, index), &[handle]).unwrap();
     }
 }
 

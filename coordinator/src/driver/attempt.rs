@@ -230,7 +230,7 @@ impl Running<'_> {
         let now = self.clock.now();
         match output {
             Output::ReserveId => {
-                let id = Ok::<u64, Error>(self.store.next_id()).map_err(|error| error.to_string());
+                let id = self.store.begin().map_err(|error| error.to_string());
                 self.coordinator.id_reserved(now, id);
             }
             Output::SendBarrier(barrier) => tasks.tell_sources(Control::Barrier(barrier)),

@@ -1,0 +1,130 @@
+//! What is in a job's folder.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use backend_api::{Checkpoint, Error, ErrorKind, JobFile, JobFolder, Result, StateData, StateFile, Storage};
+
+/// How often a look is taken again when a checkpoint was deleted meanwhile.
+const LOOKS: usize = 8;
+
+/// The checkpoints in a job's folder, read without changing anything: for tools, and for jobs that start from another
+/// job's checkpoint. The job may be running.
+#[derive(Clone, Debug)]
+pub struct JobContents {
+    complete: Vec<Checkpoint>,
+    partly_deleted: Vec<Checkpoint>,
+    /// Paths of all files that checkpoints consist of, metadata included.
+    files: Vec<String>,
+    /// Of those the metadata of the complete ones, and what they name.
+    needed: BTreeSet<String>,
+    highest_id: u64,
+}
+
+impl JobContents {
+    /// Reads the metadata of all checkpoints, and which files there are.
+    ///
+    /// # Errors
+    /// [`Corrupt`](ErrorKind::Corrupt) if the metadata of a checkpoint is not what was written, or if the newest one names a
+    /// file that is not there; [`Io`](ErrorKind::Io).
+    pub fn read(storage: &dyn Storage, job: &JobFolder) -> Result<Self> {
+        for _ in 1..LOOKS {
+            match Self::look(storage, job) {
+                // A running job has subsumed one of them between the listing and the reading.
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                result => return result,
+            }
+        }
+        Self::look(storage, job)
+    }
+
+    fn look(storage: &dyn Storage, job: &JobFolder) -> Result<Self> {
+        let all: BTreeMap<String, u64> =
+            storage.list(job.path())?.into_iter().map(|entry| (entry.path, entry.len)).collect();
+        let ours = || all.keys().filter_map(|path| job.file_of(path));
+        let ids = ours().filter_map(|file| if let JobFile::Metadata(id) = file { Some(id) } else { None });
+        let ids: BTreeSet<u64> = ids.collect();
+        let (mut complete, mut partly_deleted) = (Vec::new(), Vec::new());
+        // The newest first: an older one that names missing files is one whose deletion a crash took back in part.
+        for id in ids.into_iter().rev() {
+            let checkpoint = read_metadata(storage, &job.metadata(id), id)?;
+            match missing_file(checkpoint.files(), &all) {
+                None => complete.push(checkpoint),
+                Some(missing) if complete.is_empty() => {
+                    let message = format!("checkpoint {id} names a file that is not there as it was written");
+                    return Err(Error::new(ErrorKind::Corrupt, message).in_file(missing, None));
+                }
+                Some(_) => partly_deleted.push(checkpoint),
+            }
+        }
+        complete.reverse();
+        let highest_id = ours().map(|file| file.id()).max().unwrap_or(0);
+        let named = complete.iter().flat_map(Checkpoint::files).filter_map(path_of).map(str::to_owned);
+        let needed = named.chain(complete.iter().map(|checkpoint| job.metadata(checkpoint.id))).collect();
+        let is_of_a_checkpoint = |path: &String| {
+            matches!(job.file_of(path), Some(JobFile::Metadata(_) | JobFile::Private(_) | JobFile::Shared(_)))
+        };
+        let files = all.into_keys().filter(is_of_a_checkpoint).collect();
+        Ok(Self { complete, partly_deleted, files, needed, highest_id })
+    }
+
+    /// The complete checkpoints, the oldest first.
+    pub fn checkpoints(&self) -> &[Checkpoint] {
+        &self.complete
+    }
+
+    /// The newest complete checkpoint.
+    pub fn latest(&self) -> Option<&Checkpoint> {
+        self.complete.last()
+    }
+
+    /// The highest id that was used, or may have been: 0 if none was.
+    pub fn highest_id(&self) -> u64 {
+        self.highest_id
+    }
+
+    /// Files of the job's checkpoints that none of the complete ones needs: those of checkpoints that failed, or that a running
+    /// job is writing.
+    pub fn unneeded(&self) -> impl Iterator<Item = &str> {
+        self.files.iter().filter(|path| !self.needed.contains(*path)).map(String::as_str)
+    }
+
+    /// Older checkpoints that are there in part only, the newest first: a crash has undone some of their deletion.
+    pub(super) fn partly_deleted(&self) -> &[Checkpoint] {
+        &self.partly_deleted
+    }
+
+    pub(super) fn into_complete(self) -> Vec<Checkpoint> {
+        self.complete
+    }
+}
+
+fn read_metadata(storage: &dyn Storage, path: &str, id: u64) -> Result<Checkpoint> {
+    let file = storage.open(path)?;
+    let length = usize::try_from(file.len())
+        .map_err(|_| Error::new(ErrorKind::Size, "the metadata is larger than memory").in_file(path, None))?;
+    let checkpoint = Checkpoint::decode(&file.read(0, length)?, path)?;
+    if checkpoint.id == id {
+        return Ok(checkpoint);
+    }
+    let message = format!("the metadata is that of checkpoint {}", checkpoint.id);
+    Err(Error::new(ErrorKind::Corrupt, message).in_file(path, None))
+}
+
+/// Where the file lies in the storage; `None` if its bytes are inline.
+pub(super) fn path_of(file: &StateFile) -> Option<&str> {
+    match &file.data {
+        StateData::File { path, .. } => Some(path),
+        StateData::Inline(_) => None,
+    }
+}
+
+/// The first of these files that is not among those that are `there`, with that length.
+pub(super) fn missing_file<'f>(
+    mut files: impl Iterator<Item = &'f StateFile>,
+    there: &BTreeMap<String, u64>,
+) -> Option<&'f str> {
+    files.find_map(|file| match &file.data {
+        StateData::File { path, length } if there.get(path) != Some(length) => Some(&**path),
+        _ => None,
+    })
+}

@@ -1,0 +1,338 @@
+//! The completed checkpoints of a job.
+
+mod check;
+mod contents;
+mod deletions;
+mod ids;
+mod options;
+mod owner;
+
+use std::collections::{BTreeSet, VecDeque};
+
+use backend_api::{Cancel, Checkpoint, Error, ErrorKind, JobFile, Result, StateFile, Storage, TaskState};
+
+use crate::SharedStateRegistry;
+use contents::path_of;
+use deletions::Deletions;
+use ids::Ids;
+use owner::Owner;
+
+pub use contents::JobContents;
+pub use options::CheckpointStoreOptions;
+
+/// The completed checkpoints of one job: makes them complete, keeps the newest, deletes what nothing needs any more.
+///
+/// It is the coordinator's hand on the storage, and drives nothing itself: an engine takes an id from
+/// [`begin`](Self::begin), collects the acknowledgements of all tasks and calls [`complete`](Self::complete), or
+/// [`discard`](Self::discard) if one of them failed.
+///
+/// # Ids
+/// No id is used twice, whatever crashes, so a late task of a failed checkpoint never writes into another one. An engine
+/// may count ids itself instead of taking them from [`begin`](Self::begin). Then the store knows only the ids of which it
+/// finds files, and it does not know what is under way: see [`complete`](Self::complete).
+///
+/// # Ownership
+/// One store at a time owns a job's folder: the one that was opened last. It deletes what the one before has not
+/// completed. The one before finds out at its next [`complete`](Self::complete), which fails, and from then on deletes nothing.
+#[derive(Debug)]
+pub struct CheckpointStore {
+    options: CheckpointStoreOptions,
+    /// `None` without a storage.
+    owner: Option<Owner>,
+    /// Another store has opened the folder.
+    lost: bool,
+    completed: VecDeque<Checkpoint>,
+    registry: SharedStateRegistry,
+    ids: Ids,
+    deletions: Deletions,
+}
+
+impl CheckpointStore {
+    /// Opens the store: becomes the owner of the job's folder, finds the completed checkpoints in it, and removes what a
+    /// crash left behind, which is every file of a checkpoint without metadata and every shared file that no completed
+    /// checkpoint uses. Files with other names than ours are never touched. To look without changing anything, use
+    /// [`JobContents::read`].
+    ///
+    /// # Errors
+    /// [`InvalidArgument`](ErrorKind::InvalidArgument) for limits or a number of retained checkpoints of 0;
+    /// [`Corrupt`](ErrorKind::Corrupt) if the metadata of a checkpoint is not what was written: nothing is deleted
+    /// then, and an older checkpoint is never taken in its place silently; [`Io`](ErrorKind::Io).
+    pub fn open(options: CheckpointStoreOptions) -> Result<Self> {
+        options.check()?;
+        let mut store = Self {
+            options,
+            owner: None,
+            lost: false,
+            completed: VecDeque::new(),
+            registry: SharedStateRegistry::new(),
+            ids: Ids::default(),
+            deletions: Deletions::default(),
+        };
+        if let Some(storage) = store.options.storage.clone() {
+            store.recover(&*storage)?;
+        }
+        Ok(store)
+    }
+
+    /// The newest completed checkpoint: what a restart begins from.
+    pub fn latest(&self) -> Option<&Checkpoint> {
+        self.completed.back()
+    }
+
+    /// All kept checkpoints, the oldest first.
+    pub fn checkpoints(&self) -> impl DoubleEndedIterator<Item = &Checkpoint> {
+        self.completed.iter()
+    }
+
+    /// Tells the store that the job starts from `checkpoint` of another job: the ids of this store begin above it, as
+    /// restored backends demand. The files of that checkpoint stay the other job's, so the backends must not claim them.
+    pub fn start_from(&mut self, checkpoint: &Checkpoint) {
+        self.ids.skip_to(checkpoint.id);
+    }
+
+    /// Begins a checkpoint: gives an id that was never given out before. Until [`complete`](Self::complete) or
+    /// [`discard`](Self::discard) ends it, or a later one is complete, the files of the checkpoints that are kept now stay,
+    /// for the tasks may build on them.
+    ///
+    /// # Errors
+    /// [`Io`](ErrorKind::Io), at one call in 64; [`IllegalState`](ErrorKind::IllegalState) if this store is known to be
+    /// no longer the owner, or has given out all ids.
+    pub fn begin(&mut self) -> Result<u64> {
+        if self.lost {
+            return Err(lost());
+        }
+        self.ids.begin(self.options.storage.as_deref(), &self.options.job)
+    }
+
+    /// Makes `checkpoint` complete, durably, and only then lets go of the oldest ones beyond the number to keep. Old
+    /// files that cannot be deleted are no error: they are tried again next time.
+    ///
+    /// It is complete only if it can be restored. Each operator must have each of its subtasks once, with the key groups
+    /// of that subtask (one without keyed state has none in them). Each file that it wrote must be there with its length, and
+    /// each file of an earlier checkpoint must be one that a kept checkpoint uses, or one used by a checkpoint that was
+    /// subsumed after this one [began](Self::begin).
+    ///
+    /// # Errors
+    /// - [`IllegalState`](ErrorKind::IllegalState), and nothing is touched, if the id is not above that of the latest,
+    ///   was there when the store was opened, was discarded or has failed; or if another store has opened the
+    ///   job's folder since.
+    /// - [`IllegalState`](ErrorKind::IllegalState) if it could not be restored; [`Size`](ErrorKind::Size) beyond a
+    ///   limit; [`Io`](ErrorKind::Io). The checkpoint is discarded then, and the ones before it stay as they were.
+    pub fn complete(&mut self, checkpoint: Checkpoint) -> Result<()> {
+        let _span = tracing::info_span!("complete", checkpoint_id = checkpoint.id).entered();
+        self.ids.check(checkpoint.id)?;
+        let mut written = false;
+        let result = self.check_owner().and_then(|()| self.check(&checkpoint)).and_then(|()| {
+            written = true;
+            self.write(&checkpoint)
+        });
+        if let Err(error) = result {
+            let error = if written { self.named_by_owner(error) } else { error };
+            self.abandon(checkpoint.id, &checkpoint.tasks, written);
+            return Err(error);
+        }
+        tracing::info!(full = checkpoint.full_size(), delta = checkpoint.delta_size(), "checkpoint complete");
+        let overtaken = self.ids.complete(checkpoint.id);
+        self.deletions.add_unnamed(overtaken);
+        self.completed.push_back(checkpoint);
+        self.subsume(self.options.retained);
+        Ok(())
+    }
+
+    /// Deletes what the tasks wrote for a checkpoint that will never be complete, also what they did not acknowledge.
+    /// What cannot be deleted is tried again later. A checkpoint that is complete stays.
+    pub fn discard(&mut self, checkpoint_id: u64, acknowledged: &[TaskState]) {
+        if self.completed.iter().any(|checkpoint| checkpoint.id == checkpoint_id) {
+            tracing::warn!(checkpoint_id, "a completed checkpoint is not to be discarded");
+            return;
+        }
+        self.abandon(checkpoint_id, acknowledged, false);
+    }
+
+    /// Deletes all completed checkpoints: the job is done and nobody will start from them.
+    pub fn remove_all(&mut self) {
+        self.subsume(0);
+    }
+
+    /// Tries again to delete what could not be deleted before, and gives the number of files and checkpoints that are
+    /// still to go. Each completion tries, too.
+    pub fn retry_deletions(&mut self) -> usize {
+        if self.lost {
+            self.deletions.forget();
+        }
+        let Self { options, deletions, ids, registry, .. } = self;
+        deletions.run(options.storage.as_deref(), &options.job, ids, registry);
+        deletions.len()
+    }
+
+    /// The files of the job's checkpoints that no kept checkpoint needs, nor one that is under way: what a crash, a late
+    /// task or a failed deletion left behind.
+    ///
+    /// # Errors
+    /// [`Io`](ErrorKind::Io).
+    pub fn orphans(&self) -> Result<Vec<String>> {
+        let Some(storage) = &self.options.storage else { return Ok(Vec::new()) };
+        let job = &self.options.job;
+        let complete: BTreeSet<u64> = self.completed.iter().map(|checkpoint| checkpoint.id).collect();
+        let named: BTreeSet<&str> =
+            self.completed.iter().flat_map(Checkpoint::files).filter_map(path_of).collect();
+        let is_orphan = |path: &String| match job.file_of(path) {
+            Some(JobFile::Metadata(id)) => !complete.contains(&id),
+            Some(JobFile::Private(name) | JobFile::Shared(name)) => {
+                let is_needed = named.contains(&**path) || self.registry.is_used(path);
+                !is_needed && !self.ids.is_under_way(name.checkpoint_id)
+            }
+            Some(JobFile::ReservedIds(_)) | None => false,
+        };
+        Ok(storage.list(job.path())?.into_iter().map(|entry| entry.path).filter(is_orphan).collect())
+    }
+
+    fn recover(&mut self, storage: &dyn Storage) -> Result<()> {
+        let job = self.options.job.clone();
+        // What cannot be read is left as it is, and its owner goes on.
+        JobContents::read(storage, &job)?;
+        let mut owner = Owner::take(storage, &job)?;
+        let found = match storage.sweep(job.path()).and_then(|_| JobContents::read(storage, &job)) {
+            Ok(found) => found,
+            Err(error) => {
+                owner.give_up(storage, &job);
+                return Err(error);
+            }
+        };
+        owner.remove_earlier(storage, &job);
+        self.owner = Some(owner);
+        self.ids = Ids::above(found.highest_id());
+        let mut left: BTreeSet<String> = found.unneeded().map(str::to_owned).collect();
+        for checkpoint in found.partly_deleted() {
+            self.registry.register_restored(checkpoint.id, checkpoint.files())?;
+            self.deletions.add_checkpoint(checkpoint.id, own_private(checkpoint.id, checkpoint.files()));
+            left.remove(&job.metadata(checkpoint.id));
+            checkpoint.files().filter_map(path_of).for_each(|path| _ = left.remove(path));
+        }
+        for checkpoint in found.into_complete() {
+            self.registry.register_restored(checkpoint.id, checkpoint.files())?;
+            self.completed.push_back(checkpoint);
+        }
+        let incomplete: BTreeSet<u64> =
+            left.iter().filter_map(|path| job.file_of(path)).map(|file| file.id()).collect();
+        self.deletions.add_files(left);
+        self.subsume(self.options.retained);
+        // An earlier store may have written their metadata meanwhile.
+        for id in
+            incomplete.into_iter().filter(|id| self.completed.iter().all(|checkpoint| checkpoint.id != *id))
+        {
+            self.deletions.add_checkpoint(id, []);
+        }
+        self.retry_deletions();
+        Ok(())
+    }
+
+    /// Checks that no other store has opened the folder since.
+    fn check_owner(&mut self) -> Result<()> {
+        if let (Some(owner), Some(storage)) = (&self.owner, &self.options.storage) {
+            self.lost = self.lost || !owner.is_owner(&**storage, &self.options.job)?;
+        }
+        if self.lost { Err(lost()) } else { Ok(()) }
+    }
+
+    /// An error of writing: if another store has opened the folder, it has removed what was not finished, and is the reason.
+    fn named_by_owner(&mut self, error: Error) -> Error {
+        let was_lost = self.lost;
+        match self.check_owner() {
+            Err(_) if self.lost && !was_lost => lost().with_source(error),
+            _ => error,
+        }
+    }
+
+    fn check(&self, checkpoint: &Checkpoint) -> Result<()> {
+        for task in &checkpoint.tasks {
+            task.check_message_size(self.options.max_message_bytes)?;
+        }
+        // The oldest one goes only after the new one is stored, so for a moment there is one more.
+        let total = self
+            .completed
+            .iter()
+            .chain([checkpoint])
+            .fold(0, |sum: u64, one| sum.saturating_add(one.inline_size()));
+        let limit = self.options.max_total_bytes;
+        if total > limit {
+            let message = format!(
+                "the kept checkpoints would hold {total} bytes in memory, the limit is {limit} bytes"
+            );
+            return Err(Error::new(ErrorKind::Size, message));
+        }
+        check::check_tasks(checkpoint)?;
+        self.check_files(checkpoint)
+    }
+
+    fn check_files(&self, checkpoint: &Checkpoint) -> Result<()> {
+        let storage = self.options.storage.as_deref();
+        check::check_files(checkpoint, storage, |path| self.registry.is_used(path))
+    }
+
+    fn write(&mut self, checkpoint: &Checkpoint) -> Result<()> {
+        self.registry.register(checkpoint.id, checkpoint.files())?;
+        let Some(storage) = self.options.storage.clone() else { return Ok(()) };
+        let path = self.options.job.metadata(checkpoint.id);
+        let mut file = storage.create(&path, &Cancel::new())?;
+        file.write(&checkpoint.encode()?)?;
+        file.finish().map_err(|error| {
+            if error.kind() != ErrorKind::AlreadyExists {
+                return error;
+            }
+            // Not ours: an engine that counts ids itself has opened a second store.
+            self.lost = true;
+            lost().with_source(error)
+        })?;
+        let owned = self.check_owner();
+        // Whoever opened the folder before it had the metadata deletes the files, and metadata without files must not
+        // stay. If it had, the checkpoint is its own now.
+        if self.lost && self.check_files(checkpoint).is_err() {
+            storage.delete(&path)?;
+        }
+        owned
+    }
+
+    /// Ends a checkpoint that is not complete; `written` says that its metadata may be there.
+    fn abandon(&mut self, id: u64, tasks: &[TaskState], written: bool) {
+        self.ids.discard(id);
+        if self.lost {
+            return;
+        }
+        let files = || tasks.iter().flat_map(TaskState::files);
+        // The registry is not closed.
+        _ = self.registry.register_restored(id, files().filter(|file| file.created_by == id));
+        let private = own_private(id, files());
+        if written {
+            self.deletions.add_checkpoint(id, private);
+        } else {
+            self.deletions.add_failed(id, private);
+        }
+        self.deletions.add_unnamed([id]);
+        self.retry_deletions();
+    }
+
+    /// Lets go of all but the newest checkpoints.
+    fn subsume(&mut self, retained: usize) {
+        while self.completed.len() > retained {
+            let Some(oldest) = self.completed.pop_front() else { break };
+            self.ids.subsume(oldest.id);
+            self.deletions.add_checkpoint(oldest.id, own_private(oldest.id, oldest.files()));
+        }
+        self.retry_deletions();
+    }
+}
+
+/// Where the files lie that checkpoint `id` wrote for itself alone.
+fn own_private<'f>(id: u64, files: impl Iterator<Item = &'f StateFile>) -> Vec<String> {
+    let own = files.filter(|file| file.created_by == id && !file.shared);
+    own.filter_map(path_of).map(str::to_owned).collect()
+}
+
+#[cold]
+fn lost() -> Error {
+    Error::new(
+        ErrorKind::IllegalState,
+        "another store has opened the job's folder since; it owns the checkpoints now",
+    )
+}

@@ -1,0 +1,82 @@
+//! Who has opened a job's folder last.
+
+use backend_api::{Cancel, Error, ErrorKind, JobFolder, Result, Storage};
+
+/// The mark of one store in the job's folder. The store with the highest mark is the owner.
+///
+/// It is no lock: nothing stops an earlier owner from writing. But it finds out before it completes a checkpoint, and
+/// two of them never complete one without noticing.
+#[derive(Debug)]
+pub(super) struct Owner {
+    mark: Mark,
+    /// The marks that were there before.
+    earlier: Vec<Mark>,
+}
+
+/// `<number>-<16 hexadecimal digits>`: the random part tells stores apart that took the same number.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Mark {
+    number: u64,
+    random: String,
+}
+
+impl Mark {
+    fn parse(name: &str) -> Option<Self> {
+        let (digits, random) = name.split_once('-')?;
+        let mark = Self { number: digits.parse().ok()?, random: random.to_owned() };
+        let is_hex = random.len() == 16 && random.bytes().all(|byte| byte.is_ascii_hexdigit());
+        (is_hex && mark.to_string() == name).then_some(mark)
+    }
+}
+
+impl std::fmt::Display for Mark {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}-{}", self.number, self.random)
+    }
+}
+
+impl Owner {
+    /// Becomes the owner, in the place of whoever is it now.
+    pub fn take(storage: &dyn Storage, job: &JobFolder) -> Result<Self> {
+        let earlier = marks(storage, job)?;
+        let number = earlier.iter().map(|mark| mark.number).max().unwrap_or(0).saturating_add(1);
+        let random = getrandom::u64().map_err(|error| {
+            Error::new(ErrorKind::Io, "the system has no random numbers").with_source(error.to_string())
+        })?;
+        let mark = Mark { number, random: format!("{random:016x}") };
+        storage.create(&path(job, &mark), &Cancel::new())?.finish()?;
+        Ok(Self { mark, earlier })
+    }
+
+    /// Removes the marks of earlier owners. The highest counts, so they do no harm as long as they stay.
+    pub fn remove_earlier(&mut self, storage: &dyn Storage, job: &JobFolder) {
+        for mark in self.earlier.drain(..) {
+            if let Err(error) = storage.delete(&path(job, &mark)) {
+                tracing::warn!(%error, "the mark of an earlier owner was not deleted");
+            }
+        }
+    }
+
+    /// Gives the folder up again, as far as that is possible.
+    pub fn give_up(self, storage: &dyn Storage, job: &JobFolder) {
+        if let Err(error) = storage.delete(&path(job, &self.mark)) {
+            tracing::warn!(%error, "the mark of a store that was not opened stays");
+        }
+    }
+
+    /// Whether this is the owner still.
+    pub fn is_owner(&self, storage: &dyn Storage, job: &JobFolder) -> Result<bool> {
+        let newest = marks(storage, job)?.into_iter().max();
+        Ok(newest.as_ref() == Some(&self.mark))
+    }
+}
+
+fn path(job: &JobFolder, mark: &Mark) -> String {
+    format!("{}/{mark}", job.owner())
+}
+
+fn marks(storage: &dyn Storage, job: &JobFolder) -> Result<Vec<Mark>> {
+    let folder = format!("{}/", job.owner());
+    let names = storage.list(&job.owner())?;
+    Ok(names.iter().filter_map(|entry| Mark::parse(entry.path.strip_prefix(&folder)?)).collect())
+}
