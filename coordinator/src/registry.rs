@@ -2,13 +2,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use backend_api::{Error, ErrorKind, Result, StateData, StateFile};
 
-/// Who uses which shared file: a file is dead when no checkpoint uses it.
+/// Counts the checkpoints that use each shared file. A file without users may be deleted.
 ///
-/// It is bookkeeping only and deletes nothing itself: the methods answer what is to be deleted. It is rebuilt from
-/// the retained checkpoints after a failure.
+/// It deletes nothing itself: its methods return the files to delete. After a failure it is rebuilt from the retained
+/// checkpoints.
 #[derive(Debug, Default)]
 pub struct SharedStateRegistry {
-    /// Path of each file to the checkpoints that use it.
+    /// The checkpoints that use each file, by its path.
     users: BTreeMap<String, BTreeSet<u64>>,
     closed: bool,
 }
@@ -41,7 +41,7 @@ impl SharedStateRegistry {
         self.register_restored(checkpoint_id, files)
     }
 
-    /// As [`register`](Self::register), for the files of a retained checkpoint: all of them are there.
+    /// As [`register`](Self::register), for the files of a retained checkpoint, all of which exist.
     ///
     /// # Errors
     /// [`IllegalState`](ErrorKind::IllegalState) if the registry is closed.
@@ -59,33 +59,33 @@ impl SharedStateRegistry {
         Ok(())
     }
 
-    /// Whether the file may be used: it is registered, or not shared.
+    /// True if the file may be used: it is registered, or not shared.
     fn is_known(&self, file: &StateFile) -> bool {
         shared_path(file).is_none_or(|path| self.is_used(path))
     }
 
-    /// Checkpoint `checkpoint_id` is gone: answers the paths of the files that nobody uses any more, each once. An
-    /// unknown id answers none. Works on a closed registry too.
+    /// Removes checkpoint `checkpoint_id`. Returns the paths of the files that have no users left, each once; none for an
+    /// unknown id. Works on a closed registry too.
     pub fn release(&mut self, checkpoint_id: u64) -> Vec<String> {
         self.release_where(|user| user == checkpoint_id)
     }
 
-    /// All checkpoints below `lowest` are gone: answers as [`release`](Self::release).
+    /// Removes all checkpoints below `lowest`. Returns the same as [`release`](Self::release).
     pub fn unregister_unused(&mut self, lowest: u64) -> Vec<String> {
         self.release_where(|user| user < lowest)
     }
 
-    /// Whether some checkpoint uses the file.
+    /// True if a checkpoint uses the file.
     pub fn is_used(&self, path: &str) -> bool {
         self.users.contains_key(path)
     }
 
-    /// The files that some checkpoint uses.
+    /// The files in use.
     pub fn files(&self) -> impl Iterator<Item = &str> {
         self.users.keys().map(String::as_str)
     }
 
-    /// No more registrations.
+    /// Refuses registrations from now on.
     pub fn close(&mut self) {
         self.closed = true;
     }
@@ -103,7 +103,7 @@ impl SharedStateRegistry {
     }
 }
 
-/// Where a shared file lies; `None` for others, and for bytes within the handle.
+/// The path of a shared file; `None` if it is not shared, or inline.
 fn shared_path(file: &StateFile) -> Option<&str> {
     match &file.data {
         StateData::File { path, .. } if file.shared => Some(path),

@@ -1,4 +1,4 @@
-//! Whether a checkpoint can be restored.
+//! Checks that a checkpoint can be restored.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,8 +9,8 @@ use backend_api::{
 
 use super::contents::missing_file;
 
-/// Checks that each operator has each of its subtasks once, and that their key groups are those of their subtasks: no
-/// group is missing and none is there twice.
+/// Checks that each operator has each of its subtasks once, each with its own key groups: none is missing, and none is there
+/// twice.
 pub(super) fn check_tasks(checkpoint: &Checkpoint) -> Result<()> {
     let mut operators: BTreeMap<&str, Vec<&TaskState>> = BTreeMap::new();
     for task in &checkpoint.tasks {
@@ -98,8 +98,8 @@ fn handles_fault(checkpoint_id: u64, tasks: &[&TaskState]) -> Option<String> {
     None
 }
 
-/// Checks that all files of the checkpoint are there: those that it wrote, and those of earlier ones that it uses, which must
-/// be shared and known.
+/// Checks that all files of the checkpoint exist: its own, and those of earlier checkpoints, which must be shared and
+/// registered.
 pub(super) fn check_files(
     checkpoint: &Checkpoint,
     storage: Option<&dyn Storage>,

@@ -1,27 +1,27 @@
-//! What is in a job's folder.
+//! The checkpoints in a job's folder, for reading only.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use backend_api::{Checkpoint, Error, ErrorKind, JobFile, JobFolder, Result, StateData, StateFile, Storage};
 
-/// How often a look is taken again when a checkpoint was deleted meanwhile.
+/// How often reading is repeated if a checkpoint was deleted meanwhile.
 const LOOKS: usize = 8;
 
-/// The checkpoints in a job's folder, read without changing anything: for tools, and for jobs that start from another
-/// job's checkpoint. The job may be running.
+/// The checkpoints in a job's folder, read without changing anything. For tools, and for jobs that start from another job's
+/// checkpoint. The job may be running.
 #[derive(Clone, Debug)]
 pub struct JobContents {
     complete: Vec<Checkpoint>,
     partly_deleted: Vec<Checkpoint>,
-    /// Paths of all files that checkpoints consist of, metadata included.
+    /// Paths of all checkpoint files, including metadata.
     files: Vec<String>,
-    /// Of those the metadata of the complete ones, and what they name.
+    /// The files that complete checkpoints need, including their metadata.
     needed: BTreeSet<String>,
     highest_id: u64,
 }
 
 impl JobContents {
-    /// Reads the metadata of all checkpoints, and which files there are.
+    /// Reads the metadata of all checkpoints, and lists the files.
     ///
     /// # Errors
     /// [`Corrupt`](ErrorKind::Corrupt) if the metadata of a checkpoint is not what was written, or if the newest one names a
@@ -67,7 +67,7 @@ impl JobContents {
         Ok(Self { complete, partly_deleted, files, needed, highest_id })
     }
 
-    /// The complete checkpoints, the oldest first.
+    /// The complete checkpoints, oldest first.
     pub fn checkpoints(&self) -> &[Checkpoint] {
         &self.complete
     }
@@ -77,18 +77,17 @@ impl JobContents {
         self.complete.last()
     }
 
-    /// The highest id that was used, or may have been: 0 if none was.
+    /// The highest id that was or may have been used; 0 if there is none.
     pub fn highest_id(&self) -> u64 {
         self.highest_id
     }
 
-    /// Files of the job's checkpoints that none of the complete ones needs: those of checkpoints that failed, or that a running
-    /// job is writing.
+    /// Checkpoint files that no complete checkpoint needs: from failed checkpoints, or from those that a running job is writing.
     pub fn unneeded(&self) -> impl Iterator<Item = &str> {
         self.files.iter().filter(|path| !self.needed.contains(*path)).map(String::as_str)
     }
 
-    /// Older checkpoints that are there in part only, the newest first: a crash has undone some of their deletion.
+    /// Older checkpoints of which only a part is left, newest first: a crash undid a part of their deletion.
     pub(super) fn partly_deleted(&self) -> &[Checkpoint] {
         &self.partly_deleted
     }
@@ -110,7 +109,7 @@ fn read_metadata(storage: &dyn Storage, path: &str, id: u64) -> Result<Checkpoin
     Err(Error::new(ErrorKind::Corrupt, message).in_file(path, None))
 }
 
-/// Where the file lies in the storage; `None` if its bytes are inline.
+/// The path of the file in the storage; `None` if its bytes are inline.
 pub(super) fn path_of(file: &StateFile) -> Option<&str> {
     match &file.data {
         StateData::File { path, .. } => Some(path),
@@ -118,7 +117,7 @@ pub(super) fn path_of(file: &StateFile) -> Option<&str> {
     }
 }
 
-/// The first of these files that is not among those that are `there`, with that length.
+/// The first of these files that is not `there` with the same length.
 pub(super) fn missing_file<'f>(
     mut files: impl Iterator<Item = &'f StateFile>,
     there: &BTreeMap<String, u64>,

@@ -1,4 +1,4 @@
-//! What is to be deleted, in an order that a crash may interrupt at any time.
+//! Deletes files in an order that a crash may interrupt at any time.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,52 +7,52 @@ use backend_api::{JobFile, JobFolder, Result, Storage};
 use super::ids::Ids;
 use crate::SharedStateRegistry;
 
-/// What is due to be deleted. What cannot be deleted yet holds back only what must come after it: the metadata of a
-/// checkpoint comes before the files that it names, so that it is never taken for whole when it is not.
+/// Deletions that are due. One that fails holds back only what must come after it. The metadata of a checkpoint is deleted
+/// before the files that it names, so a checkpoint that has lost files never looks complete.
 #[derive(Debug, Default)]
 pub(super) struct Deletions {
-    /// Checkpoints whose metadata may be there, and the files that belong to them alone.
+    /// Checkpoints whose metadata may exist, with the files that only they need.
     metadata: BTreeMap<u64, BTreeSet<String>>,
     /// Checkpoints without metadata whose shared files are still registered.
     registered: BTreeSet<u64>,
-    /// Checkpoints that have failed, and may have files that no handle names.
+    /// Failed checkpoints, which may have files that no handle names.
     unnamed: BTreeSet<u64>,
     files: BTreeSet<String>,
 }
 
 impl Deletions {
-    /// Checkpoint `id` is to go, whose metadata may be there.
+    /// Deletes checkpoint `id`, whose metadata may exist.
     pub fn add_checkpoint(&mut self, id: u64, private_files: impl IntoIterator<Item = String>) {
         self.metadata.entry(id).or_default().extend(private_files);
     }
 
-    /// Checkpoint `id` has failed without metadata.
+    /// Deletes checkpoint `id`, which failed before its metadata was written.
     pub fn add_failed(&mut self, id: u64, private_files: impl IntoIterator<Item = String>) {
         self.files.extend(private_files);
         self.registered.insert(id);
     }
 
-    /// Tasks may have written files for checkpoint `id` that the store was not told of.
+    /// Deletes files of checkpoint `id` that the store does not know.
     pub fn add_unnamed(&mut self, ids: impl IntoIterator<Item = u64>) {
         self.unnamed.extend(ids);
     }
 
-    /// Files that no checkpoint needs.
+    /// Deletes files that no checkpoint needs.
     pub fn add_files(&mut self, files: impl IntoIterator<Item = String>) {
         self.files.extend(files);
     }
 
-    /// Nothing is to be deleted any more.
+    /// Forgets all deletions.
     pub fn forget(&mut self) {
         *self = Self::default();
     }
 
-    /// How many files and checkpoints are to go.
+    /// Number of files and checkpoints to delete.
     pub fn len(&self) -> usize {
         self.metadata.len() + self.unnamed.len() + self.files.len()
     }
 
-    /// Deletes what is due and can be deleted now.
+    /// Deletes as much as possible now.
     pub fn run(
         &mut self,
         storage: Option<&dyn Storage>,
@@ -89,7 +89,7 @@ impl Deletions {
     }
 }
 
-/// The files that were written for checkpoint `id`. Those that were not finished are removed.
+/// The files of checkpoint `id`. Removes unfinished ones.
 fn unnamed(storage: &dyn Storage, job: &JobFolder, id: u64) -> Result<Vec<String>> {
     let folder = job.checkpoint(id);
     storage.sweep(&folder)?;

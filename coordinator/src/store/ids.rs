@@ -1,25 +1,25 @@
-//! The ids of checkpoints: none is used twice.
+//! Gives out ids of checkpoints. No id is used twice.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use backend_api::{Cancel, Error, ErrorKind, JobFile, JobFolder, Result, Storage};
 
-/// Ids that are reserved at once. A restart skips those of its block that were not given out.
+/// Number of ids that are reserved at once. A restart skips the unused rest of the block.
 const BLOCK: u64 = 64;
 
-/// Which ids were used, which are under way, and what those under way need.
+/// The ids that were used, those under way, and the checkpoints that those under way need.
 #[derive(Debug, Default)]
 pub(super) struct Ids {
-    /// The latest completed checkpoint, or what was in the storage at the start: nothing at or below it can be completed.
+    /// The latest completed checkpoint, or the highest id in the storage at the start. No id up to it can be completed.
     floor: u64,
-    /// The highest id that was ever seen or given out.
+    /// The highest id that was seen or given out.
     highest: u64,
-    /// Up to here the storage knows that ids may have been given out.
+    /// Ids up to this one are reserved in the storage.
     reserved: u64,
-    /// Ids above the floor that were discarded or failed.
+    /// Ids above the floor that were discarded or have failed.
     ended: BTreeSet<u64>,
     under_way: BTreeSet<u64>,
-    /// Subsumed checkpoints, and those that were under way then: these may build on the files of that one.
+    /// Subsumed checkpoints, each with those that were under way then and may build on its files.
     held: BTreeMap<u64, BTreeSet<u64>>,
 }
 
@@ -29,13 +29,12 @@ impl Ids {
         Self { floor: highest, highest, reserved: highest, ..Self::default() }
     }
 
-    /// No id up to `id` is given out any more.
+    /// Later ids are above `id`.
     pub fn skip_to(&mut self, id: u64) {
         self.highest = self.highest.max(id);
     }
 
-    /// Gives out the next id. The storage has it reserved then, so that it is not given out again after a crash of
-    /// whichever kind.
+    /// Gives out the next id. It is reserved in the storage first, so no crash makes it available again.
     pub fn begin(&mut self, storage: Option<&dyn Storage>, job: &JobFolder) -> Result<u64> {
         let exhausted = || Error::new(ErrorKind::IllegalState, "there are no more checkpoint ids");
         let mut id = self.highest.checked_add(1).ok_or_else(exhausted)?;
@@ -51,7 +50,7 @@ impl Ids {
         Ok(id)
     }
 
-    /// Reserves a block that begins at `first` or later, and gives its first id.
+    /// Reserves a block that starts at `first` or later. Returns its first id.
     fn reserve(&mut self, mut first: u64, storage: &dyn Storage, job: &JobFolder) -> Result<Option<u64>> {
         loop {
             let Some(last) = first.checked_add(BLOCK - 1) else { return Ok(None) };
@@ -73,7 +72,7 @@ impl Ids {
         }
     }
 
-    /// Checks that checkpoint `id` can become complete.
+    /// Checks that checkpoint `id` may be completed.
     pub fn check(&self, id: u64) -> Result<()> {
         let message = if id <= self.floor {
             let floor = self.floor;
@@ -88,7 +87,7 @@ impl Ids {
         Err(Error::new(ErrorKind::IllegalState, message))
     }
 
-    /// Checkpoint `id` will never be complete.
+    /// Checkpoint `id` has failed or was discarded.
     pub fn discard(&mut self, id: u64) {
         self.highest = self.highest.max(id);
         if id > self.floor {
@@ -97,7 +96,7 @@ impl Ids {
         self.end(id);
     }
 
-    /// Checkpoint `id` is complete. Gives the earlier ones that were still under way: they can no longer be.
+    /// Checkpoint `id` is complete. Returns the earlier ones that were under way, which can no longer be completed.
     pub fn complete(&mut self, id: u64) -> Vec<u64> {
         self.floor = id;
         self.highest = self.highest.max(id);
@@ -107,14 +106,14 @@ impl Ids {
         overtaken
     }
 
-    /// Checkpoint `id` is subsumed: its files are needed as long as those are under way that are so now.
+    /// Checkpoint `id` is subsumed. The checkpoints under way now may still need its files.
     pub fn subsume(&mut self, id: u64) {
         if !self.under_way.is_empty() {
             self.held.insert(id, self.under_way.clone());
         }
     }
 
-    /// Whether a checkpoint under way may build on the files of the subsumed checkpoint `id`.
+    /// True if a checkpoint under way may build on the files of the subsumed checkpoint `id`.
     pub fn is_held(&self, id: u64) -> bool {
         self.held.contains_key(&id)
     }
@@ -132,7 +131,7 @@ impl Ids {
     }
 }
 
-/// The highest reservation counts, so old ones may go, and do no harm as long as they stay.
+/// Only the highest reservation counts, so older ones may be removed, and do no harm until then.
 fn delete_reserved_below(last: u64, storage: &dyn Storage, job: &JobFolder) -> Result<()> {
     for entry in storage.list(&job.reserved())? {
         if matches!(job.file_of(&entry.path), Some(JobFile::ReservedIds(id)) if id < last) {

@@ -20,11 +20,10 @@ use owner::Owner;
 pub use contents::JobContents;
 pub use options::CheckpointStoreOptions;
 
-/// The completed checkpoints of one job: makes them complete, keeps the newest, deletes what nothing needs any more.
+/// The completed checkpoints of one job. It completes checkpoints, keeps the newest, and deletes what is no longer needed.
 ///
-/// It is the coordinator's hand on the storage, and drives nothing itself: an engine takes an id from
-/// [`begin`](Self::begin), collects the acknowledgements of all tasks and calls [`complete`](Self::complete), or
-/// [`discard`](Self::discard) if one of them failed.
+/// It starts nothing by itself. An engine takes an id from [`begin`](Self::begin), collects the acknowledgements of all tasks
+/// and calls [`complete`](Self::complete), or [`discard`](Self::discard) if a task failed.
 ///
 /// # Ids
 /// No id is used twice, whatever crashes, so a late task of a failed checkpoint never writes into another one. An engine
@@ -32,8 +31,8 @@ pub use options::CheckpointStoreOptions;
 /// finds files, and it does not know what is under way: see [`complete`](Self::complete).
 ///
 /// # Ownership
-/// One store at a time owns a job's folder: the one that was opened last. It deletes what the one before has not
-/// completed. The one before finds out at its next [`complete`](Self::complete), which fails, and from then on deletes nothing.
+/// One store at a time owns a job's folder: the one that was opened last. It deletes what the previous owner has not
+/// completed. The previous owner's next [`complete`](Self::complete) fails, and from then on it deletes nothing.
 #[derive(Debug)]
 pub struct CheckpointStore {
     options: CheckpointStoreOptions,
@@ -48,10 +47,10 @@ pub struct CheckpointStore {
 }
 
 impl CheckpointStore {
-    /// Opens the store: becomes the owner of the job's folder, finds the completed checkpoints in it, and removes what a
-    /// crash left behind, which is every file of a checkpoint without metadata and every shared file that no completed
-    /// checkpoint uses. Files with other names than ours are never touched. To look without changing anything, use
-    /// [`JobContents::read`].
+    /// Opens the store: becomes the owner of the job's folder, reads the completed checkpoints, and removes what a crash left
+    /// behind. That is every file of a checkpoint without metadata, and every shared file that no completed checkpoint uses.
+    /// Files whose names this project does not make are never touched. [`JobContents::read`] reads a folder without changing
+    /// it.
     ///
     /// # Errors
     /// [`InvalidArgument`](ErrorKind::InvalidArgument) for limits or a number of retained checkpoints of 0;
@@ -74,12 +73,12 @@ impl CheckpointStore {
         Ok(store)
     }
 
-    /// The newest completed checkpoint: what a restart begins from.
+    /// The newest completed checkpoint, from which a restart starts.
     pub fn latest(&self) -> Option<&Checkpoint> {
         self.completed.back()
     }
 
-    /// All kept checkpoints, the oldest first.
+    /// All retained checkpoints, oldest first.
     pub fn checkpoints(&self) -> impl DoubleEndedIterator<Item = &Checkpoint> {
         self.completed.iter()
     }

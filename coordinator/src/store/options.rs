@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use backend_api::{Error, ErrorKind, JobFolder, Result, Storage};
 
-/// How a [`CheckpointStore`](super::CheckpointStore) keeps what it is given.
+/// Options of a [`CheckpointStore`](super::CheckpointStore).
 #[derive(Clone, Debug)]
 pub struct CheckpointStoreOptions {
     pub(super) storage: Option<Arc<dyn Storage>>,
@@ -13,7 +13,7 @@ pub struct CheckpointStoreOptions {
 }
 
 impl CheckpointStoreOptions {
-    /// Completed checkpoints live in this store's memory only, and end with it.
+    /// Keeps completed checkpoints in the memory of the store only. They end with it.
     pub fn in_memory(job: JobFolder) -> Self {
         Self {
             storage: None,
@@ -24,19 +24,18 @@ impl CheckpointStoreOptions {
         }
     }
 
-    /// The metadata of each completed checkpoint is one file in `storage`, state that is inline included.
+    /// Keeps the metadata of each completed checkpoint, with its inline state, in a file in `storage`.
     pub fn in_storage(job: JobFolder, storage: Arc<dyn Storage>) -> Self {
         Self { storage: Some(storage), ..Self::in_memory(job) }
     }
 
-    /// How many completed checkpoints are kept (1 by default).
+    /// Number of completed checkpoints to retain (1 by default).
     pub fn retained(mut self, number: usize) -> Self {
         self.retained = number;
         self
     }
 
-    /// How many bytes the acknowledgement of one subtask may have (10,485,760 by default). State that is inline in its
-    /// handles counts.
+    /// Limit of the acknowledgement of one subtask in bytes, including inline state (10,485,760 by default).
     ///
     /// It is checked for each [`TaskState`](backend_api::TaskState), so for each operator by itself. An engine that
     /// chains operators and acknowledges them in one message must add them up and compare the sum with the limit of its
@@ -46,7 +45,7 @@ impl CheckpointStoreOptions {
         self
     }
 
-    /// How many bytes of state all kept checkpoints together may hold in this store's memory (no limit by default).
+    /// Limit of the state of all retained checkpoints in the store's memory, in bytes (no limit by default).
     pub fn max_total_bytes(mut self, bytes: u64) -> Self {
         self.max_total_bytes = bytes;
         self

@@ -1,11 +1,11 @@
-//! Who has opened a job's folder last.
+//! The owner of a job's folder: the store that opened it last.
 
 use backend_api::{Cancel, Error, ErrorKind, JobFolder, Result, Storage};
 
 /// The mark of one store in the job's folder. The store with the highest mark is the owner.
 ///
-/// It is no lock: nothing stops an earlier owner from writing. But it finds out before it completes a checkpoint, and
-/// two of them never complete one without noticing.
+/// It is no lock: an earlier owner can still write. But it finds out before it completes a checkpoint, so two stores never
+/// complete checkpoints side by side.
 #[derive(Debug)]
 pub(super) struct Owner {
     mark: Mark,
@@ -13,7 +13,7 @@ pub(super) struct Owner {
     earlier: Vec<Mark>,
 }
 
-/// `<number>-<16 hexadecimal digits>`: the random part tells stores apart that took the same number.
+/// `<number>-<16 hexadecimal digits>`. The random part distinguishes stores that took the same number.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Mark {
     number: u64,
@@ -36,7 +36,7 @@ impl std::fmt::Display for Mark {
 }
 
 impl Owner {
-    /// Becomes the owner, in the place of whoever is it now.
+    /// Becomes the owner and replaces the present one.
     pub fn take(storage: &dyn Storage, job: &JobFolder) -> Result<Self> {
         let earlier = marks(storage, job)?;
         let number = earlier.iter().map(|mark| mark.number).max().unwrap_or(0).saturating_add(1);
@@ -48,7 +48,7 @@ impl Owner {
         Ok(Self { mark, earlier })
     }
 
-    /// Removes the marks of earlier owners. The highest counts, so they do no harm as long as they stay.
+    /// Removes the marks of earlier owners. Only the highest mark counts, so they do no harm until then.
     pub fn remove_earlier(&mut self, storage: &dyn Storage, job: &JobFolder) {
         for mark in self.earlier.drain(..) {
             if let Err(error) = storage.delete(&path(job, &mark)) {
@@ -57,14 +57,14 @@ impl Owner {
         }
     }
 
-    /// Gives the folder up again, as far as that is possible.
+    /// Gives up the folder, if possible.
     pub fn give_up(self, storage: &dyn Storage, job: &JobFolder) {
         if let Err(error) = storage.delete(&path(job, &self.mark)) {
             tracing::warn!(%error, "the mark of a store that was not opened stays");
         }
     }
 
-    /// Whether this is the owner still.
+    /// True if this is still the owner.
     pub fn is_owner(&self, storage: &dyn Storage, job: &JobFolder) -> Result<bool> {
         let newest = marks(storage, job)?.into_iter().max();
         Ok(newest.as_ref() == Some(&self.mark))
