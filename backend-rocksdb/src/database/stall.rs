@@ -75,26 +75,29 @@ impl Database {
     /// [`Io`](ErrorKind::Io) if they cannot be flushed; [`Closed`](ErrorKind::Closed) once the database is closed.
     pub fn flush(&self) -> Result<()> {
         let mut waiting = Waiting::default();
-        for family in Family::ALL {
-            while !ffi::start_flush(&self.db, self.family(family)?)? {
-                waiting.pause(self)?;
+        loop {
+            for family in Family::ALL {
+                while !ffi::start_flush(&self.db, self.family(family)?)? {
+                    waiting.pause(self)?;
+                }
             }
+            if self.sum(properties::NUM_ENTRIES_ACTIVE_MEM_TABLE)? == 0 {
+                break;
+            }
+            waiting.pause(self)?;
         }
-        while !self.is_flushed()? {
+        while self.sum(properties::NUM_IMMUTABLE_MEM_TABLE)? > 0 {
             waiting.pause(self)?;
         }
         Ok(())
     }
 
-    fn is_flushed(&self) -> Result<bool> {
-        for family in Family::ALL {
-            let handle = self.family(family)?;
-            let frozen = self.db.property_int_value_cf(handle, properties::NUM_IMMUTABLE_MEM_TABLE);
-            if frozen.map_err(failed)?.is_some_and(|buffers| buffers > 0) {
-                return Ok(false);
-            }
-        }
-        Ok(true)
+    /// The sum of a property of all column families.
+    fn sum(&self, name: &properties::PropName) -> Result<u64> {
+        Family::ALL.into_iter().try_fold(0, |sum, family| {
+            let value = self.db.property_int_value_cf(self.family(family)?, name).map_err(failed)?;
+            Ok(sum + value.unwrap_or_default())
+        })
     }
 
     fn property(&self, name: &properties::PropName) -> u64 {

@@ -159,7 +159,8 @@ impl SnapshotPoint {
                 database.flush()?;
                 let folder = LinkFolder(database.fresh_path("links"));
                 let checkpoint = Checkpoint::new(database.db()).map_err(failed)?;
-                checkpoint.create_checkpoint(&folder.0).map_err(failed)?;
+                // It would flush by itself, and wait for as long as flushes would delay writes.
+                checkpoint.create_checkpoint_with_log_size(&folder.0, u64::MAX).map_err(failed)?;
                 Ok(Made::Links(folder))
             }
         }
