@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use crate::{CheckpointReport, TaskMetrics};
+use crate::{AbortReason, CheckpointReport, TaskMetrics};
 
 /// How many checkpoints are remembered, as in Flink.
 const REMEMBERED: usize = 10;
@@ -14,6 +14,10 @@ pub struct Statistics {
     pub completed: u64,
     /// How many were aborted.
     pub failed: u64,
+    /// Why the first of them was.
+    pub first_failure: Option<AbortReason>,
+    /// Bytes that the completed ones wrote, all together.
+    pub delta_bytes: u64,
     /// The last ones, the newest first.
     pub history: VecDeque<CheckpointReport>,
 }
@@ -34,9 +38,16 @@ pub struct Summary {
 impl Statistics {
     /// Adds a checkpoint that has ended.
     pub fn add(&mut self, report: CheckpointReport) {
-        match report.failure {
-            None => self.completed += 1,
-            Some(_) => self.failed += 1,
+        match &report.failure {
+            None => {
+                self.completed += 1;
+                let written = report.summary(|task| task.delta_bytes).sum;
+                self.delta_bytes = self.delta_bytes.saturating_add(written);
+            }
+            Some(reason) => {
+                self.failed += 1;
+                self.first_failure.get_or_insert_with(|| reason.clone());
+            }
         }
         self.history.push_front(report);
         self.history.truncate(REMEMBERED);
@@ -49,7 +60,7 @@ impl CheckpointReport {
         self.ended.saturating_sub(self.started)
     }
 
-    /// A figure over the subtasks that have acknowledged: `report.summary(|task| task.sync_ms)`.
+    /// A figure over the subtasks that have acknowledged: `report.summary(|task| task.sync_us)`.
     pub fn summary(&self, figure: impl Fn(&TaskMetrics) -> u64) -> Summary {
         let mut figures: Vec<u64> = self.tasks.iter().map(figure).collect();
         figures.sort_unstable();

@@ -154,9 +154,8 @@ impl World {
             Output::NotifyAborted { id, .. } => self.told.entry(id).or_default().aborted += 1,
             Output::Discard { id, states } => self.discard(id, &states),
             Output::DeleteCompleted => {
-                // What is being stored goes first.
-                while !self.stores.is_empty() {
-                    self.store(bounds);
+                if !self.stores.is_empty() {
+                    self.fault = Some("what is being stored would stay");
                 }
                 for (_, files) in std::mem::take(&mut self.storage.completed) {
                     files.iter().for_each(|file| _ = self.storage.files.remove(file));
@@ -364,21 +363,21 @@ fn is_large() -> bool {
 
 #[test]
 fn two_at_a_time() {
-    let (requests, end) = if is_large() { (3, 2 * TIMEOUT) } else { (2, TIMEOUT) };
+    let (requests, end) = if is_large() { (2, TIMEOUT) } else { (2, 0) };
     let retention = Retention::RetainOnCancellation;
     check(Bounds { requests, end, max_concurrent: 2, interval: None, retained: 1, retention });
 }
 
 #[test]
 fn one_at_a_time_and_nothing_kept() {
-    let (requests, end) = if is_large() { (4, 2 * TIMEOUT) } else { (2, TIMEOUT) };
+    let (requests, end) = if is_large() { (3, TIMEOUT) } else { (2, TIMEOUT / 2) };
     let retention = Retention::None;
     check(Bounds { requests, end, max_concurrent: 1, interval: None, retained: 1, retention });
 }
 
 #[test]
 fn periodic_ones_with_a_pause() {
-    let end = if is_large() { 7 * TIMEOUT } else { 4 * TIMEOUT };
+    let end = if is_large() { 5 * TIMEOUT } else { 7 * TIMEOUT / 2 };
     let retention = Retention::DeleteOnCancellation;
     let interval = Some(3 * TIMEOUT / 2);
     check(Bounds { requests: 0, end, max_concurrent: 1, interval, retained: 1, retention });

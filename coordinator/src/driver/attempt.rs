@@ -256,12 +256,11 @@ impl Running<'_> {
                 self.stop_tasks(tasks, Ending::Failure);
             }
             Output::StopJob { id } => self.stop_tasks(tasks, Ending::Savepoint(id)),
-            Output::DeleteCompleted => {}
+            Output::DeleteCompleted => self.store.remove_all(),
             Output::Report(done) => {
                 report::tell(self.job, &done);
                 self.statistics.add(done);
-                let undeleted = 0;
-                self.coordinator.cleaning(now, undeleted);
+                self.store.retry_deletions();
             }
         }
     }

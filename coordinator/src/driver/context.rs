@@ -68,6 +68,20 @@ impl TaskContext {
         }
     }
 
+    /// Waits for what the driver tells next, unless `done` has something or all its senders are gone: then `None`.
+    ///
+    /// # Errors
+    /// As [`poll`](Self::poll).
+    pub fn wait_unless<T>(&mut self, done: &Receiver<T>) -> Result<Option<Control>> {
+        if let Some(control) = self.waiting.pop_front() {
+            return Ok(Some(control));
+        }
+        select! {
+            recv(self.control) -> control => control.map(Some).map_err(|_| neighbour_ended()),
+            recv(done) -> _ => Ok(None),
+        }
+    }
+
     /// For a source: asks for a checkpoint and waits for its barrier, so that it lies exactly here. `None` if there is
     /// to be none.
     ///
@@ -128,9 +142,9 @@ impl TaskContext {
             let event = match snapshot.run() {
                 Ok(state) => {
                     let metrics = TaskMetrics {
-                        sync_ms: millis(sync),
-                        async_ms: millis(start.elapsed()),
-                        alignment_ms: millis(alignment.waited),
+                        sync_us: micros(sync),
+                        async_us: micros(start.elapsed()),
+                        alignment_us: micros(alignment.waited),
                         alignment_bytes: alignment.held_bytes,
                         ..sizes(&state)
                     };
@@ -164,8 +178,8 @@ pub struct AlignmentTime {
     pub held_bytes: u64,
 }
 
-fn millis(duration: Duration) -> u64 {
-    crate::config::millis(duration)
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
 
 fn sizes(state: &TaskState) -> TaskMetrics {

@@ -42,6 +42,12 @@ impl<T> Inputs<T> {
         Self { receivers, alignment, size, since: None }
     }
 
+    /// Number of inputs.
+    #[expect(clippy::len_without_is_empty, reason = "an operator without inputs is a source")]
+    pub fn len(&self) -> usize {
+        self.receivers.len()
+    }
+
     /// Waits for what is to be done next.
     ///
     /// # Errors

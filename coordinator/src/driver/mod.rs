@@ -13,7 +13,7 @@ pub use inputs::{Input, Inputs};
 
 use std::time::{Duration, Instant};
 
-use backend_api::{Checkpoint, Error, ErrorKind, Result, TaskState};
+use backend_api::{Checkpoint, Error, ErrorKind, Result, StateKey, Subtask, TaskRestore, TaskState};
 use crossbeam_channel::{Receiver, Sender, unbounded};
 
 use crate::{
@@ -31,6 +31,16 @@ pub struct Attempt<'a> {
     pub failures: u32,
     /// What the tasks start from.
     pub checkpoint: Option<&'a Checkpoint>,
+}
+
+impl Attempt<'_> {
+    /// What `subtask` starts from.
+    ///
+    /// # Errors
+    /// Those of [`Checkpoint::restore`].
+    pub fn restore<K: StateKey>(&self, subtask: &Subtask<K>) -> Result<TaskRestore> {
+        self.checkpoint.map_or_else(|| Ok(TaskRestore::empty()), |checkpoint| checkpoint.restore(subtask))
+    }
 }
 
 /// One subtask that the driver gives a thread.
@@ -86,6 +96,7 @@ pub struct JobDriver {
     config: CheckpointConfig,
     restart: RestartStrategy,
     snapshot_threads: usize,
+    end: JobEnd,
     store: CheckpointStore,
     events: (Sender<Event>, Receiver<Event>),
 }
@@ -98,12 +109,20 @@ impl JobDriver {
         restart: RestartStrategy,
         store: CheckpointStore,
     ) -> Self {
-        Self { job: job.into(), config, restart, snapshot_threads: 4, store, events: unbounded() }
+        let (snapshot_threads, end, events) = (4, JobEnd::Finished, unbounded());
+        Self { job: job.into(), config, restart, snapshot_threads, end, store, events }
     }
 
     /// Sets how many snapshots are written at once (4 by default; at least 1).
     pub fn snapshot_threads(mut self, threads: usize) -> Self {
         self.snapshot_threads = threads.max(1);
+        self
+    }
+
+    /// The job is [suspended](JobEnd::Suspended) when all tasks have ended, and not finished: for input that may grow,
+    /// so that another job may go on from the last checkpoint.
+    pub fn suspend_at_end(mut self) -> Self {
+        self.end = JobEnd::Suspended;
         self
     }
 
@@ -125,7 +144,7 @@ impl JobDriver {
         self,
         mut build: impl FnMut(Attempt<'_>) -> Result<Vec<Task<'env>>>,
     ) -> Result<JobOutcome> {
-        let Self { job, config, restart, snapshot_threads, mut store, events } = self;
+        let Self { job, config, restart, snapshot_threads, end: end_of_input, mut store, events } = self;
         let clock = Clock(Instant::now());
         let pool = Pool::start(snapshot_threads)?;
         let mut restarts = Restarts::new(restart);
@@ -134,12 +153,14 @@ impl JobDriver {
         loop {
             let attempt = Attempt { failures: restarts.failures(), checkpoint: store.latest() };
             let tasks = build(attempt)?;
-            if coordinator.is_none() {
-                let ids: Vec<TaskId> = tasks.iter().map(|task| task.id.clone()).collect();
-                let latest = store.latest().map(|checkpoint| checkpoint.id);
-                coordinator = Some(CheckpointCoordinator::new(config.clone(), job.clone(), &ids, latest)?);
-            }
-            let Some(coordinator) = &mut coordinator else { continue };
+            let coordinator = match &mut coordinator {
+                Some(coordinator) => coordinator,
+                none => {
+                    let ids: Vec<TaskId> = tasks.iter().map(|task| task.id.clone()).collect();
+                    let latest = store.latest().map(|checkpoint| checkpoint.id);
+                    none.insert(CheckpointCoordinator::new(config.clone(), job.clone(), &ids, latest)?)
+                }
+            };
             let mut running = Running {
                 job: &job,
                 coordinator,
@@ -150,7 +171,7 @@ impl JobDriver {
                 clock,
             };
             let (end, savepoint) = match running.attempt(tasks) {
-                AttemptEnd::Finished => (JobEnd::Finished, None),
+                AttemptEnd::Finished => (end_of_input, None),
                 AttemptEnd::Stopped(id) => (JobEnd::Finished, Some(id)),
                 AttemptEnd::Cancelled => (JobEnd::Cancelled, None),
                 AttemptEnd::Failed(error) => match restarts.failed(clock.now()) {

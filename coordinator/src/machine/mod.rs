@@ -69,6 +69,8 @@ pub struct CheckpointCoordinator<S> {
     stopping: Option<RequestId>,
     /// Old checkpoints that are still being deleted.
     cleaning: usize,
+    /// Whether completed checkpoints are to be deleted, the job having ended.
+    deletes: bool,
     failures: Failures,
     aborted: VecDeque<u64>,
     completed: VecDeque<u64>,
@@ -112,6 +114,7 @@ impl<S> CheckpointCoordinator<S> {
             due: None,
             stopping: None,
             cleaning: 0,
+            deletes: false,
             aborted: VecDeque::new(),
             completed: VecDeque::new(),
             outputs: Vec::new(),
@@ -169,10 +172,8 @@ impl<S> CheckpointCoordinator<S> {
             return;
         }
         self.halt(now, Phase::Ended, AbortReason::Shutdown, Refusal::Shutdown);
-        if !self.config.retention.keeps_after(end) {
-            // What is being stored completes before the deletion is carried out.
-            self.outputs.push(Output::DeleteCompleted);
-        }
+        self.deletes = !self.config.retention.keeps_after(end);
+        self.delete_completed();
     }
 
     /// Time has come to `now`.
@@ -279,12 +280,21 @@ impl<S> CheckpointCoordinator<S> {
         }
         self.store_whole();
         self.begin_next(now);
+        self.delete_completed();
     }
 
     /// How many old checkpoints are still being deleted: while they are more than may be under way, none begins.
     pub fn cleaning(&mut self, now: u64, checkpoints: usize) {
         self.cleaning = checkpoints;
         self.begin_next(now);
+    }
+
+    /// Has completed checkpoints deleted if none is to be kept, once those that are being stored are done with.
+    fn delete_completed(&mut self) {
+        if self.deletes && self.pending.is_empty() {
+            self.deletes = false;
+            self.outputs.push(Output::DeleteCompleted);
+        }
     }
 
     fn expiry(&self, pending: &Pending<S>) -> u64 {

@@ -168,12 +168,12 @@ pub enum StoreAs {
 /// What one task tells of its part of a checkpoint.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct TaskMetrics {
-    /// How long the task stood still for the snapshot, in milliseconds.
-    pub sync_ms: u64,
-    /// How long writing took, in milliseconds.
-    pub async_ms: u64,
-    /// How long the first input waited for the last one, in milliseconds.
-    pub alignment_ms: u64,
+    /// How long the task stood still for the snapshot, in microseconds.
+    pub sync_us: u64,
+    /// How long writing took, in microseconds.
+    pub async_us: u64,
+    /// How long the first input waited for the last one, in microseconds.
+    pub alignment_us: u64,
     /// Bytes that were held back meanwhile.
     pub alignment_bytes: u64,
     /// Bytes that were written.
