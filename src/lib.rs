@@ -8,8 +8,10 @@ pub use backend_memory as memory;
 pub use backend_rocksdb as rocksdb;
 pub use coordinator;
 pub use storage_local as local;
+pub use task_state as task;
 
 mod any;
+mod configured;
 pub mod prelude;
 
 pub use any::{AnyBackend, AnyOptions};

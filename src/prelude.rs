@@ -1,17 +1,21 @@
 //! All that a program needs to keep state: `use state_backends::prelude::*`.
 
 pub use backend_api::{
-    Aggregate, AggregatingDescriptor, AggregatingState, AggregatingToken, BoxError, Checkpoint, Error,
-    ErrorKind, JobFolder, KeyContext, KeyGroupRange, KeySpace, KeyedStateHandle, ListDescriptor, ListState,
-    ListToken, MapDescriptor, MapState, MapToken, ReducingDescriptor, ReducingState, ReducingToken, Result,
-    SnapshotRequest, SnapshotTask, StateBackend, StateKey, Storage, Subtask, TaskState, ValueDescriptor,
-    ValueState, ValueToken, resolve_max_parallelism,
+    Aggregate, AggregatingDescriptor, AggregatingState, AggregatingToken, BoxError, Checkpoint,
+    CheckpointTarget, Error, ErrorKind, JobFolder, KeyContext, KeyGroupRange, KeySpace, KeyedStateHandle,
+    ListDescriptor, ListState, ListToken, MapDescriptor, MapState, MapToken, ReducingDescriptor,
+    ReducingState, ReducingToken, Result, SnapshotRequest, SnapshotTask, StateBackend, StateKey, Storage,
+    Subtask, TaskRestore, TaskState, ValueDescriptor, ValueState, ValueToken, resolve_max_parallelism,
 };
 pub use backend_fs::{FsBackend, FsOptions};
 pub use backend_memory::{MemoryBackend, MemoryOptions};
 #[cfg(feature = "rocksdb")]
 pub use backend_rocksdb::{RocksDbBackend, RocksDbOptions};
-pub use coordinator::{CheckpointStore, CheckpointStoreOptions};
+pub use coordinator::{
+    AlignmentTime, Attempt, Barrier, CheckpointConfig, CheckpointStore, CheckpointStoreOptions, Control,
+    Input, Inputs, JobConfig, JobDriver, JobHandle, JobOutcome, Message, RestartStrategy, Retention,
+    Statistics, Task, TaskContext, TaskId,
+};
 pub use storage_local::LocalStorage;
 
 pub use crate::{AnyBackend, AnyOptions};

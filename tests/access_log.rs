@@ -135,6 +135,30 @@ fn killed_and_resumed_at_another_parallelism() {
 }
 
 #[test]
+fn a_log_in_four_parts_is_read_at_any_number_of_sources_and_subtasks() {
+    for &backend in BACKENDS {
+        let folder = Folder::new();
+        for (parallelism, sources, crash_at) in [(1, "4", 900), (3, "4", 1500), (2, "2", 4500), (5, "5", 0)] {
+            let crash_at = crash_at.to_string();
+            let mut more = vec!["--sources", sources, "--checkpoint-every", "200"];
+            if crash_at != "0" {
+                more.extend(["--crash-at", &crash_at]);
+            }
+            more.extend((parallelism != 1).then_some("--resume"));
+            let run = folder.run(Setup { backend, parallelism }, &more);
+            assert_eq!(run.status, if crash_at == "0" { Some(0) } else { None }, "{backend:?}: {run}");
+            if run.status.is_some() {
+                assert!(run.stdout.contains("resumed from checkpoint"), "{run}");
+                assert_eq!(run.line("9999 records"), "9999 records of 1498 paths, 1 malformed lines skipped");
+                let windows = run.line("windows:");
+                assert!(windows.ends_with(" with 9999 hits, 19 in the busiest, 0 hits too late"), "{run}");
+            }
+        }
+        folder.check_result(&format!("{backend:?}"));
+    }
+}
+
+#[test]
 fn what_is_restored_was_not_read_again() {
     let (folder, setup) = (Folder::new(), Setup { backend: BACKENDS[1], parallelism: 2 });
     let crashed = folder.run(setup, &["--checkpoint-every", "1000", "--crash-at", "5999"]);

@@ -39,7 +39,11 @@ pub struct Args {
     #[arg(long, value_name = "M", value_parser = parallelism())]
     pub max_parallelism: Option<u16>,
 
-    /// Take a checkpoint every N lines; 0 for never
+    /// Read the log in N parts at once, each by a source of its own
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = parallelism())]
+    pub sources: u16,
+
+    /// Take a checkpoint every N lines of the first source; 0 for never
     #[arg(long, value_name = "N", default_value_t = 100_000)]
     pub checkpoint_every: u64,
 
@@ -63,7 +67,7 @@ pub struct Args {
     #[arg(long, requires = "checkpoint_dir", conflicts_with = "resume")]
     pub overwrite: bool,
 
-    /// Kill this process after line N of the log
+    /// Kill this process after line N of the first source
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub crash_at: Option<u64>,
 
@@ -125,6 +129,9 @@ impl Args {
         }
         if self.incremental && self.backend == Backend::Memory {
             return Err("--incremental needs --backend fs or --backend rocksdb".to_owned());
+        }
+        if self.sources > 1 && matches!(self.input(), Input::Stdin) {
+            return Err("--sources cannot cut standard input into parts: name a file".to_owned());
         }
         if self.resume && matches!(self.input(), Input::Stdin) {
             return Err("--resume cannot go back in standard input: name a file".to_owned());

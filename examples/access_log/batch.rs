@@ -46,6 +46,11 @@ impl Batch {
         self.events.len() >= MAX_EVENTS || self.texts.len() >= MAX_BYTES
     }
 
+    /// Bytes of its texts.
+    pub fn bytes(&self) -> u64 {
+        self.texts.len() as u64
+    }
+
     /// True if it has no events.
     pub fn is_empty(&self) -> bool {
         self.events.is_empty()

@@ -1,36 +1,33 @@
-//! The job: a source, subtasks on threads, and checkpoints across them.
+//! The job: sources, subtasks on threads, and checkpoints across them.
 
-use std::sync::Arc;
-use std::sync::mpsc::{channel, sync_channel};
-use std::thread;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use crossbeam_channel::{bounded, unbounded};
 use state_backends::api::{Storage, resolve_max_parallelism};
 use state_backends::prelude::*;
+use state_backends::task::OperatorState;
 
 use crate::args::Args;
-use crate::coordinator::{CheckpointStats, Coordinator};
+use crate::batch::Batch;
 use crate::failure::Failure;
 use crate::interrupt::Interrupt;
-use crate::log_line;
 use crate::page_stats::{Page, Path};
 use crate::progress::Progress;
+use crate::reading::{self, Reading, Shared};
 use crate::router::Router;
 use crate::source::{Position, Source};
 use crate::subtask;
-use crate::window::minute_of;
 
-/// The operator whose state it is.
+/// The operator that counts.
 const OPERATOR: &str = "page-stats";
 
-/// Lines after which a log must have shown one that is well-formed.
-const ENOUGH_LINES: u64 = 1000;
-
-/// A line in the combined format, for error messages.
-const SAMPLE: &str = r#"`192.0.2.7 - - [17/May/2015:10:05:03 +0000] "GET /a HTTP/1.1" 200 512 "-" "curl"`"#;
-
-/// Number of batches that may wait for a subtask.
+/// Number of batches of one source that may wait for a subtask.
 const WAITING_BATCHES: usize = 8;
+
+/// Bytes of batches that a subtask holds back at most while it waits for a barrier.
+const HELD_BYTES: u64 = 16 << 20;
 
 /// Result of a run.
 pub struct Outcome {
@@ -41,7 +38,7 @@ pub struct Outcome {
     /// Checkpoint and position from which this run started.
     pub resumed: Option<(u64, Position)>,
     pub max_parallelism: u16,
-    pub checkpoints: CheckpointStats,
+    pub checkpoints: Statistics,
     pub elapsed: Duration,
 }
 
@@ -58,129 +55,115 @@ pub fn run<B: StateBackend<Key = Path>>(
     interrupt: &Interrupt,
 ) -> Result<Outcome, Failure> {
     // A log that cannot be read must not cost the checkpoints of an earlier run.
-    let open_at = |position: Position| Ok::<_, Failure>((Source::open(&args.input(), &position)?, position));
-    let fresh = if args.resume { None } else { Some(open_at(Position::start(&args.input()))?) };
+    let input = args.input();
+    let fresh = if args.resume { Vec::new() } else { Position::split(&input, args.sources.into())? };
+    fresh.iter().try_for_each(|part| Source::check(&input, part).map(|_| ()))?;
     let store = open_store(args, storage)?;
-    let checkpoint = store.latest().cloned();
-    let resumed = match &checkpoint {
-        Some(checkpoint) => Some((checkpoint.id, Position::of(checkpoint)?)),
-        None => None,
-    };
-    let (source, mut position) = match (fresh, resumed) {
-        (Some(fresh), _) => fresh,
-        (None, Some((_, position))) => open_at(position)?,
-        (None, None) => {
-            let none = "--checkpoint-dir has no completed checkpoint of this job to resume from";
-            return Err(Failure::Job(none.to_owned()));
-        }
-    };
+    let target = B::checkpoint_target(options)?;
+    let resumed =
+        store.latest().map(|checkpoint| Ok::<_, Failure>((checkpoint.id, parts(checkpoint, &target)?)));
+    let resumed = resumed.transpose()?;
+    if args.resume && resumed.is_none() {
+        let none = "--checkpoint-dir has no completed checkpoint of this job to resume from";
+        return Err(Failure::Job(none.to_owned()));
+    }
+    let begin = resumed.as_ref().map_or(&fresh, |(_, parts)| parts);
+    let mut total = (None, "lines");
+    for part in begin {
+        total = Source::check(&input, part)?;
+    }
 
-    let parallelism = args.parallelism;
-    let restored = checkpoint.as_ref().and_then(|checkpoint| checkpoint.max_parallelism(OPERATOR));
+    let (parallelism, sources) = (args.parallelism, args.sources);
+    let restored = store.latest().and_then(|checkpoint| checkpoint.max_parallelism(OPERATOR));
     let max_parallelism = resolve_max_parallelism(args.max_parallelism, parallelism, restored)
         .map_err(|error| Failure::Job(error.message().to_owned()))?;
     let key_space = KeySpace::new(max_parallelism)?;
+    let log_space = KeySpace::<()>::new(1 << 15)?;
 
-    let start = Instant::now();
-    thread::scope(|scope| {
-        let (mut inboxes, mut acks, mut threads) = (Vec::new(), Vec::new(), Vec::new());
-        for index in 0..parallelism {
+    let config = CheckpointConfig {
+        retained: args.retained,
+        retention: Retention::RetainOnCancellation,
+        // A checkpoint that fails costs nothing but itself.
+        tolerable_failures: u32::MAX,
+        timeout: Duration::MAX,
+        ..CheckpointConfig::default()
+    };
+    // A log may grow, and the job go on from its last checkpoint.
+    let driver = JobDriver::new(folder()?.path(), config, RestartStrategy::None, store).suspend_at_end();
+    let position = Position::sum(begin);
+    let shared = Shared {
+        args,
+        interrupt,
+        job: driver.handle(),
+        progress: Progress::new(position.done(), total.0, total.1),
+        failure: Mutex::new(None),
+        interrupted_at: AtomicU64::new(0),
+        ends: Mutex::new(Vec::new()),
+    };
+    let (start, pages) = (Instant::now(), Mutex::new(Vec::new()));
+    let ended = driver.run(|attempt| {
+        let mut tasks = Vec::new();
+        let (mut inboxes, mut outlets) = (Vec::new(), vec![Vec::new(); usize::from(sources)]);
+        for _ in 0..parallelism {
+            let (senders, receivers): (Vec<_>, Vec<_>) =
+                (0..sources).map(|_| bounded(WAITING_BATCHES)).unzip();
+            outlets.iter_mut().zip(senders).for_each(|(outlet, sender)| outlet.push(sender));
+            inboxes.push(receivers);
+        }
+        let (done, all_done) = unbounded();
+        for (index, outlet) in (0..).zip(outlets) {
+            let subtask = Subtask::new(reading::OPERATOR, log_space.clone(), sources, index)?;
+            let restore = attempt.restore(&subtask)?;
+            let router = Router::new(key_space.clone(), outlet);
+            let (done, all_done, target) = (done.clone(), all_done.clone(), target.clone());
+            let (shared, fresh) = (&shared, &fresh);
+            tasks.push(Task::source(TaskId::new(reading::OPERATOR, index), move |context| {
+                let opened = Reading::open(shared, target, subtask, &restore, fresh, router);
+                shared.noted(opened)?.run(context, done, all_done)
+            }));
+        }
+        for (index, inbox) in (0..).zip(inboxes) {
             let subtask = Subtask::new(OPERATOR, key_space.clone(), parallelism, index)?;
-            let restore = match &checkpoint {
-                Some(checkpoint) => checkpoint.handles_for(OPERATOR, subtask.range()),
-                None => Vec::new(),
-            };
-            let (inbox, messages) = sync_channel(WAITING_BATCHES);
-            let (answers, answered) = channel();
-            let work = move || subtask::run::<B>(options, subtask, &restore, messages, answers);
-            let thread = thread::Builder::new().name(format!("subtask-{index}"));
-            let thread = thread.spawn_scoped(scope, work)?;
-            inboxes.push(inbox);
-            acks.push(answered);
-            threads.push(thread);
+            let restore = attempt.restore(&subtask)?;
+            let pages = &pages;
+            tasks.push(Task::operator(TaskId::new(OPERATOR, index), move |context| {
+                let inputs = Inputs::new(inbox, HELD_BYTES, Batch::bytes);
+                let found = subtask::run::<B>(options, subtask, &restore, inputs, context)?;
+                pages.lock().unwrap_or_else(PoisonError::into_inner).extend(found);
+                Ok(())
+            }));
         }
-        let mut coordinator = Coordinator::new(store, acks);
-        let router = Router::new(key_space, inboxes);
-        let fed = feed(args, source, &mut position, router, &mut coordinator, interrupt);
+        Ok(tasks)
+    });
 
-        // If a subtask failed, its error tells more than that of the source.
-        let mut pages = Vec::new();
-        for thread in threads {
-            let found = thread.join().map_err(|_| Failure::Job("a subtask panicked".to_owned()))?;
-            pages.extend(found?);
-        }
-        fed?;
-        let (checkpoints, elapsed) = (coordinator.stats, start.elapsed());
-        Ok(Outcome { pages, position, resumed, max_parallelism, checkpoints, elapsed })
-    })
+    if let Some(failure) = shared.failure.into_inner().unwrap_or_else(PoisonError::into_inner) {
+        return Err(failure);
+    }
+    let JobOutcome { statistics: checkpoints, store, .. } = ended?;
+    let interrupted_at = shared.interrupted_at.load(Ordering::Relaxed);
+    if interrupted_at > 0 {
+        return Err(interrupted(interrupted_at, &store, &target));
+    }
+    let position = Position::sum(&shared.ends.into_inner().unwrap_or_else(PoisonError::into_inner));
+    let pages = pages.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let resumed = resumed.map(|(id, parts)| (id, Position::sum(&parts)));
+    Ok(Outcome { pages, position, resumed, max_parallelism, checkpoints, elapsed: start.elapsed() })
 }
 
-/// Sends the lines of the source, with barriers in between. The subtasks end when it returns.
-fn feed(
-    args: &Args,
-    mut source: Source,
-    position: &mut Position,
-    mut router: Router,
-    coordinator: &mut Coordinator,
-    interrupt: &Interrupt,
-) -> Result<(), Failure> {
-    let progress = Progress::new(source.done(position), source.total(), source.unit());
-    // After a restore, the subtasks do not know it.
-    router.minute(position.newest);
-    while let Some(line) = source.next(position)? {
-        match log_line::parse(line) {
-            Some(visit) => {
-                let minute = visit.time.map_or(0, minute_of);
-                if minute > position.newest {
-                    position.newest = minute;
-                    router.minute(minute);
-                }
-                if router.visit(visit)? {
-                    coordinator.poll(&mut router)?;
-                    progress.at(source.done(position), coordinator.stats.completed);
-                }
-            }
-            None => position.malformed += 1,
-        }
-        if interrupt.is_pressed() {
-            return Err(interrupted(position.lines, coordinator));
-        }
-        if position.lines == ENOUGH_LINES {
-            check_is_log(&source, position)?;
-        }
-        if args.checkpoint_every > 0 && position.lines.is_multiple_of(args.checkpoint_every) {
-            coordinator.start(&mut router, *position)?;
-        }
-        if args.crash_at == Some(position.lines) {
-            crash();
-        }
-    }
-    if interrupt.is_pressed() {
-        return Err(interrupted(position.lines, coordinator));
-    }
-    check_is_log(&source, position)?;
-    coordinator.finish(&mut router)?;
-    router.finish()
-}
-
-/// Refuses a file that has lines, but none in the format.
-fn check_is_log(source: &Source, position: &Position) -> Result<(), Failure> {
-    match position.lines {
-        0 => Ok(()),
-        lines if lines > position.malformed => Ok(()),
-        lines => {
-            let name = source.name();
-            Err(Failure::Job(format!(
-                "{name} is no access log: none of its first {lines} lines is like {SAMPLE}"
-            )))
-        }
-    }
+/// The positions of all parts in a checkpoint.
+fn parts(checkpoint: &Checkpoint, target: &CheckpointTarget) -> Result<Vec<Position>, Failure> {
+    let all = Subtask::single(reading::OPERATOR, KeySpace::<()>::new(1)?)?;
+    let mut state = OperatorState::open(target, &all, checkpoint.restore(&all)?.operator())?;
+    let token = state.register(reading::positions())?;
+    Ok(state.list(token)?.iter().copied().collect())
 }
 
 /// The user ended the job: says where it was, and where it can go on.
-fn interrupted(lines: u64, coordinator: &Coordinator) -> Failure {
-    let resumable =
-        coordinator.latest().and_then(|latest| Some((latest.id, Position::of(latest).ok()?.lines)));
+fn interrupted(lines: u64, store: &CheckpointStore, target: &CheckpointTarget) -> Failure {
+    let resumable = store.latest().and_then(|latest| {
+        let parts = parts(latest, target).ok()?;
+        Some((latest.id, Position::sum(&parts).lines))
+    });
     let message = match resumable {
         None => format!("interrupted at line {lines}, before a checkpoint was complete"),
         Some((id, line)) => format!("interrupted at line {lines}; checkpoint {id} is at line {line}"),
@@ -211,12 +194,4 @@ fn open_store(args: &Args, storage: Option<Arc<dyn Storage>>) -> Result<Checkpoi
         storage.delete_folder(job.path())?;
     }
     Ok(CheckpointStore::open(options)?)
-}
-
-/// Ends the process like `kill -9`: nothing is flushed or cleaned up.
-fn crash() -> ! {
-    let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
-    loop {
-        thread::park();
-    }
 }

@@ -5,7 +5,6 @@
 
 mod args;
 mod batch;
-mod coordinator;
 mod failure;
 mod folder;
 mod generate;
@@ -17,6 +16,7 @@ mod log_time;
 mod output;
 mod page_stats;
 mod progress;
+mod reading;
 mod report;
 mod router;
 mod source;

@@ -1,10 +1,10 @@
 //! The report at the end of a run.
 
 use std::fmt::{self, Write as _};
-use std::time::Duration;
+
+use state_backends::prelude::*;
 
 use crate::args::{Args, Backend};
-use crate::coordinator::CheckpointStats;
 use crate::job::Outcome;
 use crate::log_time;
 use crate::page_stats::Page;
@@ -68,28 +68,30 @@ fn summary(out: &mut String, args: &Args, outcome: &Outcome) -> fmt::Result {
     writeln!(out, "{backend} backend, {parallelism} subtasks, {groups} key groups")
 }
 
-fn checkpoints(out: &mut String, stats: &CheckpointStats) -> fmt::Result {
-    let CheckpointStats { completed, failed, first_failure, sync, total, delta_bytes, full_bytes } = stats;
+fn checkpoints(out: &mut String, stats: &Statistics) -> fmt::Result {
+    let Statistics { completed, failed, first_failure, delta_bytes, history } = stats;
     writeln!(out, "checkpoints: {completed} completed, {failed} failed")?;
     if let Some(failure) = first_failure {
         writeln!(out, "  first failure: {failure}")?;
     }
-    if *completed > 0 {
-        writeln!(out, "  standing still: {}", max_and_mean(sync))?;
-        writeln!(out, "  until complete: {}", max_and_mean(total))?;
+    let last: Vec<_> = history.iter().filter(|report| report.failure.is_none()).collect();
+    if let Some(newest) = last.first() {
+        let sync: Vec<u64> = last.iter().map(|report| report.summary(|task| task.sync_us).max).collect();
+        let total: Vec<u64> = last.iter().map(|report| 1000 * report.duration_ms()).collect();
+        writeln!(out, "  standing still: {}", max_and_mean(&sync))?;
+        writeln!(out, "  until complete: {}", max_and_mean(&total))?;
         let mean = delta_bytes / completed;
-        writeln!(
-            out,
-            "  bytes: {mean} written by each in the mean, {full_bytes} in the last one as a whole"
-        )?;
+        let full = newest.summary(|task| task.full_bytes).sum;
+        writeln!(out, "  bytes: {mean} written by each in the mean, {full} in the last one as a whole")?;
     }
     Ok(())
 }
 
-fn max_and_mean(times: &[Duration]) -> String {
+/// Of the last checkpoints, from microseconds.
+fn max_and_mean(times: &[u64]) -> String {
     let max = times.iter().max().copied().unwrap_or_default();
-    let mean = times.iter().sum::<Duration>().as_secs_f64() / times.len().max(1) as f64;
-    format!("max {:.2} ms, mean {:.2} ms", max.as_secs_f64() * 1e3, mean * 1e3)
+    let mean = times.iter().sum::<u64>() as f64 / times.len().max(1) as f64;
+    format!("max {:.2} ms, mean {:.2} ms", max as f64 / 1e3, mean / 1e3)
 }
 
 /// A path without control characters, cut to fit on a line.

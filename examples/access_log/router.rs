@@ -1,14 +1,11 @@
 //! Sends each record to the subtask that owns its key group.
 
-use std::sync::mpsc::SyncSender;
-
+use crossbeam_channel::Sender;
 use state_backends::prelude::*;
 
 use crate::batch::{Batch, Event};
-use crate::failure::Failure;
 use crate::log_line::Visit;
 use crate::page_stats::Path;
-use crate::subtask::Message;
 use crate::window::Minute;
 
 /// One batch in the making for each subtask.
@@ -20,20 +17,20 @@ pub struct Router {
 }
 
 struct Route {
-    messages: SyncSender<Message>,
+    messages: Sender<Message<Batch>>,
     batch: Batch,
 }
 
 impl Router {
     /// A router to these subtasks, in the order of their indexes.
-    pub fn new(key_space: KeySpace<Path>, subtasks: Vec<SyncSender<Message>>) -> Self {
+    pub fn new(key_space: KeySpace<Path>, subtasks: Vec<Sender<Message<Batch>>>) -> Self {
         let routes =
             subtasks.into_iter().map(|messages| Route { messages, batch: Batch::default() }).collect();
         Self { key_space, routes, path: Path::new() }
     }
 
     /// Sends a record to the subtask of its path. Returns true if that sent a batch.
-    pub fn visit(&mut self, visit: Visit<'_>) -> Result<bool, Failure> {
+    pub fn visit(&mut self, visit: Visit<'_>) -> Result<bool> {
         self.path.clear();
         self.path.extend_from_slice(visit.path);
         let subtask = self.key_space.subtask(self.routes.len() as u16, &self.path)?;
@@ -46,36 +43,41 @@ impl Router {
         Ok(is_full)
     }
 
-    /// Tells all subtasks that the log has reached this minute, after the records before it.
+    /// Tells all subtasks that this source has reached this minute, after the records before it.
     pub fn minute(&mut self, newest: Minute) {
         self.routes.iter_mut().for_each(|route| route.batch.push(Event::Minute(newest)));
     }
 
-    /// Sends all subtasks a message, after the records before it.
-    pub fn broadcast(&mut self, message: impl Fn() -> Message) -> Result<(), Failure> {
+    /// Sends all subtasks a barrier, after the records before it.
+    pub fn barrier(&mut self, barrier: Barrier) -> Result<()> {
+        self.broadcast(|| Message::Barrier(barrier))
+    }
+
+    /// Sends what is left at the end of the input, which no minute comes after.
+    pub fn finish(&mut self) -> Result<()> {
+        self.minute(Minute::MAX);
+        self.broadcast(|| Message::End)
+    }
+
+    fn broadcast(&mut self, message: impl Fn() -> Message<Batch>) -> Result<()> {
         self.routes.iter_mut().try_for_each(|route| {
             route.flush()?;
             route.send(message())
         })
     }
-
-    /// Sends what is left at the end of the input.
-    pub fn finish(mut self) -> Result<(), Failure> {
-        self.routes.iter_mut().try_for_each(Route::flush)
-    }
 }
 
 impl Route {
-    fn flush(&mut self) -> Result<(), Failure> {
+    fn flush(&mut self) -> Result<()> {
         if self.batch.is_empty() {
             return Ok(());
         }
         let batch = std::mem::take(&mut self.batch);
-        self.send(Message::Batch(batch))
+        self.send(Message::Record(batch))
     }
 
     /// Blocks while the inbox of the subtask is full.
-    fn send(&self, message: Message) -> Result<(), Failure> {
-        self.messages.send(message).map_err(|_| Failure::Job("a subtask ended early".to_owned()))
+    fn send(&self, message: Message<Batch>) -> Result<()> {
+        self.messages.send(message).map_err(|_| Error::new(ErrorKind::Closed, "a subtask ended early"))
     }
 }

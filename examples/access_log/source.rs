@@ -5,7 +5,6 @@ use std::io::{self, BufRead, BufReader, Seek, SeekFrom};
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
-use state_backends::api::{Checkpoint, Codec, SerdeCodec};
 
 use crate::args::Input;
 use crate::failure::Failure;
@@ -13,15 +12,17 @@ use crate::generate;
 use crate::lines::read_line;
 use crate::window::Minute;
 
-/// The property of a checkpoint that holds the position.
-const PROPERTY: &str = "source";
-
-/// How far the source is, and what it learned from the lines before.
+/// A part of the log, how far it is read, and what was learned from its lines so far. The positions of all parts are
+/// one even-split list, so a job that is resumed may read them with another number of sources.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Position {
     /// Number and seed of the lines, if they are generated.
     generated: Option<(u64, u64)>,
-    /// Bytes read.
+    /// Where the part begins: a byte of a log, or the number of a generated line.
+    begin: u64,
+    /// Where it ends, if that is not the end of the input.
+    end: Option<u64>,
+    /// The next byte of the log.
     pub offset: u64,
     /// Lines read.
     pub lines: u64,
@@ -32,40 +33,64 @@ pub struct Position {
 }
 
 impl Position {
-    /// The beginning of `input`.
-    pub fn start(input: &Input) -> Self {
-        Self { generated: generated(input), ..Self::default() }
+    /// The beginnings of so many parts of `input`. What has no length has one part.
+    pub fn split(input: &Input, parts: u64) -> Result<Vec<Self>, Failure> {
+        let generated = generated(input);
+        let part = |begin, end| Self { generated, begin, end, offset: begin, ..Self::default() };
+        let bounds = match input {
+            Input::Generated { lines, .. } => {
+                let cut = |n: u64| (u128::from(*lines) * u128::from(n) / u128::from(parts)) as u64;
+                (1..parts).map(cut).collect()
+            }
+            Input::Stdin => Vec::new(),
+            Input::File(_) if parts == 1 => Vec::new(),
+            Input::File(path) => {
+                lines_near(path, parts).map_err(|error| Failure::job(path.display(), error))?
+            }
+        };
+        let begins = std::iter::once(0).chain(bounds.iter().copied());
+        let ends = bounds.iter().map(|end| Some(*end)).chain([None]);
+        let mut parts: Vec<Self> = begins.zip(ends).map(|(begin, end)| part(begin, end)).collect();
+        if generated.is_some() {
+            parts.iter_mut().for_each(|part| part.offset = 0);
+        }
+        Ok(parts)
     }
 
-    /// Puts the position into a checkpoint.
-    pub fn store(&self, checkpoint: &mut Checkpoint) -> Result<(), Failure> {
-        let mut bytes = Vec::new();
-        SerdeCodec::new().encode(self, &mut bytes)?;
-        checkpoint.properties.insert(PROPERTY.to_owned(), bytes);
-        Ok(())
+    /// What was read of all `parts` together.
+    pub fn sum(parts: &[Self]) -> Self {
+        parts.iter().fold(Self::default(), |sum, part| Self {
+            offset: sum.offset + part.offset - if part.generated.is_some() { 0 } else { part.begin },
+            lines: sum.lines + part.lines,
+            malformed: sum.malformed + part.malformed,
+            generated: part.generated,
+            ..sum
+        })
     }
 
-    /// The position in a checkpoint.
-    pub fn of(checkpoint: &Checkpoint) -> Result<Self, Failure> {
-        let none = || Failure::Job(format!("checkpoint {} has no position of the source", checkpoint.id));
-        let bytes = checkpoint.properties.get(PROPERTY).ok_or_else(none)?;
-        Ok(SerdeCodec::new().decode(bytes)?)
+    /// How much is read, in the unit of [`Source::check`].
+    pub fn done(&self) -> u64 {
+        if self.generated.is_some() { self.lines } else { self.offset }
+    }
+
+    /// True if it is the beginning of the input.
+    pub fn is_first(&self) -> bool {
+        self.begin == 0
     }
 }
 
 /// Lines after a position, one by one.
 pub struct Source {
     /// `None` if lines are generated.
-    reader: Option<Box<dyn BufRead>>,
+    reader: Option<Box<dyn BufRead + Send>>,
     name: String,
-    /// Total in the unit of [`done`](Self::done), if it is known.
-    total: Option<u64>,
     line: Vec<u8>,
 }
 
 impl Source {
-    /// Opens `input` at `position`.
-    pub fn open(input: &Input, position: &Position) -> Result<Self, Failure> {
+    /// Checks that `input` can be read at `position`, and gives its total, if that is known, and the
+    /// total's unit.
+    pub fn check(input: &Input, position: &Position) -> Result<(Option<u64>, &'static str), Failure> {
         let generated = generated(input);
         if position.generated != generated {
             let tell = |made: Option<(u64, u64)>| match made {
@@ -75,24 +100,39 @@ impl Source {
             let (was, is) = (tell(position.generated), tell(generated));
             return Err(Failure::Job(format!("the checkpoint was made while reading {was}, not {is}")));
         }
-        let (reader, total, name): (Option<Box<dyn BufRead>>, _, _) = match input {
-            Input::Generated { lines, .. } => (None, Some(*lines), "generated lines".to_owned()),
-            Input::Stdin => (Some(Box::new(io::stdin().lock())), None, "standard input".to_owned()),
+        match input {
+            Input::Generated { lines, .. } => Ok((Some(*lines), "lines")),
+            Input::Stdin => Ok((None, "bytes")),
+            Input::File(path) => {
+                let failed = |error| Failure::job(path.display(), error);
+                let metadata = std::fs::metadata(path).map_err(failed)?;
+                // What is no file or folder, such as a pipe, can be opened only once.
+                if metadata.is_file() || metadata.is_dir() {
+                    open_at(path, position.offset).map_err(failed)?;
+                }
+                Ok(((metadata.len() > 0).then_some(metadata.len()), "bytes"))
+            }
+        }
+    }
+
+    /// Opens `input` at `position`.
+    pub fn open(input: &Input, position: &Position) -> Result<Self, Failure> {
+        let (reader, name): (Option<Box<dyn BufRead + Send>>, _) = match input {
+            Input::Generated { .. } => (None, "generated lines".to_owned()),
+            Input::Stdin => (Some(Box::new(BufReader::new(io::stdin()))), "standard input".to_owned()),
             Input::File(path) => {
                 let name = path.display().to_string();
-                let (file, len) =
-                    open_at(path, position.offset).map_err(|error| Failure::job(&name, error))?;
-                // A pipe has no length.
-                let total = (len > 0).then_some(len);
-                (Some(Box::new(BufReader::with_capacity(1 << 16, file))), total, name)
+                let (file, _) = open_at(path, position.offset).map_err(|error| Failure::job(&name, error))?;
+                (Some(Box::new(BufReader::with_capacity(1 << 16, file))), name)
             }
         };
-        Ok(Self { reader, name, total, line: Vec::new() })
+        Ok(Self { reader, name, line: Vec::new() })
     }
 
     /// Reads the line at `position` and moves the position behind it.
     pub fn next(&mut self, position: &mut Position) -> Result<Option<&[u8]>, Failure> {
         match (&mut self.reader, position.generated) {
+            (Some(_), _) if position.end.is_some_and(|end| position.offset >= end) => return Ok(None),
             (Some(reader), _) => {
                 let taken =
                     read_line(reader, &mut self.line).map_err(|error| Failure::job(&self.name, error))?;
@@ -101,8 +141,10 @@ impl Source {
                 }
                 position.offset += taken;
             }
-            (None, Some((lines, seed))) if position.lines < lines => {
-                generate::line(seed, position.lines, &mut self.line);
+            (None, Some((lines, seed)))
+                if position.begin + position.lines < position.end.unwrap_or(lines) =>
+            {
+                generate::line(seed, position.begin + position.lines, &mut self.line);
                 position.offset += self.line.len() as u64 + 1;
             }
             (None, _) => return Ok(None),
@@ -115,21 +157,6 @@ impl Source {
     pub fn name(&self) -> &str {
         &self.name
     }
-
-    /// Total of a log in bytes, or of generated lines in lines; `None` if it is unknown.
-    pub fn total(&self) -> Option<u64> {
-        self.total
-    }
-
-    /// How much of the total is read at `position`.
-    pub fn done(&self, position: &Position) -> u64 {
-        if self.reader.is_some() { position.offset } else { position.lines }
-    }
-
-    /// What [`done`](Self::done) counts.
-    pub fn unit(&self) -> &'static str {
-        if self.reader.is_some() { "bytes" } else { "lines" }
-    }
 }
 
 fn generated(input: &Input) -> Option<(u64, u64)> {
@@ -137,6 +164,24 @@ fn generated(input: &Input) -> Option<(u64, u64)> {
         Input::Generated { lines, seed } => Some((lines, seed)),
         Input::File(_) | Input::Stdin => None,
     }
+}
+
+/// Offsets that cut a log into `parts` of about equal length, each at the beginning of a line.
+fn lines_near(path: &Path, parts: u64) -> io::Result<Vec<u64>> {
+    let (file, len) = open_at(path, 0)?;
+    if len == 0 {
+        return Ok(Vec::new());
+    }
+    let mut reader = BufReader::new(file);
+    let mut line = Vec::new();
+    let mut cut = |n: u64| {
+        let near = (u128::from(len) * u128::from(n) / u128::from(parts)) as u64;
+        line.clear();
+        reader.seek(SeekFrom::Start(near))?;
+        let taken = reader.read_until(b'\n', &mut line)?;
+        Ok(near + taken as u64)
+    };
+    (1..parts).map(&mut cut).collect()
 }
 
 fn open_at(path: &Path, offset: u64) -> io::Result<(File, u64)> {

@@ -1,0 +1,72 @@
+//! From a job's configuration to the options of a backend.
+
+use std::sync::Arc;
+
+use backend_api::{Error, ErrorKind, JobFolder, Result, StateKey, Storage};
+use backend_fs::FsOptions;
+use backend_memory::MemoryOptions;
+use coordinator::{BackendConfig, BackendKind};
+
+use crate::AnyOptions;
+
+impl<K: StateKey> AnyOptions<K> {
+    /// The options that a job's configuration asks for. Checkpoints in files go to `storage`, below the folder of
+    /// `job`.
+    ///
+    /// # Errors
+    /// [`InvalidArgument`](ErrorKind::InvalidArgument), with the name of the setting, if one is missing or out of
+    /// range; [`Unsupported`](ErrorKind::Unsupported) for a backend that this build does not have.
+    pub fn from_config(
+        config: &BackendConfig,
+        storage: Option<Arc<dyn Storage>>,
+        job: JobFolder,
+    ) -> Result<Self> {
+        let storage = || storage.ok_or_else(|| missing("execution.checkpointing.dir"));
+        let named = |key: &'static str| {
+            move |error: Error| Error::new(error.kind(), format!("{key}: {}", error.message()))
+        };
+        match config.kind {
+            BackendKind::Memory => {
+                let options = MemoryOptions::default();
+                let options = match config.max_state_bytes {
+                    Some(bytes) => options.max_state_bytes(bytes),
+                    None => Ok(options),
+                };
+                Ok(Self::Memory(options.map_err(named("state.backend.memory.max-state-size"))?))
+            }
+            BackendKind::Filesystem => {
+                let options = FsOptions::new(storage()?, job).incremental(config.incremental);
+                let options = match config.inline_max {
+                    Some(bytes) => options.inline_max(usize::try_from(bytes).unwrap_or(usize::MAX)),
+                    None => Ok(options),
+                };
+                Ok(Self::Fs(options.map_err(named("execution.checkpointing.data-inline-threshold"))?))
+            }
+            BackendKind::RocksDb => Self::rocksdb(config, storage()?, job),
+        }
+    }
+
+    #[cfg(feature = "rocksdb")]
+    fn rocksdb(config: &BackendConfig, storage: Arc<dyn Storage>, job: JobFolder) -> Result<Self> {
+        let working = config.working_dir.as_ref().ok_or_else(|| missing("state.backend.rocksdb.localdir"))?;
+        let mut options =
+            backend_rocksdb::RocksDbOptions::new(storage, job, working).incremental(config.incremental);
+        if let Some(bytes) = config.inline_max {
+            options = options.inline_max(usize::try_from(bytes).unwrap_or(usize::MAX))?;
+        }
+        if let Some(bytes) = config.memory_budget {
+            options = options.memory_budget(usize::try_from(bytes).unwrap_or(usize::MAX))?;
+        }
+        Ok(Self::RocksDb(options))
+    }
+
+    #[cfg(not(feature = "rocksdb"))]
+    fn rocksdb(_: &BackendConfig, _: Arc<dyn Storage>, _: JobFolder) -> Result<Self> {
+        let message = "state.backend.type: this build has no RocksDB backend; it needs the feature rocksdb";
+        Err(Error::new(ErrorKind::Unsupported, message))
+    }
+}
+
+fn missing(key: &str) -> Error {
+    Error::new(ErrorKind::InvalidArgument, format!("{key}: the backend needs this setting"))
+}
