@@ -36,6 +36,32 @@ fn a_store_that_was_opened_later_takes_the_folder() {
     assert_eq!(ids(&open(&storage, 2)), [2, id]);
 }
 
+/// A store that does not know yet that another one has come deletes nothing of it either, whatever it is asked.
+#[test]
+fn a_store_that_lost_the_folder_deletes_nothing() {
+    type Call = fn(&mut CheckpointStore, &Faulty, u64);
+    let calls: [Call; 4] = [
+        |store, _, id| store.discard(id, &[]),
+        |store, storage, id| store.discard(id, &written(storage, id, &[]).tasks),
+        |store, _, _| store.remove_all(),
+        |store, _, _| assert_eq!(store.retry_deletions(), 0),
+    ];
+    for call in calls {
+        let storage = Arc::new(Faulty::default());
+        let mut old = open(&storage, 1);
+        old.complete(written(&storage, 1, &[])).unwrap();
+        storage.fail(&["delete"]);
+        old.complete(written(&storage, 2, &[1])).unwrap();
+        storage.fail(&[]);
+        let mut new = open(&storage, 1);
+        new.complete(written(&storage, 3, &[1])).unwrap();
+        let whole = storage.paths();
+        call(&mut old, &storage, 3);
+        assert_eq!(storage.paths(), whole);
+        assert_eq!(ids(&open(&storage, 1)), [3]);
+    }
+}
+
 /// A folder that was emptied and begun anew is another one's, whatever its numbers.
 #[test]
 fn a_store_whose_folder_was_emptied_owns_nothing() {

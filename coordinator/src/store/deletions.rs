@@ -47,6 +47,11 @@ impl Deletions {
         *self = Self::default();
     }
 
+    /// Whether nothing is due.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0 && self.registered.is_empty()
+    }
+
     /// Number of files and checkpoints to delete.
     pub fn len(&self) -> usize {
         self.metadata.len() + self.unnamed.len() + self.files.len()

@@ -53,7 +53,8 @@ impl Ids {
     /// Reserves a block that starts at `first` or later. Returns its first id.
     fn reserve(&mut self, mut first: u64, storage: &dyn Storage, job: &JobFolder) -> Result<Option<u64>> {
         loop {
-            let Some(last) = first.checked_add(BLOCK - 1) else { return Ok(None) };
+            // Blocks end at multiples, so that those of two stores have no id in common.
+            let Some(last) = first.checked_next_multiple_of(BLOCK) else { return Ok(None) };
             match storage.create(&job.reserved_ids(last), &Cancel::new())?.finish() {
                 Ok(()) => {
                     self.reserved = last;

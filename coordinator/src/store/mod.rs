@@ -156,8 +156,16 @@ impl CheckpointStore {
     /// Tries again to delete what could not be deleted before, and gives the number of files and checkpoints that are
     /// still to go. Each completion tries, too.
     pub fn retry_deletions(&mut self) -> usize {
-        if self.lost {
-            self.deletions.forget();
+        if self.deletions.is_empty() {
+            return 0;
+        }
+        // Only the owner knows what nobody needs.
+        if let Err(error) = self.check_owner() {
+            tracing::warn!(%error, "nothing is deleted now");
+            if self.lost {
+                self.deletions.forget();
+            }
+            return self.deletions.len();
         }
         let Self { options, deletions, ids, registry, .. } = self;
         deletions.run(options.storage.as_deref(), &options.job, ids, registry);
