@@ -20,6 +20,7 @@ pub mod decoders;
 pub mod family;
 pub mod functions;
 pub mod kinds;
+pub mod lives;
 pub mod model;
 pub mod script;
 pub mod storage;

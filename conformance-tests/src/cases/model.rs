@@ -1,6 +1,6 @@
 //! Random programs against a plain model, and those that once showed a fault.
 
-use crate::{Factory, model};
+use crate::{Factory, lives, model};
 
 /// The cases of this group.
 #[doc(hidden)]
@@ -10,6 +10,7 @@ macro_rules! model_cases {
         $crate::$expand! { $($args)* model
             y01_random_programs_do_what_they_do_on_the_model
             y02_scripts_do_what_they_do_on_the_model
+            y03_over_whole_lives_of_jobs_every_completed_checkpoint_restores
         }
     };
 }
@@ -32,4 +33,11 @@ pub fn y02_scripts_do_what_they_do_on_the_model<F: Factory>() {
     for (name, script) in SCRIPTS {
         model::check::<F>(name, script);
     }
+}
+
+/// Y3: over whole lives of jobs, with overlapping attempts, late tasks, lost, late and repeated notifications, full checkpoints
+/// in between, two coordinators and a full disk, every completed checkpoint restores exactly, there is always one that
+/// does, and no file stays that no checkpoint names.
+pub fn y03_over_whole_lives_of_jobs_every_completed_checkpoint_restores<F: Factory>() {
+    lives::check_random::<F>();
 }

@@ -1,0 +1,83 @@
+//! Random programs.
+
+use proptest::prelude::*;
+
+/// A program: how the job is set up, and its steps.
+#[derive(Clone, Debug)]
+pub struct Program {
+    /// Subtasks of the first attempt.
+    pub parallelism: u16,
+    /// Completed checkpoints that the store keeps.
+    pub retained: usize,
+    /// True if small checkpoint files go into the handle.
+    pub inline: bool,
+    /// True if each request names the last completed checkpoint, so that no notification is needed.
+    pub names_last: bool,
+    /// What happens.
+    pub steps: Vec<Step>,
+}
+
+/// A step. Numbers choose from what there is when the step is reached; a step that finds nothing does nothing.
+#[derive(Clone, Copy, Debug)]
+pub enum Step {
+    /// Some keys of every state change.
+    Change,
+    /// A checkpoint begins: every subtask takes its snapshot.
+    Begin { full: bool },
+    /// One task of a checkpoint under way runs.
+    Run { checkpoint: u8, task: u8 },
+    /// All tasks of a checkpoint under way run, and the store completes it.
+    Complete { checkpoint: u8 },
+    /// The subtasks hear that a checkpoint is complete: perhaps not for the first time, perhaps late.
+    Notify { checkpoint: u8 },
+    /// A checkpoint under way is given up; its tasks may run late.
+    Abort { checkpoint: u8, notify: bool, drop_tasks: bool },
+    /// The attempt fails, and a new one starts from the latest checkpoint. Its tasks live on.
+    Restart { parallelism: u16 },
+    /// The coordinator fails with the attempt; a new one opens the job's folder. The old one may live on.
+    Takeover { parallelism: u16, old_lives: bool },
+    /// A task of an earlier attempt or of an aborted checkpoint runs, and its answer comes late.
+    RunLate { task: u8 },
+    /// A coordinator that lost the job tries to complete a checkpoint.
+    CompleteLate { coordinator: u8 },
+    /// The storage fails from the n-th call on.
+    Fail { calls: u8 },
+    /// The storage works again.
+    Heal,
+    /// Somebody looks at the job's checkpoints.
+    Look,
+}
+
+fn steps() -> impl Strategy<Value = Step> {
+    let parallelism = || 1..4_u16;
+    prop_oneof![
+        12 => Just(Step::Change),
+        10 => prop::bool::weighted(0.15).prop_map(|full| Step::Begin { full }),
+        6 => any::<(u8, u8)>().prop_map(|(checkpoint, task)| Step::Run { checkpoint, task }),
+        9 => any::<u8>().prop_map(|checkpoint| Step::Complete { checkpoint }),
+        6 => any::<u8>().prop_map(|checkpoint| Step::Notify { checkpoint }),
+        2 => any::<(u8, bool, bool)>()
+            .prop_map(|(checkpoint, notify, drop_tasks)| Step::Abort { checkpoint, notify, drop_tasks }),
+        2 => parallelism().prop_map(|parallelism| Step::Restart { parallelism }),
+        2 => (parallelism(), any::<bool>())
+            .prop_map(|(parallelism, old_lives)| Step::Takeover { parallelism, old_lives }),
+        3 => any::<u8>().prop_map(|task| Step::RunLate { task }),
+        1 => any::<u8>().prop_map(|coordinator| Step::CompleteLate { coordinator }),
+        1 => (1..12_u8).prop_map(|calls| Step::Fail { calls }),
+        2 => Just(Step::Heal),
+        1 => Just(Step::Look),
+    ]
+}
+
+/// Random programs.
+pub fn programs() -> impl Strategy<Value = Program> {
+    (1..4_u16, 1..4_usize, any::<bool>(), any::<bool>(), prop::collection::vec(steps(), 1..80)).prop_map(
+        |(parallelism, retained, inline, names_last, steps)| Program {
+            parallelism,
+            retained,
+            inline,
+            names_last,
+            steps,
+        },
+    )
+}
