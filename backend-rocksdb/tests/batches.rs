@@ -58,7 +58,7 @@ impl World {
 }
 
 #[test]
-fn batches_see_and_change_what_single_accesses_do() {
+fn batches_read_and_write_like_single_accesses() {
     for cache in [0, 8 << 10, 4 << 20] {
         let folder = tempfile::tempdir().unwrap();
         let (checkpoints, working) = (folder.path().join("checkpoints"), folder.path().join("working"));
@@ -96,7 +96,7 @@ fn batches_see_and_change_what_single_accesses_do() {
 }
 
 #[test]
-fn what_comes_before_an_update_that_fails_is_made_and_nothing_stale_is_left() {
+fn a_failed_update_keeps_the_updates_before_it() {
     let folder = tempfile::tempdir().unwrap();
     let (checkpoints, working) = (folder.path().join("checkpoints"), folder.path().join("working"));
     let options = RocksDbOptions::in_folder(checkpoints, JobFolder::new("job").unwrap(), working).unwrap();

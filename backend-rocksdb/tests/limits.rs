@@ -30,7 +30,7 @@ fn refused(result: backend_api::Result<()>, state: &str) {
 }
 
 #[test]
-fn an_entry_beyond_the_limit_is_refused_and_what_was_there_stays() {
+fn an_entry_above_the_limit_is_refused_and_changes_nothing() {
     const LIMIT: usize = 1 << 20;
     let folder = tempfile::tempdir().unwrap();
     for cache in [0, 1 << 20] {
@@ -103,7 +103,7 @@ impl Tokens {
 const CACHES: [usize; 3] = [0, 8 << 10, 2 << 20];
 
 #[test]
-fn a_list_or_map_beyond_the_limit_is_refused_and_what_was_there_stays() {
+fn a_list_or_map_above_the_limit_is_refused_and_changes_nothing() {
     let folder = tempfile::tempdir().unwrap();
     for cache in CACHES {
         let options = options(folder.path()).entry_bytes_max(1 << 20).unwrap().cache_bytes(cache);
@@ -195,7 +195,7 @@ fn the_limit_holds_after_a_restore_and_at_other_parallelisms() {
 }
 
 #[test]
-fn the_limit_has_bounds() {
+fn values_of_options_have_bounds() {
     let folder = tempfile::tempdir().unwrap();
     for bytes in [0, 2_147_483_648] {
         assert_eq!(
@@ -210,7 +210,7 @@ fn the_limit_has_bounds() {
 
 #[test]
 #[ignore = "writes more than 2 GB, and needs 10 GB of memory"]
-fn more_than_2_gb_are_refused_for_real() {
+fn an_entry_above_2_gb_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let mut backend = RocksDbBackend::open(&options(folder.path()), subtask(), &[]).unwrap();
     let value = backend.register(ValueDescriptor::<Vec<u8>>::new("value")).unwrap();

@@ -138,7 +138,7 @@ fn parents_that_number_their_states_differently_are_joined() {
 }
 
 #[test]
-fn key_groups_that_left_a_subtask_and_came_back_are_joined_with_others() {
+fn key_groups_that_leave_a_subtask_and_return_are_joined() {
     let folder = tempfile::tempdir().unwrap();
     let options = options(folder.path(), true);
     let mut handles: Vec<_> = (0..2)
@@ -230,7 +230,7 @@ fn many(backend: &mut RocksDbBackend<u32>) -> (Vec<Option<u64>>, usize) {
 }
 
 #[test]
-fn files_that_caches_have_written_are_taken_as_they_are_one_over_the_other() {
+fn files_of_the_cache_are_linked_in_their_order() {
     let all = |_| Some(Some(1));
     let even = |key: u32| Some(key.is_multiple_of(2).then_some(2));
     let few = |key: u32| key.is_multiple_of(100).then_some((!key.is_multiple_of(300)).then_some(3));
@@ -281,7 +281,7 @@ fn files(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
 }
 
 #[test]
-fn files_that_are_linked_into_a_restored_database_stay_as_they_are() {
+fn linked_checkpoint_files_never_change() {
     const ROUNDS: u64 = 5;
     let folder = tempfile::tempdir().unwrap();
     let options = options(folder.path(), true).inline_max(0).unwrap();
@@ -325,14 +325,14 @@ fn files_that_are_linked_into_a_restored_database_stay_as_they_are() {
 }
 
 #[test]
-fn what_is_not_registered_survives_in_either_format() {
+fn unregistered_states_survive_both_formats() {
     let folder = tempfile::tempdir().unwrap();
     let (incremental, full) = (options(folder.path(), true), options(folder.path(), false));
     let mut backend = open(&full, part(1, 0), &[]);
     write(&mut backend, 0);
     let mut handle = checkpoint(&mut backend, 1);
     assert_eq!(handle.format, row::FORMAT);
-    // Rows that nobody registers go through RocksDB's format, and the reverse.
+    // Unregistered rows pass through the format of RocksDB, and the other way round.
     for (id, options) in [(2, &incremental), (3, &full), (4, &incremental), (5, &full)] {
         let mut backend = open(options, part(1, 0), &[handle]);
         let waiting: Vec<String> = backend.states().into_iter().map(|state| state.name).collect();
@@ -385,7 +385,7 @@ fn another_backend_refuses_files_of_rocksdb() {
 }
 
 #[test]
-fn what_is_written_after_the_snapshot_is_not_in_it_whenever_the_task_runs() {
+fn later_writes_are_not_in_a_snapshot_whenever_its_task_runs() {
     let folder = tempfile::tempdir().unwrap();
     for incremental in [false, true] {
         for cache in [0, 1 << 20] {
