@@ -140,6 +140,9 @@ impl CheckpointStore {
 
     /// Deletes what the tasks wrote for a checkpoint that will never be complete, also what they did not acknowledge.
     /// What cannot be deleted is tried again later. A checkpoint that is complete stays.
+    ///
+    /// A task that is still running may write afterwards. [`orphans`](Self::orphans) lists such files, and the next
+    /// [`open`](Self::open) deletes them.
     pub fn discard(&mut self, checkpoint_id: u64, acknowledged: &[TaskState]) {
         if self.completed.iter().any(|checkpoint| checkpoint.id == checkpoint_id) {
             tracing::warn!(checkpoint_id, "a completed checkpoint is not to be discarded");
