@@ -6,8 +6,8 @@ macro_rules! backends {
         any_backend! {
             /// The backend that a job's configuration chooses; the variant of [`AnyOptions`] is the choice.
             ///
-            /// It costs about a nanosecond an access against the backend itself.
-            pub enum AnyBackend: AnyOptions, AnyView {
+            /// A state is opened where it is used, so an access costs a branch more than with the backend itself.
+            pub enum AnyBackend: AnyOptions {
                 /// Objects on the heap, checkpoints in the coordinator's memory.
                 Memory(backend_memory::MemoryBackend),
                 /// Objects on the heap, checkpoints in files.

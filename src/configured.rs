@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use backend_api::{Error, ErrorKind, JobFolder, Result, StateKey, Storage};
+use backend_api::{Error, ErrorKind, JobFolder, Result, Storage};
 use backend_fs::FsOptions;
 use backend_memory::MemoryOptions;
 use coordinator::{BackendConfig, BackendKind};
 
 use crate::AnyOptions;
 
-impl<K: StateKey> AnyOptions<K> {
+impl AnyOptions {
     /// The options that a job's configuration asks for. Checkpoints in files go to `storage`, below the folder of
     /// `job`.
     ///

@@ -2,10 +2,12 @@
 
 pub use backend_api::{
     Aggregate, AggregatingDescriptor, AggregatingState, AggregatingToken, BoxError, Checkpoint,
-    CheckpointTarget, Error, ErrorKind, JobFolder, KeyContext, KeyGroupRange, KeySpace, KeyedStateHandle,
-    ListDescriptor, ListState, ListToken, MapDescriptor, MapState, MapToken, ReducingDescriptor,
-    ReducingState, ReducingToken, Result, SnapshotRequest, SnapshotTask, StateBackend, StateKey, Storage,
-    Subtask, TaskRestore, TaskState, ValueDescriptor, ValueState, ValueToken, resolve_max_parallelism,
+    CheckpointTarget, Codec, Error, ErrorKind, JobFolder, KeyContext, KeyGroupRange, KeySpace,
+    KeyedStateHandle, ListDescriptor, ListState, ListToken, MapDescriptor, MapState, MapToken,
+    ReducingDescriptor, ReducingState, ReducingToken, RestoreRules, Result, SnapshotKind, SnapshotRequest,
+    SnapshotTask, StateBackend, StateInfo, StateKey, StateKind, StateToken, StateValue, Storage, Subtask,
+    TaskRestore, TaskState, ValueDescriptor, ValueState, ValueToken, any_backend, resolve_max_parallelism,
+    serde_key,
 };
 pub use backend_fs::{FsBackend, FsOptions};
 pub use backend_memory::{MemoryBackend, MemoryOptions};

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use state_backends::api::{MemoryStorage, Storage};
 use state_backends::prelude::*;
 
-fn options(text: &str, with_storage: bool) -> Result<AnyOptions<u64>> {
+fn options(text: &str, with_storage: bool) -> Result<AnyOptions> {
     let config = JobConfig::from_yaml(text)?;
     let storage: Arc<dyn Storage> = Arc::new(MemoryStorage::new());
     AnyOptions::from_config(&config.backend, with_storage.then_some(storage), JobFolder::new("job")?)

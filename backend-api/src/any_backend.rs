@@ -1,5 +1,8 @@
 //! `any_backend!`: an enum of backends that is itself a backend.
 
+#[cfg(test)]
+mod tests;
+
 /// Makes an enum of backends that is itself a [`StateBackend`](crate::StateBackend), chosen when it is opened.
 ///
 /// An application lists the backends that it links, those of third parties included. The match is inside each
@@ -15,7 +18,7 @@
 ///
 /// any_backend! {
 ///     /// What this job may keep its state in.
-///     pub enum Chosen: ChosenOptions, ChosenView {
+///     pub enum Chosen: ChosenOptions {
 ///         /// Small state.
 ///         Small(ByteBackend),
 ///         /// State of which the checkpoints may be larger.
@@ -89,28 +92,27 @@
 /// # Ok::<(), backend_api::Error>(())
 /// ```
 ///
-/// Three types come of it: the backend `Chosen<K>`, its options `ChosenOptions<K>` with a variant for each backend
-/// (`From` each backend's options where these differ is left to the caller), and `ChosenView`, the enum of views,
-/// which needs not be named.
+/// Two types come of it: the backend `Chosen<K>`, and its options `ChosenOptions` with a variant for each backend
+/// (`From` each backend's options where these differ is left to the caller).
 #[macro_export]
 macro_rules! any_backend {
     (
         $(#[$meta:meta])*
-        $vis:vis enum $name:ident: $options:ident, $view:ident {
+        $vis:vis enum $name:ident: $options:ident {
             $($(#[$variant_meta:meta])* $variant:ident($($backend:tt)+)),+ $(,)?
         }
     ) => {
         $crate::any_backend! {
-            @parsed $(#[$meta])* $vis enum $name: $options, $view {
-                $($(#[$variant_meta])* $variant[$($backend)+<K>]),+
+            @parsed $(#[$meta])* $vis enum $name: $options {
+                $($(#[$variant_meta])* $variant[$($backend)+<K>][$($backend)+<()>]),+
             }
         }
     };
     (
         @parsed
         $(#[$meta:meta])*
-        $vis:vis enum $name:ident: $options:ident, $view:ident {
-            $($(#[$variant_meta:meta])* $variant:ident[$backend:ty]),+
+        $vis:vis enum $name:ident: $options:ident {
+            $($(#[$variant_meta:meta])* $variant:ident[$backend:ty][$with_any_key:ty]),+
         }
     ) => {
         $(#[$meta])*
@@ -119,279 +121,428 @@ macro_rules! any_backend {
         }
 
         /// Options of the chosen backend: the variant is the choice.
-        $vis enum $options<K: $crate::StateKey> {
-            $($(#[$variant_meta])* $variant(<$backend as $crate::StateBackend>::Options),)+
+        #[derive(Clone, Debug)]
+        $vis enum $options {
+            // The options do not depend on the type of the keys.
+            $($(#[$variant_meta])* $variant(<$with_any_key as $crate::StateBackend>::Options),)+
         }
 
-        // By hand: derived ones would ask the same of the keys.
-        impl<K: $crate::StateKey> Clone for $options<K> {
-            fn clone(&self) -> Self {
-                match self { $(Self::$variant(options) => Self::$variant(options.clone()),)+ }
+        const _: () = {
+            /// A state of the chosen backend at a key and namespace. Each access opens it anew: a view that was made by
+            /// one of several backends and moved out would be written to memory and read back at once, which costs more
+            /// than the access.
+            pub struct AnyAccess<'a, K: $crate::StateKey, T: $crate::StateToken> {
+                backend: &'a mut $name<K>,
+                token: T,
+                key: $crate::KeyContext<'a, K>,
+                namespace: &'a T::Namespace,
             }
-        }
 
-        impl<K: $crate::StateKey> ::std::fmt::Debug for $options<K> {
-            fn fmt(&self, f: &mut ::std::fmt::Formatter<'_>) -> ::std::fmt::Result {
-                match self { $(
-                    Self::$variant(options) => f.debug_tuple(::std::stringify!($variant)).field(options).finish(),
-                )+ }
+            /// The same of a list or map, whose iterators borrow from a view. The first of them opens it.
+            pub enum AnyScan<A, V> {
+                Closed(A),
+                Open(V),
+                Failed,
             }
-        }
 
-        /// View of a state of the chosen backend.
-        $vis enum $view<$($variant),+> {
-            $($(#[$variant_meta])* $variant($variant),)+
-        }
+            /// What the chosen backend gives: a view, or an iterator.
+            pub enum OneOf<$($variant),+> {
+                $($variant($variant),)+
+            }
 
-        impl<StateV: $crate::StateValue, $($variant: $crate::ValueState<StateV>),+>
-            $crate::ValueState<StateV> for $view<$($variant),+>
-        {
-            #[inline]
-            fn with<R>(&mut self, f: impl FnOnce(Option<&StateV>) -> R) -> $crate::Result<R> {
-                match self { $(Self::$variant(view) => view.with(f),)+ }
-            }
-            #[inline]
-            fn set(&mut self, value: StateV) -> $crate::Result<()> {
-                match self { $(Self::$variant(view) => view.set(value),)+ }
-            }
-            #[inline]
-            fn try_update<R, E: From<$crate::Error>>(
-                &mut self,
-                f: impl FnOnce(&mut Option<StateV>) -> ::std::result::Result<R, E>,
-            ) -> ::std::result::Result<R, E> {
-                match self { $(Self::$variant(view) => view.try_update(f),)+ }
-            }
-            #[inline]
-            fn clear(&mut self) -> $crate::Result<()> {
-                match self { $(Self::$variant(view) => view.clear(),)+ }
-            }
-        }
+            #[allow(clippy::missing_trait_methods)]
+            impl<Item, $($variant: Iterator<Item = Item>),+> Iterator for OneOf<$($variant),+> {
+                type Item = Item;
 
-        impl<StateT: $crate::StateValue, StateN: $crate::StateKey, $($variant: $crate::ListState<StateT, StateN>),+>
-            $crate::ListState<StateT, StateN> for $view<$($variant),+>
-        {
-            #[inline]
-            fn add(&mut self, element: StateT) -> $crate::Result<()> {
-                match self { $(Self::$variant(view) => view.add(element),)+ }
-            }
-            fn add_all(&mut self, elements: impl IntoIterator<Item = StateT>) -> $crate::Result<()> {
-                match self { $(Self::$variant(view) => view.add_all(elements),)+ }
-            }
-            fn set(&mut self, elements: impl IntoIterator<Item = StateT>) -> $crate::Result<()> {
-                match self { $(Self::$variant(view) => view.set(elements),)+ }
-            }
-            fn iter(
-                &mut self,
-            ) -> $crate::Result<impl Iterator<Item = $crate::Result<::std::borrow::Cow<'_, StateT>>>> {
-                type Elements<'a, T> = dyn Iterator<Item = $crate::Result<::std::borrow::Cow<'a, T>>> + 'a;
-                Ok(match self { $(Self::$variant(view) => {
-                    let elements: ::std::boxed::Box<Elements<'_, StateT>> = ::std::boxed::Box::new(view.iter()?);
-                    elements
-                })+ })
-            }
-            fn merge_from(&mut self, sources: &[StateN]) -> $crate::Result<()> {
-                match self { $(Self::$variant(view) => view.merge_from(sources),)+ }
-            }
-            fn clear(&mut self) -> $crate::Result<()> {
-                match self { $(Self::$variant(view) => view.clear(),)+ }
-            }
-        }
+                #[inline]
+                fn next(&mut self) -> Option<Item> {
+                    match self { $(Self::$variant(iterator) => iterator.next(),)+ }
+                }
 
-        impl<MK: $crate::StateKey, MV: $crate::StateValue, $($variant: $crate::MapState<MK, MV>),+>
-            $crate::MapState<MK, MV> for $view<$($variant),+>
-        {
-            #[inline]
-            fn with<R>(&mut self, key: &MK, f: impl FnOnce(Option<&MV>) -> R) -> $crate::Result<R> {
-                match self { $(Self::$variant(view) => view.with(key, f),)+ }
-            }
-            #[inline]
-            fn put(&mut self, key: MK, value: MV) -> $crate::Result<()> {
-                match self { $(Self::$variant(view) => view.put(key, value),)+ }
-            }
-            fn put_all(&mut self, entries: impl IntoIterator<Item = (MK, MV)>) -> $crate::Result<()> {
-                match self { $(Self::$variant(view) => view.put_all(entries),)+ }
-            }
-            #[inline]
-            fn remove(&mut self, key: &MK) -> $crate::Result<()> {
-                match self { $(Self::$variant(view) => view.remove(key),)+ }
-            }
-            #[inline]
-            fn try_update<R, E: From<$crate::Error>>(
-                &mut self,
-                key: MK,
-                f: impl FnOnce(&mut Option<MV>) -> ::std::result::Result<R, E>,
-            ) -> ::std::result::Result<R, E> {
-                match self { $(Self::$variant(view) => view.try_update(key, f),)+ }
-            }
-            fn range(
-                &mut self,
-                range: impl ::std::ops::RangeBounds<MK>,
-            ) -> $crate::Result<
-                impl Iterator<
-                    Item = $crate::Result<(::std::borrow::Cow<'_, MK>, ::std::borrow::Cow<'_, MV>)>,
-                >,
-            > {
-                type Entry<'a, MK, MV> = (::std::borrow::Cow<'a, MK>, ::std::borrow::Cow<'a, MV>);
-                type Entries<'a, MK, MV> = dyn Iterator<Item = $crate::Result<Entry<'a, MK, MV>>> + 'a;
-                let range = (range.start_bound().cloned(), range.end_bound().cloned());
-                Ok(match self { $(Self::$variant(view) => {
-                    let entries: ::std::boxed::Box<Entries<'_, MK, MV>> = ::std::boxed::Box::new(view.range(range)?);
-                    entries
-                })+ })
-            }
-            fn clear(&mut self) -> $crate::Result<()> {
-                match self { $(Self::$variant(view) => view.clear(),)+ }
-            }
-        }
+                #[inline]
+                fn size_hint(&self) -> (usize, Option<usize>) {
+                    match self { $(Self::$variant(iterator) => iterator.size_hint(),)+ }
+                }
 
-        impl<StateT: $crate::StateValue, StateN: $crate::StateKey, $($variant: $crate::ReducingState<StateT, StateN>),+>
-            $crate::ReducingState<StateT, StateN> for $view<$($variant),+>
-        {
-            #[inline]
-            fn with<R>(&mut self, f: impl FnOnce(Option<&StateT>) -> R) -> $crate::Result<R> {
-                match self { $(Self::$variant(view) => view.with(f),)+ }
+                #[inline]
+                fn fold<B, F: FnMut(B, Item) -> B>(self, init: B, f: F) -> B {
+                    match self { $(Self::$variant(iterator) => iterator.fold(init, f),)+ }
+                }
             }
-            #[inline]
-            fn add(&mut self, value: StateT) -> $crate::Result<()> {
-                match self { $(Self::$variant(view) => view.add(value),)+ }
-            }
-            fn merge_from(&mut self, sources: &[StateN]) -> $crate::Result<()> {
-                match self { $(Self::$variant(view) => view.merge_from(sources),)+ }
-            }
-            fn clear(&mut self) -> $crate::Result<()> {
-                match self { $(Self::$variant(view) => view.clear(),)+ }
-            }
-        }
 
-        impl<StateA: $crate::Aggregate, StateN: $crate::StateKey, $($variant: $crate::AggregatingState<StateA, StateN>),+>
-            $crate::AggregatingState<StateA, StateN> for $view<$($variant),+>
-        {
-            #[inline]
-            fn add(&mut self, input: StateA::Input) -> $crate::Result<()> {
-                match self { $(Self::$variant(view) => view.add(input),)+ }
-            }
-            #[inline]
-            fn get(&mut self) -> $crate::Result<Option<StateA::Output>> {
-                match self { $(Self::$variant(view) => view.get(),)+ }
-            }
-            fn merge_from(&mut self, sources: &[StateN]) -> $crate::Result<()> {
-                match self { $(Self::$variant(view) => view.merge_from(sources),)+ }
-            }
-            fn clear(&mut self) -> $crate::Result<()> {
-                match self { $(Self::$variant(view) => view.clear(),)+ }
-            }
-        }
+            type Lists<'a, K, T, N> = OneOf<$(<$backend as $crate::StateBackend>::List<'a, T, N>),+>;
+            type Maps<'a, K, MK, MV, N> = OneOf<$(<$backend as $crate::StateBackend>::Map<'a, MK, MV, N>),+>;
+            type AnyList<'a, K, T, N> = AnyScan<AnyAccess<'a, K, $crate::ListToken<T, N>>, Lists<'a, K, T, N>>;
+            type AnyMap<'a, K, MK, MV, N> =
+                AnyScan<AnyAccess<'a, K, $crate::MapToken<MK, MV, N>>, Maps<'a, K, MK, MV, N>>;
 
-        impl<K: $crate::StateKey> $crate::StateBackend for $name<K> {
-            type Key = K;
-            type Options = $options<K>;
-            type Value<'a, StateV: $crate::StateValue, StateN: $crate::StateKey> =
-                $view<$(<$backend as $crate::StateBackend>::Value<'a, StateV, StateN>),+>;
-            type List<'a, StateT: $crate::StateValue, StateN: $crate::StateKey> =
-                $view<$(<$backend as $crate::StateBackend>::List<'a, StateT, StateN>),+>;
-            type Map<'a, MK: $crate::StateKey, MV: $crate::StateValue, StateN: $crate::StateKey> =
-                $view<$(<$backend as $crate::StateBackend>::Map<'a, MK, MV, StateN>),+>;
-            type Reducing<'a, StateT: $crate::StateValue, StateN: $crate::StateKey> =
-                $view<$(<$backend as $crate::StateBackend>::Reducing<'a, StateT, StateN>),+>;
-            type Aggregating<'a, StateA: $crate::Aggregate, StateN: $crate::StateKey> =
-                $view<$(<$backend as $crate::StateBackend>::Aggregating<'a, StateA, StateN>),+>;
-
-            fn open(
-                options: &Self::Options,
-                subtask: $crate::Subtask<K>,
-                restore: &[$crate::KeyedStateHandle],
-            ) -> $crate::Result<Self> {
-                Ok(match options { $(
-                    $options::$variant(options) => Self::$variant(
-                        <$backend as $crate::StateBackend>::open(options, subtask, restore)?
-                    ),
-                )+ })
+            impl<'a, K: $crate::StateKey, StateT: $crate::StateValue, N: $crate::StateKey> AnyList<'a, K, StateT, N> {
+                /// The view, opened if it was not.
+                #[inline(always)]
+                fn open(&mut self) -> $crate::Result<&mut Lists<'a, K, StateT, N>> {
+                    $crate::any_backend!(@open self $name list [$($variant)+])
+                }
             }
-            fn checkpoint_target(options: &Self::Options) -> $crate::Result<$crate::CheckpointTarget> {
-                match options { $(
-                    $options::$variant(options) => {
-                        <$backend as $crate::StateBackend>::checkpoint_target(options)
+
+            impl<'a, K: $crate::StateKey, MK: $crate::StateKey, MV: $crate::StateValue, N: $crate::StateKey>
+                AnyMap<'a, K, MK, MV, N>
+            {
+                /// The view, opened if it was not.
+                #[inline(always)]
+                fn open(&mut self) -> $crate::Result<&mut Maps<'a, K, MK, MV, N>> {
+                    $crate::any_backend!(@open self $name map [$($variant)+])
+                }
+            }
+
+            impl<K: $crate::StateKey, StateV: $crate::StateValue, N: $crate::StateKey>
+                $crate::ValueState<StateV> for AnyAccess<'_, K, $crate::ValueToken<StateV, N>>
+            {
+                #[inline(always)]
+                fn with<R>(&mut self, f: impl FnOnce(Option<&StateV>) -> R) -> $crate::Result<R> {
+                    $crate::any_backend!(@access self $name value [$($variant)+] view => $crate::ValueState::<StateV>::with(view, f))
+                }
+                #[inline(always)]
+                fn set(&mut self, value: StateV) -> $crate::Result<()> {
+                    $crate::any_backend!(@access self $name value [$($variant)+] view => $crate::ValueState::<StateV>::set(view, value))
+                }
+                #[inline(always)]
+                fn try_update<R, E: From<$crate::Error>>(
+                    &mut self,
+                    f: impl FnOnce(&mut Option<StateV>) -> ::std::result::Result<R, E>,
+                ) -> ::std::result::Result<R, E> {
+                    $crate::any_backend!(@access self $name value [$($variant)+] view => $crate::ValueState::<StateV>::try_update(view, f))
+                }
+                #[inline(always)]
+                fn clear(&mut self) -> $crate::Result<()> {
+                    $crate::any_backend!(@access self $name value [$($variant)+] view => $crate::ValueState::<StateV>::clear(view))
+                }
+                #[inline(always)]
+                fn get(&mut self) -> $crate::Result<Option<StateV>> {
+                    $crate::any_backend!(@access self $name value [$($variant)+] view => $crate::ValueState::<StateV>::get(view))
+                }
+                #[inline(always)]
+                fn update<R>(&mut self, f: impl FnOnce(&mut Option<StateV>) -> R) -> $crate::Result<R> {
+                    $crate::any_backend!(@access self $name value [$($variant)+] view => $crate::ValueState::<StateV>::update(view, f))
+                }
+            }
+
+            impl<'a, K: $crate::StateKey, StateT: $crate::StateValue, N: $crate::StateKey>
+                $crate::ListState<StateT, N> for AnyList<'a, K, StateT, N>
+            {
+                #[inline(always)]
+                fn add(&mut self, element: StateT) -> $crate::Result<()> {
+                    $crate::any_backend!(@scan self $name list [$($variant)+] view => $crate::ListState::<StateT, N>::add(view, element))
+                }
+                #[inline(always)]
+                fn add_all(&mut self, elements: impl IntoIterator<Item = StateT>) -> $crate::Result<()> {
+                    $crate::any_backend!(@scan self $name list [$($variant)+] view => $crate::ListState::<StateT, N>::add_all(view, elements))
+                }
+                #[inline(always)]
+                fn set(&mut self, elements: impl IntoIterator<Item = StateT>) -> $crate::Result<()> {
+                    $crate::any_backend!(@scan self $name list [$($variant)+] view => $crate::ListState::<StateT, N>::set(view, elements))
+                }
+                #[inline(always)]
+                fn iter(
+                    &mut self,
+                ) -> $crate::Result<impl Iterator<Item = $crate::Result<::std::borrow::Cow<'_, StateT>>>> {
+                    Ok(match self.open()? { $(OneOf::$variant(view) => OneOf::$variant($crate::ListState::<StateT, N>::iter(view)?),)+ })
+                }
+                #[inline(always)]
+                fn merge_from(&mut self, sources: &[N]) -> $crate::Result<()> {
+                    $crate::any_backend!(@scan self $name list [$($variant)+] view => $crate::ListState::<StateT, N>::merge_from(view, sources))
+                }
+                #[inline(always)]
+                fn clear(&mut self) -> $crate::Result<()> {
+                    $crate::any_backend!(@scan self $name list [$($variant)+] view => $crate::ListState::<StateT, N>::clear(view))
+                }
+                #[inline(always)]
+                fn is_empty(&mut self) -> $crate::Result<bool> {
+                    $crate::any_backend!(@scan self $name list [$($variant)+] view => $crate::ListState::<StateT, N>::is_empty(view))
+                }
+                #[inline(always)]
+                fn get(&mut self) -> $crate::Result<::std::vec::Vec<StateT>> {
+                    $crate::any_backend!(@scan self $name list [$($variant)+] view => $crate::ListState::<StateT, N>::get(view))
+                }
+            }
+
+            impl<'a, K: $crate::StateKey, MK: $crate::StateKey, MV: $crate::StateValue, N: $crate::StateKey>
+                $crate::MapState<MK, MV> for AnyMap<'a, K, MK, MV, N>
+            {
+                #[inline(always)]
+                fn with<R>(&mut self, key: &MK, f: impl FnOnce(Option<&MV>) -> R) -> $crate::Result<R> {
+                    $crate::any_backend!(@scan self $name map [$($variant)+] view => $crate::MapState::<MK, MV>::with(view, key, f))
+                }
+                #[inline(always)]
+                fn put(&mut self, key: MK, value: MV) -> $crate::Result<()> {
+                    $crate::any_backend!(@scan self $name map [$($variant)+] view => $crate::MapState::<MK, MV>::put(view, key, value))
+                }
+                #[inline(always)]
+                fn put_all(&mut self, entries: impl IntoIterator<Item = (MK, MV)>) -> $crate::Result<()> {
+                    $crate::any_backend!(@scan self $name map [$($variant)+] view => $crate::MapState::<MK, MV>::put_all(view, entries))
+                }
+                #[inline(always)]
+                fn remove(&mut self, key: &MK) -> $crate::Result<()> {
+                    $crate::any_backend!(@scan self $name map [$($variant)+] view => $crate::MapState::<MK, MV>::remove(view, key))
+                }
+                #[inline(always)]
+                fn try_update<R, E: From<$crate::Error>>(
+                    &mut self,
+                    key: MK,
+                    f: impl FnOnce(&mut Option<MV>) -> ::std::result::Result<R, E>,
+                ) -> ::std::result::Result<R, E> {
+                    $crate::any_backend!(@scan self $name map [$($variant)+] view => $crate::MapState::<MK, MV>::try_update(view, key, f))
+                }
+                #[inline(always)]
+                fn range(
+                    &mut self,
+                    range: impl ::std::ops::RangeBounds<MK>,
+                ) -> $crate::Result<
+                    impl Iterator<
+                        Item = $crate::Result<(::std::borrow::Cow<'_, MK>, ::std::borrow::Cow<'_, MV>)>,
+                    >,
+                > {
+                    Ok(match self.open()? { $(OneOf::$variant(view) => OneOf::$variant($crate::MapState::<MK, MV>::range(view, range)?),)+ })
+                }
+                #[inline(always)]
+                fn clear(&mut self) -> $crate::Result<()> {
+                    $crate::any_backend!(@scan self $name map [$($variant)+] view => $crate::MapState::<MK, MV>::clear(view))
+                }
+                #[inline(always)]
+                fn get(&mut self, key: &MK) -> $crate::Result<Option<MV>> {
+                    $crate::any_backend!(@scan self $name map [$($variant)+] view => $crate::MapState::<MK, MV>::get(view, key))
+                }
+                #[inline(always)]
+                fn contains(&mut self, key: &MK) -> $crate::Result<bool> {
+                    $crate::any_backend!(@scan self $name map [$($variant)+] view => $crate::MapState::<MK, MV>::contains(view, key))
+                }
+                #[inline(always)]
+                fn update<R>(&mut self, key: MK, f: impl FnOnce(&mut Option<MV>) -> R) -> $crate::Result<R> {
+                    $crate::any_backend!(@scan self $name map [$($variant)+] view => $crate::MapState::<MK, MV>::update(view, key, f))
+                }
+                #[inline(always)]
+                fn iter(
+                    &mut self,
+                ) -> $crate::Result<
+                    impl Iterator<
+                        Item = $crate::Result<(::std::borrow::Cow<'_, MK>, ::std::borrow::Cow<'_, MV>)>,
+                    >,
+                > {
+                    Ok(match self.open()? { $(OneOf::$variant(view) => OneOf::$variant($crate::MapState::<MK, MV>::iter(view)?),)+ })
+                }
+                #[inline(always)]
+                fn keys(
+                    &mut self,
+                ) -> $crate::Result<impl Iterator<Item = $crate::Result<::std::borrow::Cow<'_, MK>>>> {
+                    Ok(match self.open()? { $(OneOf::$variant(view) => OneOf::$variant($crate::MapState::<MK, MV>::keys(view)?),)+ })
+                }
+                #[inline(always)]
+                fn values(
+                    &mut self,
+                ) -> $crate::Result<impl Iterator<Item = $crate::Result<::std::borrow::Cow<'_, MV>>>> {
+                    Ok(match self.open()? { $(OneOf::$variant(view) => OneOf::$variant($crate::MapState::<MK, MV>::values(view)?),)+ })
+                }
+                #[inline(always)]
+                fn is_empty(&mut self) -> $crate::Result<bool> {
+                    $crate::any_backend!(@scan self $name map [$($variant)+] view => $crate::MapState::<MK, MV>::is_empty(view))
+                }
+                fn cursor(&mut self) -> $crate::MapCursor<'_, Self, MK, MV> {
+                    $crate::MapCursor::new(self)
+                }
+            }
+
+            impl<K: $crate::StateKey, StateT: $crate::StateValue, N: $crate::StateKey>
+                $crate::ReducingState<StateT, N> for AnyAccess<'_, K, $crate::ReducingToken<StateT, N>>
+            {
+                #[inline(always)]
+                fn with<R>(&mut self, f: impl FnOnce(Option<&StateT>) -> R) -> $crate::Result<R> {
+                    $crate::any_backend!(@access self $name reducing [$($variant)+] view => $crate::ReducingState::<StateT, N>::with(view, f))
+                }
+                #[inline(always)]
+                fn add(&mut self, value: StateT) -> $crate::Result<()> {
+                    $crate::any_backend!(@access self $name reducing [$($variant)+] view => $crate::ReducingState::<StateT, N>::add(view, value))
+                }
+                #[inline(always)]
+                fn merge_from(&mut self, sources: &[N]) -> $crate::Result<()> {
+                    $crate::any_backend!(@access self $name reducing [$($variant)+] view => $crate::ReducingState::<StateT, N>::merge_from(view, sources))
+                }
+                #[inline(always)]
+                fn clear(&mut self) -> $crate::Result<()> {
+                    $crate::any_backend!(@access self $name reducing [$($variant)+] view => $crate::ReducingState::<StateT, N>::clear(view))
+                }
+                #[inline(always)]
+                fn get(&mut self) -> $crate::Result<Option<StateT>> {
+                    $crate::any_backend!(@access self $name reducing [$($variant)+] view => $crate::ReducingState::<StateT, N>::get(view))
+                }
+            }
+
+            impl<K: $crate::StateKey, StateA: $crate::Aggregate, N: $crate::StateKey>
+                $crate::AggregatingState<StateA, N> for AnyAccess<'_, K, $crate::AggregatingToken<StateA, N>>
+            {
+                #[inline(always)]
+                fn add(&mut self, input: StateA::Input) -> $crate::Result<()> {
+                    $crate::any_backend!(@access self $name aggregating [$($variant)+] view => $crate::AggregatingState::<StateA, N>::add(view, input))
+                }
+                #[inline(always)]
+                fn get(&mut self) -> $crate::Result<Option<StateA::Output>> {
+                    $crate::any_backend!(@access self $name aggregating [$($variant)+] view => $crate::AggregatingState::<StateA, N>::get(view))
+                }
+                #[inline(always)]
+                fn merge_from(&mut self, sources: &[N]) -> $crate::Result<()> {
+                    $crate::any_backend!(@access self $name aggregating [$($variant)+] view => $crate::AggregatingState::<StateA, N>::merge_from(view, sources))
+                }
+                #[inline(always)]
+                fn clear(&mut self) -> $crate::Result<()> {
+                    $crate::any_backend!(@access self $name aggregating [$($variant)+] view => $crate::AggregatingState::<StateA, N>::clear(view))
+                }
+            }
+
+            impl<K: $crate::StateKey> $crate::StateBackend for $name<K> {
+                type Key = K;
+                type Options = $options;
+                type Value<'a, StateV: $crate::StateValue, N: $crate::StateKey> =
+                    AnyAccess<'a, K, $crate::ValueToken<StateV, N>>;
+                type List<'a, StateT: $crate::StateValue, N: $crate::StateKey> = AnyList<'a, K, StateT, N>;
+                type Map<'a, MK: $crate::StateKey, MV: $crate::StateValue, N: $crate::StateKey> =
+                    AnyMap<'a, K, MK, MV, N>;
+                type Reducing<'a, StateT: $crate::StateValue, N: $crate::StateKey> =
+                    AnyAccess<'a, K, $crate::ReducingToken<StateT, N>>;
+                type Aggregating<'a, StateA: $crate::Aggregate, N: $crate::StateKey> =
+                    AnyAccess<'a, K, $crate::AggregatingToken<StateA, N>>;
+
+                fn open(
+                    options: &Self::Options,
+                    subtask: $crate::Subtask<K>,
+                    restore: &[$crate::KeyedStateHandle],
+                ) -> $crate::Result<Self> {
+                    Ok(match options { $(
+                        $options::$variant(options) => Self::$variant(
+                            <$backend as $crate::StateBackend>::open(options, subtask, restore)?
+                        ),
+                    )+ })
+                }
+                fn checkpoint_target(options: &Self::Options) -> $crate::Result<$crate::CheckpointTarget> {
+                    match options { $(
+                        $options::$variant(options) => {
+                            <$backend as $crate::StateBackend>::checkpoint_target(options)
+                        }
+                    )+ }
+                }
+                #[inline(always)]
+                fn lifecycle(&self) -> &$crate::Lifecycle<K> {
+                    match self { $(Self::$variant(backend) => $crate::StateBackend::lifecycle(backend),)+ }
+                }
+                $crate::any_backend! { @register $($variant)+ =>
+                    register_value<V: StateValue>(ValueDescriptor<V>) -> ValueToken<V>;
+                    register_list<T: StateValue>(ListDescriptor<T>) -> ListToken<T>;
+                    register_map<MK: StateKey, MV: StateValue>(MapDescriptor<MK, MV>) -> MapToken<MK, MV>;
+                    register_reducing<T: StateValue>(ReducingDescriptor<T>) -> ReducingToken<T>;
+                    register_aggregating<A: Aggregate>(AggregatingDescriptor<A>) -> AggregatingToken<A>;
+                }
+                $crate::any_backend! { @open_access $($variant)+ =>
+                    value<V: StateValue>(ValueToken<V>) -> Value AnyAccess;
+                    list<T: StateValue>(ListToken<T>) -> List AnyScan AnyAccess;
+                    map<MK: StateKey, MV: StateValue>(MapToken<MK, MV>) -> Map AnyScan AnyAccess;
+                    reducing<T: StateValue>(ReducingToken<T>) -> Reducing AnyAccess;
+                    aggregating<A: Aggregate>(AggregatingToken<A>) -> Aggregating AnyAccess;
+                }
+                fn keys<N: $crate::StateKey>(
+                    &mut self,
+                    state: &str,
+                    namespace: &N,
+                ) -> $crate::Result<$crate::Keys<'_, K>> {
+                    match self { $(Self::$variant(backend) => $crate::StateBackend::keys(backend, state, namespace),)+ }
+                }
+                fn keys_and_namespaces<N: $crate::StateKey>(
+                    &mut self,
+                    state: &str,
+                ) -> $crate::Result<$crate::Keys<'_, (K, N)>> {
+                    match self { $(Self::$variant(backend) => $crate::StateBackend::keys_and_namespaces(backend, state),)+ }
+                }
+                fn drop_restored(&mut self, state: &str) -> $crate::Result<()> {
+                    match self {
+                        $(Self::$variant(backend) => $crate::StateBackend::drop_restored(backend, state),)+
                     }
-                )+ }
+                }
+                fn check_restored(&self) -> $crate::Result<()> {
+                    match self { $(Self::$variant(backend) => $crate::StateBackend::check_restored(backend),)+ }
+                }
+                fn states(&self) -> ::std::vec::Vec<$crate::StateInfo> {
+                    match self { $(Self::$variant(backend) => $crate::StateBackend::states(backend),)+ }
+                }
+                fn snapshot(&mut self, request: $crate::SnapshotRequest) -> $crate::Result<$crate::SnapshotTask> {
+                    match self { $(Self::$variant(backend) => $crate::StateBackend::snapshot(backend, request),)+ }
+                }
+                fn notify_complete(&mut self, checkpoint_id: u64) -> $crate::Result<()> {
+                    match self { $(Self::$variant(backend) => $crate::StateBackend::notify_complete(backend, checkpoint_id),)+ }
+                }
+                fn notify_aborted(&mut self, checkpoint_id: u64) -> $crate::Result<()> {
+                    match self { $(Self::$variant(backend) => $crate::StateBackend::notify_aborted(backend, checkpoint_id),)+ }
+                }
+                fn close(&mut self) -> $crate::Result<()> {
+                    match self { $(Self::$variant(backend) => $crate::StateBackend::close(backend),)+ }
+                }
+                #[inline(always)]
+                fn subtask(&self) -> &$crate::Subtask<K> {
+                    match self { $(Self::$variant(backend) => $crate::StateBackend::subtask(backend),)+ }
+                }
+                #[inline(always)]
+                fn key<'k>(&self, key: &'k K) -> $crate::Result<$crate::KeyContext<'k, K>> {
+                    match self { $(Self::$variant(backend) => $crate::StateBackend::key(backend, key),)+ }
+                }
+                fn register<D: $crate::StateDescriptor>(&mut self, descriptor: D) -> $crate::Result<D::Token> {
+                    match self { $(Self::$variant(backend) => $crate::StateBackend::register(backend, descriptor),)+ }
+                }
+                #[inline]
+                fn prefetch<T: $crate::StateToken>(
+                    &self,
+                    token: T,
+                    key: $crate::KeyContext<'_, K>,
+                    namespace: &T::Namespace,
+                ) {
+                    match self { $(Self::$variant(backend) => $crate::StateBackend::prefetch(backend, token, key, namespace),)+ }
+                }
+                fn prefetch_batch<T: $crate::StateToken>(
+                    &self,
+                    token: T,
+                    keys: &[$crate::KeyContext<'_, K>],
+                    namespace: &T::Namespace,
+                ) {
+                    match self { $(Self::$variant(backend) => $crate::StateBackend::prefetch_batch(backend, token, keys, namespace),)+ }
+                }
+                fn get_batch<V: $crate::StateValue, N: $crate::StateKey>(
+                    &mut self,
+                    token: $crate::ValueToken<V, N>,
+                    keys: &[$crate::KeyContext<'_, K>],
+                    namespace: &N,
+                    f: impl FnMut(usize, Option<&V>),
+                ) -> $crate::Result<()> {
+                    match self { $(Self::$variant(backend) => $crate::StateBackend::get_batch(backend, token, keys, namespace, f),)+ }
+                }
+                fn update_batch<V: $crate::StateValue, N: $crate::StateKey>(
+                    &mut self,
+                    token: $crate::ValueToken<V, N>,
+                    keys: &[$crate::KeyContext<'_, K>],
+                    namespace: &N,
+                    f: impl FnMut(usize, &mut Option<V>),
+                ) -> $crate::Result<()> {
+                    match self { $(Self::$variant(backend) => $crate::StateBackend::update_batch(backend, token, keys, namespace, f),)+ }
+                }
+                // The function takes this backend, not the chosen one.
+                fn for_each_key<N: $crate::StateKey>(
+                    &mut self,
+                    state: &str,
+                    namespace: &N,
+                    mut f: impl FnMut(&mut Self, $crate::KeyContext<'_, K>) -> $crate::Result<()>,
+                ) -> $crate::Result<()> {
+                    let keys = $crate::StateBackend::keys(self, state, namespace)?;
+                    let keys = keys.collect::<$crate::Result<::std::vec::Vec<_>>>()?;
+                    keys.iter().try_for_each(|key| {
+                        let key = $crate::StateBackend::key(self, key)?;
+                        f(self, key)
+                    })
+                }
             }
-            #[inline]
-            fn subtask(&self) -> &$crate::Subtask<K> {
-                match self { $(Self::$variant(backend) => backend.subtask(),)+ }
-            }
-            $crate::any_backend! { @register $($variant)+ =>
-                register_value<V: StateValue>(ValueDescriptor<V>) -> ValueToken<V>;
-                register_list<T: StateValue>(ListDescriptor<T>) -> ListToken<T>;
-                register_map<MK: StateKey, MV: StateValue>(MapDescriptor<MK, MV>) -> MapToken<MK, MV>;
-                register_reducing<T: StateValue>(ReducingDescriptor<T>) -> ReducingToken<T>;
-                register_aggregating<A: Aggregate>(AggregatingDescriptor<A>) -> AggregatingToken<A>;
-            }
-            $crate::any_backend! { @access $view $($variant)+ =>
-                value<V: StateValue>(ValueToken<V>) -> Value;
-                list<T: StateValue>(ListToken<T>) -> List;
-                map<MK: StateKey, MV: StateValue>(MapToken<MK, MV>) -> Map;
-                reducing<T: StateValue>(ReducingToken<T>) -> Reducing;
-                aggregating<A: Aggregate>(AggregatingToken<A>) -> Aggregating;
-            }
-            fn keys<N: $crate::StateKey>(&mut self, state: &str, namespace: &N) -> $crate::Result<$crate::Keys<'_, K>> {
-                match self { $(Self::$variant(backend) => backend.keys(state, namespace),)+ }
-            }
-            fn keys_and_namespaces<N: $crate::StateKey>(
-                &mut self,
-                state: &str,
-            ) -> $crate::Result<$crate::Keys<'_, (K, N)>> {
-                match self { $(Self::$variant(backend) => backend.keys_and_namespaces(state),)+ }
-            }
-            fn states(&self) -> ::std::vec::Vec<$crate::StateInfo> {
-                match self { $(Self::$variant(backend) => backend.states(),)+ }
-            }
-            fn snapshot(&mut self, request: $crate::SnapshotRequest) -> $crate::Result<$crate::SnapshotTask> {
-                match self { $(Self::$variant(backend) => backend.snapshot(request),)+ }
-            }
-            fn notify_complete(&mut self, checkpoint_id: u64) -> $crate::Result<()> {
-                match self { $(Self::$variant(backend) => backend.notify_complete(checkpoint_id),)+ }
-            }
-            fn notify_aborted(&mut self, checkpoint_id: u64) -> $crate::Result<()> {
-                match self { $(Self::$variant(backend) => backend.notify_aborted(checkpoint_id),)+ }
-            }
-            fn close(&mut self) -> $crate::Result<()> {
-                match self { $(Self::$variant(backend) => backend.close(),)+ }
-            }
-            #[inline]
-            fn prefetch<T: $crate::StateToken>(
-                &self,
-                token: T,
-                key: $crate::KeyContext<'_, K>,
-                namespace: &T::Namespace,
-            ) {
-                match self { $(Self::$variant(backend) => backend.prefetch(token, key, namespace),)+ }
-            }
-            fn prefetch_batch<T: $crate::StateToken>(
-                &self,
-                token: T,
-                keys: &[$crate::KeyContext<'_, K>],
-                namespace: &T::Namespace,
-            ) {
-                match self { $(Self::$variant(backend) => backend.prefetch_batch(token, keys, namespace),)+ }
-            }
-            fn get_batch<V: $crate::StateValue, N: $crate::StateKey>(
-                &mut self,
-                token: $crate::ValueToken<V, N>,
-                keys: &[$crate::KeyContext<'_, K>],
-                namespace: &N,
-                f: impl FnMut(usize, Option<&V>),
-            ) -> $crate::Result<()> {
-                match self { $(Self::$variant(backend) => backend.get_batch(token, keys, namespace, f),)+ }
-            }
-            fn update_batch<V: $crate::StateValue, N: $crate::StateKey>(
-                &mut self,
-                token: $crate::ValueToken<V, N>,
-                keys: &[$crate::KeyContext<'_, K>],
-                namespace: &N,
-                f: impl FnMut(usize, &mut Option<V>),
-            ) -> $crate::Result<()> {
-                match self { $(Self::$variant(backend) => backend.update_batch(token, keys, namespace, f),)+ }
-            }
-        }
+        };
     };
     (@register $($variant:ident)+ => ) => {};
     (
@@ -403,27 +554,73 @@ macro_rules! any_backend {
             &mut self,
             descriptor: $crate::$descriptor<$($d,)+ N>,
         ) -> $crate::Result<$crate::$token<$($t,)+ N>> {
-            match self { $(Self::$variant(backend) => backend.$method(descriptor),)+ }
+            match self { $(Self::$variant(backend) => $crate::StateBackend::$method(backend, descriptor),)+ }
         }
         $crate::any_backend! { @register $($variant)+ => $($rest)* }
     };
-    (@access $view:ident $($variant:ident)+ => ) => {};
+    (@open_access $($variant:ident)+ => ) => {};
     (
-        @access $view:ident $($variant:ident)+ =>
-        $method:ident<$($p:ident: $bound:ident),+>($token:ident<$($t:ident),+>) -> $out:ident;
+        @open_access $($variant:ident)+ =>
+        $method:ident<$($p:ident: $bound:ident),+>($token:ident<$($t:ident),+>) -> $out:ident $($view:ident)+;
         $($rest:tt)*
     ) => {
-        #[inline]
+        #[inline(always)]
         fn $method<'a, $($p: $crate::$bound,)+ N: $crate::StateKey>(
             &'a mut self,
             token: $crate::$token<$($t,)+ N>,
             key: $crate::KeyContext<'a, K>,
             namespace: &'a N,
         ) -> $crate::Result<Self::$out<'a, $($t,)+ N>> {
-            Ok(match self {
-                $(Self::$variant(backend) => $view::$variant(backend.$method(token, key, namespace)?),)+
-            })
+            if !$crate::StateBackend::lifecycle(self).admits(token, &key) {
+                // The error is that of the backend.
+                match self {
+                    $(Self::$variant(backend) => _ = $crate::StateBackend::$method(backend, token, key, namespace)?,)+
+                }
+            }
+            Ok($crate::any_backend!(@view $($view)+ (self, token, key, namespace)))
         }
-        $crate::any_backend! { @access $view $($variant)+ => $($rest)* }
+        $crate::any_backend! { @open_access $($variant)+ => $($rest)* }
     };
+    (@view AnyAccess ($backend:expr, $token:expr, $key:expr, $namespace:expr)) => {
+        AnyAccess { backend: $backend, token: $token, key: $key, namespace: $namespace }
+    };
+    (@view AnyScan AnyAccess $parts:tt) => {
+        AnyScan::Closed($crate::any_backend!(@view AnyAccess $parts))
+    };
+    (@access $self:ident $name:ident $open:ident [$($variant:ident)+] $view:ident => $call:expr) => {{
+        let AnyAccess { backend, token, key, namespace } = $self;
+        match &mut **backend {
+            $($name::$variant(backend) => {
+                let $view = &mut $crate::StateBackend::$open(backend, *token, *key, namespace)?;
+                $call
+            })+
+        }
+    }};
+    (@scan $self:ident $name:ident $open:ident [$($variant:ident)+] $view:ident => $call:expr) => {
+        match $self {
+            AnyScan::Closed(access) => {
+                $crate::any_backend!(@access access $name $open [$($variant)+] $view => $call)
+            }
+            AnyScan::Open(view) => match view { $(OneOf::$variant($view) => $call,)+ },
+            AnyScan::Failed => {
+                Err($crate::Error::new($crate::ErrorKind::IllegalState, "the view has failed before").into())
+            }
+        }
+    };
+    (@open $self:ident $name:ident $open:ident [$($variant:ident)+]) => {{
+        if let Self::Closed(_) = $self
+            && let Self::Closed(access) = ::std::mem::replace($self, Self::Failed)
+        {
+            let AnyAccess { backend, token, key, namespace } = access;
+            *$self = Self::Open(match backend { $(
+                $name::$variant(backend) => {
+                    OneOf::$variant($crate::StateBackend::$open(backend, token, key, namespace)?)
+                }
+            )+ });
+        }
+        match $self {
+            Self::Open(view) => Ok(view),
+            _ => Err($crate::Error::new($crate::ErrorKind::IllegalState, "the view has failed before")),
+        }
+    }};
 }

@@ -3,10 +3,11 @@
 use std::fmt::Debug;
 
 use crate::{
-    Aggregate, AggregatingDescriptor, AggregatingState, AggregatingToken, CheckpointTarget, KeyContext,
-    KeyedStateHandle, ListDescriptor, ListState, ListToken, MapDescriptor, MapState, MapToken,
-    ReducingDescriptor, ReducingState, ReducingToken, Result, SnapshotRequest, SnapshotTask, StateDescriptor,
-    StateKey, StateKind, StateToken, StateValue, Subtask, ValueDescriptor, ValueState, ValueToken,
+    Aggregate, AggregatingDescriptor, AggregatingState, AggregatingToken, CheckpointTarget, Error, ErrorKind,
+    KeyContext, KeyedStateHandle, Lifecycle, ListDescriptor, ListState, ListToken, MapDescriptor, MapState,
+    MapToken, ReducingDescriptor, ReducingState, ReducingToken, Result, SnapshotRequest, SnapshotTask,
+    StateDescriptor, StateKey, StateKind, StateToken, StateValue, Subtask, ValueDescriptor, ValueState,
+    ValueToken,
 };
 
 /// What a backend tells of one of its states.
@@ -41,7 +42,9 @@ pub type Keys<'a, K> = Box<dyn Iterator<Item = Result<K>> + 'a>;
 ///   in the snapshot, whenever its task runs. Several may be under way.
 /// * An increment builds on the last checkpoint *confirmed* by [`notify_complete`](Self::notify_complete), never on
 ///   one that was merely taken.
-/// * State that was restored and never registered is part of every later snapshot, unchanged.
+/// * A restored state can be used once it is registered. Until then it has no keys and no token, and [`states`](Self::states)
+///   lists it. It is part of every later snapshot, unchanged, unless it is [dropped](Self::drop_restored).
+///   [`check_restored`](Self::check_restored) finds a state that was forgotten or renamed.
 ///
 /// # Views
 ///
@@ -85,7 +88,8 @@ pub trait StateBackend: Send + Sized + 'static {
     /// [`Io`](crate::ErrorKind::Io) if a file is not what was written (of damage within the rows of a state, some backends
     /// tell when the state is [registered](Self::register) or, if that is not done or has failed, when a checkpoint is written, full
     /// or incremental, which fails then); [`IllegalState`](crate::ErrorKind::IllegalState)
-    /// for another max parallelism or mapping of keys to groups, or if two handles hold the same group;
+    /// for another max parallelism or mapping of keys to groups, or if two handles hold the same group, or none holds a group of the
+    /// subtask though there are handles;
     /// [`Migration`](crate::ErrorKind::Migration) for another key type; [`Unsupported`](crate::ErrorKind::Unsupported)
     /// for another family's format. Nothing is left behind then.
     fn open(
@@ -101,8 +105,8 @@ pub trait StateBackend: Send + Sized + 'static {
     /// As [`open`](Self::open), for options that are out of range.
     fn checkpoint_target(options: &Self::Options) -> Result<CheckpointTarget>;
 
-    /// The part of the state that this backend holds.
-    fn subtask(&self) -> &Subtask<Self::Key>;
+    /// What the backend has in common with all others.
+    fn lifecycle(&self) -> &Lifecycle<Self::Key>;
 
     /// Registers a value state, or gets its token again. See [`register`](Self::register).
     fn register_value<V: StateValue, N: StateKey>(
@@ -178,10 +182,12 @@ pub trait StateBackend: Send + Sized + 'static {
         namespace: &'a N,
     ) -> Result<Self::Aggregating<'a, A, N>>;
 
-    /// The keys that have something in state `state` and `namespace`, each once, in no order. Empty for a state
-    /// that nobody registered.
+    /// The keys that have something in state `state` and `namespace`, each once, in no order.
+    ///
+    /// It walks over the whole state, whatever the namespace: a state that needs it often should have a map of keys.
     ///
     /// # Errors
+    /// [`NotFound`](crate::ErrorKind::NotFound) if no state of that name is registered, also if one was restored;
     /// [`Migration`](crate::ErrorKind::Migration) if the state's namespaces are of another type than `N`.
     fn keys<N: StateKey>(&mut self, state: &str, namespace: &N) -> Result<Keys<'_, Self::Key>>;
 
@@ -190,6 +196,29 @@ pub trait StateBackend: Send + Sized + 'static {
     /// # Errors
     /// As [`keys`](Self::keys).
     fn keys_and_namespaces<N: StateKey>(&mut self, state: &str) -> Result<Keys<'_, (Self::Key, N)>>;
+
+    /// Lets go of a restored state that the program no longer has: later snapshots are without it.
+    ///
+    /// # Errors
+    /// [`NotFound`](crate::ErrorKind::NotFound) if no state of that name was restored, or it is registered.
+    fn drop_restored(&mut self, state: &str) -> Result<()>;
+
+    /// Checks that the program has registered all restored states. A renamed state is found by it.
+    ///
+    /// # Errors
+    /// [`IllegalState`](crate::ErrorKind::IllegalState), naming the states that are left.
+    fn check_restored(&self) -> Result<()> {
+        self.lifecycle().check_open()?;
+        let left = self.states().into_iter().filter(|state| !state.registered).map(|state| state.name);
+        let left: Vec<_> = left.collect();
+        if left.is_empty() {
+            return Ok(());
+        }
+        let message = format!(
+            "restored and not registered: {left:?}; register them, or drop what the program no longer has"
+        );
+        Err(Error::new(ErrorKind::IllegalState, message))
+    }
 
     /// What states there are, and what they hold: those registered in that order, then those restored and not
     /// registered yet.
@@ -268,6 +297,12 @@ pub trait StateBackend: Send + Sized + 'static {
     /// for a further try.
     fn register<D: StateDescriptor>(&mut self, descriptor: D) -> Result<D::Token> {
         descriptor.register_in(self)
+    }
+
+    /// The part of the state that this backend holds.
+    #[inline(always)]
+    fn subtask(&self) -> &Subtask<Self::Key> {
+        self.lifecycle().subtask()
     }
 
     /// Hashes `key` and finds its group, once for all states of a record.

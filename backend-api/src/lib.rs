@@ -102,7 +102,7 @@
 //!     let latest = store.latest().expect("a checkpoint was completed above");
 //!     for index in 0..3 {
 //!         let subtask = Subtask::new("counts", keys.clone(), 3, index)?;
-//!         let mut backend = B::open(options, subtask.clone(), &latest.handles_for("counts", subtask.range()))?;
+//!         let mut backend = B::open(options, subtask.clone(), &latest.handles_for("counts", subtask.range())?)?;
 //!         let hits = backend.register(ValueDescriptor::<u64>::new("hits"))?;
 //!         for page in (0..100).filter(|page| subtask.key(page).is_ok()) {
 //!             let key = backend.key(&page)?;
@@ -158,7 +158,7 @@ pub use cancel::{Cancel, CancelGuard};
 pub use checkpoint::{
     AttemptTarget, Checkpoint, CheckpointTarget, FileName, JobFile, JobFolder, NewFile, OperatorStateHandle,
     OperatorStateMeta, OperatorStatePart, RawKeyedHandle, RawOperatorHandle, RawPartitions, Redistribution,
-    Rescale, TaskRestore, TaskState, redistribute, redistribute_raw,
+    Rescale, RestoreRules, TaskRestore, TaskState, redistribute, redistribute_raw,
 };
 pub use codec::{CborCodec, Codec, Plain, PlainCodec, SerdeCodec, default_codec};
 pub use descriptor::{
@@ -177,7 +177,7 @@ pub use key_group::{
 };
 pub use key_space::{KeyContext, KeyGroupMapping, KeySpace};
 pub use ledger::{CheckpointLedger, LedgerEntry};
-pub use lifecycle::{Lifecycle, function_failed};
+pub use lifecycle::{Lifecycle, backend_closed, function_failed};
 pub use snapshot::{Progress, SavepointFormat, SnapshotKind, SnapshotRequest, SnapshotTask};
 pub use state::{AggregatingState, ListState, MapCursor, MapEntry, MapState, ReducingState, ValueState};
 pub use state_kind::{StateKind, StateShape};

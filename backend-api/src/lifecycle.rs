@@ -4,8 +4,8 @@ use std::sync::{Arc, Weak};
 
 use crate::format::{FileMeta, StateMeta};
 use crate::{
-    BackendId, BoxError, Cancel, Error, ErrorKind, KeyGroupRange, KeyedStateHandle, Progress, Result,
-    SnapshotRequest, SnapshotTask, StateFile, StateKey, Subtask,
+    BackendId, BoxError, Cancel, Error, ErrorKind, KeyContext, KeyGroupRange, KeyedStateHandle, Progress,
+    Result, SnapshotRequest, SnapshotTask, StateFile, StateKey, StateToken, Subtask,
 };
 
 /// Identity, subtask, order of checkpoints and running snapshots of one backend.
@@ -68,17 +68,37 @@ impl<K: StateKey> Lifecycle<K> {
     /// [`Closed`](ErrorKind::Closed).
     #[inline]
     pub fn check_open(&self) -> Result<()> {
-        if self.is_closed { Err(closed()) } else { Ok(()) }
+        if self.is_closed { Err(backend_closed()) } else { Ok(()) }
     }
 
     /// Why a token leads to no state: the backend is closed, or did not make the token.
     #[cold]
     pub fn refused_token(&self) -> Error {
         if self.is_closed {
-            closed()
+            backend_closed()
         } else {
             Error::new(ErrorKind::ForeignToken, "the token is another backend's")
         }
+    }
+
+    /// True if the backend is open, made `token`, and has the key's group. Opening a state succeeds then, and fails
+    /// otherwise.
+    #[inline(always)]
+    pub fn admits(&self, token: impl StateToken, key: &KeyContext<'_, K>) -> bool {
+        !self.is_closed && token.backend() == self.id && self.subtask.check(key).is_ok()
+    }
+
+    /// The error of a listing of a state that is not registered.
+    #[cold]
+    pub fn not_registered(&self, state: &str) -> Error {
+        Error::new(ErrorKind::NotFound, "no state of that name is registered").in_state(state)
+    }
+
+    /// The error of dropping what is no restored state, or is registered.
+    #[cold]
+    pub fn not_restored(&self, state: &str) -> Error {
+        let message = "no state of that name was restored and is not registered";
+        Error::new(ErrorKind::NotFound, message).in_state(state)
     }
 
     /// Checks a snapshot request before anything is frozen.
@@ -175,12 +195,15 @@ impl StateMeta {
     /// Checks that a state can be registered under this name.
     ///
     /// # Errors
-    /// [`InvalidArgument`](ErrorKind::InvalidArgument) for an empty name.
+    /// [`InvalidArgument`](ErrorKind::InvalidArgument) for an empty name, or one that begins with a zero
+    /// character.
     pub fn check_name(&self) -> Result<()> {
-        if self.name.is_empty() {
-            return Err(Error::new(ErrorKind::InvalidArgument, "the name of a state is empty"));
-        }
-        Ok(())
+        let message = match self.name.chars().next() {
+            None => "the name of a state is empty",
+            Some('\0') => "the name of a state begins with a zero character",
+            Some(_) => return Ok(()),
+        };
+        Err(Error::new(ErrorKind::InvalidArgument, message).in_state(&self.name))
     }
 
     /// Checks that a registered state is registered again as what it is. `same_types` tells whether the types of the two
@@ -205,15 +228,16 @@ impl StateMeta {
     }
 }
 
-/// The error of a user's function, such as a reduce function, that failed with `cause`.
+/// The error of a user's function, such as a reduce function, that failed with `cause`. The caller names state and key
+/// group.
 #[cold]
-pub fn function_failed(state: &str, key_group: u16, cause: BoxError) -> Error {
-    let message = "the function of the state failed";
-    Error::new(ErrorKind::Function, message).with_source(cause).in_state(state).in_group(key_group)
+pub fn function_failed(cause: BoxError) -> Error {
+    Error::new(ErrorKind::Function, "the function of the state failed").with_source(cause)
 }
 
+/// The error of a backend that is closed.
 #[cold]
-fn closed() -> Error {
+pub fn backend_closed() -> Error {
     Error::new(ErrorKind::Closed, "the backend is closed")
 }
 

@@ -268,6 +268,10 @@ fn add_file(
 ) -> Result<()> {
     let mut metas = Vec::with_capacity(reader.meta().states.len());
     for meta in &reader.meta().states {
+        if meta.is_dropped() {
+            metas.push(usize::MAX);
+            continue;
+        }
         let new = || RestoredState {
             kind: meta.kind,
             metas: Vec::new(),
@@ -296,7 +300,7 @@ fn add_file(
 }
 
 /// Whether the handles are of one of these formats and fit the keys of `subtask`, and no two of them have one of its
-/// key groups in common; gives what each holds of them, without those that hold none.
+/// key groups in common, and all of them have each, without those that hold none.
 pub fn check_handles<'h, K: StateKey>(
     handles: &'h [KeyedStateHandle],
     subtask: &Subtask<K>,
@@ -308,6 +312,9 @@ pub fn check_handles<'h, K: StateKey>(
         parts.extend(handle.range.intersection(subtask.range()).map(|range| (range, handle)));
     }
     check_disjoint(&parts)?;
+    if !handles.is_empty() {
+        check_covered(subtask.range(), parts.iter().map(|(range, _)| *range))?;
+    }
     Ok(parts)
 }
 
@@ -349,6 +356,26 @@ fn check_disjoint(parts: &[(KeyGroupRange, &KeyedStateHandle)]) -> Result<()> {
         Some(both) => {
             let message = format!("two snapshots hold the key groups {both}");
             Err(Error::new(ErrorKind::IllegalState, message).in_group(both.start()))
+        }
+    }
+}
+
+/// Checks that `parts` leave no key group of `range` out.
+pub(crate) fn check_covered(range: KeyGroupRange, parts: impl Iterator<Item = KeyGroupRange>) -> Result<()> {
+    let mut parts: Vec<_> = parts.collect();
+    parts.sort_unstable();
+    let mut next = u32::from(range.start());
+    for part in parts {
+        if u32::from(part.start()) > next {
+            break;
+        }
+        next = next.max(u32::from(part.end()) + 1);
+    }
+    match u16::try_from(next).ok().filter(|missing| range.contains(*missing)) {
+        None => Ok(()),
+        Some(missing) => {
+            let message = format!("no snapshot holds key group {missing}, which is one of {range}");
+            Err(Error::new(ErrorKind::IllegalState, message).in_group(missing))
         }
     }
 }

@@ -1,4 +1,4 @@
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 
 use super::access::{Access, Buffers, Origin, decoded};
 use super::cache::{
@@ -13,14 +13,13 @@ use super::{
     ByteAggregating, ByteList, ByteMap, ByteReducing, ByteStore, ByteValue, EntryKey, FreezeRequest,
     LayerState, WriteBatch,
 };
-use backend_api::format::FileMeta;
 use backend_api::restore::{RestorePlan, RestoredState, check_handles};
 use backend_api::{
-    Aggregate, AggregatingDescriptor, AggregatingToken, AttemptTarget, BackendId, Cancel, CheckpointTarget,
-    Codec, Error, ErrorKind, KeyContext, KeyedStateHandle, Keys, ListDescriptor, ListToken, MapDescriptor,
+    Aggregate, AggregatingDescriptor, AggregatingToken, AttemptTarget, CheckpointTarget, Codec, Error,
+    ErrorKind, KeyContext, KeyedStateHandle, Keys, Lifecycle, ListDescriptor, ListToken, MapDescriptor,
     MapToken, ReducingDescriptor, ReducingToken, Result, SnapshotRequest, SnapshotTask, StateBackend,
     StateDescriptor, StateInfo, StateKey, StateToken, StateValue, Subtask, ValueDescriptor, ValueState,
-    ValueToken, row,
+    ValueToken, backend_closed, row,
 };
 
 /// Most values that a batch reads at once. It reads fewer until they are known to be short.
@@ -34,8 +33,7 @@ pub type ByteBackend<K> = EngineBackend<K, AnyStore>;
 
 /// A state backend over the stores of a [`ByteEngine`], which may have checkpoints of a format of its own.
 pub struct EngineBackend<K: StateKey, E: ByteEngine> {
-    id: BackendId,
-    subtask: Subtask<K>,
+    life: Lifecycle<K>,
     options: E::Options,
     target: AttemptTarget,
     /// `None` once closed.
@@ -47,9 +45,6 @@ pub struct EngineBackend<K: StateKey, E: ByteEngine> {
     cache_budget: Arc<Budget>,
     /// Rows that a registration that failed may have left, under the number that the next state gets.
     leftover: Option<(u16, Arc<RestoredState>)>,
-    last_checkpoint: Option<u64>,
-    /// Of snapshots that may still run: dead once the task is.
-    running: Vec<(Weak<()>, Cancel)>,
 }
 
 impl<K: StateKey, E: ByteEngine> EngineBackend<K, E> {
@@ -67,7 +62,7 @@ impl<K: StateKey, E: ByteEngine> EngineBackend<K, E> {
     where
         D: StateDescriptor + Send + Sync + 'static,
     {
-        let store = self.store.as_mut().ok_or_else(closed)?;
+        let store = self.store.as_mut().ok_or_else(backend_closed)?;
         let meta = descriptor.meta()?;
         if let Some(number) = self.registry.known::<D>(&meta)? {
             return Ok(number.into());
@@ -102,7 +97,7 @@ impl<K: StateKey, E: ByteEngine> EngineBackend<K, E> {
             self.restored.take(&meta.name);
         }
         let cache = self.cache_budget.is_some().then(|| {
-            let (name, seed) = (meta.name.clone(), self.subtask.hash_seed());
+            let (name, seed) = (meta.name.clone(), self.life.subtask().hash_seed());
             let config = CacheConfig { number, name, seed, budget: Arc::clone(&self.cache_budget) };
             Box::new(Cache::<O>::new(config, codec(&descriptor))) as Box<dyn AnyCache>
         });
@@ -135,10 +130,12 @@ impl<K: StateKey, E: ByteEngine> EngineBackend<K, E> {
         if self.cache_budget.excess() > 0 {
             self.make_room()?;
         }
-        let store = self.store.as_mut().ok_or_else(closed)?;
-        let state = self.registry.get::<D>(token.index()).filter(|_| token.backend() == self.id);
-        let Found { meta, descriptor, cache, totals, .. } = state.ok_or_else(foreign)?;
-        self.subtask.check(&key).map_err(|error| error.in_state(&meta.name).in_group(key.group()))?;
+        let store = self.store.as_mut().ok_or_else(backend_closed)?;
+        let state = self.registry.get::<D>(token.index()).filter(|_| token.backend() == self.life.id());
+        let Some(Found { meta, descriptor, cache, totals, .. }) = state else {
+            return Err(self.life.refused_token());
+        };
+        self.life.subtask().check(&key).map_err(|error| error.in_state(&meta.name))?;
         let number = (token.index() as u16, key.group());
         let (key, limit) = ((key.key(), namespace), EntryLimit(E::entry_bytes_max(&self.options)));
         let access = Access::new(store, &mut self.buffers, totals, meta, number, key, limit)?;
@@ -155,12 +152,12 @@ impl<K: StateKey, E: ByteEngine> EngineBackend<K, E> {
     ) -> Result<usize> {
         let Buffers { fetched, keys: buffers, .. } = &mut self.buffers;
         fetched.clear();
-        let state = self.registry.get::<D>(token.index()).filter(|_| token.backend() == self.id);
+        let state = self.registry.get::<D>(token.index()).filter(|_| token.backend() == self.life.id());
         let (Some(store), Some(Found { meta, cache, read_at_once, .. })) = (&self.store, state) else {
             return Ok(keys.len());
         };
         let first = keys.len().min(*read_at_once);
-        for key in keys.iter().take(first).filter(|key| self.subtask.check(key).is_ok()) {
+        for key in keys.iter().take(first).filter(|key| self.life.subtask().check(key).is_ok()) {
             // A namespace that cannot be encoded is left to the accesses, too.
             let set = buffers.set(token.index() as u16, key.group(), key.key(), namespace);
             if set.is_ok() && !cache.is_some_and(|cache| cache.has(buffers.here())) {
@@ -211,7 +208,7 @@ impl<K: StateKey, E: ByteEngine> EngineBackend<K, E> {
     /// Takes entries out of the caches.
     #[cold]
     fn make_room(&mut self) -> Result<()> {
-        let store = self.store.as_mut().ok_or_else(closed)?;
+        let store = self.store.as_mut().ok_or_else(backend_closed)?;
         let Some(eviction) = Eviction::due(&self.cache_budget, self.registry.caches()) else { return Ok(()) };
         // Nothing can be written before a flush is finished. Until then clean entries make room; if there are too few each
         // access waits a little.
@@ -225,15 +222,14 @@ impl<K: StateKey, E: ByteEngine> EngineBackend<K, E> {
 
     /// Key and namespace of everything in a state, each pair once.
     fn pairs<N: StateKey>(&mut self, state: &str) -> Result<Keys<'_, (K, N)>> {
-        self.store.as_ref().ok_or_else(closed)?;
-        let Some((number, meta)) = self.registry.registered(state) else {
-            return Ok(Box::new(std::iter::empty()));
-        };
+        self.store.as_ref().ok_or_else(backend_closed)?;
+        let (number, meta) =
+            self.registry.registered(state).ok_or_else(|| self.life.not_registered(state))?;
         if let (Some(cache), Some(store)) = (self.registry.cache(number), &mut self.store) {
             finish_flush::<E>(store);
             cache.flush(&mut |batch| store.write(batch)).map_err(|error| error.in_state(&meta.name))?;
         }
-        let store = self.store.as_ref().ok_or_else(closed)?;
+        let store = self.store.as_ref().ok_or_else(backend_closed)?;
         let (old, new) = (&meta.namespace_schema, N::schema());
         if *old != new {
             let message = format!("its namespaces are {old:?}, those asked for {new:?}");
@@ -298,8 +294,7 @@ impl<K: StateKey, E: ByteEngine> StateBackend for EngineBackend<K, E> {
         let held = states.into_iter().zip(totals);
         let registry = Registry::holding(held);
         Ok(Self {
-            id: BackendId::fresh(),
-            subtask,
+            life: Lifecycle::new(subtask, restore),
             options: options.clone(),
             target,
             store: Some(store),
@@ -308,8 +303,6 @@ impl<K: StateKey, E: ByteEngine> StateBackend for EngineBackend<K, E> {
             buffers: Buffers::starting_at(layer.sequence()),
             cache_budget: Budget::new(E::cache_bytes(options)),
             leftover: None,
-            last_checkpoint: None,
-            running: Vec::new(),
         })
     }
 
@@ -317,8 +310,9 @@ impl<K: StateKey, E: ByteEngine> StateBackend for EngineBackend<K, E> {
         Ok(E::target(options).clone())
     }
 
-    fn subtask(&self) -> &Subtask<K> {
-        &self.subtask
+    #[inline(always)]
+    fn lifecycle(&self) -> &Lifecycle<K> {
+        &self.life
     }
 
     fn register_value<V: StateValue, N: StateKey>(
@@ -327,7 +321,7 @@ impl<K: StateKey, E: ByteEngine> StateBackend for EngineBackend<K, E> {
     ) -> Result<ValueToken<V, N>> {
         let number = self
             .register_state::<_, N, (), Option<_>>(descriptor, |descriptor| Arc::clone(descriptor.codec()))?;
-        Ok(ValueToken::new(self.id, number))
+        Ok(ValueToken::new(self.life.id(), number))
     }
 
     fn register_list<T: StateValue, N: StateKey>(
@@ -337,7 +331,7 @@ impl<K: StateKey, E: ByteEngine> StateBackend for EngineBackend<K, E> {
         let number = self.register_state::<_, N, (), CachedList<T>>(descriptor, |descriptor| {
             Arc::clone(descriptor.codec())
         })?;
-        Ok(ListToken::new(self.id, number))
+        Ok(ListToken::new(self.life.id(), number))
     }
 
     fn register_map<MK: StateKey, MV: StateValue, N: StateKey>(
@@ -347,7 +341,7 @@ impl<K: StateKey, E: ByteEngine> StateBackend for EngineBackend<K, E> {
         let number = self.register_state::<_, N, MK, CachedMap<MK, MV>>(descriptor, |descriptor| {
             Arc::clone(descriptor.codec())
         })?;
-        Ok(MapToken::new(self.id, number))
+        Ok(MapToken::new(self.life.id(), number))
     }
 
     fn register_reducing<T: StateValue, N: StateKey>(
@@ -356,7 +350,7 @@ impl<K: StateKey, E: ByteEngine> StateBackend for EngineBackend<K, E> {
     ) -> Result<ReducingToken<T, N>> {
         let number = self
             .register_state::<_, N, (), Option<_>>(descriptor, |descriptor| Arc::clone(descriptor.codec()))?;
-        Ok(ReducingToken::new(self.id, number))
+        Ok(ReducingToken::new(self.life.id(), number))
     }
 
     fn register_aggregating<A: Aggregate, N: StateKey>(
@@ -365,7 +359,7 @@ impl<K: StateKey, E: ByteEngine> StateBackend for EngineBackend<K, E> {
     ) -> Result<AggregatingToken<A, N>> {
         let number = self
             .register_state::<_, N, (), Option<_>>(descriptor, |descriptor| Arc::clone(descriptor.codec()))?;
-        Ok(AggregatingToken::new(self.id, number))
+        Ok(AggregatingToken::new(self.life.id(), number))
     }
 
     #[inline(always)]
@@ -462,6 +456,27 @@ impl<K: StateKey, E: ByteEngine> StateBackend for EngineBackend<K, E> {
         self.pairs(state)
     }
 
+    fn drop_restored(&mut self, state: &str) -> Result<()> {
+        let store = self.store.as_mut().ok_or_else(backend_closed)?;
+        let held = self.registry.held_as(state);
+        if held.is_none() && self.restored.state(state).is_none() {
+            return Err(self.life.not_restored(state));
+        }
+        if let Some(number) = held {
+            finish_flush::<E>(store);
+            let batch = &mut self.buffers.batch;
+            batch.clear();
+            let (from, to) = EntryKey::state_range(number);
+            batch.delete_range(&from, &to);
+            let written = store.write(batch);
+            batch.clear();
+            written.map_err(|error| error.in_state(state))?;
+            self.registry.drop_held(number);
+        }
+        self.restored.take(state);
+        Ok(())
+    }
+
     fn states(&self) -> Vec<StateInfo> {
         let info = |name: &str, kind, registered| {
             let number = self.registry.registered(name).map(|(number, _)| number);
@@ -479,30 +494,19 @@ impl<K: StateKey, E: ByteEngine> StateBackend for EngineBackend<K, E> {
     }
 
     fn snapshot(&mut self, request: SnapshotRequest) -> Result<SnapshotTask> {
-        let store = self.store.as_mut().ok_or_else(closed)?;
-        let id = request.checkpoint_id();
-        if let Some(last) = self.last_checkpoint.filter(|last| id <= *last) {
-            let message = format!("checkpoint {id} is asked for after checkpoint {last}");
-            return Err(Error::new(ErrorKind::IllegalState, message));
+        self.life.check_request(&request)?;
+        let store = self.store.as_mut().ok_or_else(backend_closed)?;
+        if let (Some(last), Some(snapshots)) = (request.last_completed(), E::snapshots(store)) {
+            snapshots.complete(last);
         }
-        request.refuse_savepoint()?;
+        let id = request.checkpoint_id();
         let restored: Vec<_> = self.restored.states().cloned().collect();
-        let meta = FileMeta {
-            format: row::FORMAT.to_owned(),
-            operator: self.subtask.operator().to_owned(),
-            subtask: self.subtask.index().into(),
-            checkpoint_id: id,
-            max_parallelism: self.subtask.key_space().max_parallelism().into(),
-            key_groups: self.subtask.range().iter(),
-            key_schema: K::schema(),
-            key_group_mapping: self.subtask.key_space().mapping_id().to_owned(),
-            states: self.registry.metas().cloned().collect(),
-        };
-        let left = restored.iter().flat_map(|state| state.metas()).cloned();
-        let states = meta.states.iter().cloned().chain(left).collect::<Vec<_>>();
-        FileMeta { states, ..meta.clone() }.check()?;
+        let states: Vec<_> = self.registry.metas().cloned().collect();
+        let left = restored.iter().flat_map(|state| state.metas());
+        self.life.file_meta(row::FORMAT, id, states.iter().chain(left).cloned().collect())?;
+        let meta = self.life.file_meta(row::FORMAT, id, states)?;
         let is_empty = meta.states.is_empty() && restored.is_empty();
-        let (range, target) = (self.subtask.range(), self.target.clone());
+        let (range, target) = (self.life.subtask().range(), self.target.clone());
         // What an earlier snapshot has put off comes first.
         finish_flush::<E>(store);
         let flush = CacheFlush::new(self.registry.caches().filter_map(|cache| cache.freeze()).collect());
@@ -540,12 +544,7 @@ impl<K: StateKey, E: ByteEngine> StateBackend for EngineBackend<K, E> {
                 Frozen::Native(FrozenNative { task, format: E::FORMAT, restored, meta, range, target })
             }
         };
-        self.last_checkpoint = Some(id);
-        let (cancel, alive) = (Cancel::new(), Arc::new(()));
-        self.running.retain(|(task, _)| task.strong_count() > 0);
-        self.running.push((Arc::downgrade(&alive), cancel.clone()));
-        Ok(SnapshotTask::new(id, cancel, move |cancel, progress| {
-            let _alive = alive;
+        Ok(self.life.task(id, move |cancel, progress| {
             if is_empty {
                 return Ok(None);
             }
@@ -554,7 +553,7 @@ impl<K: StateKey, E: ByteEngine> StateBackend for EngineBackend<K, E> {
     }
 
     fn notify_complete(&mut self, checkpoint_id: u64) -> Result<()> {
-        let store = self.store.as_mut().ok_or_else(closed)?;
+        let store = self.store.as_mut().ok_or_else(backend_closed)?;
         if let Some(snapshots) = E::snapshots(store) {
             snapshots.complete(checkpoint_id);
         }
@@ -562,17 +561,16 @@ impl<K: StateKey, E: ByteEngine> StateBackend for EngineBackend<K, E> {
     }
 
     fn notify_aborted(&mut self, checkpoint_id: u64) -> Result<()> {
-        let store = self.store.as_mut().ok_or_else(closed)?;
+        let store = self.store.as_mut().ok_or_else(backend_closed)?;
         if let Some(snapshots) = E::snapshots(store) {
             snapshots.aborted(checkpoint_id);
         }
+        self.life.abort(checkpoint_id);
         Ok(())
     }
 
     fn close(&mut self) -> Result<()> {
-        for (_, cancel) in self.running.drain(..) {
-            cancel.cancel();
-        }
+        self.life.close();
         self.restored = RestorePlan::default();
         self.buffers = Buffers::default();
         self.registry.drop_caches();
@@ -591,7 +589,7 @@ impl<K: StateKey, E: ByteEngine> Drop for EngineBackend<K, E> {
 impl<K: StateKey, E: ByteEngine> std::fmt::Debug for EngineBackend<K, E> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let mut debug = f.debug_struct("EngineBackend");
-        debug.field("operator", &self.subtask.operator()).field("range", &self.subtask.range());
+        debug.field("operator", &self.life.subtask().operator()).field("range", &self.life.subtask().range());
         debug.field("states", &self.states()).finish_non_exhaustive()
     }
 }
@@ -619,14 +617,4 @@ fn finish_flush<E: ByteEngine>(store: &mut E::Store) {
     if let Some(snapshots) = E::snapshots(store) {
         snapshots.finish_flush();
     }
-}
-
-#[cold]
-fn closed() -> Error {
-    Error::new(ErrorKind::Closed, "the backend is closed")
-}
-
-#[cold]
-fn foreign() -> Error {
-    Error::new(ErrorKind::ForeignToken, "the token was made by another backend")
 }

@@ -99,7 +99,15 @@ impl Registry {
 
     /// The states that are not registered.
     pub fn unregistered(&self) -> impl Iterator<Item = &StateMeta> {
-        self.states.iter().filter(|state| state.registered.is_none()).map(|state| &state.meta)
+        let states = self.states.iter().filter(|state| state.registered.is_none());
+        states.map(|state| &state.meta).filter(|meta| !meta.is_dropped())
+    }
+
+    /// Drops an unregistered state that the store no longer has entries of. Its number stays taken.
+    pub fn drop_held(&mut self, number: u16) {
+        let Some(state) = self.states.get_mut(usize::from(number)) else { return };
+        self.numbers.remove(&state.meta.name);
+        state.meta = StateMeta::dropped(number, state.meta.kind);
     }
 
     /// Kind and end of keys of all states, with keys of type `K`.
@@ -164,19 +172,10 @@ impl Registry {
 
     /// The number of a state that is registered as `meta` says, if the name is registered at all.
     pub fn known<D: StateDescriptor + 'static>(&self, meta: &StateMeta) -> Result<Option<u16>> {
-        if meta.name.is_empty() {
-            return Err(Error::new(ErrorKind::InvalidArgument, "the name of a state is empty"));
-        }
+        meta.check_name()?;
         let Some((number, known)) = self.registered(&meta.name) else { return Ok(None) };
-        if known.kind != meta.kind {
-            let message = format!("registered as {} state, now as {}", known.kind, meta.kind);
-            return Err(Error::new(ErrorKind::IncompatibleKind, message).in_state(&meta.name));
-        }
         let registered = self.states.get(usize::from(number)).and_then(|state| state.registered.as_ref());
-        if !registered.is_some_and(|registered| registered.descriptor.is::<D>()) || known != meta {
-            let message = "the name is registered with other types, or another codec";
-            return Err(Error::new(ErrorKind::IllegalState, message).in_state(&meta.name));
-        }
+        known.check_again(meta, registered.is_some_and(|registered| registered.descriptor.is::<D>()))?;
         Ok(Some(number))
     }
 

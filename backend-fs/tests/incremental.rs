@@ -133,7 +133,8 @@ impl Job {
             .map(|index| {
                 let subtask = Subtask::new("op", keys.clone(), parallelism, index).unwrap();
                 let latest = self.store.latest();
-                let handles = latest.map_or(Vec::new(), |latest| latest.handles_for("op", subtask.range()));
+                let handles =
+                    latest.map_or(Vec::new(), |latest| latest.handles_for("op", subtask.range()).unwrap());
                 let backend = FsBackend::open(&self.options, subtask, &handles).unwrap();
                 let mut worker = Worker { backend, tokens: None };
                 if register {

@@ -25,7 +25,8 @@ fn group(key: u32) -> u16 {
 fn start(options: &FsOptions, store: &CheckpointStore, parallelism: u16) -> Vec<FsBackend<u32>> {
     let open = |index| {
         let subtask = Subtask::new("op", keys(), parallelism, index).unwrap();
-        let handles = store.latest().map_or(Vec::new(), |latest| latest.handles_for("op", subtask.range()));
+        let handles =
+            store.latest().map_or(Vec::new(), |latest| latest.handles_for("op", subtask.range()).unwrap());
         FsBackend::open(options, subtask, &handles).unwrap()
     };
     (0..parallelism).map(open).collect()

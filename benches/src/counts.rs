@@ -97,7 +97,7 @@ impl<B: StateBackend> Counts<B> {
     ///
     /// # Panics
     /// If it does not know the state.
-    pub fn info(&self) -> state_backends::api::StateInfo {
+    pub fn info(&self) -> StateInfo {
         let mut states = self.backend.states().into_iter();
         states.find(|state| state.name == STATE).expect("it was registered")
     }

@@ -83,8 +83,10 @@ impl<F: Factory> Job<F> {
         let subtasks = (0..parallelism).map(|index| {
             let subtask = part::<i32>(10, parallelism, index);
             let range = subtask.range();
-            let handles =
-                store.latest().map(|latest| latest.handles_for(OPERATOR, range)).unwrap_or_default();
+            let handles = store
+                .latest()
+                .map(|latest| latest.handles_for(OPERATOR, range).expect("the operator is in it"))
+                .unwrap_or_default();
             let mut backend = world.try_open(subtask, &handles).unwrap();
             let kinds = Kinds::register(&mut backend).unwrap();
             let token = backend.register(ValueDescriptor::new("rounds")).unwrap();

@@ -9,7 +9,6 @@ use tempfile::TempDir;
 use crate::args::{Args, Backend};
 use crate::failure::Failure;
 use crate::job;
-use crate::page_stats;
 
 /// The folder of the checkpoints, if they are in files. A temporary one is removed when this is dropped.
 pub struct Folder {
@@ -38,7 +37,7 @@ impl Folder {
     }
 
     /// The backend that the command line asks for, with its checkpoints in this folder.
-    pub fn options(&self, args: &Args) -> Result<AnyOptions<page_stats::Path>, Failure> {
+    pub fn options(&self, args: &Args) -> Result<AnyOptions, Failure> {
         // A resumed job continues in the same folder, so its increments may build on the restored files.
         Ok(match (args.backend, &self.storage, &self.path) {
             (Backend::Fs, Some(storage), _) => {

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{OperatorStateHandle, RawKeyedHandle, RawOperatorHandle};
 use crate::format::{seal, unseal};
-use crate::{Error, ErrorKind, KeyGroupRange, KeyedStateHandle, Result, StateFile};
+use crate::{Error, ErrorKind, KeyedStateHandle, Result, StateFile};
 
 /// Kind of the sealed container; see `docs/formats.md`.
 const CONTAINER: u16 = 1;
@@ -108,15 +108,6 @@ impl Checkpoint {
         self.tasks.iter().filter_map(|task| task.keyed.as_ref())
     }
 
-    /// What a subtask of `operator` with those key groups starts from: every handle that has some of them, cut to
-    /// them.
-    pub fn handles_for(&self, operator: &str, range: KeyGroupRange) -> Vec<KeyedStateHandle> {
-        self.handles()
-            .filter(|handle| handle.operator == operator)
-            .filter_map(|handle| handle.cut(range))
-            .collect()
-    }
-
     /// The max parallelism that the state of `operator` was written with, if it has any.
     pub fn max_parallelism(&self, operator: &str) -> Option<u16> {
         self.handles().find(|handle| handle.operator == operator).map(|handle| handle.max_parallelism)
@@ -171,7 +162,7 @@ fn encoding(error: postcard::Error) -> Error {
 mod tests {
     use super::super::{OperatorStateMeta, Redistribution};
     use super::*;
-    use crate::StateData;
+    use crate::{KeyGroupRange, StateData};
 
     fn file(name: &str, format: &str, data: StateData) -> StateFile {
         StateFile { name: name.to_owned(), format: format.to_owned(), created_by: 7, shared: false, data }

@@ -5,6 +5,7 @@ mod layout;
 mod metadata;
 mod parts;
 mod redistribute;
+mod restore_rules;
 mod target;
 mod task_restore;
 
@@ -13,5 +14,6 @@ pub use layout::{JobFile, JobFolder};
 pub use metadata::{Checkpoint, TaskState};
 pub use parts::{OperatorStateHandle, OperatorStateMeta, RawKeyedHandle, RawOperatorHandle, Redistribution};
 pub use redistribute::{OperatorStatePart, RawPartitions, Rescale, redistribute, redistribute_raw};
+pub use restore_rules::RestoreRules;
 pub use target::{AttemptTarget, CheckpointTarget, NewFile};
 pub use task_restore::TaskRestore;

@@ -45,17 +45,18 @@ impl TaskRestore {
 }
 
 impl Checkpoint {
-    /// What `subtask` starts from, at whatever parallelism its operator has now. An operator that the checkpoint does
-    /// not know starts empty.
+    /// What `subtask` starts from, at whatever parallelism its operator has now.
+    /// [`RestoreRules::restore`](super::RestoreRules::restore) lets a new operator start empty.
     ///
     /// # Errors
-    /// [`IllegalState`](ErrorKind::IllegalState) if the checkpoint lacks subtasks of the operator, has one twice, or
-    /// has operator states of one name that are redistributed in different ways.
+    /// [`NotFound`](ErrorKind::NotFound) for an operator that the checkpoint does not have;
+    /// [`IllegalState`](ErrorKind::IllegalState) if the checkpoint lacks subtasks of the operator, has one twice, lacks
+    /// key groups, or has operator states of one name that are redistributed in different ways.
     pub fn restore<K: StateKey>(&self, subtask: &Subtask<K>) -> Result<TaskRestore> {
         let range = subtask.range();
+        let keyed = self.handles_for(subtask.operator(), range)?;
         let tasks = self.tasks_of(subtask.operator())?;
         let rescale = Rescale { from: tasks.len() as u16, to: subtask.parallelism(), index: subtask.index() };
-        let keyed = tasks.iter().filter_map(|task| task.keyed.as_ref()?.cut(range)).collect();
         let raw_keyed = tasks.iter().filter_map(|task| {
             let handle = task.raw_keyed.as_ref()?;
             Some(RawKeyedHandle { range: handle.range.intersection(range)?, ..handle.clone() })

@@ -50,7 +50,28 @@ pub struct StateMeta {
     pub options: BTreeMap<String, Vec<u8>>,
 }
 
+/// Option of a state that was dropped, and only keeps its number.
+const DROPPED: &str = "dropped";
+
 impl StateMeta {
+    /// What takes the place of a state that was dropped, so that the numbers of others stay.
+    pub fn dropped(number: u16, kind: StateKind) -> Self {
+        Self {
+            // No state can be registered under this name.
+            name: format!("\0{kind} {number}"),
+            kind,
+            namespace_schema: "()".to_owned(),
+            codecs: Vec::new(),
+            table_seed: 0,
+            options: [(DROPPED.to_owned(), Vec::new())].into(),
+        }
+    }
+
+    /// True if it only [takes the place](Self::dropped) of a state.
+    pub fn is_dropped(&self) -> bool {
+        self.options.contains_key(DROPPED)
+    }
+
     /// Whether a state that was written as this can be registered as `registered` says, which is a descriptor's
     /// [`meta`](crate::StateDescriptor::meta).
     ///

@@ -85,7 +85,7 @@ pub trait MapState<MK: StateKey, MV: StateValue> {
     where
         Self: Sized,
     {
-        MapCursor { map: self, at: Bound::Unbounded, types: PhantomData }
+        MapCursor::new(self)
     }
 }
 
@@ -99,7 +99,12 @@ pub struct MapCursor<'m, S, MK, MV> {
     types: PhantomData<fn() -> MV>,
 }
 
-impl<S: MapState<MK, MV>, MK: StateKey, MV: StateValue> MapCursor<'_, S, MK, MV> {
+impl<'m, S: MapState<MK, MV>, MK: StateKey, MV: StateValue> MapCursor<'m, S, MK, MV> {
+    /// A cursor before the first entry of `map`; what [`MapState::cursor`] gives.
+    pub fn new(map: &'m mut S) -> Self {
+        Self { map, at: Bound::Unbounded, types: PhantomData }
+    }
+
     /// Steps to the next entry; `None` past the last one.
     ///
     /// # Errors

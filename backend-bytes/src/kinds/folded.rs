@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use super::values::{New, Values};
 use crate::access::Access;
 use backend_api::{
-    Aggregate, AggregatingDescriptor, AggregatingState, BoxError, Error, ErrorKind, ReducingDescriptor,
-    ReducingState, Result, StateKey, StateValue,
+    Aggregate, AggregatingDescriptor, AggregatingState, BoxError, ReducingDescriptor, ReducingState, Result,
+    StateKey, StateValue, function_failed,
 };
 
 /// A reducing state of a [`ByteBackend`](crate::ByteBackend).
@@ -26,7 +26,7 @@ impl<T: StateValue, N: StateKey> ReducingState<T, N> for ByteReducing<'_, T, N> 
         let (reduce, origin) = (self.descriptor.reduce(), self.access.origin);
         self.values.replace(&mut self.access, |old| {
             let new = match old {
-                Some(old) => reduce(&old, &value).map_err(|error| origin.name(failed(error)))?,
+                Some(old) => reduce(&old, &value).map_err(|error| origin.name(function_failed(error)))?,
                 None => value,
             };
             Ok((New::Value(new), ()))
@@ -64,7 +64,7 @@ impl<A: Aggregate, N: StateKey> AggregatingState<A, N> for ByteAggregating<'_, A
         let (aggregate, origin) = (self.descriptor.aggregate(), self.access.origin);
         self.values.replace(&mut self.access, |old| {
             let mut accumulator = old.map_or_else(|| aggregate.create(), Cow::into_owned);
-            aggregate.add(&mut accumulator, input).map_err(|error| origin.name(failed(error)))?;
+            aggregate.add(&mut accumulator, input).map_err(|error| origin.name(function_failed(error)))?;
             Ok((New::Value(accumulator), ()))
         })
     }
@@ -98,7 +98,8 @@ fn merge<T: StateValue, N: StateKey>(
     merge: impl Fn(&mut T, &T) -> Result<(), BoxError>,
 ) -> Result<()> {
     let origin = access.origin;
-    let merge = |into: &mut T, other: &T| merge(into, other).map_err(|error| origin.name(failed(error)));
+    let merge =
+        |into: &mut T, other: &T| merge(into, other).map_err(|error| origin.name(function_failed(error)));
     let mut seen = BTreeSet::from([target]);
     let (mut taken, mut folded) = (Vec::new(), None::<T>);
     for source in sources.iter().filter(|source| seen.insert(source)) {
@@ -119,9 +120,4 @@ fn merge<T: StateValue, N: StateKey>(
     };
     // All of it is written at once: the store has it all, or nothing has changed.
     values.put_merged(access, &merged, &taken)
-}
-
-#[cold]
-fn failed(error: BoxError) -> Error {
-    Error::new(ErrorKind::Function, "the function of the state failed").with_source(error)
 }

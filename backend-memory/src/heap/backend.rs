@@ -84,7 +84,7 @@ impl<K: StateKey, C: Checkpointing> HeapBackend<K, C> {
         let Some(state) = Self::state::<S>(states, life.id(), token) else {
             return Err(life.refused_token());
         };
-        let group = life.subtask().check(&key)?;
+        let group = life.subtask().check(&key).map_err(|error| error.in_state(&state.meta().name))?;
         namespace.check().map_err(|error| error.in_state(&state.meta().name).in_group(key.group()))?;
         Ok((state, Seat::new(key, group, namespace)))
     }
@@ -122,14 +122,14 @@ impl<K: StateKey, C: Checkpointing> HeapBackend<K, C> {
         Ok((self.states.len() - 1) as u32)
     }
 
-    /// The state of that name, whose keys are asked for by namespaces of type `N`; `None` if nobody registered it.
-    fn listed<N: StateKey>(&self, name: &str) -> Result<Option<&Registered<K>>> {
+    /// The state of that name, whose keys are asked for by namespaces of type `N`.
+    fn listed<N: StateKey>(&self, name: &str) -> Result<&Registered<K>> {
         self.life.check_open()?;
-        let Some(&index) = self.names.get(name) else { return Ok(None) };
+        let &index = self.names.get(name).ok_or_else(|| self.life.not_registered(name))?;
         let state = &self.states[index];
         let (ours, theirs) = (&state.meta().namespace_schema, N::schema());
         if *ours == theirs {
-            return Ok(Some(state));
+            return Ok(state);
         }
         let message = format!("its namespaces are of {ours:?}, and these are of {theirs:?}");
         Err(Error::new(ErrorKind::Migration, message).in_state(name))
@@ -223,9 +223,9 @@ impl<K: StateKey, C: Checkpointing> StateBackend for HeapBackend<K, C> {
         C::target(options)
     }
 
-    #[inline]
-    fn subtask(&self) -> &Subtask<K> {
-        self.life.subtask()
+    #[inline(always)]
+    fn lifecycle(&self) -> &Lifecycle<K> {
+        &self.life
     }
 
     fn register_value<V: StateValue, N: StateKey>(
@@ -332,18 +332,26 @@ impl<K: StateKey, C: Checkpointing> StateBackend for HeapBackend<K, C> {
     }
 
     fn keys<N: StateKey>(&mut self, state: &str, namespace: &N) -> Result<Keys<'_, K>> {
-        let Some(state) = self.listed::<N>(state)? else { return Ok(Box::new(std::iter::empty())) };
+        let state = self.listed::<N>(state)?;
         let mut encoded = Vec::new();
         namespace.encode(&mut encoded);
         state.keys(&encoded)
     }
 
     fn keys_and_namespaces<N: StateKey>(&mut self, state: &str) -> Result<Keys<'_, (K, N)>> {
-        let Some(state) = self.listed::<N>(state)? else { return Ok(Box::new(std::iter::empty())) };
+        let state = self.listed::<N>(state)?;
         Ok(Box::new(state.keys_and_namespaces().map(|pair| {
             let (key, namespace) = pair?;
             Ok((key, N::decode(&mut &namespace[..])?))
         })))
+    }
+
+    fn drop_restored(&mut self, state: &str) -> Result<()> {
+        self.life.check_open()?;
+        let at = self.restored.iter().position(|restored| restored.name() == state);
+        let at = at.ok_or_else(|| self.life.not_restored(state))?;
+        self.restored.remove(at);
+        Ok(())
     }
 
     fn states(&self) -> Vec<StateInfo> {

@@ -138,7 +138,7 @@ impl<K: StateKey, N: StateKey, C: Content, X: Send + 'static> HeapState<K, N, C,
     #[cold]
     pub(super) fn explain(&self, failure: Failure, group: usize) -> Error {
         match failure {
-            Failure::Function(cause) => function_failed(&self.meta.name, self.first + group as u16, cause),
+            Failure::Function(cause) => self.locate(function_failed(cause), group),
             Failure::Other(error) => self.locate(error, group),
         }
     }

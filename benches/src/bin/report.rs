@@ -74,7 +74,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         figures::incremental(options.entries, folder, &mut publish)?;
     }
     if wanted("facade") {
-        figures::facade(options.entries / 10, options.rounds, &mut publish)?;
+        for entries in [options.entries / 1000, options.entries / 10] {
+            figures::facade(entries, options.rounds, &mut publish)?;
+            #[cfg(feature = "rocksdb")]
+            figures::facade_rocksdb(entries, options.rounds, folder, &mut publish)?;
+        }
     }
     match failed {
         Some(error) => Err(error.into()),

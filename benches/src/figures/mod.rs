@@ -7,6 +7,8 @@ mod table;
 
 pub use checkpoint::{checkpoint, incremental};
 pub use facade::facade;
+#[cfg(feature = "rocksdb")]
+pub use facade::facade_rocksdb;
 pub use snapshot::snapshot;
 pub use table::{TableScale, table};
 

@@ -423,7 +423,7 @@ pub fn l176_a_chain_restores_at_another_parallelism<F: Factory>() {
     let mut found = Content::default();
     for index in 0..3 {
         let subtask = crate::part::<i32>(10, 3, index);
-        let handles = checkpoint.handles_for(crate::OPERATOR, subtask.range());
+        let handles = checkpoint.handles_for(crate::OPERATOR, subtask.range()).unwrap();
         found.join(content_of(&mut world.try_open(subtask, &handles).unwrap()));
     }
     assert_eq!(found, content);

@@ -20,8 +20,8 @@ macro_rules! key_context_cases {
             g82_a_key_context_has_the_key_and_its_group
             g84_a_key_hashed_for_another_number_of_groups_is_refused
             g87_a_listing_by_namespaces_of_another_type_is_refused
-            g90_an_unknown_state_has_no_keys
-            g90b_a_restored_state_has_no_keys_until_it_is_registered
+            g90_an_unknown_state_is_not_found
+            g90b_a_restored_state_is_not_found_until_it_is_registered
             g91_a_key_with_several_entries_is_listed_once
             g92_every_key_can_be_visited_and_cleared
             g93_an_error_ends_the_visit_of_all_keys
@@ -89,18 +89,24 @@ pub fn g87_a_listing_by_namespaces_of_another_type_is_refused<F: Factory>() {
     assert_eq!(sorted(backend.keys_and_namespaces::<()>("value").unwrap()), [(1, ())]);
 }
 
-/// G90: a state that nobody registered has no keys, and that is no error.
-pub fn g90_an_unknown_state_has_no_keys<F: Factory>() {
+/// G90: listing a state that is not registered is the not-found error, with its name.
+pub fn g90_an_unknown_state_is_not_found<F: Factory>() {
     let world = World::<F>::new();
     let mut backend = world.open::<i32>();
-    assert_eq!(backend.keys("unknown", &()).unwrap().count(), 0);
-    assert_eq!(backend.keys("unknown", &5_i64).unwrap().count(), 0);
-    backend.for_each_key("unknown", &(), |_, _| panic!("there is no key")).unwrap();
+    for error in [
+        backend.keys("unknown", &()).err(),
+        backend.keys("unknown", &5_i64).err(),
+        backend.keys_and_namespaces::<()>("unknown").err(),
+        backend.for_each_key("unknown", &(), |_, _| panic!("there is no key")).err(),
+    ] {
+        let error = error.unwrap();
+        assert_eq!((error.kind(), error.state()), (ErrorKind::NotFound, Some("unknown")));
+    }
     assert!(backend.states().is_empty());
 }
 
-/// G90: a state that was restored lists its keys once it is registered, and none before.
-pub fn g90b_a_restored_state_has_no_keys_until_it_is_registered<F: Factory>() {
+/// G90: a state that was restored lists its keys once it is registered; before, it is not found.
+pub fn g90b_a_restored_state_is_not_found_until_it_is_registered<F: Factory>() {
     let world = World::<F>::new();
     let mut backend = world.open::<i32>();
     let map = backend.register(MapDescriptor::<i32, i32>::new("map")).unwrap();
@@ -108,9 +114,9 @@ pub fn g90b_a_restored_state_has_no_keys_until_it_is_registered<F: Factory>() {
         backend.at(map, &key).put(key, key).unwrap();
     }
     let mut backend = world.reopen(backend);
-    assert_eq!(backend.keys("map", &()).unwrap().count(), 0);
-    assert_eq!(backend.keys_and_namespaces::<()>("map").unwrap().count(), 0);
-    backend.for_each_key("map", &(), |_, _| panic!("there is no key")).unwrap();
+    assert_eq!(kind(backend.keys("map", &())), ErrorKind::NotFound);
+    assert_eq!(kind(backend.keys_and_namespaces::<()>("map")), ErrorKind::NotFound);
+    assert_eq!(kind(backend.for_each_key("map", &(), |_, _| Ok(()))), ErrorKind::NotFound);
     backend.register(MapDescriptor::<i32, i32>::new("map")).unwrap();
     assert_eq!(backend.keys("map", &()).unwrap().count(), 100);
 }

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use backend_api::{
     AggregatingDescriptor, Checkpoint, ErrorKind, KeyGroupRange, KeySpace, KeyedStateHandle, ListDescriptor,
-    ListState, MapDescriptor, ReducingDescriptor, StateBackend, Subtask, ValueDescriptor, ValueState,
+    ListState, MapDescriptor, MapState, ReducingDescriptor, StateBackend, Subtask, ValueDescriptor,
+    ValueState,
 };
 
 use crate::access::{Access, kind};
@@ -27,6 +28,7 @@ macro_rules! restore_cases {
             k149_one_handle_restores_as_often_as_one_likes
             k150_two_handles_of_one_group_are_refused
             k150b_a_handle_of_more_groups_than_its_files_is_refused
+            k150c_handles_that_leave_a_key_group_out_are_refused
             k151_another_number_of_key_groups_is_refused
             k153_another_type_or_mapping_of_keys_is_refused
             k154_a_restored_backend_needs_the_checkpoint_no_more
@@ -39,6 +41,8 @@ macro_rules! restore_cases {
             n200_another_codec_is_refused_and_the_data_kept
             n203_another_type_of_namespaces_is_refused
             n205_another_kind_is_refused_and_the_data_kept
+            n207_a_restored_state_that_is_not_registered_is_told
+            n207b_a_restored_state_can_be_dropped
             n206_other_types_under_a_registered_name_are_refused
         }
     };
@@ -60,7 +64,7 @@ fn run<F: Factory>(
     let (mut found, mut left, mut handles) = (Content::default(), Content::default(), Vec::new());
     for index in 0..parallelism {
         let subtask = part::<i32>(groups, parallelism, index);
-        let parents = checkpoint.map(|checkpoint| checkpoint.handles_for(OPERATOR, subtask.range()));
+        let parents = checkpoint.map(|checkpoint| checkpoint.handles_for(OPERATOR, subtask.range()).unwrap());
         let mut backend = world.try_open(subtask, &parents.unwrap_or_default()).unwrap();
         let kinds = Kinds::register(&mut backend).unwrap();
         let mut content = kinds.read(&mut backend);
@@ -134,7 +138,8 @@ pub fn k146_states_that_only_some_subtasks_have_are_found<F: Factory>() {
         for index in 0..parallelism {
             let subtask = part::<i32>(128, parallelism, index);
             let range = subtask.range();
-            let parents = checkpoint.as_ref().map(|checkpoint| checkpoint.handles_for(OPERATOR, range));
+            let parents =
+                checkpoint.as_ref().map(|checkpoint| checkpoint.handles_for(OPERATOR, range).unwrap());
             let mut backend = world.try_open(subtask, &parents.unwrap_or_default()).unwrap();
             for group in range {
                 let Some(key) = keys.get(&group) else { continue };
@@ -151,6 +156,13 @@ pub fn k146_states_that_only_some_subtasks_have_are_found<F: Factory>() {
     }
 }
 
+/// A handle of all key groups in which the state "value" has nothing.
+fn empty_handle<F: Factory>(world: &World<F>) -> KeyedStateHandle {
+    let mut backend = world.open::<i32>();
+    backend.register(value()).unwrap();
+    world.checkpoint(&mut backend)
+}
+
 /// K147: a handle that was cut to some groups restores those and no others; cut to groups that it has not, it is
 /// none.
 pub fn k147_a_cut_handle_gives_its_groups_alone<F: Factory>() {
@@ -164,7 +176,10 @@ pub fn k147_a_cut_handle_gives_its_groups_alone<F: Factory>() {
     let cut = handle.cut(KeyGroupRange::new(3, 5).unwrap()).unwrap();
     assert_eq!((cut.range, &cut.files), (KeyGroupRange::new(3, 5).unwrap(), &handle.files));
     assert!(cut.cut(KeyGroupRange::new(6, 9).unwrap()).is_none());
-    let mut backend = world.restore::<i32>(&cut);
+    let empty = empty_handle(&world);
+    let rest =
+        [(0, 2), (6, 9)].map(|(first, last)| empty.cut(KeyGroupRange::new(first, last).unwrap()).unwrap());
+    let mut backend = world.try_open::<i32>(single(10), &[&[cut][..], &rest[..]].concat()).unwrap();
     backend.register(value()).unwrap();
     let within = |key: &i32| (3..=5).contains(&single(10).key(key).unwrap().group());
     assert_eq!(backend.sorted_keys("value"), (0..100).filter(within).collect::<Vec<_>>());
@@ -186,7 +201,8 @@ pub fn k148_an_uncut_handle_gives_no_group_of_others<F: Factory>() {
     backend.register(value()).unwrap();
     assert_eq!(backend.sorted_keys("value"), own);
     let handle = world.checkpoint(&mut backend);
-    let mut backend = world.restore::<i32>(&handle);
+    let other = empty_handle(&world).cut(part::<i32>(10, 2, 0).range()).unwrap();
+    let mut backend = world.try_open::<i32>(single(10), &[other, handle]).unwrap();
     backend.register(value()).unwrap();
     assert_eq!(backend.sorted_keys("value"), own);
 }
@@ -232,6 +248,25 @@ pub fn k150b_a_handle_of_more_groups_than_its_files_is_refused<F: Factory>() {
         assert_eq!(kind(world.try_open::<i32>(single(10), &[larger])), ErrorKind::Corrupt);
         world.try_open::<i32>(part(10, 2, index), &[handle]).unwrap();
     }
+}
+
+/// K150c: handles of which none holds some key group of the subtask are refused, with the first of these groups; without
+/// handles a backend starts empty.
+pub fn k150c_handles_that_leave_a_key_group_out_are_refused<F: Factory>() {
+    let world = World::<F>::new();
+    let handle = empty_handle(&world);
+    let cut = |first, last| handle.cut(KeyGroupRange::new(first, last).unwrap()).unwrap();
+    for (handles, missing) in
+        [(vec![cut(0, 8)], 9), (vec![cut(1, 9)], 0), (vec![cut(7, 9), cut(0, 4)], 5), (vec![cut(3, 3)], 0)]
+    {
+        let error = world.try_open::<i32>(single(10), &handles).err().unwrap();
+        assert_eq!((error.kind(), error.key_group()), (ErrorKind::IllegalState, Some(missing)), "{error}");
+    }
+    // Groups of others are not asked for.
+    let half = part::<i32>(10, 2, 0);
+    assert_eq!(kind(world.try_open(half.clone(), &[cut(5, 9)])), ErrorKind::IllegalState);
+    world.try_open(half, &[cut(0, 4)]).unwrap();
+    world.try_open::<i32>(single(10), &[cut(5, 9), cut(0, 4)]).unwrap();
 }
 
 /// K151: a snapshot of another number of key groups is refused, and the error names both.
@@ -474,6 +509,61 @@ pub fn n205_another_kind_is_refused_and_the_data_kept<F: Factory>() {
         assert_eq!(refused, [ErrorKind::IncompatibleKind; 4], "{name}");
     }
     assert_eq!(content_of(&mut backend), content);
+}
+
+/// N207: as long as a restored state is not registered, `check_restored` is an error that names it.
+pub fn n207_a_restored_state_that_is_not_registered_is_told<F: Factory>() {
+    let world = World::<F>::new();
+    let mut backend = world.open::<i32>();
+    backend.check_restored().unwrap();
+    let token = backend.register(value()).unwrap();
+    backend.at(token, &1).set(1).unwrap();
+    backend.check_restored().unwrap();
+    let mut backend = world.reopen(backend);
+    backend.register(ValueDescriptor::<i64>::new("renamed")).unwrap();
+    let error = backend.check_restored().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::IllegalState);
+    assert!(error.message().contains("\"value\"") && !error.message().contains("renamed"), "{error}");
+    // It is carried on, also over a restore without it.
+    let mut backend = world.reopen(backend);
+    assert_eq!(kind(backend.check_restored()), ErrorKind::IllegalState);
+    backend.register(ValueDescriptor::<i64>::new("renamed")).unwrap();
+    let token = backend.register(value()).unwrap();
+    backend.check_restored().unwrap();
+    assert_eq!(backend.at(token, &1).get().unwrap(), Some(1));
+}
+
+/// N207: a restored state that is dropped is not in later snapshots, incremental ones neither; a registered or unknown
+/// state cannot be dropped. Its name is free for another state.
+pub fn n207b_a_restored_state_can_be_dropped<F: Factory>() {
+    let Some(world) = World::<F>::with(Setup::default()) else { return };
+    let mut backend = world.open::<i32>();
+    let list = backend.register(ListDescriptor::<i64>::new("list")).unwrap();
+    let kept = backend.register(value()).unwrap();
+    for key in 0..100 {
+        backend.at(list, &key).add(7).unwrap();
+        backend.at(kept, &key).set(i64::from(key)).unwrap();
+    }
+    assert_eq!(kind(backend.drop_restored("list")), ErrorKind::NotFound, "it is registered");
+    let mut backend = world.reopen(backend);
+    assert_eq!(kind(backend.drop_restored("unknown")), ErrorKind::NotFound);
+    let kept = backend.register(value()).unwrap();
+    backend.drop_restored("list").unwrap();
+    assert_eq!(kind(backend.drop_restored("list")), ErrorKind::NotFound);
+    backend.check_restored().unwrap();
+    assert_eq!(backend.states().len(), 1);
+    assert_eq!(backend.at(kept, &3).get().unwrap(), Some(3));
+    let mut backend = world.reopen(backend);
+    assert_eq!(backend.states().into_iter().map(|state| state.name).collect::<Vec<_>>(), ["value"]);
+    // Another kind under the same name.
+    let map = backend.register(MapDescriptor::<i32, i64>::new("list")).unwrap();
+    let kept = backend.register(value()).unwrap();
+    assert_eq!(backend.sorted_keys("list"), Vec::<i32>::new());
+    backend.at(map, &1).put(1, 1).unwrap();
+    assert_eq!(backend.at(kept, &99).get().unwrap(), Some(99));
+    let mut backend = world.reopen(backend);
+    backend.register(MapDescriptor::<i32, i64>::new("list")).unwrap();
+    assert_eq!(backend.sorted_keys("list"), [1]);
 }
 
 /// N206: registering a registered name with another type, kind or namespace is refused at once, and so is an empty

@@ -125,7 +125,9 @@ impl<F: Factory> Job<F> {
             .map(|index| {
                 let subtask = part::<i32>(GROUPS, parallelism, index);
                 let handles = match from {
-                    Some(checkpoint) => checkpoint.handles_for(OPERATOR, subtask.range()),
+                    Some(checkpoint) => {
+                        checkpoint.handles_for(OPERATOR, subtask.range()).expect("the operator is in it")
+                    }
                     None => Vec::new(),
                 };
                 let mut backend = self.world.try_open(subtask, &handles)?;

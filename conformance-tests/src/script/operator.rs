@@ -98,9 +98,11 @@ impl<F: Factory, K: StateKey + Kept + JavaHash> Machine for Operator<F, K> {
         let options = self.factory.options::<K>(&self.setup)?;
         for index in 0..parallelism {
             let subtask = Subtask::new(OPERATOR, self.keys.clone(), parallelism, index)?;
-            let handles =
-                from.map(|snapshot| self.snapshots[snapshot].handles_for(OPERATOR, subtask.range()));
-            let backend = F::Backend::open(&options, subtask, &handles.unwrap_or_default())?;
+            let handles = match from {
+                Some(snapshot) => self.snapshots[snapshot].handles_for(OPERATOR, subtask.range())?,
+                None => Vec::new(),
+            };
+            let backend = F::Backend::open(&options, subtask, &handles)?;
             self.subtasks.push(Running { backend, states: BTreeMap::new() });
         }
         Ok(())

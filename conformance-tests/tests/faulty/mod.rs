@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use backend_api::{
     Aggregate, AggregatingDescriptor, AggregatingToken, CheckpointTarget, Error, JobFolder, KeyContext,
-    KeyedStateHandle, Keys, ListDescriptor, ListToken, MapDescriptor, MapToken, ReducingDescriptor,
-    ReducingToken, Result, SnapshotRequest, SnapshotTask, StateBackend, StateInfo, StateKey, StateValue,
-    Storage, Subtask, ValueDescriptor, ValueState, ValueToken,
+    KeyedStateHandle, Keys, Lifecycle, ListDescriptor, ListToken, MapDescriptor, MapToken,
+    ReducingDescriptor, ReducingToken, Result, SnapshotRequest, SnapshotTask, StateBackend, StateInfo,
+    StateKey, StateValue, Storage, Subtask, ValueDescriptor, ValueState, ValueToken,
 };
 use conformance_tests::{Capabilities, Factory, Setup};
 
@@ -81,8 +81,8 @@ impl<B: StateBackend, const FAULT: Fault> StateBackend for Faulty<B, FAULT> {
         B::checkpoint_target(options)
     }
 
-    fn subtask(&self) -> &Subtask<Self::Key> {
-        self.0.subtask()
+    fn lifecycle(&self) -> &Lifecycle<Self::Key> {
+        self.0.lifecycle()
     }
 
     fn register_value<V: StateValue, N: StateKey>(
@@ -178,6 +178,10 @@ impl<B: StateBackend, const FAULT: Fault> StateBackend for Faulty<B, FAULT> {
 
     fn keys_and_namespaces<N: StateKey>(&mut self, state: &str) -> Result<Keys<'_, (Self::Key, N)>> {
         self.0.keys_and_namespaces(state)
+    }
+
+    fn drop_restored(&mut self, state: &str) -> Result<()> {
+        self.0.drop_restored(state)
     }
 
     fn states(&self) -> Vec<StateInfo> {
