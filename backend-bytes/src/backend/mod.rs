@@ -1,37 +1,37 @@
+mod access;
+mod listing;
+mod registration;
+
 use std::sync::Arc;
 
-use super::access::{Access, Buffers, Origin, decoded};
-use super::cache::{
-    AnyCache, Budget, Cache, CacheConfig, CacheFlush, CachedList, CachedMap, Eviction, Object,
-};
-use super::engine::{AnyStore, ByteEngine, OpenedStore};
-use super::kinds::{Values, typed};
-use super::limits::{EntryLimit, Totals};
-use super::registry::{Found, Registry};
-use super::snapshot::{Frozen, FrozenNative, FrozenRows};
-use super::{
+use access::Opened;
+
+use crate::access::Buffers;
+use crate::cache::{Budget, CacheFlush, CachedList, CachedMap};
+use crate::engine::{AnyStore, ByteEngine, OpenedStore};
+use crate::kinds::{Values, typed};
+use crate::limits::Totals;
+use crate::registry::Registry;
+use crate::snapshot::{Frozen, FrozenNative, FrozenRows};
+use crate::{
     ByteAggregating, ByteList, ByteMap, ByteReducing, ByteStore, ByteValue, EntryKey, FreezeRequest,
     LayerState, WriteBatch,
 };
 use backend_api::restore::{RestorePlan, RestoredState, check_handles};
 use backend_api::{
-    Aggregate, AggregatingDescriptor, AggregatingToken, AttemptTarget, CheckpointTarget, Codec, Error,
-    ErrorKind, KeyContext, KeyedStateHandle, Keys, Lifecycle, ListDescriptor, ListToken, MapDescriptor,
-    MapToken, ReducingDescriptor, ReducingToken, Result, SnapshotRequest, SnapshotTask, StateBackend,
-    StateDescriptor, StateInfo, StateKey, StateToken, StateValue, Subtask, ValueDescriptor, ValueState,
-    ValueToken, backend_closed, row,
+    Aggregate, AggregatingDescriptor, AggregatingToken, AttemptTarget, CheckpointTarget, Error, ErrorKind,
+    KeyContext, KeyedStateHandle, Keys, Lifecycle, ListDescriptor, ListToken, MapDescriptor, MapToken,
+    ReducingDescriptor, ReducingToken, Result, SnapshotRequest, SnapshotTask, StateBackend, StateInfo,
+    StateKey, StateValue, Subtask, ValueDescriptor, ValueState, ValueToken, backend_closed, row,
 };
 
-/// Most values that a batch reads at once. It reads fewer until they are known to be short.
-const FETCHED: usize = 128;
-
-/// A state backend over a [`ByteStore`]; see the [module](super).
+/// A state backend over a [`ByteStore`]; see the [crate].
 ///
-/// Its checkpoints are full ones. Entries are not counted ([`StateInfo::entries`] is `None`). What is restored is
-/// decoded when its state is registered.
+/// Its checkpoints are full ones. Entries are not counted: [`StateInfo::entries`] is `None`. Restored rows
+/// are loaded into the store when their state is registered.
 pub type ByteBackend<K> = EngineBackend<K, AnyStore>;
 
-/// A state backend over the stores of a [`ByteEngine`], which may have checkpoints of a format of its own.
+/// A state backend over the store of a [`ByteEngine`]. The engine may have a checkpoint format of its own.
 pub struct EngineBackend<K: StateKey, E: ByteEngine> {
     life: Lifecycle<K>,
     options: E::Options,
@@ -39,229 +39,19 @@ pub struct EngineBackend<K: StateKey, E: ByteEngine> {
     /// `None` once closed.
     store: Option<E::Store>,
     registry: Registry,
-    /// Rows of states that nobody has registered yet.
+    /// Restored rows of states that are not registered yet.
     restored: RestorePlan,
     buffers: Buffers,
     cache_budget: Arc<Budget>,
-    /// Rows that a registration that failed may have left, under the number that the next state gets.
+    /// Rows that a failed registration may have left under the number of the next state.
     leftover: Option<(u16, Arc<RestoredState>)>,
 }
 
 impl<K: StateKey, E: ByteEngine> EngineBackend<K, E> {
-    /// The store, for what an engine tells of it; `None` once the backend is closed.
+    /// The store, for figures that an engine has of it. `None` once the backend is closed.
     pub fn store(&self) -> Option<&E::Store> {
         self.store.as_ref()
     }
-
-    /// Registers a state, whose objects in a cache are `O`, and gives its number. `MK` is the type of a map's keys.
-    fn register_state<D, N: StateKey, MK: StateKey, O: Object>(
-        &mut self,
-        descriptor: D,
-        codec: impl FnOnce(&D) -> Arc<dyn Codec<O::Value>>,
-    ) -> Result<u32>
-    where
-        D: StateDescriptor + Send + Sync + 'static,
-    {
-        let store = self.store.as_mut().ok_or_else(backend_closed)?;
-        let meta = descriptor.meta()?;
-        if let Some(number) = self.registry.known::<D>(&meta)? {
-            return Ok(number.into());
-        }
-        let place = |error: Error| error.in_state(&meta.name);
-        if let Some((number, rows)) = self.leftover.take()
-            && let Err(error) = remove_rows(store, &mut self.buffers, number, &rows)
-        {
-            self.leftover = Some((number, rows));
-            return Err(place(error));
-        }
-        // The store has rows of it, others may wait in files.
-        let held = self.registry.held(&meta)?;
-        let number = held.map_or_else(|| self.registry.next_number().map_err(place), Ok)?;
-        let restored = self.restored.state(&meta.name).cloned();
-        if let Some(restored) = &restored {
-            restored.check_registration(&meta)?;
-        }
-        if held.is_none() {
-            store.add_state(number, &meta).map_err(place)?;
-        }
-        let mut totals = self.registry.totals_of(held, E::entry_bytes_max(&self.options));
-        if let Some(restored) = restored {
-            let into = (&mut *store as &mut dyn ByteStore, &mut self.buffers, &mut totals);
-            let loaded = super::load::load::<K, N, MK>(into, number, &restored);
-            if let Err(error) = loaded {
-                if remove_rows(store, &mut self.buffers, number, &restored).is_err() {
-                    self.leftover = Some((number, restored));
-                }
-                return Err(place(error));
-            }
-            self.restored.take(&meta.name);
-        }
-        let cache = self.cache_budget.is_some().then(|| {
-            let (name, seed) = (meta.name.clone(), self.life.subtask().hash_seed());
-            let config = CacheConfig { number, name, seed, budget: Arc::clone(&self.cache_budget) };
-            Box::new(Cache::<O>::new(config, codec(&descriptor))) as Box<dyn AnyCache>
-        });
-        self.registry.add::<D, N>(number, meta, descriptor, cache, totals);
-        Ok(number.into())
-    }
-
-    #[inline(always)]
-    fn access<'a, D: 'static, N: StateKey>(
-        &'a mut self,
-        token: impl StateToken,
-        key: KeyContext<'a, K>,
-        namespace: &'a N,
-    ) -> Result<Opened<'a, D>> {
-        // What a batch has left that failed.
-        if !self.buffers.fetched.is_empty() {
-            self.buffers.fetched.clear();
-        }
-        self.access_fetched(token, key, namespace)
-    }
-
-    /// As [`access`](Self::access), after a [`fetch`](Self::fetch).
-    #[inline(always)]
-    fn access_fetched<'a, D: 'static, N: StateKey>(
-        &'a mut self,
-        token: impl StateToken,
-        key: KeyContext<'a, K>,
-        namespace: &'a N,
-    ) -> Result<Opened<'a, D>> {
-        if self.cache_budget.excess() > 0 {
-            self.make_room()?;
-        }
-        let store = self.store.as_mut().ok_or_else(backend_closed)?;
-        let state = self.registry.get::<D>(token.index()).filter(|_| token.backend() == self.life.id());
-        let Some(Found { meta, descriptor, cache, totals, .. }) = state else {
-            return Err(self.life.refused_token());
-        };
-        self.life.subtask().check(&key).map_err(|error| error.in_state(&meta.name))?;
-        let number = (token.index() as u16, key.group());
-        let (key, limit) = ((key.key(), namespace), EntryLimit(E::entry_bytes_max(&self.options)));
-        let access = Access::new(store, &mut self.buffers, totals, meta, number, key, limit)?;
-        Ok(Opened { access, descriptor, cache })
-    }
-
-    /// Reads values at the first of the keys that the cache does not know, all at once, for the accesses to them that follow,
-    /// and tells how many keys these are. Tokens and keys that are wrong are left to the accesses.
-    fn fetch<D: 'static, N: StateKey>(
-        &mut self,
-        token: impl StateToken,
-        keys: &[KeyContext<'_, K>],
-        namespace: &N,
-    ) -> Result<usize> {
-        let Buffers { fetched, keys: buffers, .. } = &mut self.buffers;
-        fetched.clear();
-        let state = self.registry.get::<D>(token.index()).filter(|_| token.backend() == self.life.id());
-        let (Some(store), Some(Found { meta, cache, read_at_once, .. })) = (&self.store, state) else {
-            return Ok(keys.len());
-        };
-        let first = keys.len().min(*read_at_once);
-        for key in keys.iter().take(first).filter(|key| self.life.subtask().check(key).is_ok()) {
-            // A namespace that cannot be encoded is left to the accesses, too.
-            let set = buffers.set(token.index() as u16, key.group(), key.key(), namespace);
-            if set.is_ok() && !cache.is_some_and(|cache| cache.has(buffers.here())) {
-                fetched.add(buffers.here());
-            }
-        }
-        let read = fetched.read(|keys, read| store.get_all(keys, read));
-        if let Some(fit) = read.map_err(|error| error.in_state(&meta.name))? {
-            // Step by step: a few short ones do not tell that many are.
-            *read_at_once = fit.min(2 * *read_at_once).clamp(1, FETCHED);
-        }
-        Ok(first)
-    }
-
-    /// A value as [`fetch`](Self::fetch) has found it.
-    #[inline(always)]
-    fn fetched_value<'a, V: StateValue, N: StateKey>(
-        &'a mut self,
-        token: ValueToken<V, N>,
-        key: KeyContext<'a, K>,
-        namespace: &'a N,
-    ) -> Result<ByteValue<'a, V, N>> {
-        let Opened { access, descriptor, cache } =
-            self.access_fetched::<ValueDescriptor<V, N>, _>(token, key, namespace)?;
-        Ok(ByteValue { access, descriptor, values: Values::new(cache, &**descriptor.codec()) })
-    }
-
-    /// Opens a value at each of the keys, in order, with what is read at once for some of them.
-    fn each_value<V: StateValue, N: StateKey>(
-        &mut self,
-        token: ValueToken<V, N>,
-        keys: &[KeyContext<'_, K>],
-        namespace: &N,
-        mut f: impl FnMut(usize, ByteValue<'_, V, N>) -> Result<()>,
-    ) -> Result<()> {
-        let mut next = 0;
-        while let Some(rest) = keys.get(next..).filter(|rest| !rest.is_empty()) {
-            let fetched = self.fetch::<ValueDescriptor<V, N>, _>(token, rest, namespace)?;
-            for &key in rest.iter().take(fetched) {
-                f(next, self.fetched_value(token, key, namespace)?)?;
-                next += 1;
-            }
-        }
-        self.buffers.fetched.clear();
-        Ok(())
-    }
-
-    /// Takes entries out of the caches.
-    #[cold]
-    fn make_room(&mut self) -> Result<()> {
-        let store = self.store.as_mut().ok_or_else(backend_closed)?;
-        let Some(eviction) = Eviction::due(&self.cache_budget, self.registry.caches()) else { return Ok(()) };
-        // Nothing can be written before a flush is finished. Until then clean entries make room; if there are too few each
-        // access waits a little.
-        if let Some(snapshots) = E::snapshots(store)
-            && (snapshots.is_flushing() && eviction.take_clean() || !snapshots.try_finish_flush())
-        {
-            return Ok(());
-        }
-        eviction.take(&mut |batch| store.write(batch))
-    }
-
-    /// Key and namespace of everything in a state, each pair once.
-    fn pairs<N: StateKey>(&mut self, state: &str) -> Result<Keys<'_, (K, N)>> {
-        self.store.as_ref().ok_or_else(backend_closed)?;
-        let (number, meta) =
-            self.registry.registered(state).ok_or_else(|| self.life.not_registered(state))?;
-        if let (Some(cache), Some(store)) = (self.registry.cache(number), &mut self.store) {
-            finish_flush::<E>(store);
-            cache.flush(&mut |batch| store.write(batch)).map_err(|error| error.in_state(&meta.name))?;
-        }
-        let store = self.store.as_ref().ok_or_else(backend_closed)?;
-        let (old, new) = (&meta.namespace_schema, N::schema());
-        if *old != new {
-            let message = format!("its namespaces are {old:?}, those asked for {new:?}");
-            return Err(Error::new(ErrorKind::Migration, message).in_state(&meta.name));
-        }
-        let origin = Origin { meta, group: None };
-        let (from, to) = EntryKey::state_range(number);
-        let cursor = store.scan(&from, &to).map_err(|error| origin.name(error))?;
-        let mut last: Option<Vec<u8>> = None;
-        let pairs = decoded(cursor, origin, move |key, _| {
-            // Encodings are self-delimiting: what begins like the last pair is a further entry of it.
-            if last.as_ref().is_some_and(|last| key.starts_with(last)) {
-                return None;
-            }
-            let mut rest = EntryKey::without_head(key);
-            let pair = row::decode_key::<K, N>(&mut rest).inspect(|_| {
-                let last = last.get_or_insert_default();
-                last.clear();
-                last.extend(key.iter().take(key.len() - rest.len()));
-            });
-            let group = EntryKey::split(key).map_or(0, |key| key.group);
-            Some(pair.map_err(|error| error.in_group(group)))
-        });
-        Ok(Box::new(pairs))
-    }
-}
-
-/// A state at a key and namespace.
-struct Opened<'a, D> {
-    access: Access<'a>,
-    descriptor: &'a D,
-    cache: Option<&'a dyn AnyCache>,
 }
 
 impl<K: StateKey, E: ByteEngine> StateBackend for EngineBackend<K, E> {
@@ -507,7 +297,7 @@ impl<K: StateKey, E: ByteEngine> StateBackend for EngineBackend<K, E> {
         let meta = self.life.file_meta(row::FORMAT, id, states)?;
         let is_empty = meta.states.is_empty() && restored.is_empty();
         let (range, target) = (self.life.subtask().range(), self.target.clone());
-        // What an earlier snapshot has put off comes first.
+        // The flush of an earlier snapshot comes first.
         finish_flush::<E>(store);
         let flush = CacheFlush::new(self.registry.caches().filter_map(|cache| cache.freeze()).collect());
         let prefers_native = E::snapshots(store).is_some_and(|snapshots| snapshots.prefers_native());
@@ -594,25 +384,7 @@ impl<K: StateKey, E: ByteEngine> std::fmt::Debug for EngineBackend<K, E> {
     }
 }
 
-/// Removes what a registration that failed has left of the rows of `restored`.
-fn remove_rows(
-    store: &mut dyn ByteStore,
-    buffers: &mut Buffers,
-    state: u16,
-    restored: &RestoredState,
-) -> Result<()> {
-    let batch = &mut buffers.batch;
-    batch.clear();
-    for group in restored.groups() {
-        let (from, to) = EntryKey::group_range(state, group..group + 1);
-        batch.delete_range(&from, &to);
-    }
-    let written = store.write(batch);
-    batch.clear();
-    written
-}
-
-/// Sees to it that caches may write to the store.
+/// Ends a flush that is due. Caches may write to the store after that.
 fn finish_flush<E: ByteEngine>(store: &mut E::Store) {
     if let Some(snapshots) = E::snapshots(store) {
         snapshots.finish_flush();
