@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use backend_api::row::FORMAT;
 use backend_api::{
     Checkpoint, ErrorKind, KeyedStateHandle, SnapshotRequest, StateBackend, StateData, ValueDescriptor,
     ValueState, ValueToken,
@@ -12,7 +13,7 @@ use coordinator::{CheckpointStore, SharedStateRegistry};
 use crate::access::{Access, kind};
 use crate::kinds::{Content, Kinds, content_of};
 use crate::storage::{FailingStorage, Faults};
-use crate::{Factory, Setup, World, checkpoint_of};
+use crate::{Factory, Setup, World, checkpoint_of, single, skip};
 
 /// The cases of this group.
 #[doc(hidden)]
@@ -40,8 +41,10 @@ macro_rules! incremental_cases {
             l180_a_hundred_checkpoints_leave_the_files_of_the_last
             l181_an_increment_in_the_handle_makes_no_file
             l182_sizes_tell_what_was_written_and_what_is_needed
-            l183_a_lost_confirmation_does_no_harm
             l183_a_lost_confirmation_does_not_end_checkpointing
+            l183_a_lost_confirmation_does_no_harm
+            l184_an_increment_is_not_larger_than_a_full_checkpoint
+            l185_small_increments_do_not_pile_up_in_the_handle
         }
     };
 }
@@ -625,5 +628,80 @@ pub fn l183_a_lost_confirmation_does_no_harm<F: Factory>() {
             }
             assert_eq!(content_of(&mut world.restore(&handle)), content, "round {round}");
         }
+    }
+}
+
+/// A change of a value state.
+type Change<'c, B> = &'c dyn Fn(&mut B, ValueToken<i64>);
+
+/// L184: an increment made of rows is not larger than a full checkpoint of the same state: neither after many keys came and
+/// went, nor after most or all keys were cleared, nor after all were changed.
+pub fn l184_an_increment_is_not_larger_than_a_full_checkpoint<F: Factory>() {
+    let Some(world) = world::<F>() else { return };
+    let sizes = |change: Change<'_, F::Backend<i32>>| {
+        let [increment, full] = [false, true].map(|full| {
+            let mut backend = world.open::<i32>();
+            let token = backend.register(value()).unwrap();
+            write(&mut backend, token, 0..1000, 1);
+            world.checkpoint(&mut backend);
+            change(&mut backend, token);
+            let request = if full { world.request().full() } else { world.request() };
+            backend.snapshot(request).unwrap().run().unwrap().unwrap()
+        });
+        (increment.format == FORMAT).then(|| (increment.delta_size(), full.delta_size()))
+    };
+    let clear = |backend: &mut F::Backend<i32>, token: ValueToken<i64>, keys: std::ops::Range<i32>| {
+        keys.for_each(|key| backend.at(token, &key).clear().unwrap());
+    };
+    for (name, sizes) in [
+        ("nothing", sizes(&|_, _| ())),
+        (
+            "came and went",
+            sizes(&|backend, token| {
+                write(backend, token, 1000..5000, 2);
+                clear(backend, token, 1000..5000);
+            }),
+        ),
+        ("most cleared", sizes(&|backend, token| clear(backend, token, 10..1000))),
+        ("all cleared", sizes(&|backend, token| clear(backend, token, 0..1000))),
+        ("all changed", sizes(&|backend, token| write(backend, token, 0..1000, 2))),
+        (
+            "half cleared, half changed",
+            sizes(&|backend, token| {
+                clear(backend, token, 0..500);
+                write(backend, token, 500..1000, 2);
+            }),
+        ),
+    ] {
+        let Some((increment, full)) = sizes else { return skip("its increments are not made of rows") };
+        assert!(increment <= full, "{name}: {increment} bytes, all of it has {full}");
+    }
+}
+
+/// L185: however many small increments there are, the handle has few bytes of state, and restores.
+pub fn l185_small_increments_do_not_pile_up_in_the_handle<F: Factory>() {
+    let setup = Setup { incremental: Some(true), inline_max: Some(20_480), ..Setup::default() };
+    let Some(world) = World::<F>::with(setup) else { return };
+    let mut backend = world.try_open(single(64), &[]).unwrap();
+    let token = backend.register(ValueDescriptor::<String>::new("text")).unwrap();
+    let text = |key: i32, round: usize| format!("{key} {round} {}", "x".repeat(9_000));
+    for key in 0..256 {
+        backend.at(token, &key).set(text(key, 0)).unwrap();
+    }
+    world.checkpoint(&mut backend);
+    let mut rounds = [0; 256];
+    let mut last = None;
+    for round in 1..200 {
+        let key = round * 7 % 256;
+        rounds[key] = round;
+        backend.at(token, &(key as i32)).set(text(key as i32, round)).unwrap();
+        let handle = world.checkpoint(&mut backend);
+        assert!(handle.inline_size() <= 1 << 20, "{} bytes in the handle", handle.inline_size());
+        last = Some(handle);
+    }
+    let mut restored = world.restore::<i32>(&last.unwrap());
+    let token = restored.register(ValueDescriptor::<String>::new("text")).unwrap();
+    for (key, round) in (0..).zip(rounds) {
+        assert!(restored.at(token, &key).get().unwrap() == Some(text(key, round)), "key {key}");
     }
 }

@@ -1,8 +1,8 @@
-//! Limits and layout: behaviours O213 to O227, and X10.
+//! Limits and layout: behaviours O213 to O227, and X10 to X13.
 
 use backend_api::{
     ErrorKind, KeyedStateHandle, ListDescriptor, ListState, MapDescriptor, MapState, StateBackend, StateData,
-    ValueDescriptor, ValueState,
+    StateKey, ValueDescriptor, ValueState,
 };
 
 use crate::access::{Access, kind};
@@ -27,6 +27,9 @@ macro_rules! limits_cases {
             o226_checkpoint_files_lie_in_the_folders_of_their_use
             o227_there_are_32767_states_at_most
             x10_a_list_or_map_beyond_the_limit_is_refused_when_written
+            x11_keys_whose_hashes_collide_are_keys_like_others
+            x12_lists_and_maps_of_large_elements_come_back
+            x13_cleared_state_counts_no_more
         }
     };
 }
@@ -289,4 +292,90 @@ pub fn x10_a_list_or_map_beyond_the_limit_is_refused_when_written<F: Factory>() 
     backend.at(list, &1).add_all((0..7).map(|piece| vec![piece; PIECE])).unwrap();
     backend.at(map, &1).remove(&0).unwrap();
     backend.at(map, &1).put(7, vec![7; PIECE]).unwrap();
+}
+
+/// Keys that XXH3 gives one hash, whatever the number in the middle: where input and its public secret cancel out, it
+/// multiplies by 0.
+fn colliding(number: u64) -> (u64, u64, u64) {
+    (0xb8fe_6c39_23a4_4bbe, number, 0x7240_a4a4_b7b3_671f)
+}
+
+/// X11: keys and map keys that somebody has chosen so that their hashes are alike are written, read, cleared and restored
+/// like others, however many there are.
+pub fn x11_keys_whose_hashes_collide_are_keys_like_others<F: Factory>() {
+    const KEYS: u64 = 600;
+    assert_eq!(colliding(1).stable_hash(), colliding(2).stable_hash());
+    let world = World::<F>::new();
+    let mut backend = world.open::<(u64, u64, u64)>();
+    let value = || ValueDescriptor::<u64>::new("value");
+    let map = || MapDescriptor::<(u64, u64, u64), u64>::new("map");
+    let (values, maps) = (backend.register(value()).unwrap(), backend.register(map()).unwrap());
+    for number in 0..KEYS {
+        backend.at(values, &colliding(number)).set(number).unwrap();
+        backend.at(maps, &colliding(0)).put(colliding(number), number).unwrap();
+    }
+    for number in (0..KEYS).step_by(3) {
+        backend.at(values, &colliding(number)).clear().unwrap();
+        backend.at(maps, &colliding(0)).remove(&colliding(number)).unwrap();
+    }
+    let handle = world.checkpoint(&mut backend);
+    let mut restored = world.restore::<(u64, u64, u64)>(&handle);
+    let restored_tokens = (restored.register(value()).unwrap(), restored.register(map()).unwrap());
+    for (backend, (values, maps)) in [(&mut backend, (values, maps)), (&mut restored, restored_tokens)] {
+        for number in 0..KEYS {
+            let expected = (number % 3 > 0).then_some(number);
+            assert_eq!(backend.at(values, &colliding(number)).get().unwrap(), expected, "key {number}");
+            assert_eq!(backend.at(maps, &colliding(0)).get(&colliding(number)).unwrap(), expected);
+        }
+        assert_eq!(backend.keys("value", &()).unwrap().count() as u64, KEYS - KEYS / 3);
+    }
+}
+
+/// X12: lists and maps whose elements, keys or values have many bytes come back, also as changes.
+pub fn x12_lists_and_maps_of_large_elements_come_back<F: Factory>() {
+    let world = World::<F>::new();
+    let mut backend = world.open::<i32>();
+    let list = || ListDescriptor::<String>::new("list");
+    let map = || MapDescriptor::<String, String>::new("map");
+    let (lists, maps) = (backend.register(list()).unwrap(), backend.register(map()).unwrap());
+    let large = |number: usize| format!("{number:02}{}", "x".repeat(40_000));
+    let mut elements: Vec<String> = (0..30).map(large).collect();
+    backend.at(lists, &1).add_all(elements.clone()).unwrap();
+    backend.at(maps, &1).put_all((0..30).map(|n| (large(n), large(n)))).unwrap();
+    for round in 0..2 {
+        let keys: Vec<_> = (20 * round..30 + round).map(large).collect();
+        let handle = world.checkpoint(&mut backend);
+        let mut restored = world.restore::<i32>(&handle);
+        let (list, map) = (restored.register(list()).unwrap(), restored.register(map()).unwrap());
+        assert!(restored.at(list, &1).get().unwrap() == elements, "round {round}");
+        assert_eq!(restored.at(map, &1).keys().unwrap().count(), keys.len(), "round {round}");
+        for key in &keys {
+            assert!(restored.at(map, &1).get(key).unwrap().as_ref() == Some(key), "round {round}");
+        }
+        backend.at(lists, &1).add(large(30)).unwrap();
+        elements.push(large(30));
+        (0..20).for_each(|number| backend.at(maps, &1).remove(&large(number)).unwrap());
+        backend.at(maps, &1).put(large(30), large(30)).unwrap();
+    }
+}
+
+/// X13: state that was cleared, key by key, counts no entries, and its keys are not listed.
+pub fn x13_cleared_state_counts_no_more<F: Factory>() {
+    let world = World::<F>::new();
+    let mut backend = world.open::<i32>();
+    let token = backend.register(value()).unwrap();
+    for round in 0..3 {
+        for key in 0..1_000 {
+            backend.at(token, &key).set(format!("{round}")).unwrap();
+        }
+        world.checkpoint(&mut backend);
+        (0..1_000).for_each(|key| backend.at(token, &key).clear().unwrap());
+        let info = backend.states().into_iter().next().unwrap();
+        assert_eq!(info.entries.unwrap_or(0), 0);
+        assert_eq!(backend.keys("value", &()).unwrap().count(), 0);
+    }
+    let handle = world.checkpoint(&mut backend);
+    let mut restored = world.restore::<i32>(&handle);
+    restored.register(value()).unwrap();
+    assert_eq!(restored.keys("value", &()).unwrap().count(), 0);
 }
