@@ -30,6 +30,7 @@ macro_rules! lifecycle_cases {
             p236_a_cancelled_snapshot_leaves_no_file
             p237_backends_of_one_operator_do_not_share_files
             p237b_a_late_attempt_does_not_touch_the_files_of_another
+            p237c_a_task_that_outlives_its_backend_leaves_the_next_one_alone
             p238_a_backend_and_its_tokens_move_between_threads
         }
     };
@@ -289,6 +290,36 @@ pub fn p237b_a_late_attempt_does_not_touch_the_files_of_another<F: Factory>() {
                 "late first: {late_first}"
             );
         }
+    }
+}
+
+/// P237c: a task that is dropped, or run, after its backend has ended does not touch the files of the next backend of the
+/// subtask, nor leave any of its own.
+pub fn p237c_a_task_that_outlives_its_backend_leaves_the_next_one_alone<F: Factory>() {
+    for (is_closed, is_run) in [(true, false), (false, false), (true, true), (false, true)] {
+        let world = World::<F>::new();
+        let mut old = world.open::<i32>();
+        Kinds::register(&mut old).unwrap().change(&mut old, &mut Content::default(), 1);
+        let task = old.snapshot(world.request()).unwrap();
+        if is_closed {
+            old.close().unwrap();
+        }
+        drop(old);
+        let mut new = world.open::<i32>();
+        let mut content = Content::default();
+        let kinds = Kinds::register(&mut new).unwrap();
+        kinds.change(&mut new, &mut content, 2);
+        if is_run {
+            task.run().unwrap_err();
+        } else {
+            drop(task);
+        }
+        kinds.change(&mut new, &mut content, 3);
+        let handle = new.snapshot(world.request()).unwrap().run().unwrap().unwrap();
+        assert_eq!(content_of(&mut new), content, "closed: {is_closed}, run: {is_run}");
+        drop(new);
+        assert!(world.working_files().is_empty(), "closed: {is_closed}, run: {is_run}");
+        assert_eq!(content_of(&mut world.restore::<i32>(&handle)), content);
     }
 }
 
