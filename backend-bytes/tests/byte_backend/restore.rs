@@ -418,5 +418,7 @@ fn only_the_needed_part_is_read_and_missing_files_are_named() {
     assert_eq!((missing.kind(), missing.file()), (ErrorKind::NotFound, Some(path.as_str())));
     // A part without these key groups does not look for the file.
     let elsewhere = handle.cut(subtask(2, 0).range()).unwrap();
-    ByteBackend::open(&options, subtask(2, 1), &[elsewhere]).unwrap();
+    let range = subtask(2, 1).range();
+    let empty = KeyedStateHandle { range, files: Vec::new(), ..elsewhere.clone() };
+    ByteBackend::open(&options, subtask(2, 1), &[elsewhere, empty]).unwrap();
 }
