@@ -8,6 +8,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::format::StateMeta;
+use crate::row::ReadBack;
 use crate::{
     AggregatingToken, BoxError, Codec, ListToken, MapToken, ReducingToken, Result, StateBackend, StateKey,
     StateKind, StateToken, ValueToken, default_codec,
@@ -37,6 +38,9 @@ pub trait StateDescriptor {
     /// [`Unsupported`](crate::ErrorKind::Unsupported), naming the state, if a codec or a key's encoding cannot carry its
     /// type.
     fn meta(&self) -> Result<StateMeta>;
+
+    /// Reads rows of the state back, of a backend whose keys are `K`.
+    fn read_back<K: StateKey>(&self) -> ReadBack;
 }
 
 fn state_meta<V: 'static, N: StateKey>(
@@ -197,6 +201,10 @@ impl<V: StateValue, N: StateKey> StateDescriptor for ValueDescriptor<V, N> {
     fn meta(&self) -> Result<StateMeta> {
         state_meta::<_, N>(&self.name, StateKind::Value, None, &*self.codec)
     }
+
+    fn read_back<K: StateKey>(&self) -> ReadBack {
+        ReadBack::new::<K, N, (), _>(StateKind::Value, Arc::clone(&self.codec))
+    }
 }
 
 /// Describes a list state: a list of `T` per key and namespace, in the order of the adds.
@@ -247,6 +255,10 @@ impl<T: StateValue, N: StateKey> StateDescriptor for ListDescriptor<T, N> {
 
     fn meta(&self) -> Result<StateMeta> {
         state_meta::<_, N>(&self.name, StateKind::List, None, &*self.codec)
+    }
+
+    fn read_back<K: StateKey>(&self) -> ReadBack {
+        ReadBack::new::<K, N, (), _>(StateKind::List, Arc::clone(&self.codec))
     }
 }
 
@@ -304,6 +316,10 @@ impl<MK: StateKey, MV: StateValue, N: StateKey> StateDescriptor for MapDescripto
             Some(KeyType { check: MK::check_type, schema: MK::schema }),
             &*self.codec,
         )
+    }
+
+    fn read_back<K: StateKey>(&self) -> ReadBack {
+        ReadBack::new::<K, N, MK, _>(StateKind::Map, Arc::clone(&self.codec))
     }
 }
 
@@ -372,6 +388,10 @@ impl<T: StateValue, N: StateKey> StateDescriptor for ReducingDescriptor<T, N> {
     fn meta(&self) -> Result<StateMeta> {
         state_meta::<_, N>(&self.name, StateKind::Reducing, None, &*self.codec)
     }
+
+    fn read_back<K: StateKey>(&self) -> ReadBack {
+        ReadBack::new::<K, N, (), _>(StateKind::Reducing, Arc::clone(&self.codec))
+    }
 }
 
 /// Describes an aggregating state: one accumulator per key and namespace.
@@ -433,5 +453,9 @@ impl<A: Aggregate, N: StateKey> StateDescriptor for AggregatingDescriptor<A, N> 
 
     fn meta(&self) -> Result<StateMeta> {
         state_meta::<_, N>(&self.name, StateKind::Aggregating, None, &*self.codec)
+    }
+
+    fn read_back<K: StateKey>(&self) -> ReadBack {
+        ReadBack::new::<K, N, (), _>(StateKind::Aggregating, Arc::clone(&self.codec))
     }
 }

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use super::cache::AnyCache;
 use super::limits::Totals;
 use backend_api::format::StateMeta;
+use backend_api::row::ReadBack;
 use backend_api::{Error, ErrorKind, KeySchema, Result, StateDescriptor, StateKey, StateKind};
 
 /// Finds the end of a part of a key that bytes begin with.
@@ -39,6 +40,15 @@ impl Prefix {
     }
 }
 
+/// How the rows of a state are made of its entries.
+pub(super) struct RowForm {
+    pub kind: StateKind,
+    /// Where keys and namespaces end.
+    pub prefix: Prefix,
+    /// Reads written rows back; `None` if the state is not registered.
+    pub read_back: Option<ReadBack>,
+}
+
 /// A state that has a number.
 struct State {
     meta: StateMeta,
@@ -53,6 +63,7 @@ struct Registered {
     descriptor: Box<dyn Any + Send + Sync>,
     /// Finds the end of a namespace.
     namespace: PartLen,
+    read_back: ReadBack,
     cache: Option<Box<dyn AnyCache>>,
     read_at_once: usize,
 }
@@ -110,18 +121,20 @@ impl Registry {
         state.meta = StateMeta::dropped(number, state.meta.kind);
     }
 
-    /// Kind and end of keys of all states, with keys of type `K`.
+    /// How the rows of all states are made, with keys of type `K`.
     ///
     /// # Errors
     /// [`Unsupported`](ErrorKind::Unsupported) for a state that is not registered, if its namespace has a type of the user's
     /// whose schema does not tell its parts.
-    pub fn rows<K: StateKey>(&self) -> Result<Vec<(StateKind, Prefix)>> {
+    pub fn rows<K: StateKey>(&self) -> Result<Vec<RowForm>> {
         let row = |State { meta, registered, .. }: &State| -> Result<_> {
             let namespace = match registered {
                 Some(registered) => Namespace::Typed(registered.namespace),
                 None => Namespace::Parsed(KeySchema::parse(&meta.namespace_schema)?),
             };
-            Ok((meta.kind, Prefix { key: part_len::<K>, namespace }))
+            let prefix = Prefix { key: part_len::<K>, namespace };
+            let read_back = registered.as_ref().map(|registered| registered.read_back.clone());
+            Ok(RowForm { kind: meta.kind, prefix, read_back })
         };
         self.states.iter().map(|state| row(state).map_err(|error| error.in_state(&state.meta.name))).collect()
     }
@@ -212,9 +225,11 @@ impl Registry {
     ) {
         self.numbers.insert(meta.name.clone(), number);
         self.order.push(number);
+        let read_back = descriptor.read_back::<K>();
         let descriptor = Box::new(descriptor);
         let read_at_once = FIRST_READ_AT_ONCE;
-        let registered = Some(Registered { descriptor, namespace: part_len::<N>, cache, read_at_once });
+        let registered =
+            Some(Registered { descriptor, namespace: part_len::<N>, read_back, cache, read_at_once });
         match self.states.get_mut(usize::from(number)) {
             Some(state) => *state = State { meta, registered, totals },
             None => self.states.push(State { meta, registered, totals }),

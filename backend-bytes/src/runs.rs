@@ -1,7 +1,7 @@
 //! Runs of list elements. Elements that are added together are stored as one entry.
 
 use super::ByteCursor;
-use backend_api::row::{decode_sized, encode_sized};
+use backend_api::row::{decode_sized, encode_sized, encode_value};
 use backend_api::{Codec, Error, ErrorKind, Result, StateValue};
 
 /// A shorter run takes another element.
@@ -16,7 +16,7 @@ pub(crate) fn encode_element<T: StateValue>(
 ) -> Result<()> {
     encode_sized(out, |out| {
         let before = out.len();
-        let encoded = codec.encode(element, out);
+        let encoded = encode_value(element, codec, out);
         if out.len() < before {
             out.resize(before, 0);
             return encoded.and(Err(taken()));

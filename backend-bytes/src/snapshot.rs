@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::registry::Prefix;
+use super::registry::{Prefix, RowForm};
 use super::{ByteSnapshot, EntryKey, NativeTask, runs};
 
 use backend_api::format::{CheckpointWriter, FileMeta, SectionKind};
@@ -25,8 +25,8 @@ pub(super) enum Frozen {
 /// What is written as rows.
 pub(super) struct FrozenRows {
     pub store: Box<dyn ByteSnapshot>,
-    /// The kind of each state in the store, and where its keys and namespaces end.
-    pub states: Vec<(StateKind, Prefix)>,
+    /// How the rows of each state in the store are made.
+    pub states: Vec<RowForm>,
     /// Restored states that are not registered.
     pub restored: Vec<Arc<RestoredState>>,
     /// The registered states.
@@ -160,6 +160,10 @@ impl FrozenRows {
         progress: &Progress,
     ) -> Result<()> {
         let named = |error: Error| error.in_state(name);
+        let form = self.states.get(usize::from(state));
+        if let Some(rows) = form.and_then(|form| form.read_back.as_ref()) {
+            writer.read_back(state, rows.clone());
+        }
         let (from, to) = EntryKey::state_range(state);
         let mut cursor = self.store.scan(&from, &to).map_err(named)?;
         let mut rows = Rows { writer, section: None, key_len: 0, row: Vec::new(), in_row: 0, index: 0 };
@@ -182,8 +186,8 @@ impl FrozenRows {
     fn entry(&self, rows: &mut Rows<'_, '_>, key: &[u8], value: &[u8]) -> Result<()> {
         let foreign = || Error::new(ErrorKind::Corrupt, "the store gives a key that was never put");
         let key = EntryKey::split(key).ok_or_else(foreign)?;
-        let (kind, prefix) = self.states.get(usize::from(key.state)).ok_or_else(foreign)?;
-        rows.entry(key, *kind, prefix, value).map_err(|error| error.in_group(key.group))
+        let form = self.states.get(usize::from(key.state)).ok_or_else(foreign)?;
+        rows.entry(key, form.kind, &form.prefix, value).map_err(|error| error.in_group(key.group))
     }
 }
 

@@ -1,7 +1,7 @@
 //! The lists of cases are whole: what is listed is what there is, and every case is in `BEHAVIOURS.md`.
 
 /// The source of each group.
-const SOURCES: [(&str, &str); 16] = [
+const SOURCES: [(&str, &str); 17] = [
     ("values", include_str!("../src/cases/values.rs")),
     ("lists", include_str!("../src/cases/lists.rs")),
     ("maps", include_str!("../src/cases/maps.rs")),
@@ -16,6 +16,7 @@ const SOURCES: [(&str, &str); 16] = [
     ("incremental", include_str!("../src/cases/incremental.rs")),
     ("limits", include_str!("../src/cases/limits.rs")),
     ("lifecycle", include_str!("../src/cases/lifecycle.rs")),
+    ("types", include_str!("../src/cases/types.rs")),
     ("faults", include_str!("../src/cases/faults.rs")),
     ("model", include_str!("../src/cases/model.rs")),
 ];

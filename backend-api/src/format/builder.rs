@@ -28,6 +28,11 @@ impl BlockBuilder {
         self.rows
     }
 
+    /// The last row, which has `len` bytes.
+    pub fn last(&self, len: usize) -> &[u8] {
+        self.buffer.get(self.end - len..self.end).unwrap_or_default()
+    }
+
     /// Bytes of the rows.
     pub fn row_bytes(&self) -> usize {
         self.end.saturating_sub(BlockHeader::ENCODED)

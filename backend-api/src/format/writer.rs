@@ -9,6 +9,7 @@ use super::meta::FileMeta;
 use super::section::{Section, SectionKind};
 use super::sink::ByteSink;
 use super::trailer::{HEADER_MAGIC, HEADER_PREFIX, Trailer, VERSION};
+use crate::row::ReadBack;
 use crate::{Error, ErrorKind, Result};
 
 /// Writes a checkpoint file, section by section, row by row.
@@ -27,6 +28,8 @@ pub struct CheckpointWriter<'a> {
     block: BlockBuilder,
     /// All sections; the last one is being written.
     sections: Vec<Section>,
+    /// How the rows of a state are read back.
+    read_back: Option<(u16, ReadBack)>,
     written: u64,
     failed: bool,
 }
@@ -52,6 +55,7 @@ impl<'a> CheckpointWriter<'a> {
             compressor: Compressor::new(compression)?,
             block: BlockBuilder::default(),
             sections: Vec::new(),
+            read_back: None,
             written: 0,
             failed: false,
         };
@@ -89,10 +93,16 @@ impl<'a> CheckpointWriter<'a> {
         Ok(())
     }
 
+    /// Has a sample of the rows of a state read back as they are written: the first of each block, in debug builds all.
+    pub fn read_back(&mut self, state: u16, rows: ReadBack) {
+        self.read_back = Some((state, rows));
+    }
+
     /// Adds a row to the section: the bytes that `encode` appends to the buffer it is given.
     ///
     /// # Errors
-    /// Those of `encode`: what it has appended is taken back, and more rows may follow. [`ErrorKind::Size`] for a row of more
+    /// Those of `encode`: what it has appended is taken back, and more rows may follow. [`ErrorKind::Codec`] if the row cannot
+    /// be [read back](Self::read_back). [`ErrorKind::Size`] for a row of more
     /// than [`MAX_ROW_BYTES`](super::MAX_ROW_BYTES); [`ErrorKind::IllegalState`] without a section; those of the sink.
     #[inline]
     pub fn row(&mut self, encode: impl FnOnce(&mut Vec<u8>) -> Result<()>) -> Result<()> {
@@ -106,7 +116,25 @@ impl<'a> CheckpointWriter<'a> {
             len = self.block.take_carried()?;
         }
         self.block.commit(len);
+        if self.block.rows() == 1 || cfg!(debug_assertions) {
+            self.check_last(len)?;
+        }
         if self.block.is_full() { self.end_block() } else { Ok(()) }
+    }
+
+    /// Reads the last row back, which has `len` bytes.
+    #[cold]
+    fn check_last(&self, len: usize) -> Result<()> {
+        let (Some((state, rows)), Some(section)) = (&self.read_back, self.sections.last()) else {
+            return Ok(());
+        };
+        if *state != section.state {
+            return Ok(());
+        }
+        rows.check(section.kind, self.block.last(len)).map_err(|error| {
+            let name = self.meta.states.get(usize::from(*state)).map_or("", |meta| &meta.name);
+            error.in_state(name).in_group(section.group)
+        })
     }
 
     /// Ends the current block, and answers how many bytes the file has so far.

@@ -3,12 +3,14 @@
 mod buffer;
 mod bytes;
 mod compound;
+mod order;
 mod ordered;
 mod scalar;
 mod schema;
 mod stored;
 
 pub use buffer::KeyBuffer;
+pub use order::{check_ascending, check_equal_keys, check_found};
 pub use ordered::{OrderedType, decode_ordered, encode_ordered};
 pub use schema::KeySchema;
 pub use stored::{EncodedKey, StoredKey, StoredText};

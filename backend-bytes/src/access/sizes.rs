@@ -2,7 +2,7 @@ use super::{KeyBuffers, Origin};
 use crate::EntryKey;
 use crate::limits::EntryLimit;
 use crate::runs::{RUN_BYTES, taken};
-use backend_api::row::varint_len;
+use backend_api::row::{encode_value, varint_len};
 use backend_api::{Codec, Result, StateKey, StateValue};
 
 /// Finds the sizes of entries of one access. A value that is only cached is encoded for that, so that one
@@ -111,6 +111,6 @@ impl<'s> EntrySizes<'s> {
 #[inline]
 fn encoded_size<V: StateValue>(out: &mut Vec<u8>, value: &V, codec: &dyn Codec<V>) -> Result<usize> {
     let before = out.len();
-    codec.encode(value, out)?;
+    encode_value(value, codec, out)?;
     if out.len() < before { Err(taken()) } else { Ok(out.len()) }
 }

@@ -2,6 +2,7 @@ use super::KeyBuffers;
 use crate::limits::{Change, EntryLimit};
 use crate::runs::encode_element;
 use crate::{ByteStore, EntryKey, WriteBatch};
+use backend_api::row::encode_value;
 use backend_api::{Codec, Result, StateKey, StateValue};
 
 /// Sequence numbers that one call uses again. More elements than these are removed as a range.
@@ -25,7 +26,7 @@ impl Writer<'_> {
 
     /// Puts the value here.
     pub fn put<V: StateValue>(&mut self, value: &V, codec: &dyn Codec<V>) -> Result<()> {
-        let size = self.batch.put_encoded(self.keys.here(), &[], |out| codec.encode(value, out))?;
+        let size = self.batch.put_encoded(self.keys.here(), &[], |out| encode_value(value, codec, out))?;
         self.limit.check(size)
     }
 
@@ -36,7 +37,8 @@ impl Writer<'_> {
         value: &V,
         codec: &dyn Codec<V>,
     ) -> Result<()> {
-        let size = self.batch.put_encoded(self.keys.entry(key)?, &[], |out| codec.encode(value, out))?;
+        let size =
+            self.batch.put_encoded(self.keys.entry(key)?, &[], |out| encode_value(value, codec, out))?;
         self.limit.check(size)
     }
 

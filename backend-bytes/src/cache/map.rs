@@ -57,6 +57,12 @@ impl<MK: StateKey, MV: StateValue> CachedMap<MK, MV> {
         entries > ENTRIES_MAX || entries * size_of::<(MK, Entry<MV>)>() + heap > COLLECTION_BYTES_MAX
     }
 
+    /// The key that is found for `key`.
+    pub fn known_key(&self, key: &MK) -> Option<&MK> {
+        let at = self.position(key).ok()?;
+        self.entries.get(at).map(|(key, _)| key)
+    }
+
     /// The value at a key; `None` if it is not known, and `Some(None)` if there is none.
     #[inline]
     pub fn get(&self, key: &MK) -> Option<Option<&MV>> {

@@ -7,7 +7,9 @@ use super::{Either, collections};
 use crate::access::{Access, decoded};
 use crate::cache::{Cache, CachedMap, Collection, VALUE_BYTES_MAX};
 use crate::limits::Change;
-use backend_api::{Codec, Error, MapState, Result, StateKey, StateValue};
+use backend_api::{
+    Codec, Error, MapState, Result, StateKey, StateValue, check_ascending, check_equal_keys, check_found,
+};
 
 /// A map state of a [`ByteBackend`](crate::ByteBackend). Each entry is read and written alone. Iteration
 /// streams where the map is not in the cache.
@@ -20,6 +22,7 @@ pub struct ByteMap<'a, MK: StateKey, MV: StateValue> {
 impl<MK: StateKey, MV: StateValue> MapState<MK, MV> for ByteMap<'_, MK, MV> {
     #[inline]
     fn with<R>(&mut self, key: &MK, f: impl FnOnce(Option<&MV>) -> R) -> Result<R> {
+        self.check_known(key)?;
         let Self { access, codec, .. } = self;
         let Some(cache) = self.cache else { return Ok(f(access.reader().entry(key, *codec)?.as_ref())) };
         if let Some(mut known) = cache.entry(access.key()).known() {
@@ -36,6 +39,7 @@ impl<MK: StateKey, MV: StateValue> MapState<MK, MV> for ByteMap<'_, MK, MV> {
 
     #[inline]
     fn put(&mut self, key: MK, value: MV) -> Result<()> {
+        self.check_known(&key)?;
         let Self { access, codec, .. } = self;
         let codec = *codec;
         let Some(cache) = self.cache else {
@@ -75,6 +79,8 @@ impl<MK: StateKey, MV: StateValue> MapState<MK, MV> for ByteMap<'_, MK, MV> {
         if all.is_empty() {
             return Ok(());
         }
+        check_equal_keys(all.iter().map(|(key, _)| key)).map_err(|error| self.access.origin.name(error))?;
+        all.iter().try_for_each(|(key, _)| self.check_known(key))?;
         let mut change = Change::adding(sizes.iter().sum());
         if self.access.charging().is_close(change.added) {
             // Of an entry that is put twice only the last one counts.
@@ -99,6 +105,7 @@ impl<MK: StateKey, MV: StateValue> MapState<MK, MV> for ByteMap<'_, MK, MV> {
 
     #[inline]
     fn remove(&mut self, key: &MK) -> Result<()> {
+        self.check_known(key)?;
         let Some(cache) = self.cache else {
             return self.access.charging().write_entries(|writer| writer.delete_entry(key));
         };
@@ -179,6 +186,15 @@ impl<MK: StateKey, MV: StateValue> MapState<MK, MV> for ByteMap<'_, MK, MV> {
 }
 
 impl<MK: StateKey, MV: StateValue> ByteMap<'_, MK, MV> {
+    /// Checks, in debug builds, that the cache takes the key for no other one.
+    #[inline]
+    fn check_known(&self, key: &MK) -> Result<()> {
+        let (true, Some(cache)) = (cfg!(debug_assertions), self.cache) else { return Ok(()) };
+        let entry = cache.entry(self.access.key());
+        let found = entry.get().and_then(|map| map.known_key(key));
+        found.map_or(Ok(()), |found| check_found(found, key)).map_err(|error| self.access.origin.name(error))
+    }
+
     /// Bytes of an entry; 0 if there is none.
     #[cold]
     fn bytes_of(&mut self, key: &MK) -> Result<u64> {
@@ -218,12 +234,15 @@ impl<MK: StateKey, MV: StateValue> ByteMap<'_, MK, MV> {
             None => return Ok(None),
         }
         let (origin, prefix) = (access.origin, access.key().len());
-        let (mut entries, mut heap) = (Vec::new(), 0);
+        let (mut entries, mut heap) = (Vec::<(MK, MV)>::new(), 0);
         let mut cursor = access.reader().all()?;
         while let Some((key, value)) = cursor.next().map_err(|error| origin.name(error))? {
             let key_size = key.len() - prefix;
             let entry = decode_entry(key, prefix, value, *codec);
             let (key, value) = entry.map_err(|error| origin.name(error))?;
+            if let Some((before, _)) = entries.last() {
+                check_ascending(before, &key).map_err(|error| origin.name(error))?;
+            }
             heap += key_heap::<MK>(key_size) + codec.heap_size(&value);
             entries.push((key, value));
             if CachedMap::<MK, MV>::exceeds(entries.len(), heap) {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use arrayvec::ArrayVec;
 use backend_api::format::StateMeta;
 use backend_api::restore::{RestorePlan, RestoredState};
-use backend_api::row::FORMAT;
+use backend_api::row::{FORMAT, ReadBack};
 use backend_api::{
     Aggregate, AggregatingDescriptor, AggregatingToken, BackendId, CheckpointTarget, Error, ErrorKind,
     KeyContext, KeyedStateHandle, Keys, Lifecycle, ListDescriptor, ListToken, MapDescriptor, MapToken,
@@ -95,6 +95,7 @@ impl<K: StateKey, C: Checkpointing> HeapBackend<K, C> {
         meta: StateMeta,
         content: T,
         extra: X,
+        read_back: ReadBack,
     ) -> Result<u32> {
         self.life.check_open()?;
         meta.check_name()?;
@@ -105,7 +106,7 @@ impl<K: StateKey, C: Checkpointing> HeapBackend<K, C> {
             return Ok(index as u32);
         }
         let restored = self.restored.iter().position(|restored| restored.name() == name);
-        let mut state = HeapState::<K, N, T, X>::new(meta, content, extra, self.setup.clone());
+        let mut state = HeapState::<K, N, T, X>::new(meta, content, extra, read_back, self.setup.clone());
         if let Some(at) = restored {
             let restored = &self.restored[at];
             restored.check_registration(state.meta())?;
@@ -234,7 +235,8 @@ impl<K: StateKey, C: Checkpointing> StateBackend for HeapBackend<K, C> {
     ) -> Result<ValueToken<V, N>> {
         let content = Single { codec: Arc::clone(descriptor.codec()) };
         let extra = Fallback(descriptor.default_ref().cloned());
-        let index = self.register::<N, _, _>(descriptor.meta()?, content, extra)?;
+        let index =
+            self.register::<N, _, _>(descriptor.meta()?, content, extra, descriptor.read_back::<K>())?;
         Ok(ValueToken::new(self.life.id(), index))
     }
 
@@ -243,7 +245,7 @@ impl<K: StateKey, C: Checkpointing> StateBackend for HeapBackend<K, C> {
         descriptor: ListDescriptor<T, N>,
     ) -> Result<ListToken<T, N>> {
         let content = Elements { codec: Arc::clone(descriptor.codec()) };
-        let index = self.register::<N, _, _>(descriptor.meta()?, content, ())?;
+        let index = self.register::<N, _, _>(descriptor.meta()?, content, (), descriptor.read_back::<K>())?;
         Ok(ListToken::new(self.life.id(), index))
     }
 
@@ -252,7 +254,7 @@ impl<K: StateKey, C: Checkpointing> StateBackend for HeapBackend<K, C> {
         descriptor: MapDescriptor<MK, MV, N>,
     ) -> Result<MapToken<MK, MV, N>> {
         let content = Entries::<MK, MV> { codec: Arc::clone(descriptor.codec()), keys: PhantomData };
-        let index = self.register::<N, _, _>(descriptor.meta()?, content, ())?;
+        let index = self.register::<N, _, _>(descriptor.meta()?, content, (), descriptor.read_back::<K>())?;
         Ok(MapToken::new(self.life.id(), index))
     }
 
@@ -262,7 +264,8 @@ impl<K: StateKey, C: Checkpointing> StateBackend for HeapBackend<K, C> {
     ) -> Result<ReducingToken<T, N>> {
         let content = Single { codec: Arc::clone(descriptor.codec()) };
         let extra = Reduce(Arc::clone(descriptor.reduce()));
-        let index = self.register::<N, _, _>(descriptor.meta()?, content, extra)?;
+        let index =
+            self.register::<N, _, _>(descriptor.meta()?, content, extra, descriptor.read_back::<K>())?;
         Ok(ReducingToken::new(self.life.id(), index))
     }
 
@@ -272,7 +275,8 @@ impl<K: StateKey, C: Checkpointing> StateBackend for HeapBackend<K, C> {
     ) -> Result<AggregatingToken<A, N>> {
         let content = Single { codec: Arc::clone(descriptor.codec()) };
         let extra = Function(Arc::clone(descriptor.aggregate()));
-        let index = self.register::<N, _, _>(descriptor.meta()?, content, extra)?;
+        let index =
+            self.register::<N, _, _>(descriptor.meta()?, content, extra, descriptor.read_back::<K>())?;
         Ok(AggregatingToken::new(self.life.id(), index))
     }
 

@@ -4,7 +4,7 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 
 use backend_api::row::{RowChange, RowOp, encode_elements, encode_items, encode_sized};
-use backend_api::{Codec, Error, ErrorKind, Result, StateKey, StateValue};
+use backend_api::{Codec, Error, ErrorKind, Result, StateKey, StateValue, check_ascending};
 
 use super::rows::{EntryRows, ROW_OVERHEAD};
 use crate::containers::{Delta, ListCell, OrderedMap};
@@ -333,9 +333,14 @@ impl<MK: StateKey, MV: StateValue> Content for Entries<MK, MV> {
         match change {
             RowChange::Entries(mut row) => {
                 let cell = cell.get_or_insert_with(MapCell::new);
+                let mut entries = Vec::<(MK, MV)>::new();
                 while let Some((key, bytes)) = row.next_entry()? {
-                    self.put(cell, key, self.codec.decode(bytes)?, epoch);
+                    if let Some((before, _)) = entries.last() {
+                        check_ascending(before, &key)?;
+                    }
+                    entries.push((key, self.codec.decode(bytes)?));
                 }
+                entries.into_iter().for_each(|(key, value)| self.put(cell, key, value, epoch));
                 if cell.map.is_empty() {
                     return Err(unfit());
                 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use backend_api::format::{CheckpointWriter, SectionKind};
-use backend_api::row::RowOp;
+use backend_api::row::{ReadBack, RowOp};
 use backend_api::{Error, ErrorKind, Result, StateKey};
 
 use super::content::Content;
@@ -142,6 +142,7 @@ pub trait StateSnapshot: Send {
 pub(super) struct RegisteredSnapshot<K: StateKey, N: StateKey, C: Content> {
     pub(super) snapshot: TableSnapshot<RowKey<K, N>, C::Cell, C::Placement>,
     pub(super) content: Arc<C>,
+    pub(super) read_back: ReadBack,
     /// The state's name.
     pub(super) name: String,
     /// Epoch of the last confirmed checkpoint, if there is one.
@@ -226,6 +227,7 @@ impl<K: StateKey, N: StateKey, C: Content> StateSnapshot for RegisteredSnapshot<
         writer: &mut CheckpointWriter<'_>,
         state: u16,
     ) -> Result<u64> {
+        writer.read_back(state, self.read_back.clone());
         let group = self.index(key_group);
         let content = &self.content;
         let (kind, base) = match extent {

@@ -5,6 +5,7 @@ use std::cell::Cell;
 use std::sync::Arc;
 
 use backend_api::format::StateMeta;
+use backend_api::row::ReadBack;
 use backend_api::{
     BoxError, Error, KeyGroupRange, Keys, Result, StateInfo, StateKey, StateKind, function_failed,
 };
@@ -49,6 +50,8 @@ pub(super) struct HeapState<K: StateKey, N: StateKey, C: Content, X> {
     pub(super) meta: StateMeta,
     pub(super) content: Arc<C>,
     pub(super) extra: X,
+    /// Reads written rows back.
+    pub(super) read_back: ReadBack,
     /// The first of the backend's key groups.
     pub(super) first: u16,
     pub(super) table: Table<RowKey<K, N>, C::Cell, C::Placement>,
@@ -107,11 +110,12 @@ pub(super) struct StateSetup {
 }
 
 impl<K: StateKey, N: StateKey, C: Content, X: Send + 'static> HeapState<K, N, C, X> {
-    pub(super) fn new(meta: StateMeta, content: C, extra: X, setup: StateSetup) -> Self {
+    pub(super) fn new(meta: StateMeta, content: C, extra: X, read_back: ReadBack, setup: StateSetup) -> Self {
         Self {
             meta: StateMeta { table_seed: setup.seed, ..meta },
             content: Arc::new(content),
             extra,
+            read_back,
             first: setup.range.start(),
             table: Table::new(setup.range.len(), setup.seed, setup.tracks_removals),
             budget: setup.budget,
@@ -370,6 +374,7 @@ impl<K: StateKey, N: StateKey, C: Content, X: Send + 'static> AnyState<K> for He
         let frozen = RegisteredSnapshot {
             snapshot,
             content,
+            read_back: self.read_back.clone(),
             name: self.meta.name.clone(),
             base: self.confirmed,
             first,

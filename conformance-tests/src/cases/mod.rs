@@ -15,4 +15,5 @@ pub mod operator;
 pub mod raw;
 pub mod reducing;
 pub mod restore;
+pub mod types;
 pub mod values;

@@ -2,7 +2,7 @@ use std::borrow::Cow;
 use std::mem::needs_drop;
 use std::ops::RangeBounds;
 
-use backend_api::{Error, MapState, Result, StateKey, StateValue};
+use backend_api::{Error, MapState, Result, StateKey, StateValue, check_equal_keys, check_found};
 
 use super::{Lookup, Seat};
 use crate::containers::Range;
@@ -22,7 +22,20 @@ impl<K: StateKey, N: StateKey, MK: StateKey, MV: StateValue> HeapMap<'_, K, N, M
     /// Checks that a key can be encoded.
     #[inline(always)]
     fn check(&self, key: &MK) -> Result<()> {
+        self.check_found(key)?;
         key.check().map_err(|error| self.state.locate(error, self.seat.lookup.group))
+    }
+
+    /// Checks, in debug builds, that the map takes the key for no other one.
+    #[inline(always)]
+    fn check_found(&self, key: &MK) -> Result<()> {
+        if !cfg!(debug_assertions) {
+            return Ok(());
+        }
+        let cell = self.state.get(&self.seat.lookup);
+        let found = cell.and_then(|cell| cell.map.range(key..=key).next());
+        let checked = found.map_or(Ok(()), |(found, _)| check_found(found, key));
+        checked.map_err(|error| self.state.locate(error, self.seat.lookup.group))
     }
 
     /// Puts an entry into a map that may need more memory for it.
@@ -55,6 +68,7 @@ impl<K: StateKey, N: StateKey, MK: StateKey, MV: StateValue> HeapMap<'_, K, N, M
 impl<K: StateKey, N: StateKey, MK: StateKey, MV: StateValue> MapState<MK, MV> for HeapMap<'_, K, N, MK, MV> {
     #[inline(always)]
     fn with<R>(&mut self, key: &MK, f: impl FnOnce(Option<&MV>) -> R) -> Result<R> {
+        self.check_found(key)?;
         Ok(f(self.state.get(&self.seat.lookup).and_then(|cell| cell.map.get(key))))
     }
 
@@ -78,6 +92,8 @@ impl<K: StateKey, N: StateKey, MK: StateKey, MV: StateValue> MapState<MK, MV> fo
             return Ok(());
         }
         entries.iter().try_for_each(|(key, _)| self.check(key))?;
+        check_equal_keys(entries.iter().map(|(key, _)| key))
+            .map_err(|error| self.state.locate(error, self.seat.lookup.group))?;
         // On a clone, which shares its nodes: a key whose comparison panics leaves the map as it was.
         let mut changed = self.state.get(&self.seat.lookup).cloned().unwrap_or_else(MapCell::new);
         let epoch = self.state.epoch();
@@ -88,6 +104,7 @@ impl<K: StateKey, N: StateKey, MK: StateKey, MV: StateValue> MapState<MK, MV> fo
     }
 
     fn remove(&mut self, key: &MK) -> Result<()> {
+        self.check_found(key)?;
         match self.state.get(&self.seat.lookup) {
             Some(cell) if cell.map.contains(key) => {
                 if cell.map.len() == 1 {

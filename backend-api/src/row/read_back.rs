@@ -1,0 +1,97 @@
+//! Rows that were just written, read again.
+
+use std::cell::Cell;
+use std::fmt;
+use std::sync::Arc;
+
+use super::{Row, RowChange};
+use crate::format::SectionKind;
+use crate::{Codec, Error, ErrorKind, Result, StateKey, StateKind};
+
+/// Reads a state's rows back by the types and the codec of its descriptor. A checkpoint whose rows cannot be read must fail
+/// while there is an older one; see [`CheckpointWriter::read_back`](crate::format::CheckpointWriter::read_back).
+#[derive(Clone)]
+pub struct ReadBack(Arc<dyn Fn(SectionKind, &[u8]) -> Result<()> + Send + Sync>);
+
+impl ReadBack {
+    /// For a state of `kind` with keys `K`, namespaces `N`, map keys `MK` and values of `codec`.
+    pub(crate) fn new<K: StateKey, N: StateKey, MK: StateKey, V: 'static>(
+        kind: StateKind,
+        codec: Arc<dyn Codec<V>>,
+    ) -> Self {
+        Self(Arc::new(move |section, row| {
+            match Row::<K, N>::decode(kind, section, row)?.change {
+                RowChange::Value(value) => drop(codec.decode(value)?),
+                RowChange::Elements(mut elements) => {
+                    while let Some(element) = elements.next_element()? {
+                        codec.decode(element)?;
+                    }
+                }
+                RowChange::Entries(mut entries) => {
+                    while let Some((_, value)) = entries.next_entry::<MK>()? {
+                        codec.decode(value)?;
+                    }
+                }
+                RowChange::RemoveEntries(mut keys) => while keys.next_key::<MK>()?.is_some() {},
+                RowChange::Remove => {}
+            }
+            Ok(())
+        }))
+    }
+
+    /// Reads a row of a section of that kind.
+    ///
+    /// # Errors
+    /// [`Codec`](ErrorKind::Codec) if it cannot be read.
+    #[cold]
+    pub fn check(&self, section: SectionKind, row: &[u8]) -> Result<()> {
+        (self.0)(section, row).map_err(unreadable)
+    }
+}
+
+impl fmt::Debug for ReadBack {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ReadBack")
+    }
+}
+
+#[cold]
+fn unreadable(error: Error) -> Error {
+    let message = format!("what was written cannot be read back: {}", error.message());
+    Error::new(ErrorKind::Codec, message).with_source(error)
+}
+
+/// One value in so many is read back where values are encoded one by one.
+const SAMPLE: u32 = 1024;
+
+/// Appends the encoding of a value, for a backend that keeps bytes. A sample is read back, in debug builds each value, so that
+/// one that cannot be read is refused when it is written.
+///
+/// # Errors
+/// Those of [`Codec::encode`]; [`Codec`](ErrorKind::Codec) if the value cannot be read back. `out` is as before then.
+#[inline]
+pub fn encode_value<V: 'static>(value: &V, codec: &dyn Codec<V>, out: &mut Vec<u8>) -> Result<()> {
+    let start = out.len();
+    codec.encode(value, out)?;
+    if !is_sample() {
+        return Ok(());
+    }
+    // A codec that has taken bytes away is found out elsewhere.
+    match out.get(start..).map(|bytes| codec.decode(bytes)) {
+        Some(Err(error)) => {
+            out.truncate(start);
+            Err(unreadable(error))
+        }
+        _ => Ok(()),
+    }
+}
+
+#[inline]
+fn is_sample() -> bool {
+    thread_local! {
+        static ENCODED: Cell<u32> = const { Cell::new(0) };
+    }
+    let encoded = ENCODED.get();
+    ENCODED.set(encoded.wrapping_add(1));
+    cfg!(debug_assertions) || encoded.is_multiple_of(SAMPLE)
+}
