@@ -486,7 +486,7 @@ macro_rules! any_backend {
                     match self { $(Self::$variant(backend) => $crate::StateBackend::subtask(backend),)+ }
                 }
                 #[inline(always)]
-                fn key<'k>(&self, key: &'k K) -> $crate::Result<$crate::KeyContext<'k, K>> {
+                fn key<'k, Q: $crate::LookupKey<K> + ?Sized>(&self, key: &'k Q) -> $crate::Result<$crate::KeyContext<'k, K>> {
                     match self { $(Self::$variant(backend) => $crate::StateBackend::key(backend, key),)+ }
                 }
                 fn register<D: $crate::StateDescriptor>(&mut self, descriptor: D) -> $crate::Result<D::Token> {

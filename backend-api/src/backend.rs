@@ -4,10 +4,10 @@ use std::fmt::Debug;
 
 use crate::{
     Aggregate, AggregatingDescriptor, AggregatingState, AggregatingToken, CheckpointTarget, Error, ErrorKind,
-    KeyContext, KeyedStateHandle, Lifecycle, ListDescriptor, ListState, ListToken, MapDescriptor, MapState,
-    MapToken, ReducingDescriptor, ReducingState, ReducingToken, Result, SnapshotRequest, SnapshotTask,
-    StateDescriptor, StateKey, StateKind, StateToken, StateValue, Subtask, ValueDescriptor, ValueState,
-    ValueToken,
+    KeyContext, KeyedStateHandle, Lifecycle, ListDescriptor, ListState, ListToken, LookupKey, MapDescriptor,
+    MapState, MapToken, ReducingDescriptor, ReducingState, ReducingToken, Result, SnapshotRequest,
+    SnapshotTask, StateDescriptor, StateKey, StateKind, StateToken, StateValue, Subtask, ValueDescriptor,
+    ValueState, ValueToken,
 };
 
 /// What a backend tells of one of its states.
@@ -305,12 +305,13 @@ pub trait StateBackend: Send + Sized + 'static {
         self.lifecycle().subtask()
     }
 
-    /// Hashes `key` and finds its group, once for all states of a record.
+    /// Hashes `key` and finds its group, once for all states of a record. A `str` will do where keys are strings, a `[u8]`
+    /// where they are byte strings.
     ///
     /// # Errors
     /// [`KeyOutOfRange`](crate::ErrorKind::KeyOutOfRange) if the group is not this backend's.
     #[inline(always)]
-    fn key<'k>(&self, key: &'k Self::Key) -> Result<KeyContext<'k, Self::Key>> {
+    fn key<'k, Q: LookupKey<Self::Key> + ?Sized>(&self, key: &'k Q) -> Result<KeyContext<'k, Self::Key>> {
         self.subtask().key(key)
     }
 

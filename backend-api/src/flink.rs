@@ -1,8 +1,8 @@
 //! Flink's mapping of keys to key groups, so that Flink and this family route a record alike.
 
-use crate::{KeyGroupMapping, StateKey};
+use crate::{Borrowed, KeyGroupMapping, StateKey};
 
-/// Java's `hashCode` of the keys that both sides have: `Integer`, `Long` and `String`.
+/// Java's `hashCode` of the keys that both sides have: `Integer`, `Long` and `String` (here by its [borrowed form](Borrowed), `str`).
 pub trait JavaHash {
     /// `hashCode`.
     fn java_hash(&self) -> i32;
@@ -23,7 +23,7 @@ impl JavaHash for i64 {
 }
 
 /// Of the UTF-16 units, as Java has them.
-impl JavaHash for String {
+impl JavaHash for str {
     fn java_hash(&self) -> i32 {
         self.encode_utf16().fold(0, |hash: i32, unit| hash.wrapping_mul(31).wrapping_add(unit.into()))
     }
@@ -35,7 +35,7 @@ impl JavaHash for String {
 /// ```
 /// use backend_api::{JavaHash, flink_group};
 ///
-/// assert_eq!(flink_group("hello".to_owned().java_hash(), 128), 35);
+/// assert_eq!(flink_group("hello".java_hash(), 128), 35);
 /// ```
 #[inline]
 pub fn flink_group(hash: i32, max_parallelism: u16) -> u16 {
@@ -55,12 +55,15 @@ pub fn flink_group(hash: i32, max_parallelism: u16) -> u16 {
 #[derive(Clone, Copy, Debug)]
 pub struct FlinkMapping;
 
-impl<K: StateKey + JavaHash> KeyGroupMapping<K> for FlinkMapping {
+impl<K: StateKey> KeyGroupMapping<K> for FlinkMapping
+where
+    Borrowed<K>: JavaHash,
+{
     fn id(&self) -> &str {
         "flink-murmur3"
     }
 
-    fn key_group(&self, key: &K, _hash: u64, max_parallelism: u16) -> u16 {
+    fn key_group(&self, key: &Borrowed<K>, _hash: u64, max_parallelism: u16) -> u16 {
         flink_group(key.java_hash(), max_parallelism)
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::flink::{FlinkMapping, JavaHash};
 use crate::key_group::check_max_parallelism;
-use crate::{Error, ErrorKind, Result, StateKey, subtask_of_group};
+use crate::{Borrowed, BorrowedKey, Error, ErrorKind, LookupKey, Result, StateKey, subtask_of_group};
 
 /// The identity of the native mapping.
 const NATIVE_MAPPING: &str = "xxh3-64-high32";
@@ -16,12 +16,12 @@ const NATIVE_MAPPING: &str = "xxh3-64-high32";
 ///
 /// The same key has the same group in every process and version, since the group decides where its state is.
 /// A change of the rule needs another [`id`](Self::id).
-pub trait KeyGroupMapping<K>: Send + Sync {
+pub trait KeyGroupMapping<K: StateKey>: Send + Sync {
     /// The identity of the rule; it is written into snapshots and compared when one is restored.
     fn id(&self) -> &str;
 
     /// The group of `key`, less than `max_parallelism`; `hash` is its [stable hash](StateKey::stable_hash).
-    fn key_group(&self, key: &K, hash: u64, max_parallelism: u16) -> u16;
+    fn key_group(&self, key: &Borrowed<K>, hash: u64, max_parallelism: u16) -> u16;
 }
 
 /// The keys of a job: how many key groups there are, and to which of them a key belongs.
@@ -34,13 +34,12 @@ pub trait KeyGroupMapping<K>: Send + Sync {
 /// use backend_api::KeySpace;
 ///
 /// let keys = KeySpace::<String>::new(128)?;
-/// let page = "/index.html".to_owned();
-/// let context = keys.key(&page)?;
-/// assert_eq!((context.key(), context.group()), (&page, 43));
-/// assert_eq!(keys.subtask(4, &page)?, 1);
+/// let context = keys.key("/index.html")?;
+/// assert_eq!((context.key(), context.group()), ("/index.html", 43));
+/// assert_eq!(keys.subtask(4, "/index.html")?, 1);
 /// # Ok::<(), backend_api::Error>(())
 /// ```
-pub struct KeySpace<K> {
+pub struct KeySpace<K: StateKey> {
     max_parallelism: u16,
     /// `None` for the native mapping.
     mapping: Option<Arc<dyn KeyGroupMapping<K>>>,
@@ -70,7 +69,7 @@ impl<K: StateKey> KeySpace<K> {
     /// encoding of keys cannot carry the type ([`StateKey::check_type`]).
     pub fn flink(max_parallelism: u16) -> Result<Self>
     where
-        K: JavaHash,
+        Borrowed<K>: JavaHash,
     {
         Self::with_mapping(max_parallelism, Arc::new(FlinkMapping))
     }
@@ -94,9 +93,10 @@ impl<K: StateKey> KeySpace<K> {
     /// [`ErrorKind::Codec`] if the key cannot be encoded ([`StateKey::check`]), and
     /// [`ErrorKind::IllegalState`] if a mapping of one's own answers with a group that does not exist.
     #[inline(always)]
-    pub fn key<'k>(&self, key: &'k K) -> Result<KeyContext<'k, K>> {
-        key.check()?;
-        let hash = key.stable_hash();
+    pub fn key<'k, Q: LookupKey<K> + ?Sized>(&self, key: &'k Q) -> Result<KeyContext<'k, K>> {
+        let key = key.lookup();
+        key.check_key()?;
+        let hash = key.key_hash();
         let group = match self.mask {
             Some(mask) => (hash >> 32) as u16 & mask,
             None => self.group(key, hash)?,
@@ -105,7 +105,7 @@ impl<K: StateKey> KeySpace<K> {
     }
 
     #[inline(never)]
-    fn group(&self, key: &K, hash: u64) -> Result<u16> {
+    fn group(&self, key: &Borrowed<K>, hash: u64) -> Result<u16> {
         let Some(mapping) = &self.mapping else {
             return Ok(((hash >> 32) as u32 % u32::from(self.max_parallelism)) as u16);
         };
@@ -123,7 +123,7 @@ impl<K: StateKey> KeySpace<K> {
     /// # Errors
     ///
     /// [`ErrorKind::InvalidArgument`] if `parallelism` is 0 or above max parallelism; those of [`key`](Self::key).
-    pub fn subtask(&self, parallelism: u16, key: &K) -> Result<u16> {
+    pub fn subtask<Q: LookupKey<K> + ?Sized>(&self, parallelism: u16, key: &Q) -> Result<u16> {
         subtask_of_group(self.max_parallelism, parallelism, self.key(key)?.group)
     }
 
@@ -139,7 +139,7 @@ impl<K: StateKey> KeySpace<K> {
     }
 }
 
-impl<K> Clone for KeySpace<K> {
+impl<K: StateKey> Clone for KeySpace<K> {
     fn clone(&self) -> Self {
         Self { max_parallelism: self.max_parallelism, mapping: self.mapping.clone(), mask: self.mask }
     }
@@ -155,18 +155,17 @@ impl<K: StateKey> fmt::Debug for KeySpace<K> {
 }
 
 /// A key with what is computed from it once for all states that a record touches; [`KeySpace::key`] makes it.
-#[derive(Debug)]
-pub struct KeyContext<'k, K> {
-    key: &'k K,
+pub struct KeyContext<'k, K: StateKey> {
+    key: &'k Borrowed<K>,
     hash: u64,
     group: u16,
     max_parallelism: u16,
 }
 
-impl<'k, K> KeyContext<'k, K> {
-    /// The key.
+impl<'k, K: StateKey> KeyContext<'k, K> {
+    /// The key, as it is looked up.
     #[inline]
-    pub fn key(self) -> &'k K {
+    pub fn key(self) -> &'k Borrowed<K> {
         self.key
     }
 
@@ -189,11 +188,18 @@ impl<'k, K> KeyContext<'k, K> {
     }
 }
 
-impl<K> Clone for KeyContext<'_, K> {
+impl<K: StateKey> Clone for KeyContext<'_, K> {
     #[inline]
     fn clone(&self) -> Self {
         *self
     }
 }
 
-impl<K> Copy for KeyContext<'_, K> {}
+impl<K: StateKey> Copy for KeyContext<'_, K> {}
+
+impl<K: StateKey> fmt::Debug for KeyContext<'_, K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let key = self.key.with_encoded_key(|bytes| bytes.escape_ascii().to_string());
+        f.debug_struct("KeyContext").field("key", &key).field("group", &self.group).finish_non_exhaustive()
+    }
+}

@@ -169,8 +169,8 @@ pub use error::{BoxError, Error, ErrorKind, Result};
 pub use flink::{FlinkMapping, JavaHash, flink_group};
 pub use handle::{KeyedStateHandle, StateData, StateFile};
 pub use key::{
-    EncodedKey, KeyBuffer, KeySchema, OrderedType, StateKey, StoredKey, StoredText, check_ascending,
-    check_equal_keys, check_found, decode_ordered, encode_ordered,
+    Borrowed, BorrowedKey, EncodedKey, KeyBuffer, KeySchema, LookupKey, OrderedType, StateKey, StoredBytes,
+    StoredKey, StoredText, check_ascending, check_equal_keys, check_found, decode_ordered, encode_ordered,
 };
 pub use key_group::{
     KeyGroupRange, MAX_PARALLELISM_LIMIT, default_max_parallelism, resolve_max_parallelism, subtask_of_group,

@@ -1,6 +1,6 @@
 //! Which part of the state one backend holds.
 
-use crate::{Error, ErrorKind, FileName, KeyContext, KeyGroupRange, KeySpace, Result, StateKey};
+use crate::{Error, ErrorKind, FileName, KeyContext, KeyGroupRange, KeySpace, LookupKey, Result, StateKey};
 
 /// One parallel instance of an operator: its name, its number, and the key groups that are its own.
 ///
@@ -104,7 +104,7 @@ impl<K: StateKey> Subtask<K> {
     /// # Errors
     /// [`KeyOutOfRange`](ErrorKind::KeyOutOfRange) if the group is another subtask's.
     #[inline(always)]
-    pub fn key<'k>(&self, key: &'k K) -> Result<KeyContext<'k, K>> {
+    pub fn key<'k, Q: LookupKey<K> + ?Sized>(&self, key: &'k Q) -> Result<KeyContext<'k, K>> {
         let context = self.key_space.key(key)?;
         self.check(&context)?;
         Ok(context)

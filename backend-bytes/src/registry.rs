@@ -215,7 +215,7 @@ impl Registry {
     }
 
     /// Adds a state: a new one with the next number, or one that the store holds.
-    pub fn add<D: StateDescriptor + Send + Sync + 'static, N: StateKey>(
+    pub fn add<D: StateDescriptor + Send + Sync + 'static, K: StateKey, N: StateKey>(
         &mut self,
         number: u16,
         meta: StateMeta,

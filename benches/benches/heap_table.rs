@@ -42,11 +42,15 @@ fn read_modify_write<K: StateKey + std::hash::Hash>(c: &mut Criterion, name: &st
 
     let space = KeySpace::new(128).expect("128 is a max parallelism");
     let mut tables = GroupedTables::new(128);
-    (0..ENTRIES).for_each(|i| tables.add_one(space.key(&key(i)).expect("a key of this crate")));
+    (0..ENTRIES)
+        .map(&key)
+        .for_each(|key| tables.add_one(space.key(&key).expect("a key of this crate"), &key));
     group.bench_function("hashbrown by key group", |b| {
         b.iter_batched(
             &mut draw,
-            |keys| keys.iter().for_each(|key| tables.add_one(space.key(key).expect("a key of this crate"))),
+            |keys| {
+                keys.iter().for_each(|key| tables.add_one(space.key(key).expect("a key of this crate"), key))
+            },
             BatchSize::LargeInput,
         );
     });

@@ -17,28 +17,28 @@ impl<K: StateKey> GroupedTables<K> {
 
     /// The count of a key.
     #[inline]
-    pub fn get(&self, key: KeyContext<'_, K>) -> Option<u64> {
-        let found = self.groups[usize::from(key.group())].find(key.hash(), |(known, _)| known == key.key());
+    pub fn get(&self, at: KeyContext<'_, K>, key: &K) -> Option<u64> {
+        let found = self.groups[usize::from(at.group())].find(at.hash(), |(known, _)| known == key);
         found.map(|(_, count)| *count)
     }
 
     /// Adds one to the count of a key.
     #[inline]
-    pub fn add_one(&mut self, key: KeyContext<'_, K>) {
-        let group = &mut self.groups[usize::from(key.group())];
-        match group.find_mut(key.hash(), |(known, _)| known == key.key()) {
+    pub fn add_one(&mut self, at: KeyContext<'_, K>, key: &K) {
+        let group = &mut self.groups[usize::from(at.group())];
+        match group.find_mut(at.hash(), |(known, _)| known == key) {
             Some((_, count)) => *count += 1,
             None => {
-                group.insert_unique(key.hash(), (key.key().clone(), 1), |(key, _)| key.stable_hash());
+                group.insert_unique(at.hash(), (key.clone(), 1), |(key, _)| key.stable_hash());
             }
         }
     }
 
     /// Removes a key.
     #[inline]
-    pub fn remove(&mut self, key: KeyContext<'_, K>) {
-        let group = &mut self.groups[usize::from(key.group())];
-        if let Ok(entry) = group.find_entry(key.hash(), |(known, _)| known == key.key()) {
+    pub fn remove(&mut self, at: KeyContext<'_, K>, key: &K) {
+        let group = &mut self.groups[usize::from(at.group())];
+        if let Ok(entry) = group.find_entry(at.hash(), |(known, _)| known == key) {
             entry.remove();
         }
     }

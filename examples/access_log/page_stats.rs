@@ -115,7 +115,7 @@ impl PageStats {
             let statuses = backend.list(self.statuses, key, &())?.get()?;
             let last_seen = backend.value(self.last_seen, key, &())?.get()?;
             let windows = backend.value(self.windows, key, &())?.get()?.unwrap_or_default();
-            let path = key.key().clone();
+            let path = key.key().to_owned();
             pages.push(Page { path, hits, visitors, mean_bytes, statuses, last_seen, windows });
             Ok(())
         })?;

@@ -310,7 +310,7 @@ impl<K: StateKey> StateBackend for Noted<K> {
         note("subtask");
         self.0.subtask()
     }
-    fn key<'k>(&self, key: &'k K) -> Result<KeyContext<'k, K>> {
+    fn key<'k, Q: LookupKey<K> + ?Sized>(&self, key: &'k Q) -> Result<KeyContext<'k, K>> {
         note("key");
         self.0.subtask().key(key)
     }

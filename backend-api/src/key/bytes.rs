@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use super::{EncodedKey, KeyBuffer, StateKey, StoredText, corrupt};
+use super::{KeyBuffer, StateKey, StoredBytes, StoredText, corrupt};
 use crate::Result;
 
 const ESCAPED_ZERO: u8 = 0xFF;
@@ -98,4 +98,4 @@ macro_rules! byte_string {
 }
 
 byte_string!("string", StoredText, text: String, Box<str>, Arc<str>);
-byte_string!("bytes", EncodedKey, Ok: Vec<u8>, Box<[u8]>, Arc<[u8]>);
+byte_string!("bytes", StoredBytes, Ok: Vec<u8>, Box<[u8]>, Arc<[u8]>);

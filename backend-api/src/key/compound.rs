@@ -64,13 +64,20 @@ macro_rules! tuple {
         impl<$($part: StateKey,)+ $last: StateKey> StoredKey<($($part,)+ $last)>
             for ($($part::Stored,)+ $last::Stored)
         {
+            type Borrowed = ($($part,)+ $last);
+
+            #[inline(always)]
+            fn borrow(key: &($($part,)+ $last)) -> &Self::Borrowed {
+                key
+            }
+
             #[inline]
-            fn store(key: &($($part,)+ $last)) -> Self {
+            fn store_borrowed(key: &($($part,)+ $last)) -> Self {
                 ($($part::Stored::store(&key.$index),)+ $last::Stored::store(&key.$last_index))
             }
 
             #[inline]
-            fn matches(&self, key: &($($part,)+ $last)) -> bool {
+            fn matches_borrowed(&self, key: &($($part,)+ $last)) -> bool {
                 $(self.$index.matches(&key.$index) &&)+ self.$last_index.matches(&key.$last_index)
             }
 

@@ -1,5 +1,6 @@
 //! Keys, namespaces and the keys of maps: types with an order-keeping encoding.
 
+mod borrowed;
 mod buffer;
 mod bytes;
 mod compound;
@@ -9,11 +10,12 @@ mod scalar;
 mod schema;
 mod stored;
 
+pub use borrowed::{Borrowed, BorrowedKey, LookupKey};
 pub use buffer::KeyBuffer;
 pub use order::{check_ascending, check_equal_keys, check_found};
 pub use ordered::{OrderedType, decode_ordered, encode_ordered};
 pub use schema::KeySchema;
-pub use stored::{EncodedKey, StoredKey, StoredText};
+pub use stored::{EncodedKey, StoredBytes, StoredKey, StoredText};
 
 use xxhash_rust::xxh3::xxh3_64;
 
@@ -139,8 +141,13 @@ pub trait StateKey: Clone + Ord + Send + Sync + 'static {
     /// seed of its own.
     #[inline]
     fn stable_hash(&self) -> u64 {
-        self.with_encoded(xxh3_64)
+        self.with_encoded(hash)
     }
+}
+
+#[inline]
+fn hash(encoded: &[u8]) -> u64 {
+    xxh3_64(encoded)
 }
 
 #[cold]

@@ -5,7 +5,7 @@ use std::fmt;
 use compact_bytes::CompactBytes;
 use compact_str::CompactString;
 
-use super::StateKey;
+use super::{BorrowedKey, StateKey};
 use crate::Result;
 
 // compact_bytes tells its two forms apart by the topmost bit of a capacity, looked for in the last byte.
@@ -22,12 +22,31 @@ pub(super) mod sealed {
 /// two copies of one key be read, by different threads too, until one of them is forgotten or cloned. This is
 /// sound because no form has interior mutability, a pointer into itself, or a pointer that claims to be the
 /// only one (such as `Box`). A new form must keep that.
-pub trait StoredKey<K>: sealed::Sealed + Clone + Send + Sync + 'static {
+pub trait StoredKey<K: StateKey>: sealed::Sealed + Clone + Send + Sync + 'static {
+    /// What a key is looked up by: `str` for strings and `[u8]` for byte strings, so that a record that has one of these
+    /// makes no key of it; the key itself for other types.
+    type Borrowed: BorrowedKey + ?Sized;
+
+    /// A key, to be looked up.
+    fn borrow(key: &K) -> &Self::Borrowed;
+
+    /// Makes the stored form of the key that is looked up by `key`.
+    fn store_borrowed(key: &Self::Borrowed) -> Self;
+
+    /// Whether this is the stored form of the key that is looked up by `key`.
+    fn matches_borrowed(&self, key: &Self::Borrowed) -> bool;
+
     /// Makes the stored form.
-    fn store(key: &K) -> Self;
+    #[inline]
+    fn store(key: &K) -> Self {
+        Self::store_borrowed(Self::borrow(key))
+    }
 
     /// Whether this is the stored form of `key`.
-    fn matches(&self, key: &K) -> bool;
+    #[inline]
+    fn matches(&self, key: &K) -> bool {
+        self.matches_borrowed(Self::borrow(key))
+    }
 
     /// The key.
     ///
@@ -69,13 +88,20 @@ impl fmt::Debug for EncodedKey {
 impl sealed::Sealed for EncodedKey {}
 
 impl<K: StateKey> StoredKey<K> for EncodedKey {
+    type Borrowed = K;
+
+    #[inline(always)]
+    fn borrow(key: &K) -> &K {
+        key
+    }
+
     #[inline]
-    fn store(key: &K) -> Self {
+    fn store_borrowed(key: &K) -> Self {
         Self(key.with_encoded(CompactBytes::new))
     }
 
     #[inline]
-    fn matches(&self, key: &K) -> bool {
+    fn matches_borrowed(&self, key: &K) -> bool {
         key.with_encoded(|bytes| *bytes == *self.0)
     }
 
@@ -95,6 +121,46 @@ impl<K: StateKey> StoredKey<K> for EncodedKey {
     }
 }
 
+/// A byte string, of which up to 23 bytes are inline.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredBytes(EncodedKey);
+
+impl sealed::Sealed for StoredBytes {}
+
+impl<K: StateKey + AsRef<[u8]>> StoredKey<K> for StoredBytes {
+    type Borrowed = [u8];
+
+    #[inline(always)]
+    fn borrow(key: &K) -> &[u8] {
+        key.as_ref()
+    }
+
+    #[inline]
+    fn store_borrowed(key: &[u8]) -> Self {
+        Self(EncodedKey(CompactBytes::new(key)))
+    }
+
+    #[inline]
+    fn matches_borrowed(&self, key: &[u8]) -> bool {
+        *self.0.0 == *key
+    }
+
+    #[inline]
+    fn load(&self) -> Result<K> {
+        StoredKey::load(&self.0)
+    }
+
+    #[inline]
+    fn encode_key(&self, out: &mut Vec<u8>) -> Result<()> {
+        StoredKey::<K>::encode_key(&self.0, out)
+    }
+
+    #[inline]
+    fn heap_size(&self) -> usize {
+        StoredKey::<K>::heap_size(&self.0)
+    }
+}
+
 /// A text, of which up to 24 bytes are inline: a string's last byte is never above BF, so the bytes above tell how
 /// long a shorter one is.
 #[derive(Clone, PartialEq, Eq)]
@@ -109,14 +175,21 @@ impl fmt::Debug for StoredText {
 impl sealed::Sealed for StoredText {}
 
 impl<K: StateKey + AsRef<str> + From<String>> StoredKey<K> for StoredText {
-    #[inline]
-    fn store(key: &K) -> Self {
-        Self(CompactString::new(key.as_ref()))
+    type Borrowed = str;
+
+    #[inline(always)]
+    fn borrow(key: &K) -> &str {
+        key.as_ref()
     }
 
     #[inline]
-    fn matches(&self, key: &K) -> bool {
-        self.0 == key.as_ref()
+    fn store_borrowed(key: &str) -> Self {
+        Self(CompactString::new(key))
+    }
+
+    #[inline]
+    fn matches_borrowed(&self, key: &str) -> bool {
+        self.0 == key
     }
 
     #[inline]
@@ -141,13 +214,20 @@ macro_rules! stored_as_itself {
         impl $(<const $n: usize>)? $crate::key::stored::sealed::Sealed for $type {}
 
         impl $(<const $n: usize>)? StoredKey<$type> for $type {
+            type Borrowed = Self;
+
+            #[inline(always)]
+            fn borrow(key: &Self) -> &Self {
+                key
+            }
+
             #[inline]
-            fn store(key: &$type) -> Self {
+            fn store_borrowed(key: &$type) -> Self {
                 *key
             }
 
             #[inline]
-            fn matches(&self, key: &$type) -> bool {
+            fn matches_borrowed(&self, key: &$type) -> bool {
                 self == key
             }
 

@@ -11,7 +11,9 @@ use crate::{Codec, Error, ErrorKind, Result, StateKey, StateKind};
 /// Reads a state's rows back by the types and the codec of its descriptor. A checkpoint whose rows cannot be read must fail
 /// while there is an older one; see [`CheckpointWriter::read_back`](crate::format::CheckpointWriter::read_back).
 #[derive(Clone)]
-pub struct ReadBack(Arc<dyn Fn(SectionKind, &[u8]) -> Result<()> + Send + Sync>);
+pub struct ReadBack(Arc<ReadRow>);
+
+type ReadRow = dyn Fn(SectionKind, &[u8]) -> Result<()> + Send + Sync;
 
 impl ReadBack {
     /// For a state of `kind` with keys `K`, namespaces `N`, map keys `MK` and values of `codec`.

@@ -1,7 +1,7 @@
 use std::ops::{Bound, RangeBounds};
 
 use crate::EntryKey;
-use backend_api::{Result, StateKey};
+use backend_api::{BorrowedKey, Result, StateKey};
 
 /// The keys that one access needs, in buffers that are used again by the next one.
 #[derive(Debug, Default)]
@@ -22,7 +22,7 @@ impl KeyBuffers {
     /// # Errors
     /// If the namespace cannot be encoded.
     #[inline(always)]
-    pub fn set<K: StateKey, N: StateKey>(
+    pub fn set<K: BorrowedKey + ?Sized, N: StateKey>(
         &mut self,
         state: u16,
         group: u16,
@@ -32,7 +32,7 @@ impl KeyBuffers {
         namespace.check()?;
         self.here.clear();
         self.here.extend_from_slice(&EntryKey::head_of(state, group));
-        key.encode(&mut self.here);
+        key.encode_key(&mut self.here);
         self.namespace_at = self.here.len();
         namespace.encode(&mut self.here);
         Ok(())

@@ -13,7 +13,7 @@ mod writer;
 use super::limits::{EntryLimit, Totals};
 use super::{ByteStore, WriteBatch};
 use backend_api::format::StateMeta;
-use backend_api::{Error, Result, StateKey};
+use backend_api::{BorrowedKey, Error, Result, StateKey};
 
 pub(crate) use charging::Charging;
 pub(crate) use fetched::Fetched;
@@ -73,7 +73,7 @@ impl<'a> Access<'a> {
     /// # Errors
     /// If the namespace cannot be encoded.
     #[inline(always)]
-    pub fn new<K: StateKey, N: StateKey>(
+    pub fn new<K: BorrowedKey + ?Sized, N: StateKey>(
         store: &'a mut dyn ByteStore,
         buffers: &'a mut Buffers,
         totals: &'a mut Totals,

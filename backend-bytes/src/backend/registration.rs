@@ -57,7 +57,7 @@ impl<K: StateKey, E: ByteEngine> EngineBackend<K, E> {
             let config = CacheConfig { number, name, seed, budget: Arc::clone(&self.cache_budget) };
             Box::new(Cache::<O>::new(config, codec(&descriptor))) as Box<dyn AnyCache>
         });
-        self.registry.add::<D, N>(number, meta, descriptor, cache, totals);
+        self.registry.add::<D, K, N>(number, meta, descriptor, cache, totals);
         Ok(number.into())
     }
 }

@@ -9,7 +9,7 @@ use std::thread;
 use backend_api::format::{Section, SectionKind};
 use backend_api::restore::{RestoredSection, RestoredState};
 use backend_api::row::{RowChange, decode_key};
-use backend_api::{Error, ErrorKind, KeySpace, Result, StateKey};
+use backend_api::{Error, ErrorKind, KeySpace, LookupKey, Result, StateKey};
 
 use super::accounting::{measure, store};
 use super::budget::{Budget, Charge};
@@ -104,7 +104,7 @@ impl<K: StateKey, N: StateKey, C: Content, X: Send + 'static> HeapState<K, N, C,
         for section in chain {
             section.for_each_row::<K, N>(|row| {
                 let hash = row_hash(&row.key, &row.namespace, keys, group)?;
-                let lookup = Lookup { key: &row.key, namespace: &row.namespace, group: index, hash };
+                let lookup = Lookup { key: row.key.lookup(), namespace: &row.namespace, group: index, hash };
                 self.change(&lookup, |content, cell, epoch| content.change(cell, row.change, epoch))
             })?;
         }
@@ -120,7 +120,7 @@ impl<K: StateKey, N: StateKey, C: Content, X: Send + 'static> HeapState<K, N, C,
         section.for_each_raw_row(|mut row| {
             let (key, namespace) = decode_key::<K, N>(&mut row)?;
             let hash = row_hash(&key, &namespace, keys, group)?;
-            let lookup = Lookup { key: &key, namespace: &namespace, group: index, hash };
+            let lookup = Lookup { key: key.lookup(), namespace: &namespace, group: index, hash };
             let mut cell = None;
             content.change(&mut cell, RowChange::Value(row), epoch)?;
             let cell = cell.ok_or_else(unfit)?;

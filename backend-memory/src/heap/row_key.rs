@@ -2,7 +2,7 @@
 
 use std::hash::{BuildHasher, Hash, Hasher, RandomState};
 
-use backend_api::{KeyContext, Result, StateKey, StoredKey};
+use backend_api::{Borrowed, BorrowedKey, KeyContext, Result, StateKey, StoredKey};
 
 use crate::table::{KeyHash, TableKey};
 
@@ -14,13 +14,13 @@ pub(super) struct RowKey<K: StateKey, N: StateKey> {
 
 impl<K: StateKey, N: StateKey> RowKey<K, N> {
     #[inline]
-    pub(super) fn store(key: &K, namespace: &N) -> Self {
-        Self { key: K::Stored::store(key), namespace: N::Stored::store(namespace) }
+    pub(super) fn store(key: &Borrowed<K>, namespace: &N) -> Self {
+        Self { key: K::Stored::store_borrowed(key), namespace: N::Stored::store(namespace) }
     }
 
     #[inline]
-    pub(super) fn matches(&self, key: &K, namespace: &N) -> bool {
-        self.key.matches(key) && self.namespace.matches(namespace)
+    pub(super) fn matches(&self, key: &Borrowed<K>, namespace: &N) -> bool {
+        self.key.matches_borrowed(key) && self.is_in(namespace)
     }
 
     #[inline]
@@ -64,9 +64,8 @@ unsafe impl<K: StateKey, N: StateKey> TableKey for RowKey<K, N> {
 /// It is passed by reference on purpose. A copy is made of words that were stored one by one an instant before, which
 /// the processor cannot forward into wider loads: it waits until all earlier accesses to memory are done, and no two
 /// accesses to the state overlap.
-#[derive(Debug)]
-pub(super) struct Lookup<'a, K, N> {
-    pub(super) key: &'a K,
+pub(super) struct Lookup<'a, K: StateKey, N> {
+    pub(super) key: &'a Borrowed<K>,
     pub(super) namespace: &'a N,
     /// Index among the backend's own groups.
     pub(super) group: usize,
@@ -107,7 +106,7 @@ impl<K: StateKey, N: StateKey> KeyHash for &Lookup<'_, K, N> {
     fn rehash(self, secret: &RandomState, attempt: u8) -> u64 {
         let mut hasher = secret.build_hasher();
         hasher.write_u8(attempt);
-        self.key.with_encoded(|bytes| bytes.hash(&mut hasher));
+        self.key.with_encoded_key(|bytes| bytes.hash(&mut hasher));
         self.namespace.with_encoded(|bytes| bytes.hash(&mut hasher));
         hasher.finish()
     }

@@ -46,7 +46,7 @@ impl<K: StateKey + Hash> Variant<K> {
             Self::Single(counts) => keys.iter().try_for_each(|key| counts.add_one(key)),
             Self::Batched(counts) => counts.add_one_each(keys),
             Self::Grouped(tables, space) => keys.iter().try_for_each(|key| {
-                tables.add_one(space.key(key)?);
+                tables.add_one(space.key(key)?, key);
                 Ok(())
             }),
             Self::Plain(map) => {
@@ -61,7 +61,7 @@ impl<K: StateKey + Hash> Variant<K> {
             Self::Single(counts) => keys.iter().try_for_each(|key| counts.remove(key)),
             Self::Batched(counts) => counts.remove_each(keys),
             Self::Grouped(tables, space) => keys.iter().try_for_each(|key| {
-                tables.remove(space.key(key)?);
+                tables.remove(space.key(key)?, key);
                 Ok(())
             }),
             Self::Plain(map) => {

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use backend_api::{
-    Checkpoint, JavaHash, KeySpace, Result, SnapshotRequest, SnapshotTask, StateBackend, StateData, StateKey,
-    Subtask, TaskState, subtask_of_group,
+    Borrowed, Checkpoint, JavaHash, KeySpace, Result, SnapshotRequest, SnapshotTask, StateBackend, StateData,
+    StateKey, Subtask, TaskState, subtask_of_group,
 };
 
 use super::states::{State, register};
@@ -36,10 +36,13 @@ pub fn operator<F: Factory>(
     keys: Type,
     max_parallelism: u16,
 ) -> Result<Box<dyn Machine>, String> {
-    fn of<F: Factory, K: StateKey + Kept + JavaHash>(
+    fn of<F: Factory, K: StateKey + Kept>(
         setup: Setup,
         max_parallelism: u16,
-    ) -> Result<Box<dyn Machine>, String> {
+    ) -> Result<Box<dyn Machine>, String>
+    where
+        Borrowed<K>: JavaHash,
+    {
         let keys = KeySpace::<K>::flink(max_parallelism).map_err(|error| error.to_string())?;
         Ok(Box::new(Operator::<F, K> {
             factory: F::new(),
@@ -74,7 +77,7 @@ impl<B: StateBackend> Running<B> {
     }
 }
 
-impl<F: Factory, K: StateKey + Kept + JavaHash> Operator<F, K> {
+impl<F: Factory, K: StateKey + Kept> Operator<F, K> {
     fn key(&self, key: &Datum) -> K {
         K::of(key).expect("the interpreter has parsed the key")
     }
@@ -91,7 +94,7 @@ impl<F: Factory, K: StateKey + Kept + JavaHash> Operator<F, K> {
     }
 }
 
-impl<F: Factory, K: StateKey + Kept + JavaHash> Machine for Operator<F, K> {
+impl<F: Factory, K: StateKey + Kept> Machine for Operator<F, K> {
     fn start(&mut self, parallelism: u16, from: Option<&str>) -> Result<()> {
         self.tasks.clear();
         self.subtasks.clear();

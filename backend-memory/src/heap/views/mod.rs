@@ -23,7 +23,7 @@ use backend_api::{KeyContext, StateKey};
 use super::row_key::{Lookup, entry_hash};
 
 /// The place of a view, and what those in other namespaces follow from.
-pub(super) struct Seat<'a, K, N> {
+pub(super) struct Seat<'a, K: StateKey, N> {
     key_hash: u64,
     pub(super) lookup: Lookup<'a, K, N>,
 }
