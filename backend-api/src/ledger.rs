@@ -5,9 +5,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::SnapshotRequest;
 
-/// After this many checkpoints that were neither confirmed nor named by a request, the next ones build on none: the base
-/// may be gone, and then no checkpoint on top of it can complete.
-const UNCONFIRMED_MAX: u32 = 3;
+/// After this many written checkpoints that were neither confirmed nor named by a request, the next ones build on none:
+/// the base may be gone, and then no checkpoint on top of it can complete.
+const UNCONFIRMED_MAX: usize = 3;
 
 /// The checkpoints that were written, and the one that was confirmed last. `T` describes the files of one.
 ///
@@ -19,8 +19,6 @@ const UNCONFIRMED_MAX: u32 = 3;
 pub struct CheckpointLedger<T> {
     confirmed: Option<(u64, Arc<T>)>,
     written: Written<T>,
-    /// Checkpoints since the last confirmed one.
-    unconfirmed: u32,
     /// A checkpoint was aborted while an earlier one was undecided.
     is_doubtful: bool,
 }
@@ -39,7 +37,7 @@ impl<T> CheckpointLedger<T> {
     /// The ledger of a backend that was restored from a checkpoint whose files it may build on, or from none such.
     pub fn new(restored: Option<(u64, T)>) -> Self {
         let confirmed = restored.map(|(id, checkpoint)| (id, Arc::new(checkpoint)));
-        Self { confirmed, written: Written::default(), unconfirmed: 0, is_doubtful: false }
+        Self { confirmed, written: Written::default(), is_doubtful: false }
     }
 
     /// Begins a checkpoint: answers what it builds on, `None` for nothing, and what its task reports to.
@@ -51,9 +49,8 @@ impl<T> CheckpointLedger<T> {
                 self.complete(last);
                 self.confirmed.as_ref().is_some_and(|(id, _)| *id == last)
             }
-            None => !self.is_doubtful && self.unconfirmed < UNCONFIRMED_MAX,
+            None => !self.is_doubtful && lock(&self.written).len() < UNCONFIRMED_MAX,
         };
-        self.unconfirmed = self.unconfirmed.saturating_add(1);
         let base = self.confirmed.as_ref().filter(|_| is_trusted && !request.is_full());
         (base.map(|(_, checkpoint)| Arc::clone(checkpoint)), entry)
     }
@@ -69,7 +66,7 @@ impl<T> CheckpointLedger<T> {
         // Nothing builds on the ones before it any more.
         *written = written.split_off(&checkpoint_id);
         self.confirmed = Some((checkpoint_id, Arc::new(checkpoint)));
-        (self.unconfirmed, self.is_doubtful) = (0, false);
+        self.is_doubtful = false;
         true
     }
 
