@@ -350,14 +350,14 @@ fn states_with_different_codecs_are_kept_and_fit_no_registration() {
         snapshot(&mut backend, 1)
     };
     let mut both = open(&in_memory(), &[write(other(), 2, 0), write(plain(), 2, 1)]);
-    for _ in 0..2 {
+    for id in 2..4 {
         assert_eq!(both.register(plain()).unwrap_err().kind(), ErrorKind::Migration);
         assert_eq!(both.register(other()).unwrap_err().kind(), ErrorKind::Migration);
         // So it is after being carried on, too.
-        both = open(&in_memory(), &[snapshot(&mut both, 2)]);
+        both = open(&in_memory(), &[snapshot(&mut both, id)]);
     }
     // Each key group still has the codec that it was written with.
-    let plan = RestorePlan::open(&[snapshot(&mut both, 2)], None, &subtask(1, 0)).unwrap();
+    let plan = RestorePlan::open(&[snapshot(&mut both, 4)], None, &subtask(1, 0)).unwrap();
     let state = plan.state("count").unwrap();
     assert_eq!(state.groups().count(), usize::from(GROUPS));
     for group in state.groups() {

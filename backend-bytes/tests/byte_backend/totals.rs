@@ -183,9 +183,9 @@ impl World {
 
 fn run(options: &ByteOptions, steps: Vec<Step>) {
     let mut world = World::new(open(options, &[]), Model::default());
-    for step in steps {
+    for (id, step) in (1..).zip(steps) {
         if let Step::Restore = step {
-            let handle = snapshot(&mut world.backend, 1);
+            let handle = snapshot(&mut world.backend, id);
             world = World::new(open(options, &[handle]), world.model);
         }
         world.apply(step);
