@@ -57,12 +57,30 @@ impl RestorePlan {
         subtask: &Subtask<K>,
     ) -> Result<Self> {
         let parts = check_handles(handles, subtask, &[row::FORMAT])?;
+        Self::of(&parts, storage)
+    }
+
+    /// As [`open`](Self::open), for a backend that restores other handles too: these may leave key groups of the subtask
+    /// out.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn open_some<K: StateKey>(
+        handles: &[KeyedStateHandle],
+        storage: Option<&dyn Storage>,
+        subtask: &Subtask<K>,
+    ) -> Result<Self> {
+        let parts = parts_of(handles, subtask, &[row::FORMAT])?;
+        Self::of(&parts, storage)
+    }
+
+    fn of(parts: &[(KeyGroupRange, &KeyedStateHandle)], storage: Option<&dyn Storage>) -> Result<Self> {
         let mut states = BTreeMap::new();
         for (range, handle) in parts {
             for file in &handle.files {
                 let reader = Arc::new(file.open(storage)?);
                 check_file(&reader, handle, file.created_by)?;
-                add_file(&mut states, &reader, range)?;
+                add_file(&mut states, &reader, *range)?;
             }
         }
         Ok(Self { states: states.into_iter().map(|(name, state)| (name, Arc::new(state))).collect() })
@@ -299,9 +317,26 @@ fn add_file(
     Ok(())
 }
 
-/// Whether the handles are of one of these formats and fit the keys of `subtask`, and no two of them have one of its
-/// key groups in common, and all of them have each, without those that hold none.
+/// The parts of the handles that belong to `subtask`. Together they must cover its key groups, unless there is no
+/// handle at all.
+///
+/// # Errors
+/// As [`StateBackend::open`](crate::StateBackend::open): another format, other keys, a key group that two handles have or
+/// none.
 pub fn check_handles<'h, K: StateKey>(
+    handles: &'h [KeyedStateHandle],
+    subtask: &Subtask<K>,
+    formats: &[&str],
+) -> Result<Vec<(KeyGroupRange, &'h KeyedStateHandle)>> {
+    let parts = parts_of(handles, subtask, formats)?;
+    if !handles.is_empty() {
+        check_covered(subtask.range(), parts.iter().map(|(range, _)| *range))?;
+    }
+    Ok(parts)
+}
+
+/// As [`check_handles`], but key groups may be left out.
+fn parts_of<'h, K: StateKey>(
     handles: &'h [KeyedStateHandle],
     subtask: &Subtask<K>,
     formats: &[&str],
@@ -312,9 +347,6 @@ pub fn check_handles<'h, K: StateKey>(
         parts.extend(handle.range.intersection(subtask.range()).map(|range| (range, handle)));
     }
     check_disjoint(&parts)?;
-    if !handles.is_empty() {
-        check_covered(subtask.range(), parts.iter().map(|(range, _)| *range))?;
-    }
     Ok(parts)
 }
 

@@ -76,7 +76,7 @@ impl<K: StateKey, E: ByteEngine> StateBackend for EngineBackend<K, E> {
         }
         let target = E::target(options).for_attempt()?;
         let storage = target.storage().map(|storage| &**storage);
-        let restored = RestorePlan::open(&rows, storage, &subtask)?;
+        let restored = RestorePlan::open_some(&rows, storage, &subtask)?;
         restored.verify()?;
         let OpenedStore { store, states, layer } = E::open(options, &subtask, &native)?;
         let limit = E::entry_bytes_max(options);
