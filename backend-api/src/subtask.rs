@@ -62,8 +62,8 @@ impl<K: StateKey> Subtask<K> {
         Self::new(operator, key_space, 1, 0)
     }
 
-    /// Sets the seed of the hash tables. Where keys come from people who may wish harm, take a random number here,
-    /// so that nobody can choose keys that fall on one spot. It changes no format and no key group.
+    /// Sets the seed of the hash tables, so that they are laid out alike in each run. It changes no format and no key
+    /// group. Caches take a random seed if none is set, so that keys that collide cannot be chosen from outside.
     pub fn with_hash_seed(mut self, seed: u64) -> Self {
         self.hash_seed = seed;
         self

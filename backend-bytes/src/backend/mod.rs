@@ -2,6 +2,7 @@ mod access;
 mod listing;
 mod registration;
 
+use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
 use access::Opened;
@@ -43,6 +44,8 @@ pub struct EngineBackend<K: StateKey, E: ByteEngine> {
     restored: RestorePlan,
     buffers: Buffers,
     cache_budget: Arc<Budget>,
+    /// Seed of the hash tables of the caches.
+    cache_seed: u64,
     /// Rows that a failed registration may have left under the number of the next state.
     leftover: Option<(u16, Arc<RestoredState>)>,
 }
@@ -83,6 +86,11 @@ impl<K: StateKey, E: ByteEngine> StateBackend for EngineBackend<K, E> {
         let totals = (0..).map(|state| Totals::with_bounds(limit, &layer.bounds(state)));
         let held = states.into_iter().zip(totals);
         let registry = Registry::holding(held);
+        // Without a seed of the user's, a random one: nobody can choose keys that fall on one spot of a cache.
+        let cache_seed = match subtask.hash_seed() {
+            0 => RandomState::new().hash_one(()),
+            seed => seed,
+        };
         Ok(Self {
             life: Lifecycle::new(subtask, restore),
             options: options.clone(),
@@ -92,6 +100,7 @@ impl<K: StateKey, E: ByteEngine> StateBackend for EngineBackend<K, E> {
             restored,
             buffers: Buffers::starting_at(layer.sequence()),
             cache_budget: Budget::new(E::cache_bytes(options)),
+            cache_seed,
             leftover: None,
         })
     }

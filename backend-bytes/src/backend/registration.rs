@@ -53,7 +53,7 @@ impl<K: StateKey, E: ByteEngine> EngineBackend<K, E> {
             self.restored.take(&meta.name);
         }
         let cache = self.cache_budget.is_some().then(|| {
-            let (name, seed) = (meta.name.clone(), self.life.subtask().hash_seed());
+            let (name, seed) = (meta.name.clone(), self.cache_seed);
             let config = CacheConfig { number, name, seed, budget: Arc::clone(&self.cache_budget) };
             Box::new(Cache::<O>::new(config, codec(&descriptor))) as Box<dyn AnyCache>
         });
