@@ -147,7 +147,12 @@ impl Chains {
         self.replace(state, key_group, None)
     }
 
-    /// Whether a file of a chain is needed although the chain is not.
+    /// Lets go of the file that describes the states: another one is about to.
+    pub(crate) fn forget_description(&mut self) {
+        self.description = None;
+    }
+
+    /// True if a file of a chain is needed although the chain is not.
     pub(crate) fn shares_files(&self, chain: &Chain) -> bool {
         let mut files = chain.files.iter();
         files.any(|number| self.description == Some(*number) || self.uses.contains_key(number))

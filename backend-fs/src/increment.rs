@@ -100,8 +100,11 @@ fn plan(heap: &mut HeapSnapshot, base: Option<&Chains>) -> Result<Option<Plan>> 
         }
         groups.push(filled);
     }
-    // A file that is not needed for anything else need not be overwritten: the handle does not name it any more.
-    emptied.retain(|(.., chain)| chains.shares_files(chain));
+    if !emptied.is_empty() {
+        // A file that is not needed for anything else need not be overwritten: the handle does not name it any more.
+        let kept = without_rewritten(heap, &chains, &groups)?;
+        emptied.retain(|(.., chain)| kept.shares_files(chain));
+    }
     if emptied.len() as u64 * SECTION_BYTES > chains.bytes() {
         return Ok(None);
     }
@@ -110,6 +113,23 @@ fn plan(heap: &mut HeapSnapshot, base: Option<&Chains>) -> Result<Option<Plan>> 
         groups[index].sort_unstable();
     }
     Ok(Some(Plan { chains, groups, is_news }))
+}
+
+/// The chains that go on using the files of the base: those of groups that are written in full do not.
+fn without_rewritten(heap: &mut HeapSnapshot, chains: &Chains, groups: &[Vec<u16>]) -> Result<Chains> {
+    let mut kept = chains.clone();
+    let metas = heap.meta().states.clone();
+    for ((state, meta), groups) in heap.states().zip(&metas).zip(groups) {
+        for group in groups {
+            let extent = Chain::extent(chains.get(&meta.name, *group), *group, state)?;
+            if matches!(extent, Extent::Full { .. }) {
+                kept.remove(&meta.name, *group);
+                // A group with entries is written for certain, and so is the file that describes the states from now on.
+                kept.forget_description();
+            }
+        }
+    }
+    Ok(kept)
 }
 
 /// All of it is written, on top of nothing.
