@@ -89,8 +89,9 @@ pub fn rows(mut bytes: &[u8]) {
         sections.entry((state % 5, is_change % 2 == 1)).or_default().push(row);
         bytes = rest;
     }
-    let engine = restored::<ByteFamily<0>>(&sections);
-    if let Some(mut heap) = restored::<Memory>(&sections) {
+    let (of_engine, of_heap) = (World::<ByteFamily<0>>::new(), World::<Memory>::new());
+    let engine = restored(&of_engine, &sections);
+    if let Some(mut heap) = restored(&of_heap, &sections) {
         let mut engine = engine.expect("the engine refuses what the heap takes");
         assert_eq!(content_of(&mut heap), content_of(&mut engine));
     } else if let Some(mut engine) = engine {
@@ -102,8 +103,10 @@ pub fn rows(mut bytes: &[u8]) {
     }
 }
 
-fn restored<F: Factory>(sections: &BTreeMap<(u8, bool), Vec<&[u8]>>) -> Option<F::Backend<i32>> {
-    let world = World::<F>::new();
+fn restored<F: Factory>(
+    world: &World<F>,
+    sections: &BTreeMap<(u8, bool), Vec<&[u8]>>,
+) -> Option<F::Backend<i32>> {
     let mut backend = world.try_open::<i32>(single(1), &[]).expect("an empty backend opens");
     Kinds::register(&mut backend).expect("the states are new");
     let task = backend.snapshot(SnapshotRequest::new(1)).expect("a first snapshot");

@@ -136,14 +136,16 @@ fn dealt<F: Factory>(
 
 /// H96: a new operator state has no registered names.
 pub fn h096_a_new_state_has_no_names<F: Factory>() {
-    let state = open_one(&World::<F>::new(), None);
+    let world = World::<F>::new();
+    let state = open_one(&world, None);
     assert!(state.list_names().is_empty());
     assert!(state.broadcast_names().is_empty());
 }
 
 /// H97: a list reads empty before anything is added, and then in the order of the adds.
 pub fn h097_a_list_is_empty_and_then_in_the_order_of_the_adds<F: Factory>() {
-    let mut state = open_one(&World::<F>::new(), None);
+    let world = World::<F>::new();
+    let mut state = open_one(&world, None);
     let token = state.register(split()).unwrap();
     assert!(state.list(token).unwrap().is_empty());
     state.list(token).unwrap().add(42);
@@ -155,7 +157,8 @@ pub fn h097_a_list_is_empty_and_then_in_the_order_of_the_adds<F: Factory>() {
 
 /// H98: a descriptor that is registered twice names one state.
 pub fn h098_registering_again_gives_the_same_state<F: Factory>() {
-    let mut state = open_one(&World::<F>::new(), None);
+    let world = World::<F>::new();
+    let mut state = open_one(&world, None);
     let (first, second) = (state.register(split()).unwrap(), state.register(split()).unwrap());
     state.list(first).unwrap().add(123);
     assert!(state.list(second).unwrap().iter().eq(&[123]));
@@ -182,7 +185,8 @@ pub fn h099_another_redistribution_is_refused<F: Factory>() {
 
 /// H100: a list and a broadcast map cannot have the same name; with other types it is refused too.
 pub fn h100_a_list_and_a_broadcast_map_of_one_name_are_refused<F: Factory>() {
-    let mut state = open_one(&World::<F>::new(), None);
+    let world = World::<F>::new();
+    let mut state = open_one(&world, None);
     set(&mut state, split(), &[1]);
     let map = BroadcastDescriptor::<i64, String>::new(NAME);
     assert_eq!(kind(state.register(map)), ErrorKind::IllegalState);
@@ -310,7 +314,8 @@ pub fn h106_a_state_that_nobody_registers_is_carried_on<F: Factory>() {
 
 /// H107: the entries of a broadcast map can be read in a way that gives no means to change them.
 pub fn h107_entries_can_be_read_without_being_changed<F: Factory>() {
-    let mut state = open_one(&World::<F>::new(), None);
+    let world = World::<F>::new();
+    let mut state = open_one(&world, None);
     let token = state.register(rules()).unwrap();
     state.broadcast(token).unwrap().put_all([(2, "two".to_owned()), (1, "one".to_owned())]).unwrap();
     let state = &state;
