@@ -22,7 +22,7 @@ mod tests;
 ///         /// Small state.
 ///         Small(ByteBackend),
 ///         /// State of which the checkpoints may be larger.
-///         Large(backend_api::ByteBackend),
+///         Large(backend_bytes::ByteBackend),
 ///     }
 /// }
 ///

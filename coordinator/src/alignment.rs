@@ -62,7 +62,8 @@ pub enum Aligned<T> {
 /// assert_eq!(inputs.next(), Some(Aligned::Record { input: 1, record: "behind" }));
 /// assert_eq!(inputs.next(), None);
 /// inputs.push(1, Message::Barrier(barrier), 0);
-/// assert_eq!(inputs.next(), Some(Aligned::Barrier { barrier, held_bytes: 5 }));
+/// // At most both records waited at once.
+/// assert_eq!(inputs.next(), Some(Aligned::Barrier { barrier, held_bytes: 11 }));
 /// assert_eq!(inputs.next(), Some(Aligned::Record { input: 0, record: "ahead" }));
 /// ```
 #[derive(Clone, Debug)]
