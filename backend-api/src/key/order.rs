@@ -1,6 +1,7 @@
 //! What the laws of [`StateKey`] say of two keys: their order is that of their encodings.
 
 use std::any::type_name;
+use std::cmp::Ordering;
 use std::collections::BTreeSet;
 
 use super::StateKey;
@@ -11,7 +12,8 @@ use crate::{Error, ErrorKind, Result};
 ///
 /// # Errors
 ///
-/// [`ErrorKind::IllegalState`] if the type's `Ord` has another order than its encoding.
+/// [`ErrorKind::IllegalState`] if the type's `Ord` has another order than its encoding; [`ErrorKind::Corrupt`] if the
+/// keys do not come in the order of their bytes.
 #[inline]
 pub fn check_ascending<K: StateKey>(before: &K, key: &K) -> Result<()> {
     if before < key { Ok(()) } else { Err(not_ascending(before, key)) }
@@ -49,11 +51,14 @@ fn is_same<K: StateKey>(a: &K, b: &K) -> bool {
 
 #[cold]
 fn not_ascending<K: StateKey>(before: &K, key: &K) -> Error {
-    if is_same(before, key) {
-        return Error::new(ErrorKind::Corrupt, "a key is there twice");
+    match before.with_encoded(|before| key.with_encoded(|key| before.cmp(key))) {
+        Ordering::Equal => Error::new(ErrorKind::Corrupt, "a key is there twice"),
+        Ordering::Greater => Error::new(ErrorKind::Corrupt, "keys are not in the order of their bytes"),
+        Ordering::Less => {
+            let message = format!("the order of {} is not that of its encoding", type_name::<K>());
+            Error::new(ErrorKind::IllegalState, message)
+        }
     }
-    let message = format!("the order of {} is not that of its encoding", type_name::<K>());
-    Error::new(ErrorKind::IllegalState, message)
 }
 
 #[cold]
