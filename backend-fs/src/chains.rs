@@ -152,10 +152,11 @@ impl Chains {
         self.description = None;
     }
 
-    /// True if a file of a chain is needed although the chain is not.
-    pub(crate) fn shares_files(&self, chain: &Chain) -> bool {
-        let mut files = chain.files.iter();
-        files.any(|number| self.description == Some(*number) || self.uses.contains_key(number))
+    /// True if a file that is still needed may have rows of a group whose chain this was: a file of the chain, or an older
+    /// one whose rows the chain replaced.
+    pub(crate) fn may_hold(&self, chain: &Chain) -> bool {
+        let oldest = self.uses.keys().next().copied().into_iter().chain(self.description).min();
+        oldest.zip(chain.files.last()).is_some_and(|(oldest, newest)| oldest <= *newest)
     }
 
     /// Notes that `bytes` of a group are in the file that is being written, as `extent` says.

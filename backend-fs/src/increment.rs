@@ -101,9 +101,9 @@ fn plan(heap: &mut HeapSnapshot, base: Option<&Chains>) -> Result<Option<Plan>> 
         groups.push(filled);
     }
     if !emptied.is_empty() {
-        // A file that is not needed for anything else need not be overwritten: the handle does not name it any more.
+        // Where the handle names no file any more that has rows of the group, nothing has to replace them.
         let kept = without_rewritten(heap, &chains, &groups)?;
-        emptied.retain(|(.., chain)| kept.shares_files(chain));
+        emptied.retain(|(.., chain)| kept.may_hold(chain));
     }
     if emptied.len() as u64 * SECTION_BYTES > chains.bytes() {
         return Ok(None);

@@ -18,7 +18,7 @@ macro_rules! scripts {
     )+};
 }
 
-scripts!(basic, namespaces, snapshots, nulls);
+scripts!(basic, emptied, namespaces, snapshots, nulls);
 
 fn check(script: &str, expected: &str) {
     for member in FAMILY {

@@ -16,8 +16,9 @@ macro_rules! model_cases {
 }
 
 /// Scripts that every backend runs, with those of which the random ones once found a fault.
-const SCRIPTS: [(&str, &str); 3] = [
+const SCRIPTS: [(&str, &str); 4] = [
     ("basic", include_str!("../../flink/scripts/basic.txt")),
+    ("emptied", include_str!("../../flink/scripts/emptied.txt")),
     ("namespaces", include_str!("../../flink/scripts/namespaces.txt")),
     ("snapshots", include_str!("../../flink/scripts/snapshots.txt")),
 ];
