@@ -22,7 +22,7 @@ pub struct StateInfo {
     pub entries: Option<u64>,
     /// Bytes of memory held for it, tables and what values own on the heap; 0 where a backend keeps nothing there.
     pub bytes: u64,
-    /// Whether the program has registered it since the start; a restored state may wait for that for ever and is
+    /// True if the program has registered it since the start; a restored state may wait for that for ever and is
     /// kept all the same.
     pub registered: bool,
 }

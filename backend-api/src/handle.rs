@@ -39,7 +39,7 @@ pub struct StateFile {
     pub format: String,
     /// The checkpoint that wrote it.
     pub created_by: u64,
-    /// Whether later checkpoints may use it too; if not, it goes with its checkpoint.
+    /// True if later checkpoints may use it too; if not, it goes with its checkpoint.
     pub shared: bool,
     /// Where it is.
     pub data: StateData,

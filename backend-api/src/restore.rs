@@ -151,7 +151,7 @@ impl RestoredState {
         Ok(())
     }
 
-    /// Whether the state can be registered as `registered` says, which is a descriptor's
+    /// Checks that the state can be registered as `registered` says, which is a descriptor's
     /// [`meta`](crate::StateDescriptor::meta).
     ///
     /// # Errors

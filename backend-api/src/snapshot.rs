@@ -73,7 +73,7 @@ impl SnapshotRequest {
         self.kind
     }
 
-    /// Whether it must not depend on an earlier checkpoint.
+    /// True if it must not depend on an earlier checkpoint.
     pub fn is_full(&self) -> bool {
         self.kind != SnapshotKind::Checkpoint
     }

@@ -15,7 +15,7 @@ struct Plan {
     /// Of each state, the key groups to write, ascending: those that have changed, and those that are empty now although
     /// older files say otherwise.
     groups: Vec<Vec<u16>>,
-    /// Whether the file is needed even if no group writes anything.
+    /// True if the file is needed even if no group writes anything.
     is_news: bool,
 }
 

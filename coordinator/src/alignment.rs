@@ -110,7 +110,7 @@ impl<T> Alignment<T> {
         }
     }
 
-    /// Whether an input should be read.
+    /// True if an input should be read.
     pub fn wants(&self, input: usize) -> bool {
         self.inputs.get(input).is_some_and(|input| {
             !input.has_ended && (!self.is_held_back(input) || self.held_bytes < self.limit)
@@ -158,7 +158,7 @@ impl<T> Alignment<T> {
         }
     }
 
-    /// Whether an input waits for the others.
+    /// True if an input waits for the others.
     fn is_held_back(&self, input: &Input<T>) -> bool {
         self.barriers.first_key_value().is_some_and(|(id, barrier)| {
             barrier.mode == CheckpointingMode::ExactlyOnce && input.reached >= Some(*id)

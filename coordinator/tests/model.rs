@@ -61,7 +61,7 @@ struct Storage {
     files: BTreeSet<File>,
     /// Completed checkpoints, with the files that they need.
     completed: BTreeMap<u64, Vec<File>>,
-    /// Whether there was one.
+    /// True if there was one.
     has_completed: bool,
     /// Files of which no coordinator can know: their acknowledgement was lost.
     lost: BTreeSet<File>,

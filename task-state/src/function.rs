@@ -40,7 +40,7 @@ impl<'a> InitializationContext<'a> {
         self.state
     }
 
-    /// Whether the task starts from a checkpoint. The state may be empty all the same: the operator may be new.
+    /// True if the task starts from a checkpoint. The state may be empty all the same: the operator may be new.
     pub fn is_restored(&self) -> bool {
         self.restored.is_some()
     }

@@ -140,7 +140,7 @@ impl RawOperatorState {
         self.runs.iter().fold(0, |sum: u64, run| sum.saturating_add(run.take))
     }
 
-    /// Whether there are none.
+    /// True if there are none.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -163,7 +163,7 @@ pub struct Partitions<'a> {
     row: Vec<u8>,
     /// How much of the row is read.
     at: usize,
-    /// Whether the current row begins a partition that was not given out yet.
+    /// True if the current row begins a partition that was not given out yet.
     begins: bool,
 }
 

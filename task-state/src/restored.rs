@@ -69,7 +69,7 @@ fn open_file(target: &CheckpointTarget, file: &StateFile) -> Result<CheckpointRe
 }
 
 impl Run {
-    /// Whether the file has what its handle says of it.
+    /// Checks that the file has what its handle says of it.
     fn check(&self, meta: &OperatorStateMeta) -> Result<()> {
         let found = self.reader.meta().states.get(usize::from(self.state));
         let is_same = found.is_some_and(|found| found.name == meta.name && found.codecs == meta.codecs);

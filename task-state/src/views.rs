@@ -16,7 +16,7 @@ impl<T: StateValue> OperatorList<'_, T> {
         self.0.list.len()
     }
 
-    /// Whether there are none.
+    /// True if there are none.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -66,7 +66,7 @@ impl<K: StateKey, V: StateValue> Broadcast<'_, K, V> {
         self.0.map.get(key)
     }
 
-    /// Whether there is an entry.
+    /// True if there is an entry.
     pub fn contains(&self, key: &K) -> bool {
         self.0.map.contains_key(key)
     }
@@ -81,7 +81,7 @@ impl<K: StateKey, V: StateValue> Broadcast<'_, K, V> {
         self.0.map.size()
     }
 
-    /// Whether there are none.
+    /// True if there are none.
     pub fn is_empty(&self) -> bool {
         self.0.map.is_empty()
     }
@@ -140,7 +140,7 @@ impl<'a, K: StateKey, V: StateValue> BroadcastEntries<'a, K, V> {
         self.0.map.size()
     }
 
-    /// Whether there are none.
+    /// True if there are none.
     pub fn is_empty(&self) -> bool {
         self.0.map.is_empty()
     }

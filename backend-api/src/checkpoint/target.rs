@@ -21,7 +21,7 @@ pub struct NewFile<'a> {
     pub part: &'a str,
     /// Its [format](StateFile::format).
     pub format: &'a str,
-    /// Whether later checkpoints may use it too.
+    /// True if later checkpoints may use it too.
     pub shared: bool,
 }
 

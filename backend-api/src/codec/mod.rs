@@ -26,7 +26,7 @@ pub trait Codec<T>: Send + Sync + 'static {
     /// other's bytes.
     fn id(&self) -> String;
 
-    /// Whether the type can be written and read again, as far as the type alone tells; asked when a state is registered.
+    /// Checks that the type can be written and read again, as far as the type alone tells. Called when a state is registered.
     ///
     /// # Errors
     ///

@@ -38,13 +38,13 @@ impl BlockBuilder {
         self.end.saturating_sub(BlockHeader::ENCODED)
     }
 
-    /// Whether the block is to be sealed before it takes another row.
+    /// True if the block is to be sealed before it takes another row.
     #[inline]
     pub fn is_full(&self) -> bool {
         self.rows == BLOCK_ROWS || self.end >= BlockHeader::ENCODED + BLOCK_BYTES
     }
 
-    /// Whether an encoder has taken bytes of earlier rows away. The block is lost then.
+    /// True if an encoder has taken bytes of earlier rows away. The block is lost then.
     pub fn is_damaged(&self) -> bool {
         self.buffer.len() < self.end
     }
@@ -74,7 +74,7 @@ impl BlockBuilder {
         is_whole
     }
 
-    /// Whether the encoded row of `len` bytes belongs to the block.
+    /// True if the encoded row of `len` bytes belongs to the block.
     #[inline]
     pub fn fits(&self, len: usize) -> bool {
         self.rows == 0 || self.end + len <= BlockHeader::ENCODED + BLOCK_BYTES

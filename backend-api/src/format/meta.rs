@@ -72,7 +72,7 @@ impl StateMeta {
         self.options.contains_key(DROPPED)
     }
 
-    /// Whether a state that was written as this can be registered as `registered` says, which is a descriptor's
+    /// Checks that a state that was written as this can be registered as `registered` says, which is a descriptor's
     /// [`meta`](crate::StateDescriptor::meta).
     ///
     /// # Errors
@@ -109,7 +109,7 @@ pub(crate) fn migration(what: &str, old: &str, new: &str) -> String {
 }
 
 impl FileMeta {
-    /// Whether the file has all key groups that `handle`, which names it, says to have: the others would be taken for
+    /// True if the file has all key groups that `handle`, which names it, says to have: the others would be taken for
     /// empty.
     pub fn holds_groups_of(&self, handle: &KeyedStateHandle) -> bool {
         self.key_groups.contains(&handle.range.start()) && self.key_groups.contains(&handle.range.end())

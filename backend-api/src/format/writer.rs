@@ -101,7 +101,7 @@ impl<'a> CheckpointWriter<'a> {
     /// Adds a row to the section: the bytes that `encode` appends to the buffer it is given.
     ///
     /// # Errors
-    /// Those of `encode`: what it has appended is taken back, and more rows may follow. [`ErrorKind::Codec`] if the row cannot
+    /// The error of `encode`: the row is taken back, and more rows may follow. [`ErrorKind::Codec`] if the row cannot
     /// be [read back](Self::read_back). [`ErrorKind::Size`] for a row of more
     /// than [`MAX_ROW_BYTES`](super::MAX_ROW_BYTES); [`ErrorKind::IllegalState`] without a section; those of the sink.
     #[inline]

@@ -77,7 +77,7 @@ pub trait StateKey: Clone + Ord + Send + Sync + 'static {
     /// [`ErrorKind::Corrupt`] if no encoding starts there; `input` is then anywhere.
     fn decode(input: &mut &[u8]) -> Result<Self>;
 
-    /// Whether the type can be a key, as far as the type alone tells: asked when a [`KeySpace`](crate::KeySpace) is made,
+    /// Checks that the type can be a key, as far as the type alone tells. Called when a [`KeySpace`](crate::KeySpace) is made,
     /// and when a state with such namespaces or map keys is registered. The types of this crate always can.
     ///
     /// # Errors
@@ -87,7 +87,7 @@ pub trait StateKey: Clone + Ord + Send + Sync + 'static {
         Ok(())
     }
 
-    /// Whether this value can be encoded, which is to be asked before a value from outside is first used.
+    /// Checks that this value can be encoded. Call it before a value from outside is first used.
     /// The types of this crate always can; of a type of one's own, the `Serialize` may refuse.
     ///
     /// # Errors

@@ -33,7 +33,7 @@ pub trait StoredKey<K: StateKey>: sealed::Sealed + Clone + Send + Sync + 'static
     /// Makes the stored form of the key that is looked up by `key`.
     fn store_borrowed(key: &Self::Borrowed) -> Self;
 
-    /// Whether this is the stored form of the key that is looked up by `key`.
+    /// True if this is the stored form of the key that is looked up by `key`.
     fn matches_borrowed(&self, key: &Self::Borrowed) -> bool;
 
     /// Makes the stored form.
@@ -42,7 +42,7 @@ pub trait StoredKey<K: StateKey>: sealed::Sealed + Clone + Send + Sync + 'static
         Self::store_borrowed(Self::borrow(key))
     }
 
-    /// Whether this is the stored form of `key`.
+    /// True if this is the stored form of `key`.
     #[inline]
     fn matches(&self, key: &K) -> bool {
         self.matches_borrowed(Self::borrow(key))

@@ -19,7 +19,7 @@ pub fn is_full(items: usize, bytes: usize) -> bool {
 /// any.
 ///
 /// # Errors
-/// Those of `encode`.
+/// The error of `encode`.
 #[inline]
 pub fn encode_items<I>(
     items: &mut impl Iterator<Item = I>,
@@ -39,7 +39,7 @@ pub fn encode_items<I>(
 /// Appends the index of the first element of a row of a list, and elements as [`encode_items`] does.
 ///
 /// # Errors
-/// Those of `encode`.
+/// The error of `encode`.
 #[inline]
 pub fn encode_elements<T>(
     first: u64,
@@ -77,7 +77,7 @@ pub fn varint_len(number: u64) -> usize {
 /// Appends what `encode` appends, its length before it.
 ///
 /// # Errors
-/// Those of `encode`; `out` is as before then.
+/// The error of `encode`; `out` is then as it was before.
 #[inline]
 pub fn encode_sized(out: &mut Vec<u8>, encode: impl FnOnce(&mut Vec<u8>) -> Result<()>) -> Result<()> {
     let start = out.len();

@@ -70,7 +70,7 @@ const SAMPLE: u32 = 1024;
 /// one that cannot be read is refused when it is written.
 ///
 /// # Errors
-/// Those of [`Codec::encode`]; [`Codec`](ErrorKind::Codec) if the value cannot be read back. `out` is as before then.
+/// The error of [`Codec::encode`]; [`Codec`](ErrorKind::Codec) if the value cannot be read back. `out` is then as it was.
 #[inline]
 pub fn encode_value<V: 'static>(value: &V, codec: &dyn Codec<V>, out: &mut Vec<u8>) -> Result<()> {
     let start = out.len();

@@ -46,7 +46,7 @@ impl Known {
         }
     }
 
-    /// Whether a struct that is written with so many fields is read with as many.
+    /// Checks that a struct is read with as many fields as it is written with.
     ///
     /// # Errors
     /// [`ErrorKind::Codec`] with the reason.
@@ -55,7 +55,7 @@ impl Known {
         self.check(name, "", 0, len)
     }
 
-    /// Whether a variant that is written with this index has the same name and as many fields when it is read.
+    /// Checks that a variant of this index has the same name and number of fields when it is read.
     ///
     /// # Errors
     /// [`ErrorKind::Codec`] with the reason.

@@ -8,7 +8,7 @@ impl Shape {
         text(input).filter(|shape| shape.refers_upwards(0))
     }
 
-    /// Whether each `Up` has a composite shape to refer to.
+    /// True if each `Up` has a composite shape to refer to.
     fn refers_upwards(&self, around: usize) -> bool {
         let fields =
             |fields: &[(String, Self)]| fields.iter().all(|(_, shape)| shape.refers_upwards(around + 1));

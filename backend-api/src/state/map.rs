@@ -47,7 +47,7 @@ pub trait MapState<MK: StateKey, MV: StateValue> {
         self.with(key, |value| value.cloned())
     }
 
-    /// Whether there is an entry.
+    /// True if there is an entry.
     #[inline(always)]
     fn contains(&mut self, key: &MK) -> Result<bool> {
         self.with(key, |value| value.is_some())
@@ -75,7 +75,7 @@ pub trait MapState<MK: StateKey, MV: StateValue> {
         Ok(self.range(..)?.map(|entry| entry.map(|(_, value)| value)))
     }
 
-    /// Whether there are no entries.
+    /// True if there are no entries.
     fn is_empty(&mut self) -> Result<bool> {
         Ok(self.range(..)?.next().transpose()?.is_none())
     }

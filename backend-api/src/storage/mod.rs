@@ -108,7 +108,7 @@ pub trait StorageFile: fmt::Debug + Send + Sync {
     /// [`ErrorKind::Corrupt`] if the file ends before; [`ErrorKind::Io`].
     fn read(&self, offset: u64, len: usize) -> Result<Cow<'_, [u8]>>;
 
-    /// Whether it has no bytes.
+    /// True if it has no bytes.
     fn is_empty(&self) -> bool {
         self.len() == 0
     }

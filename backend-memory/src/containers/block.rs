@@ -117,7 +117,7 @@ impl<T, N: Copy, S: Copy> Block<T, N, S> {
         unsafe { slice::from_raw_parts(self.stamps_at(self.len()).as_ptr(), self.len()) }
     }
 
-    /// Whether this is the only handle.
+    /// True if this is the only handle.
     #[inline]
     pub(crate) fn is_unique(&self) -> bool {
         // SAFETY: the counter lives as long as a handle does. Acquire: what other handles did is done.
@@ -241,7 +241,7 @@ impl<'a, T, N: Copy, S: Copy> Unique<'a, T, N, S> {
             .then(|| unsafe { (self.0.first().add(at).as_mut(), self.0.stamps_at(at + 1).as_mut()) })
     }
 
-    /// Whether there is room for another item.
+    /// True if there is room for another item.
     #[inline]
     pub(crate) fn has_room(&self) -> bool {
         self.0.len < self.0.capacity

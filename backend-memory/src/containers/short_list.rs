@@ -22,7 +22,7 @@ pub(crate) struct ShortList<T> {
     items: PhantomData<T>,
 }
 
-/// Whether values of a type are numbers (or `bool` or `char`), which the compiler knows. None of these types has a stricter
+/// True if values of a type are numbers (or `bool` or `char`), which the compiler knows. None of these types has a stricter
 /// alignment than a word.
 #[inline(always)]
 fn is_plain<T: 'static>() -> bool {
@@ -46,7 +46,7 @@ impl<T: 'static> ShortList<T> {
         if is_plain::<T>() { size_of::<[u64; WORDS]>() / size_of::<T>() } else { 0 }
     }
 
-    /// Whether so many more elements fit.
+    /// True if so many more elements fit.
     pub(crate) fn has_room(&self, more: usize) -> bool {
         more <= Self::capacity() - self.len()
     }

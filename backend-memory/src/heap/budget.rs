@@ -33,13 +33,13 @@ impl Budget {
         Self { limit, held: Arc::default() }
     }
 
-    /// Whether there is a limit.
+    /// True if there is a limit.
     #[inline]
     pub(super) fn is_limited(&self) -> bool {
         self.limit.is_some()
     }
 
-    /// Whether the states hold more than they may: then logs of removals must be let go of.
+    /// True if the states hold more than they may: then logs of removals must be let go of.
     pub(super) fn is_exceeded(&self) -> bool {
         self.limit.is_some_and(|limit| self.held.bytes.load(Ordering::Relaxed) > limit)
     }

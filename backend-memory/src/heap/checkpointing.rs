@@ -34,7 +34,7 @@ pub trait Checkpointing: Debug + Send + Sized + 'static {
     /// Threads that read one state back, at least 1.
     fn restore_threads(&self) -> usize;
 
-    /// Whether the changes between checkpoints must be known, removals included.
+    /// True if the changes between checkpoints must be known, removals included.
     fn is_incremental(&self) -> bool;
 
     /// Where the files of checkpoints are read from, if anywhere.

@@ -39,9 +39,9 @@ pub(super) trait Content: Send + Sync + 'static {
     type Cell: TableValue;
     /// How the table holds it.
     type Placement: Placement<Self::Cell>;
-    /// Whether a cell of this kind may own memory.
+    /// True if a cell of this kind may own memory.
     const MEASURED: bool;
-    /// Whether a checkpoint has one row for a cell, no more.
+    /// True if a checkpoint has exactly one row for a cell.
     const ROW_PER_CELL: bool;
 
     /// How large a cell is; asked only if [`MEASURED`](Self::MEASURED).

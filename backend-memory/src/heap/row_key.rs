@@ -85,7 +85,7 @@ impl<'a, K: StateKey, N: StateKey> Lookup<'a, K, N> {
         Self { ..*self }
     }
 
-    /// Whether a row is of this place.
+    /// True if a row is of this place.
     #[inline]
     pub(super) fn matches(&self, row: &RowKey<K, N>) -> bool {
         row.matches(self.key, self.namespace)

@@ -94,7 +94,7 @@ impl<K: StateKey, N: StateKey> EntryRows<'_, '_, '_, K, N> {
 pub enum Extent {
     /// All of it. `replaces` says that there is older data to replace, so that emptiness must be told too.
     Full {
-        /// Whether an empty group is written as an empty section.
+        /// True if an empty group is written as an empty section.
         replaces: bool,
     },
     /// What changed since the last confirmed checkpoint.
@@ -116,7 +116,7 @@ pub trait StateSnapshot: Send {
     /// Entries of a key group, or rows of one that is passed on as it is.
     fn entries(&self, key_group: u16) -> u64;
 
-    /// Whether the changes of a group since the last confirmed checkpoint are not known, or may be more bytes than all of
+    /// True if the changes of a group since the last confirmed checkpoint are not known, or may be more bytes than all of
     /// it.
     ///
     /// # Errors

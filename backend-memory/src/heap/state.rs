@@ -147,7 +147,7 @@ impl<K: StateKey, N: StateKey, C: Content, X: Send + 'static> HeapState<K, N, C,
         }
     }
 
-    /// Whether there is a budget to check.
+    /// True if there is a budget to check.
     pub(super) fn is_limited(&self) -> bool {
         self.budget.is_limited()
     }

@@ -93,7 +93,7 @@ pub struct Table<S: TableKey, V: TableValue, P: Placement<V>> {
     /// No delta will be asked for on an earlier base than this.
     confirmed: u32,
     tracks_removals: bool,
-    /// Whether the last write added an entry, for which the segment's header is needed besides the slot. The next is likely
+    /// True if the last write added an entry, for which the segment's header is needed besides the slot. The next is likely
     /// to do the same, and then loads both at once.
     adds: bool,
     len: usize,
@@ -203,7 +203,7 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> Table<S, V, P> {
         self.groups.len()
     }
 
-    /// Whether removals are logged.
+    /// True if removals are logged.
     pub fn tracks_removals(&self) -> bool {
         self.tracks_removals
     }

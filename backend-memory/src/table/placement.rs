@@ -112,7 +112,7 @@ unsafe impl<V: Handle> Placement<V> for Container {
 /// the type has no interior mutability in its own bytes (what it points to is another matter), it holds no
 /// `Box` or `&mut`, and reading does not depend on its address.
 pub unsafe trait Handle: TableValue {
-    /// Whether dropping it takes so long that the owner of a table must not wait for it.
+    /// True if dropping it takes so long that the owner of a table must not wait for it.
     fn is_large(&self) -> bool {
         false
     }

@@ -72,7 +72,7 @@ impl<S: TableKey> RemovalLog<S> {
         self.parts_bytes = self.parts.iter().map(|part| part.bytes).sum();
     }
 
-    /// Whether it says nothing about a delta on `confirmed` or a later base.
+    /// True if it says nothing about a delta on `confirmed` or a later base.
     pub(super) fn is_void(&self, confirmed: u32) -> bool {
         self.current.is_empty() && self.parts.is_empty() && self.spilled <= confirmed
     }

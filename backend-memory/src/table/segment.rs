@@ -541,7 +541,7 @@ impl FreeSlots {
     }
 }
 
-/// Whether a slot with this tag holds an entry.
+/// True if a slot with this tag holds an entry.
 #[inline]
 fn is_occupied(tag: u32) -> bool {
     tag > TAG_MASK
@@ -561,7 +561,7 @@ fn indices(bits: [u64; 4]) -> impl Iterator<Item = usize> {
 /// A new segment, freed unless it is kept: a `Clone` may panic while it is filled.
 pub(super) struct Fresh<'a, S: TableKey, V: TableValue, P: Placement<V>> {
     segment: Segment<S, V, P>,
-    /// Whether the slots are all zero.
+    /// True if the slots are all zero.
     zeroed: bool,
     slab: &'a Slab,
 }

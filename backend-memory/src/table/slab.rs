@@ -149,7 +149,7 @@ struct Chunk {
     at: NonNull<u8>,
     layout: Layout,
     blocks: usize,
-    /// Whether it is of [`map_huge`], not of the allocator.
+    /// True if it is of [`map_huge`], not of the allocator.
     mapped: bool,
 }
 

@@ -31,7 +31,7 @@ impl Progress {
         self.0.store(position, Ordering::Release);
     }
 
-    /// Whether the snapshot will not read the entries of `group` with these tag bits any more.
+    /// True if the snapshot will not read the entries of `group` with these tag bits any more.
     pub(super) fn has_passed(&self, group: usize, tag_bits: u32) -> bool {
         position(group, u64::from(tag_bits)) < self.0.load(Ordering::Acquire)
     }

@@ -3,7 +3,7 @@
 pub struct BackendConfig {
     /// The kind of backend.
     pub kind: BackendKind,
-    /// Whether checkpoints write only what changed.
+    /// True if checkpoints write only what changed.
     pub incremental: bool,
     /// Up to how many bytes a file goes into the checkpoint's metadata.
     pub inline_max: Option<u64>,

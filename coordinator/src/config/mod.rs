@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use backend_api::{Error, ErrorKind, Result};
 
-/// Whether a record may be counted twice after a restart.
+/// What a restart may do to a record: count it twice, or not.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum CheckpointingMode {
     /// Every record has its effect on state once: inputs that are ahead wait for the others at a barrier.
@@ -49,7 +49,7 @@ pub enum JobEnd {
 }
 
 impl Retention {
-    /// Whether completed checkpoints stay after that end.
+    /// True if completed checkpoints stay after that end.
     pub fn keeps_after(self, end: JobEnd) -> bool {
         match self {
             Self::None => false,

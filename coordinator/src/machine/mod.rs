@@ -69,7 +69,7 @@ pub struct CheckpointCoordinator<S> {
     stopping: Option<RequestId>,
     /// Old checkpoints that are still being deleted.
     cleaning: usize,
-    /// Whether completed checkpoints are to be deleted, the job having ended.
+    /// True if completed checkpoints are to be deleted, the job having ended.
     deletes: bool,
     failures: Failures,
     aborted: VecDeque<u64>,

@@ -36,13 +36,13 @@ pub enum BarrierKind {
     Savepoint,
     /// A savepoint after which the job stops.
     StopWithSavepoint {
-        /// Whether windows and timers that are open fire first.
+        /// True if windows and timers that are open fire first.
         drain: bool,
     },
 }
 
 impl BarrierKind {
-    /// Whether it is a savepoint of either kind.
+    /// True if it is a savepoint of either kind.
     pub fn is_savepoint(self) -> bool {
         self != Self::Checkpoint
     }
@@ -55,7 +55,7 @@ pub struct Barrier {
     pub id: u64,
     /// What it asks for.
     pub kind: BarrierKind,
-    /// Whether operators with several inputs align.
+    /// Decides if operators with several inputs align.
     pub mode: CheckpointingMode,
     /// The last completed checkpoint: a backend may build on it even if it has not been told.
     pub latest: Option<u64>,
@@ -115,7 +115,7 @@ pub enum AbortReason {
 }
 
 impl AbortReason {
-    /// Whether it counts as a failure of a checkpoint, or of a savepoint, as in Flink's `CheckpointFailureManager`.
+    /// True if it counts as a failure of a checkpoint, or of a savepoint, as in Flink's `CheckpointFailureManager`.
     pub(super) fn counts(&self, kind: BarrierKind) -> bool {
         match self {
             Self::Expired => !kind.is_savepoint(),
@@ -206,7 +206,7 @@ pub enum Acknowledged {
     Duplicate,
     /// No such task, or the checkpoint is gone: the state is to be discarded.
     Discarded {
-        /// Whether the checkpoint was one of the last that were aborted.
+        /// True if the checkpoint was one of the last that were aborted.
         was_pending: bool,
     },
     /// It is another job's: nothing is done.

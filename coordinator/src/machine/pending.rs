@@ -13,7 +13,7 @@ pub struct Pending<S> {
     states: Vec<Option<S>>,
     metrics: Vec<Option<TaskMetrics>>,
     missing: usize,
-    /// Whether its state has been given out to be stored.
+    /// True if its state has been given out to be stored.
     pub is_storing: bool,
 }
 
@@ -50,7 +50,7 @@ impl<S> Pending<S> {
         true
     }
 
-    /// Whether all tasks have acknowledged and the state has not been given out.
+    /// True if all tasks have acknowledged and the state has not been given out.
     pub fn is_whole(&self) -> bool {
         self.missing == 0 && !self.is_storing
     }

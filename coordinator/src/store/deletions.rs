@@ -47,7 +47,7 @@ impl Deletions {
         *self = Self::default();
     }
 
-    /// Whether nothing is due.
+    /// True if nothing is due.
     pub fn is_empty(&self) -> bool {
         self.len() == 0 && self.registered.is_empty()
     }

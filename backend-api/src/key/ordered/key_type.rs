@@ -54,7 +54,7 @@ impl<T: Serialize + DeserializeOwned + Ord + 'static> OrderedType<T> {
         }
     }
 
-    /// Whether the format can carry the type, as far as the type alone tells.
+    /// Checks that the format can carry the type, as far as the type alone tells.
     ///
     /// # Errors
     ///
@@ -63,7 +63,7 @@ impl<T: Serialize + DeserializeOwned + Ord + 'static> OrderedType<T> {
         self.known().shape().map(drop)
     }
 
-    /// Whether [`encode_ordered`] can encode `key`, and [`decode_ordered`] makes an equal key of that. The latter is asked in
+    /// Checks that [`encode_ordered`] can encode `key`, and that [`decode_ordered`] makes an equal key of it. The latter in
     /// debug builds, and for some keys in others.
     ///
     /// # Errors

@@ -67,7 +67,7 @@ impl Tracer {
         Some((id, self.branch(id, branch)?))
     }
 
-    /// Whether the names of what was just opened are to be tried.
+    /// True if the names of what was just opened are to be tried.
     fn tries_names(&mut self, names: usize) -> bool {
         self.exploring && self.top().is_some_and(|(_, branch)| branch.names_are_open(names))
     }

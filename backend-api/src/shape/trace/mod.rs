@@ -62,7 +62,7 @@ struct Tracer {
     looked_at: Option<(usize, usize)>,
     /// Branches that cannot be looked at for now.
     blocked: BTreeSet<(usize, usize)>,
-    /// Whether branches are looked at, rather than checked in other combinations.
+    /// True if branches are looked at, rather than checked in other combinations.
     exploring: bool,
     attempt: u32,
     /// Samples given out in this pass.
@@ -256,7 +256,7 @@ impl Tracer {
         Ok(branch)
     }
 
-    /// Whether something is left to be looked at in a node, outside of those that were `seen`.
+    /// True if something is left to be looked at in a node, outside of those that were `seen`.
     fn has_work(&self, id: usize, seen: &mut BTreeSet<usize>) -> bool {
         if !seen.insert(id) {
             return false;

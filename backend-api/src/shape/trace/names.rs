@@ -24,7 +24,7 @@ struct Variant {
 }
 
 impl Names {
-    /// Whether a struct of that name with so many fields is one that is read.
+    /// Checks that a struct of this name and number of fields is one that is read.
     ///
     /// # Errors
     /// The reason why not.
@@ -40,7 +40,7 @@ impl Names {
         }
     }
 
-    /// Whether a variant of that index, name and number of fields is one that is read.
+    /// Checks that a variant of this index, name and number of fields is one that is read.
     ///
     /// # Errors
     /// The reason why not.

@@ -37,7 +37,7 @@ pub(super) struct Branch {
     pub parts: Vec<usize>,
     /// How many parts there are, if that is told beforehand.
     pub expected: Option<usize>,
-    /// Whether all parts are known.
+    /// True if all parts are known.
     pub is_known: bool,
     /// A variant index that does not exist.
     pub is_absent: bool,
@@ -96,7 +96,7 @@ impl Node {
         }
     }
 
-    /// Whether all is known of a branch.
+    /// True if all is known of a branch.
     pub fn is_known(&self, branch: usize) -> bool {
         let branch = &self.branches[branch];
         let names = match (self.form, branch.content) {
@@ -106,7 +106,7 @@ impl Node {
         branch.is_known && !branch.names_are_open(names)
     }
 
-    /// Whether the names of the variants must be tried, because there are fewer variants than names.
+    /// True if the names of the variants must be tried, because there are fewer variants than names.
     pub fn names_are_open(&self) -> bool {
         let Form::Enum(_, names) = self.form else { return false };
         self.tags.len() < names.len()
@@ -132,7 +132,7 @@ impl Branch {
         Self { is_known: fields.is_empty(), ..Self::unknown(None) }
     }
 
-    /// Whether the names of the fields must be tried, because there are fewer fields than names.
+    /// True if the names of the fields must be tried, because there are fewer fields than names.
     pub fn names_are_open(&self, names: usize) -> bool {
         self.is_known && self.parts.len() < names && self.fields.len() < names
     }

@@ -70,7 +70,7 @@ impl<K, V> Leaf<K, V> {
         self.0.len()
     }
 
-    /// Whether it is one map's alone.
+    /// True if it is one map's alone.
     pub(super) fn is_unique(&self) -> bool {
         self.0.is_unique()
     }

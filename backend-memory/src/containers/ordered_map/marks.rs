@@ -44,7 +44,7 @@ impl Marks {
         marks
     }
 
-    /// Whether all of so many entries have marks.
+    /// True if all of so many entries have marks.
     #[inline]
     pub(super) fn are_all(len: usize) -> bool {
         len <= MARKED

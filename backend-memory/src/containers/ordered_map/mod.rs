@@ -82,7 +82,7 @@ impl<K, V> OrderedMap<K, V> {
         self.root.len()
     }
 
-    /// Whether there is no entry.
+    /// True if there is no entry.
     #[inline]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
@@ -134,7 +134,7 @@ impl<K: StateKey, V> OrderedMap<K, V> {
         self.root.find(key, place)
     }
 
-    /// Whether there is an entry for `key`.
+    /// True if there is an entry for `key`.
     pub fn contains(&self, key: &K) -> bool {
         self.get(key).is_some()
     }
@@ -154,7 +154,7 @@ impl<K, V> OrderedMap<K, V> {
         self.root.prefetch();
     }
 
-    /// Whether most of its nodes are no other map's too.
+    /// True if most of its nodes are no other map's too.
     pub(crate) fn is_unshared(&self) -> bool {
         self.root.is_unshared()
     }

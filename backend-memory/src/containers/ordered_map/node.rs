@@ -122,7 +122,7 @@ impl<K, V> Node<K, V> {
         }
     }
 
-    /// Whether this node is one map's alone, and most of those right below it are.
+    /// True if this node is one map's alone, and most of those right below it are.
     pub(super) fn is_unshared(&self) -> bool {
         let is_unique = |node: &Self| match node {
             Self::Leaf(leaf) => leaf.is_unique(),
@@ -161,7 +161,7 @@ impl<K, V> Node<K, V> {
         self.leaf(place)?.get(place.at())
     }
 
-    /// Whether this branch gives way to a leaf when it loses the entry at `place`.
+    /// True if this branch gives way to a leaf when it loses the entry at `place`.
     pub(super) fn becomes_leaf(&self, place: &Path) -> bool {
         match (self, place.steps()) {
             (Self::Branch(Some(root)), [step]) => {
@@ -240,7 +240,7 @@ impl<K, V> Node<K, V> {
         }
     }
 
-    /// Whether this node gets narrower when the leaf at the end of `steps` loses an entry.
+    /// True if this node gets narrower when the leaf at the end of `steps` loses an entry.
     fn narrows(&self, steps: &[u8]) -> bool {
         match (self, steps) {
             (Self::Branch(Some(branch)), [step, below @ ..]) => {

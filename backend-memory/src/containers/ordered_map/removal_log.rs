@@ -65,7 +65,7 @@ impl<K: Clone> RemovalLog<K> {
         })
     }
 
-    /// Whether the log has nothing that [`forget`](Self::forget) would drop.
+    /// True if the log has nothing that [`forget`](Self::forget) would drop.
     pub(super) fn is_after(&self, confirmed: u32) -> bool {
         self.epochs.first().is_none_or(|&(epoch, _)| epoch > confirmed)
             && self.unknown.is_none_or(|unknown| unknown > confirmed)

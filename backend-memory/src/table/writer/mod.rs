@@ -21,7 +21,7 @@ pub(super) const DEPTH_MAX: u32 = 24;
 const RELIEF: usize = 4;
 
 impl<S: TableKey, V: TableValue, P: Placement<V>> Table<S, V, P> {
-    /// Whether a snapshot may still read, among the entries of `group` with this tag, what is of `epoch`.
+    /// True if a snapshot may still read, among the entries of `group` with this tag, what is of `epoch`.
     pub(super) fn is_needed(&mut self, epoch: u32, group: usize, tag: u32) -> bool {
         if self.live.is_empty() {
             return false;
@@ -32,7 +32,7 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> Table<S, V, P> {
             .any(|snapshot| epoch <= snapshot.epoch && !snapshot.progress.has_passed(group, tag & TAG_MASK))
     }
 
-    /// Whether a snapshot may still read the value itself of an entry of `epoch`.
+    /// True if a snapshot may still read the value itself of an entry of `epoch`.
     pub(super) fn is_value_needed(&mut self, epoch: u32, group: usize, tag: u32) -> bool {
         // A plain value has been cloned with its segment.
         P::MODE != Mode::Plain && self.is_needed(epoch, group, tag)
