@@ -206,6 +206,19 @@ impl StateMeta {
         Err(Error::new(ErrorKind::InvalidArgument, message).in_state(&self.name))
     }
 
+    /// Checks that keys of the state can be listed by namespaces of type `N`.
+    ///
+    /// # Errors
+    /// [`Migration`](ErrorKind::Migration) if its namespaces are of another type.
+    pub fn check_listing<N: StateKey>(&self) -> Result<()> {
+        let (ours, theirs) = (&self.namespace_schema, N::schema());
+        if *ours == theirs {
+            return Ok(());
+        }
+        let message = format!("its namespaces are of {ours:?}, those asked for of {theirs:?}");
+        Err(Error::new(ErrorKind::Migration, message).in_state(&self.name))
+    }
+
     /// Checks that a registered state is registered again as what it is. `same_types` tells whether the types of the two
     /// descriptors are the same.
     ///

@@ -1,7 +1,7 @@
 use super::{EngineBackend, finish_flush};
 use crate::access::{Origin, decoded};
 use crate::{ByteEngine, ByteStore, EntryKey};
-use backend_api::{Error, ErrorKind, Keys, Result, StateKey, backend_closed, row};
+use backend_api::{Keys, Result, StateKey, backend_closed, row};
 
 impl<K: StateKey, E: ByteEngine> EngineBackend<K, E> {
     /// All pairs of key and namespace in a state, each once.
@@ -9,16 +9,12 @@ impl<K: StateKey, E: ByteEngine> EngineBackend<K, E> {
         self.store.as_ref().ok_or_else(backend_closed)?;
         let (number, meta) =
             self.registry.registered(state).ok_or_else(|| self.life.not_registered(state))?;
+        meta.check_listing::<N>()?;
         if let (Some(cache), Some(store)) = (self.registry.cache(number), &mut self.store) {
             finish_flush::<E>(store);
             cache.flush(&mut |batch| store.write(batch)).map_err(|error| error.in_state(&meta.name))?;
         }
         let store = self.store.as_ref().ok_or_else(backend_closed)?;
-        let (old, new) = (&meta.namespace_schema, N::schema());
-        if *old != new {
-            let message = format!("its namespaces are {old:?}, those asked for {new:?}");
-            return Err(Error::new(ErrorKind::Migration, message).in_state(&meta.name));
-        }
         let origin = Origin { meta, group: None };
         let (from, to) = EntryKey::state_range(number);
         let cursor = store.scan(&from, &to).map_err(|error| origin.name(error))?;

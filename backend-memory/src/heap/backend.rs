@@ -9,8 +9,8 @@ use backend_api::format::StateMeta;
 use backend_api::restore::{RestorePlan, RestoredState};
 use backend_api::row::{FORMAT, ReadBack};
 use backend_api::{
-    Aggregate, AggregatingDescriptor, AggregatingToken, BackendId, CheckpointTarget, Error, ErrorKind,
-    KeyContext, KeyedStateHandle, Keys, Lifecycle, ListDescriptor, ListToken, MapDescriptor, MapToken,
+    Aggregate, AggregatingDescriptor, AggregatingToken, BackendId, CheckpointTarget, KeyContext,
+    KeyedStateHandle, Keys, Lifecycle, ListDescriptor, ListToken, MapDescriptor, MapToken,
     ReducingDescriptor, ReducingToken, Result, SnapshotRequest, SnapshotTask, StateBackend, StateDescriptor,
     StateInfo, StateKey, StateToken, StateValue, Subtask, ValueDescriptor, ValueState, ValueToken,
 };
@@ -128,12 +128,8 @@ impl<K: StateKey, C: Checkpointing> HeapBackend<K, C> {
         self.life.check_open()?;
         let &index = self.names.get(name).ok_or_else(|| self.life.not_registered(name))?;
         let state = &self.states[index];
-        let (ours, theirs) = (&state.meta().namespace_schema, N::schema());
-        if *ours == theirs {
-            return Ok(state);
-        }
-        let message = format!("its namespaces are of {ours:?}, and these are of {theirs:?}");
-        Err(Error::new(ErrorKind::Migration, message).in_state(name))
+        state.meta().check_listing::<N>()?;
+        Ok(state)
     }
 
     /// Calls `f` with the view of each key in turn, after asking for its memory and that of some that come after it.
