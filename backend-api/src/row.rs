@@ -102,7 +102,7 @@ mod tests {
         let before = out.clone();
         let refuse = |out: &mut Vec<u8>| {
             out.push(1);
-            Err(Error::new(ErrorKind::Codec, "no"))
+            Err(Error::new(ErrorKind::Codec, "refused"))
         };
         encode_sized(&mut out, refuse).unwrap_err();
         assert_eq!(out, before);

@@ -1,4 +1,4 @@
-//! Which files make up which key group: the memory of incremental checkpoints.
+//! Which files contain which key group: the bookkeeping of incremental checkpoints.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -7,23 +7,23 @@ use backend_api::restore::RestorePlan;
 use backend_api::{KeyedStateHandle, Result, StateData, StateFile};
 use backend_memory::heap::{Extent, SharedArray, StateSnapshot};
 
-/// A group whose changes outgrow this part of its base is written in full again.
+/// A group is written in full again once its changes exceed this part of its base.
 const CHANGES_PER_BASE: u64 = 2;
 
-/// Changes of less than this many bytes are not worth a rewrite.
+/// Fewer bytes of changes than this do not cause a rewrite.
 const CHANGES_MIN: u64 = 256;
 
-/// A group is written in full again after this many files at the least, and twice as many at the most: the groups
-/// differ, so that the rewrites are spread over checkpoints.
+/// A group is written in full again after at least this many files, and at most twice as many. The number
+/// varies by group, which spreads the rewrites over checkpoints.
 const FILES_MIN: usize = 8;
 
-/// Bytes that the index of a file has for a section.
+/// Bytes of a section in a file's index.
 pub(crate) const SECTION_BYTES: u64 = 41;
 
-/// Key groups that a job may have.
+/// Most key groups of a job.
 const KEY_GROUPS: usize = 1 << 15;
 
-/// What a state's key group is made of.
+/// The files of a state's key group.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Chain {
     /// Numbers of the files, in the order in which they apply.
@@ -49,8 +49,8 @@ impl Chain {
         SECTION_BYTES + self.base_bytes + self.changed_bytes
     }
 
-    /// What is written of a changed group whose chain is `old`: the changes, or all of it if the changes since it was
-    /// written in full have become many or lie in many files, are not known, or may be more bytes.
+    /// Decides how much of a changed group with chain `old` is written. All of it if the changes since the
+    /// last full section are many, lie in many files, are not known, or may be larger than the group.
     pub(crate) fn extent(old: Option<&Self>, key_group: u16, state: &dyn StateSnapshot) -> Result<Extent> {
         let Some(old) = old else { return Ok(Extent::Full { replaces: false }) };
         let files_max = FILES_MIN + usize::from(key_group) % (FILES_MIN + 1);
@@ -63,30 +63,30 @@ impl Chain {
     }
 }
 
-/// All chains of a backend at one checkpoint, and the files that they are made of. A clone shares the chains.
+/// All chains of a backend at one checkpoint, and their files. Clones share the chains.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Chains {
-    /// Of each state, by its name, the chains by their key groups.
+    /// The chains of each state by key group, by the state's name.
     states: BTreeMap<String, SharedArray<Chain>>,
-    /// With their numbers, in the order in which they apply, which is that of the numbers.
+    /// The files with their numbers. They apply in ascending order.
     files: Vec<(u32, StateFile)>,
     /// Number of the next file.
     next_file: u32,
-    /// How many chains use a file, by its number.
+    /// Number of chains that use a file, by file number.
     uses: BTreeMap<u32, usize>,
-    /// What the states are, those without entries too.
+    /// The metadata of the states, including those without entries.
     metas: Vec<StateMeta>,
-    /// The file that says so: it is needed even if it has nothing else to say.
+    /// The file with this metadata. It is needed even if it has no rows.
     description: Option<u32>,
     /// Bytes of all chains.
     bytes: u64,
 }
 
 impl Chains {
-    /// The chains that a backend was restored from; `None` if it cannot go on using the files.
+    /// The chains of a restored backend, or `None` if it cannot build on the restored files.
     ///
-    /// Those of several handles it cannot: a file of one may hold what another has replaced since, in a file that the
-    /// first knows nothing of. Nor if a state is there with several codecs.
+    /// It cannot build on several handles: a file of one handle may contain a group that another handle has
+    /// replaced in a file that the first does not know. Nor can it if a state occurs with several codecs.
     pub(crate) fn restored(handles: &[KeyedStateHandle], plan: &RestorePlan) -> Option<Self> {
         let [handle] = handles else { return None };
         if handle.files.iter().any(|file| !file.shared) || plan.states().any(|state| state.metas().len() > 1)
@@ -116,7 +116,7 @@ impl Chains {
         Some(chains)
     }
 
-    /// The chain of a state and group; `None` if the group was empty.
+    /// The chain of a state and group, or `None` if the group was empty.
     pub(crate) fn get(&self, state: &str, key_group: u16) -> Option<&Chain> {
         self.states.get(state)?.get(usize::from(key_group))
     }
@@ -127,7 +127,7 @@ impl Chains {
         chains.map(|(group, _)| group as u16).collect()
     }
 
-    /// Takes these as what the states are, and lets go of all others. Answers whether anything about them is new.
+    /// Replaces the metadata of the states, and drops all other states. Returns true if it changed.
     pub(crate) fn describe(&mut self, metas: &[StateMeta]) -> bool {
         let is_known = |name: &String| metas.iter().any(|meta| meta.name == *name);
         let dropped: Vec<String> = self.states.keys().filter(|name| !is_known(name)).cloned().collect();
@@ -142,24 +142,24 @@ impl Chains {
         is_new
     }
 
-    /// Takes away the chain of a group that has no entries any more.
+    /// Removes the chain of a group that became empty.
     pub(crate) fn remove(&mut self, state: &str, key_group: u16) -> Option<Chain> {
         self.replace(state, key_group, None)
     }
 
-    /// Lets go of the file that describes the states: another one is about to.
+    /// Forgets the file that describes the states, because the next file will.
     pub(crate) fn forget_description(&mut self) {
         self.description = None;
     }
 
-    /// True if a file that is still needed may have rows of a group whose chain this was: a file of the chain, or an older
+    /// True if a file in use may have rows of a group that had this chain: a file of the chain, or an older
     /// one whose rows the chain replaced.
     pub(crate) fn may_hold(&self, chain: &Chain) -> bool {
         let oldest = self.uses.keys().next().copied().into_iter().chain(self.description).min();
         oldest.zip(chain.files.last()).is_some_and(|(oldest, newest)| oldest <= *newest)
     }
 
-    /// Notes that `bytes` of a group are in the file that is being written, as `extent` says.
+    /// Records that `bytes` of a group are in the file being written, as `extent` says.
     pub(crate) fn add(&mut self, state: &str, key_group: u16, extent: Extent, bytes: u64) {
         let chain = match (extent, self.get(state, key_group)) {
             (Extent::Changes, Some(old)) => old.clone().changed(self.next_file, bytes),
@@ -168,7 +168,7 @@ impl Chains {
         self.replace(state, key_group, Some(chain));
     }
 
-    /// Takes the file that was written, if there is one, and lets go of those that nothing uses.
+    /// Adds the written file, if there is one, and drops files that are no longer used.
     pub(crate) fn finish(&mut self, file: Option<StateFile>) {
         if let Some(file) = file {
             self.description = Some(self.push_file(file));
@@ -181,7 +181,7 @@ impl Chains {
         self.files.iter().map(|(_, file)| file.clone()).collect()
     }
 
-    /// Bytes of the files that are in the handle itself.
+    /// Bytes of the files that are inline in the handle.
     pub(crate) fn inline_bytes(&self) -> usize {
         let bytes = self.files.iter().map(|(_, file)| match &file.data {
             StateData::Inline(bytes) => bytes.len(),
@@ -190,7 +190,7 @@ impl Chains {
         bytes.sum()
     }
 
-    /// Bytes of all chains: about as many as writing them in full takes.
+    /// Bytes of all chains, which approximates the size of a full checkpoint.
     pub(crate) fn bytes(&self) -> u64 {
         self.bytes
     }
@@ -231,7 +231,7 @@ impl Chains {
     }
 }
 
-/// What a reader of the file calls it.
+/// The path that a reader of the file reports.
 fn path(file: &StateFile) -> &str {
     match &file.data {
         StateData::Inline(_) => &file.name,

@@ -12,14 +12,16 @@ use crate::FsOptions;
 use crate::chains::Chains;
 use crate::increment::write_increment;
 
-/// Most bytes of files in the handle of an incremental checkpoint: each checkpoint's metadata has all of them again.
+/// Most bytes of inline files in the handle of an incremental checkpoint. The metadata of every checkpoint
+/// repeats them.
 const INLINE_BYTES: usize = 256 << 10;
 
 /// Writes checkpoints into files.
 ///
-/// An incremental checkpoint is one file of what changed, entry by entry, since the last confirmed checkpoint, and the
-/// files of earlier ones that some key group still needs. A group is written in full again when its changes have
-/// grown to half of it or lie in many files, each group at its own time, and whenever that is fewer bytes.
+/// An incremental checkpoint is one file of changes since the last confirmed checkpoint, entry by entry, plus
+/// the earlier files that some key group still needs. A key group is written in full again when its changes
+/// exceed half of its base, when it lies in many files, or when that takes fewer bytes. Each group does so at
+/// its own time.
 #[derive(Debug)]
 pub struct InFiles {
     target: AttemptTarget,

@@ -8,19 +8,19 @@ use backend_memory::heap::{Extent, HeapSnapshot, StateSnapshot};
 
 use crate::chains::{Chain, Chains, SECTION_BYTES};
 
-/// What a checkpoint writes, found before the file is begun.
+/// The content of a checkpoint, decided before the file is started.
 struct Plan {
-    /// What the checkpoint builds on, without the groups that have no entries any more.
+    /// The chains that the checkpoint builds on, without groups that became empty.
     chains: Chains,
-    /// Of each state, the key groups to write, ascending: those that have changed, and those that are empty now although
-    /// older files say otherwise.
+    /// The key groups to write for each state, ascending: groups that changed, and groups that are empty now
+    /// but have rows in older files.
     groups: Vec<Vec<u16>>,
     /// True if the file is needed even if no group writes anything.
     is_news: bool,
 }
 
-/// Writes what has changed since `base`, all of it without one, into a file of `target`, and answers the handle and what
-/// the next checkpoint may build on.
+/// Writes the changes since `base` into a file of `target`, or everything if there is no base. Returns the
+/// handle and the chains for the next checkpoint.
 pub(crate) fn write_increment(
     mut heap: HeapSnapshot,
     base: Option<&Chains>,
@@ -52,7 +52,7 @@ pub(crate) fn write_increment(
     Ok((heap.handle(chains.files()), chains))
 }
 
-/// Writes one key group, and answers its rows and bytes; `None` if there was nothing to write.
+/// Writes one key group, and returns its rows and bytes, or `None` if there was nothing to write.
 fn write_group(
     state: &mut dyn StateSnapshot,
     index: u16,
@@ -75,7 +75,8 @@ fn write_group(
     Ok(Some((rows, bytes)))
 }
 
-/// What is written on top of `base`. `None` if all of it would be less than to say which groups are empty now.
+/// Plans the changes on top of `base`. Returns `None` if a full checkpoint is smaller than the list of empty
+/// groups.
 fn plan(heap: &mut HeapSnapshot, base: Option<&Chains>) -> Result<Option<Plan>> {
     let Some(base) = base else { return Ok(None) };
     let mut chains = base.clone();
@@ -101,7 +102,7 @@ fn plan(heap: &mut HeapSnapshot, base: Option<&Chains>) -> Result<Option<Plan>> 
         groups.push(filled);
     }
     if !emptied.is_empty() {
-        // Where the handle names no file any more that has rows of the group, nothing has to replace them.
+        // If no file in the handle still has rows of an emptied group, there is nothing to replace.
         let kept = without_rewritten(heap, &chains, &groups)?;
         emptied.retain(|(.., chain)| kept.may_hold(chain));
     }
@@ -115,7 +116,7 @@ fn plan(heap: &mut HeapSnapshot, base: Option<&Chains>) -> Result<Option<Plan>> 
     Ok(Some(Plan { chains, groups, is_news }))
 }
 
-/// The chains that go on using the files of the base: those of groups that are written in full do not.
+/// The chains that keep using files of the base. Groups that are written in full do not.
 fn without_rewritten(heap: &mut HeapSnapshot, chains: &Chains, groups: &[Vec<u16>]) -> Result<Chains> {
     let mut kept = chains.clone();
     let metas = heap.meta().states.clone();
@@ -124,7 +125,7 @@ fn without_rewritten(heap: &mut HeapSnapshot, chains: &Chains, groups: &[Vec<u16
             let extent = Chain::extent(chains.get(&meta.name, *group), *group, state)?;
             if matches!(extent, Extent::Full { .. }) {
                 kept.remove(&meta.name, *group);
-                // A group with entries is written for certain, and so is the file that describes the states from now on.
+                // A group with entries is always written, and so the new file describes the states.
                 kept.forget_description();
             }
         }
@@ -132,7 +133,7 @@ fn without_rewritten(heap: &mut HeapSnapshot, chains: &Chains, groups: &[Vec<u16
     Ok(kept)
 }
 
-/// All of it is written, on top of nothing.
+/// Plans a full checkpoint.
 fn plan_full(heap: &mut HeapSnapshot) -> Plan {
     let mut chains = Chains::default();
     let metas = heap.meta().states.clone();

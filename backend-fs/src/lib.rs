@@ -1,4 +1,4 @@
-//! State as objects on the heap, checkpoints in files, full or incremental.
+//! State as objects on the heap, with checkpoints in files, full or incremental.
 
 mod chains;
 mod checkpointing;

@@ -18,8 +18,8 @@ pub struct FsOptions {
 }
 
 impl FsOptions {
-    /// Checkpoints in `storage`, below the folder of `job`: full ones, not compressed, files of at most 20,480 bytes
-    /// inline in the checkpoint's metadata.
+    /// Checkpoints in `storage`, in the folder of `job`. By default they are full and not compressed, and
+    /// files of at most 20,480 bytes are inline in the checkpoint's metadata.
     pub fn new(storage: Arc<dyn Storage>, job: JobFolder) -> Self {
         let target = CheckpointTarget::files(storage, job);
         Self {
@@ -31,7 +31,7 @@ impl FsOptions {
         }
     }
 
-    /// [`new`](Self::new) with a folder of this machine, which is made if it is not there.
+    /// [`new`](Self::new) with a local folder, which is created if it is missing.
     ///
     /// # Errors
     /// As [`LocalStorage::open`].
@@ -39,24 +39,29 @@ impl FsOptions {
         Ok(Self::new(Arc::new(LocalStorage::open(folder)?), job))
     }
 
-    /// Whether a checkpoint writes only what changed since the last confirmed one (no by default).
+    /// Enables incremental checkpoints, which write only changes since the last confirmed checkpoint. Off by
+    /// default.
     pub fn incremental(mut self, incremental: bool) -> Self {
         self.incremental = incremental;
         self
     }
 
-    /// Whether the checkpoint that a backend is restored from is the job's own from then on (Flink's restore mode
-    /// CLAIM). If so, and if it is restored from one handle, its first increment builds on the files of that, which must
-    /// stay as long as a checkpoint names them: the checkpoint must come from the
-    /// checkpoint store that the next ones go to, which sees to that. If not (the
-    /// default, NO_CLAIM), or after several handles were joined, the first checkpoint is full, and what was restored
-    /// from may be deleted at any time.
+    /// Takes ownership of the checkpoint that the backend is restored from (Flink's restore mode CLAIM). Off
+    /// by default (NO_CLAIM).
+    ///
+    /// If on, and the restore is from one handle, the first increment builds on the restored files. These
+    /// must exist as long as a checkpoint names them. That holds if the checkpoint comes from the checkpoint
+    /// store that the next ones go to, because the store keeps such files.
+    ///
+    /// If off, or if several handles are joined, the first checkpoint is full. The restored files may then be
+    /// deleted at any time.
     pub fn claim_restored(mut self, claim: bool) -> Self {
         self.claims_restored = claim;
         self
     }
 
-    /// Sets up to how many bytes a file goes into the checkpoint's metadata: 0 to 1,048,576; 20,480 by default.
+    /// Sets the largest file, in bytes, that is inline in the checkpoint's metadata: 0 to 1,048,576. 20,480
+    /// by default.
     ///
     /// # Errors
     /// [`InvalidArgument`](ErrorKind::InvalidArgument) beyond that.
@@ -65,15 +70,15 @@ impl FsOptions {
         Ok(self)
     }
 
-    /// Sets how files are compressed (not at all by default: a local disk is faster than most codecs). Checkpoints
-    /// with and without can be restored whatever is set.
+    /// Sets the compression of files. None by default, since a local disk is faster than most codecs.
+    /// Restores read compressed and uncompressed files with any setting.
     pub fn compression(mut self, compression: Compression) -> Self {
         self.target = self.target.with_compression(compression);
         self
     }
 
-    /// Sets how many bytes all states together may hold in memory. A write that would exceed it is refused with
-    /// [`Size`](ErrorKind::Size), and nothing is changed.
+    /// Sets the limit, in bytes, of all states in memory. A write beyond it fails with
+    /// [`Size`](ErrorKind::Size) and changes nothing.
     ///
     /// # Errors
     /// [`InvalidArgument`](ErrorKind::InvalidArgument) for 0.
@@ -85,8 +90,8 @@ impl FsOptions {
         Ok(self)
     }
 
-    /// Sets how many threads share the work of reading a state back when it is registered after a restore: 1 by default,
-    /// for a process has as many subtasks as cores as a rule, and all of them are restored at once.
+    /// Sets how many threads read a state when it is registered after a restore. 1 by default, since a
+    /// process usually has as many subtasks as cores, and all restore at once.
     ///
     /// # Errors
     /// [`InvalidArgument`](ErrorKind::InvalidArgument) for 0.

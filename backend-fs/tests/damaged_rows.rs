@@ -1,6 +1,6 @@
-//! What becomes of a restore when the rows of a state are not what they should be.
+//! Restores of states whose rows are damaged.
 
-#![expect(clippy::unwrap_used, reason = "the functions of tests may fail as the tests do")]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use backend_api::format::{CheckpointReader, SectionKind};
 use backend_api::storage::Bytes;
@@ -30,7 +30,7 @@ fn state(name: &str) -> ValueDescriptor<u32> {
     ValueDescriptor::new(name)
 }
 
-/// A checkpoint of two states, in a file.
+/// Writes a checkpoint of two states into a file.
 fn checkpoint(mut backend: FsBackend<u32>) -> KeyedStateHandle {
     for name in ["first", "second"] {
         let token = backend.register(state(name)).unwrap();
@@ -43,13 +43,13 @@ fn checkpoint(mut backend: FsBackend<u32>) -> KeyedStateHandle {
 }
 
 #[test]
-fn damage_within_a_state_is_found_before_a_row_of_its_block_is_used() {
+fn damage_is_found_before_a_row_of_its_block_is_used() {
     let folder = tempfile::tempdir().unwrap();
     let handle = checkpoint(open(&folder, &[]));
     let StateData::File { path, length } = &handle.files[0].data else { panic!("a file") };
     let file = folder.path().join(path);
     let mut bytes = std::fs::read(&file).unwrap();
-    // Of the second state's half of the file.
+    // In the second state's half of the file.
     bytes[*length as usize * 3 / 4] ^= 1;
     std::fs::write(&file, bytes).unwrap();
 
@@ -58,7 +58,7 @@ fn damage_within_a_state_is_found_before_a_row_of_its_block_is_used() {
     let error = backend.register(state("second")).unwrap_err();
     assert_eq!((error.kind(), error.state()), (ErrorKind::Corrupt, Some("second")));
     assert!(error.file() == Some(path) && error.offset().is_some() && error.key_group().is_some(), "{error}");
-    // The sound one works; the other is not passed on to a checkpoint.
+    // The sound state works. The damaged one is not passed on to a checkpoint.
     let key = backend.key(&7).unwrap();
     assert_eq!(backend.value(first, key, &()).unwrap().get().unwrap(), Some(7));
     let error = backend.snapshot(SnapshotRequest::new(2)).unwrap().run().unwrap_err();
@@ -66,7 +66,7 @@ fn damage_within_a_state_is_found_before_a_row_of_its_block_is_used() {
 }
 
 #[test]
-fn an_increment_does_not_take_over_a_damaged_file() {
+fn an_increment_does_not_build_on_a_damaged_file() {
     let folder = tempfile::tempdir().unwrap();
     let options = options(&folder).incremental(true).claim_restored(true);
     let handle = checkpoint(open_with(&options, &[]));
@@ -78,7 +78,7 @@ fn an_increment_does_not_take_over_a_damaged_file() {
         if registers {
             backend.register(state("second")).unwrap_err();
         }
-        // As long as the backend lives, each fails.
+        // Every further attempt of this backend fails too.
         [2, 3].map(|id| backend.snapshot(SnapshotRequest::new(id)).unwrap().run())
     };
     for made in increment(false) {
@@ -105,7 +105,7 @@ fn a_full_section_with_two_rows_for_a_key_is_refused() {
     let bytes = std::fs::read(folder.path().join(path)).unwrap();
     let reader = CheckpointReader::open(Box::new(Bytes::new(path.clone(), bytes))).unwrap();
     for rows in [2, 10, 1_000] {
-        // Rows of keys of the first group, the last of them that of the first once more.
+        // Rows of keys of the first group. The last row repeats the key of the first.
         let space = KeySpace::<u32>::new(2).unwrap();
         let mut keys: Vec<u32> =
             (0..KEYS).filter(|key| space.key(key).unwrap().group() == 0).take(rows - 1).collect();
@@ -131,7 +131,7 @@ fn a_full_section_with_two_rows_for_a_key_is_refused() {
 }
 
 #[test]
-fn every_changed_byte_and_every_cut_is_found_by_the_time_all_states_are_registered() {
+fn every_flipped_byte_and_truncation_is_found_at_registration() {
     let folder = tempfile::tempdir().unwrap();
     let mut backend = open(&folder, &[]);
     for name in ["first", "second"] {

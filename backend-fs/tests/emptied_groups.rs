@@ -1,4 +1,4 @@
-//! Key groups that are emptied just when their chain of increments is due to be written in full again.
+//! Key groups that become empty when their chain is due to be written in full.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -16,8 +16,8 @@ fn open(options: &FsOptions, handle: &[backend_api::KeyedStateHandle]) -> FsBack
     FsBackend::open(options, subtask, handle).unwrap()
 }
 
-/// Chains of different groups are due after different numbers of files, so that in this many rounds of filling and
-/// emptying each is due at both.
+/// Chains of different groups are due after different numbers of files. In this many rounds of filling and
+/// emptying, each group is due at both.
 #[test]
 fn an_emptied_group_stays_empty() {
     let storage = Arc::new(MemoryStorage::default());
@@ -26,7 +26,7 @@ fn an_emptied_group_stays_empty() {
     let mut backend = open(&options, &[]);
     let token = backend.register(descriptor()).unwrap();
     for id in 1..=60 {
-        // Every third round, so that an even number of files is not always a full group.
+        // Every third round, so that full sections are not always in files with even numbers.
         let value = (id % 3 != 0).then_some(id as u32);
         for key in 0..KEYS {
             let key = backend.key(&key).unwrap();

@@ -1,6 +1,6 @@
-//! Incremental checkpoints against a plain model: whatever is written, confirmed, aborted, restored and rescaled in
-//! between, a restore gives exactly what was there when the checkpoint was taken, and the storage holds only what
-//! the retained checkpoint needs.
+//! Incremental checkpoints against a plain model. For any sequence of writes, confirmations, aborts, restores
+//! and rescales, a restore returns the state at the checkpoint. The storage holds only what the retained
+//! checkpoint needs.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -53,12 +53,12 @@ enum Op {
     ClearMap(u32),
     /// Takes a checkpoint and completes it.
     Checkpoint,
-    /// Takes one that fails: its tasks run, or not.
+    /// Takes a checkpoint that is aborted. The flag says if its tasks run.
     Abort(bool),
-    /// Takes one that depends on nothing.
+    /// Takes a checkpoint that does not build on others.
     Full,
-    /// Starts anew from the last complete checkpoint, with another parallelism, and with all states registered or
-    /// only some.
+    /// Restores the last complete checkpoint with this parallelism. The flag says if all states are
+    /// registered or only some.
     Restore(u16, bool),
 }
 
@@ -180,7 +180,7 @@ impl Job {
         self.check_storage();
     }
 
-    /// Only the metadata of the one retained checkpoint and the files that it names are there.
+    /// Checks that the storage holds only the metadata of the retained checkpoint and the files it names.
     fn check_storage(&self) {
         let mut expected = BTreeSet::new();
         for checkpoint in self.store.checkpoints() {
@@ -192,7 +192,7 @@ impl Job {
             }
         }
         let found = self.storage.list("").unwrap().into_iter().map(|entry| entry.path);
-        // The store's own notes are no part of a checkpoint.
+        // The store's own records are not part of a checkpoint.
         let found = found.filter(|path| !path.starts_with("job/_owner/"));
         assert_eq!(found.collect::<BTreeSet<_>>(), expected);
     }
@@ -331,7 +331,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 128, max_shrink_iters: 2000, ..ProptestConfig::default() })]
 
     #[test]
-    fn any_history_restores_to_the_model(
+    fn every_history_restores_to_the_model(
         ops in prop::collection::vec(op(), 1..400),
         inline_max in prop_oneof![Just(0), Just(20_480)],
         claim in any::<bool>(),

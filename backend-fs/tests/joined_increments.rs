@@ -49,10 +49,10 @@ fn set(backend: &mut FsBackend<u32>, key: u32, value: Option<u64>) {
     backend.value(token, key, &()).unwrap().update(|slot| *slot = value).unwrap();
 }
 
-/// Both halves go on from one file. One of them empties a group and writes it in full again, so that it needs the
-/// common file no more; the other, cold, keeps it. Joined, the group must stay empty, in further checkpoints too.
+/// Both halves build on one file. One of them empties a group and writes it in full again, so it no longer
+/// needs the common file. The other keeps it. Joined, the group must stay empty, in later checkpoints too.
 #[test]
-fn what_one_half_removed_does_not_come_back_with_the_files_of_the_other() {
+fn entries_removed_by_one_half_do_not_return_with_files_of_the_other() {
     let job = JobFolder::new("job").unwrap();
     let storage = Arc::new(MemoryStorage::default());
     let options = FsOptions::new(storage.clone(), job.clone()).incremental(true).claim_restored(true);

@@ -1,4 +1,4 @@
-//! What heap state weighs: cleared state, and the log of removals of incremental checkpoints.
+//! Memory of heap state: cleared state, and the removal log of incremental checkpoints.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::sync::Arc;
@@ -34,13 +34,13 @@ fn bytes(backend: &FsBackend<u64>) -> u64 {
     backend.states().iter().map(|state| state.bytes).sum()
 }
 
-/// Fills a state up to the budget, and answers how many keys that took.
+/// Fills a state up to the budget, and returns the number of keys.
 fn fill(backend: &mut FsBackend<u64>, token: ValueToken<[u64; 2]>) -> u64 {
     (0..).find(|key| set(backend, token, *key).is_err_and(|error| error.kind() == ErrorKind::Size)).unwrap()
 }
 
 #[test]
-fn cleared_state_makes_room_for_others() {
+fn clearing_a_state_makes_room_for_others() {
     for groups in [1, 128, 2048] {
         let options = options().memory_budget(BUDGET).unwrap();
         let mut backend = FsBackend::open(&options, subtask::<u64>(groups), &[]).unwrap();
@@ -65,7 +65,7 @@ fn cleared_state_makes_room_for_others() {
 }
 
 #[test]
-fn removals_count_until_they_are_confirmed_and_leave_before_a_write_is_refused() {
+fn removal_logs_count_until_confirmed_and_are_spilled_before_a_write_is_refused() {
     let options = options().memory_budget(BUDGET).unwrap();
     let mut backend = FsBackend::<String>::open(&options, subtask(16), &[]).unwrap();
     let token = backend.register(ValueDescriptor::<u64>::new("value")).unwrap();
@@ -85,7 +85,7 @@ fn removals_count_until_they_are_confirmed_and_leave_before_a_write_is_refused()
         backend.value(token, key, &()).unwrap().clear().unwrap();
     }
     assert!(held(&backend) > full - 20_000, "{} of {full}: the keys are remembered", held(&backend));
-    // The log is no reason to refuse a write.
+    // The log does not cause a write to be refused.
     let refused = (2_000..).find(|number| {
         let name = name(*number);
         let key = backend.key(&name).unwrap();
@@ -94,7 +94,7 @@ fn removals_count_until_they_are_confirmed_and_leave_before_a_write_is_refused()
     let added = refused.unwrap() - 2_000;
     assert!(held(&backend) <= BUDGET);
     assert!(held(&backend) > BUDGET - 20_000, "{added} keys were added");
-    // What was removed is in the next checkpoint all the same.
+    // The next checkpoint still has the removals.
     let handle = backend.snapshot(SnapshotRequest::new(2)).unwrap().run().unwrap().unwrap();
     let mut restored = FsBackend::<String>::open(&options, subtask(16), &[handle]).unwrap();
     restored.register(ValueDescriptor::<u64>::new("value")).unwrap();

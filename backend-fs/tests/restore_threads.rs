@@ -11,7 +11,7 @@ use backend_api::{
 use backend_fs::{FsBackend, FsOptions};
 
 const KEYS: u32 = 5_000;
-/// A value that every checkpoint here has.
+/// A value in every checkpoint of these tests.
 const REFUSED: u32 = 2_501;
 
 fn options(storage: Arc<MemoryStorage>) -> FsOptions {
@@ -23,7 +23,7 @@ fn open(options: &FsOptions, handle: &[KeyedStateHandle]) -> FsBackend<u32> {
     FsBackend::open(options, subtask, handle).unwrap()
 }
 
-/// The codec of values, but for one that it refuses to read.
+/// A codec that fails to decode one value.
 struct Picky(Arc<dyn Codec<u32>>);
 
 impl Codec<u32> for Picky {
@@ -47,7 +47,7 @@ impl Codec<u32> for Picky {
     }
 }
 
-/// Values and lists of several checkpoints: a full one, and increments that change and remove.
+/// Values and lists of several checkpoints: a full one, and increments with changes and removals.
 fn checkpoint(options: &FsOptions) -> KeyedStateHandle {
     let mut backend = open(options, &[]);
     let values = backend.register(ValueDescriptor::<u32>::new("values")).unwrap();
@@ -69,10 +69,10 @@ fn checkpoint(options: &FsOptions) -> KeyedStateHandle {
     last.unwrap()
 }
 
-/// What is under a key.
+/// The state of a key.
 type Entry = (Option<u32>, Vec<String>);
 
-/// All that is in a backend restored from the checkpoint, and what it says of its states.
+/// The content of a backend restored from the checkpoint, and the information about its states.
 fn contents(options: &FsOptions, handle: &KeyedStateHandle) -> (Vec<Entry>, Vec<StateInfo>) {
     let mut backend = open(options, std::slice::from_ref(handle));
     let values = backend.register(ValueDescriptor::<u32>::new("values")).unwrap();
@@ -87,7 +87,7 @@ fn contents(options: &FsOptions, handle: &KeyedStateHandle) -> (Vec<Entry>, Vec<
 }
 
 #[test]
-fn any_number_of_threads_restores_the_same() {
+fn restores_with_any_number_of_threads_agree() {
     let options = options(Arc::default());
     let handle = checkpoint(&options);
     let alone = contents(&options, &handle);
@@ -101,7 +101,7 @@ fn any_number_of_threads_restores_the_same() {
 }
 
 #[test]
-fn the_budget_knows_what_the_threads_restored() {
+fn the_budget_counts_what_threads_restored() {
     let options = options(Arc::default());
     let handle = checkpoint(&options);
     let held: u64 = contents(&options, &handle).1.iter().map(|state| state.bytes).sum();
@@ -117,7 +117,7 @@ fn the_budget_knows_what_the_threads_restored() {
 }
 
 #[test]
-fn the_error_of_a_thread_is_that_of_the_registration() {
+fn an_error_of_a_restore_thread_fails_the_registration() {
     let options = options(Arc::default());
     let handle = checkpoint(&options);
     let mut backend = open(&options.restore_threads(4).unwrap(), &[handle]);
@@ -126,7 +126,7 @@ fn the_error_of_a_thread_is_that_of_the_registration() {
     let error = backend.register(picky).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Codec);
     assert!(error.to_string().contains("values"), "{error}");
-    // Nothing is lost: with a codec that reads it, it can still be registered.
+    // Nothing is lost: the state can be registered with a codec that decodes the value.
     let values = backend.register(ValueDescriptor::<u32>::new("values")).unwrap();
     let key = backend.key(&REFUSED).unwrap();
     assert_eq!(backend.value(values, key, &()).unwrap().get().unwrap(), Some(REFUSED));

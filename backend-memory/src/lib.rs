@@ -1,4 +1,4 @@
-//! State as objects on the heap, checkpoints in the coordinator's memory.
+//! State as objects on the heap, with checkpoints kept in the coordinator's memory.
 
 mod containers;
 pub mod heap;

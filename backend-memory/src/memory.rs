@@ -9,14 +9,15 @@ use backend_api::{
 
 use crate::heap::{Checkpointing, HeapBackend, HeapSnapshot, WriteHeap};
 
-/// A backend that keeps state as objects on the heap and puts each checkpoint into the handle that it answers, so
-/// that it lives in the coordinator's memory (Flink's `MemoryStateBackend`).
+/// Keeps state as objects on the heap, and returns each checkpoint inside its handle. The checkpoint
+/// therefore lives in the coordinator's memory, as with Flink's `MemoryStateBackend`.
 ///
-/// Good for small state: a subtask's state may have 5 MiB by default, and the acknowledgement of a task 10 MiB. With a
-/// checkpoint store in a storage, a completed checkpoint is one metadata file with the state inside, and survives the
-/// process. Without one, it lives and dies with the coordinator.
+/// Suits small state: by default a subtask's state may have 5 MiB, and the acknowledgement of a task 10 MiB.
+/// With a checkpoint store, a completed checkpoint is one metadata file that contains the state, and survives
+/// the process. Without one, it is lost with the coordinator.
 ///
-/// It restores full checkpoints of every other backend, if [`MemoryOptions::storage`] tells where their files are.
+/// It restores full checkpoints of all other backends, if [`MemoryOptions::storage`] names the storage of
+/// their files.
 ///
 /// ```
 /// use backend_api::{KeySpace, StateBackend, Subtask, ValueDescriptor, ValueState};
@@ -38,7 +39,7 @@ use crate::heap::{Checkpointing, HeapBackend, HeapSnapshot, WriteHeap};
 /// ```
 pub type MemoryBackend<K> = HeapBackend<K, InMemory>;
 
-/// Bytes that the state of one subtask may have in a checkpoint, unless configured: 5 MiB, as in Flink.
+/// Default limit of one subtask's state in a checkpoint: 5 MiB, as in Flink.
 pub const DEFAULT_MAX_STATE_BYTES: u64 = 5 * 1024 * 1024;
 
 /// Options of a [`MemoryBackend`].
@@ -56,8 +57,8 @@ impl Default for MemoryOptions {
 }
 
 impl MemoryOptions {
-    /// Sets how many bytes the state of one subtask may have in a checkpoint. That many are allowed, one more is not:
-    /// the snapshot fails then, and the backend goes on.
+    /// Sets the limit, in bytes, of one subtask's state in a checkpoint. A larger snapshot fails, and the
+    /// backend continues.
     ///
     /// # Errors
     /// [`InvalidArgument`](ErrorKind::InvalidArgument) for 0.
@@ -67,8 +68,8 @@ impl MemoryOptions {
         Ok(self)
     }
 
-    /// Sets how many bytes all states together may hold in memory. A write that would exceed it is refused with
-    /// [`Size`](ErrorKind::Size), and nothing is changed.
+    /// Sets the limit, in bytes, of all states in memory. A write beyond it fails with
+    /// [`Size`](ErrorKind::Size) and changes nothing.
     ///
     /// # Errors
     /// [`InvalidArgument`](ErrorKind::InvalidArgument) for 0.
@@ -80,8 +81,8 @@ impl MemoryOptions {
         Ok(self)
     }
 
-    /// Sets the storage that files of other backends' checkpoints are read from when one of them is restored. Checkpoints
-    /// of this backend go into their handles all the same.
+    /// Sets the storage from which files of other backends' checkpoints are restored. This backend's own
+    /// checkpoints still go into their handles.
     pub fn storage(mut self, storage: Arc<dyn Storage>) -> Self {
         self.storage = Some(storage);
         self
@@ -111,7 +112,7 @@ impl Checkpointing for InMemory {
     }
 
     fn restore_threads(&self) -> usize {
-        // What fits into the coordinator's memory is read at once.
+        // One thread: a checkpoint of this backend is in memory already.
         1
     }
 

@@ -1,6 +1,6 @@
-//! Whose time it takes to drop a large list or map.
+//! Which thread drops a large list or map.
 
-#![expect(clippy::unwrap_used, reason = "the functions of tests may fail as the tests do")]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -14,18 +14,18 @@ use backend_memory::{MemoryBackend, MemoryOptions};
 
 const ENTRIES: u32 = 100_000;
 
-/// Tells which thread drops it.
+/// Sends the id of the thread that drops it.
 #[derive(Clone)]
 struct Mortal(Sender<ThreadId>);
 
 impl Drop for Mortal {
     fn drop(&mut self) {
-        // Nobody listens to what the end of a test drops.
+        // The receiver is gone at the end of a test.
         _ = self.0.send(thread::current().id());
     }
 }
 
-/// Nothing here is read back.
+/// An encoding that is never decoded here.
 struct OneWay;
 
 impl Codec<Mortal> for OneWay {
@@ -38,7 +38,7 @@ impl Codec<Mortal> for OneWay {
     }
 
     fn decode(&self, _: &[u8]) -> Result<Mortal> {
-        Err(Error::new(ErrorKind::Codec, "nothing comes back"))
+        Err(Error::new(ErrorKind::Codec, "cannot be decoded"))
     }
 
     fn heap_size(&self, _: &Mortal) -> usize {
@@ -51,7 +51,7 @@ fn open() -> MemoryBackend<u32> {
     MemoryBackend::open(&MemoryOptions::default(), subtask, &[]).unwrap()
 }
 
-/// A backend with a large map under key 1.
+/// Returns a backend with a large map under key 1.
 fn with_large_map(sender: &Sender<ThreadId>) -> (MemoryBackend<u32>, MapToken<u32, Mortal>) {
     let mut backend = open();
     let maps = backend.register(MapDescriptor::with_codec("maps", Arc::new(OneWay))).unwrap();
@@ -61,14 +61,14 @@ fn with_large_map(sender: &Sender<ThreadId>) -> (MemoryBackend<u32>, MapToken<u3
     (backend, maps)
 }
 
-/// Waits until so many values are dropped, and answers how many of them this thread has dropped.
+/// Waits until `values` values are dropped, and returns how many of them this thread dropped.
 fn dropped_here(threads: &Receiver<ThreadId>, values: u32) -> usize {
     let here = thread::current().id();
     (0..values).filter(|_| threads.recv().unwrap() == here).count()
 }
 
 #[test]
-fn a_large_map_that_is_cleared_is_dropped_by_another_thread() {
+fn another_thread_drops_a_large_cleared_map() {
     let (sender, threads) = channel();
     let (mut backend, maps) = with_large_map(&sender);
     let key = backend.key(&1).unwrap();
@@ -79,13 +79,13 @@ fn a_large_map_that_is_cleared_is_dropped_by_another_thread() {
 }
 
 #[test]
-fn a_large_map_that_a_snapshot_has_read_is_dropped_by_another_thread() {
+fn another_thread_drops_a_large_map_after_a_snapshot() {
     let (sender, threads) = channel();
     let (mut backend, maps) = with_large_map(&sender);
     let task = backend.snapshot(SnapshotRequest::new(1)).unwrap();
     let key = backend.key(&1).unwrap();
     backend.map(maps, key, &()).unwrap().clear().unwrap();
-    // The last to need it, and then nobody does.
+    // The task is the last user.
     drop(task);
     for id in 2..4 {
         drop(backend.snapshot(SnapshotRequest::new(id)).unwrap());
@@ -94,7 +94,7 @@ fn a_large_map_that_a_snapshot_has_read_is_dropped_by_another_thread() {
 }
 
 #[test]
-fn a_large_list_that_is_replaced_is_dropped_by_another_thread() {
+fn another_thread_drops_a_large_replaced_list() {
     let (sender, threads) = channel();
     let mut backend = open();
     let lists = backend.register(ListDescriptor::<Mortal>::with_codec("lists", Arc::new(OneWay))).unwrap();
@@ -103,19 +103,19 @@ fn a_large_list_that_is_replaced_is_dropped_by_another_thread() {
     list.add_all((0..ENTRIES).map(|_| Mortal(sender.clone()))).unwrap();
     list.set([Mortal(sender.clone())]).unwrap();
     assert_eq!(dropped_here(&threads, ENTRIES), 0);
-    // A short one is not worth a thread.
+    // A short list is dropped in place.
     list.clear().unwrap();
     assert_eq!(dropped_here(&threads, 1), 1);
 }
 
 #[test]
-fn entries_put_into_a_large_map_drop_no_more_than_what_they_replace() {
+fn a_put_into_a_large_map_drops_only_what_it_replaces() {
     let (sender, threads) = channel();
     let (mut backend, maps) = with_large_map(&sender);
     let key = backend.key(&1).unwrap();
     let mut map = backend.map(maps, key, &()).unwrap();
     map.put_all([(7, Mortal(sender.clone()))]).unwrap();
-    // The copies of the entry's neighbours too.
+    // Including copies of the entry's neighbours.
     let dropped = dropped_here(&threads, 1);
     assert_eq!(dropped, 1);
     assert!(threads.try_iter().all(|thread| thread == thread::current().id()));

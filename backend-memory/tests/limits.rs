@@ -1,6 +1,6 @@
-//! The limits of the memory backend: bytes of a checkpoint, bytes held.
+//! Limits of the memory backend: bytes of a checkpoint, and bytes in memory.
 
-#![expect(clippy::unwrap_used, reason = "the functions of tests may fail as the tests do")]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ fn open(options: &MemoryOptions) -> MemoryBackend<u32> {
     MemoryBackend::open(options, subtask, &[]).unwrap()
 }
 
-/// Writes `bytes` bytes for a key.
+/// Writes `bytes` bytes under a key.
 fn put(backend: &mut MemoryBackend<u32>, key: u32, bytes: usize) -> Result<()> {
     let token = backend.register(ValueDescriptor::<Vec<u8>>::new("value"))?;
     let key = backend.key(&key)?;
@@ -33,9 +33,9 @@ fn held(backend: &MemoryBackend<u32>) -> u64 {
 }
 
 #[test]
-fn a_checkpoint_of_five_mebibytes_is_allowed_and_a_byte_more_is_not() {
+fn a_checkpoint_of_more_than_five_mebibytes_is_refused() {
     let mut backend = open(&MemoryOptions::default());
-    // What the file has beside the value, found out with one of nearly that size.
+    // Measures the file's overhead with a value of nearly that size.
     put(&mut backend, 1, 5_000_000).unwrap();
     let handle = backend.snapshot(SnapshotRequest::new(1)).unwrap().run().unwrap().unwrap();
     let beside = handle.full_size() - 5_000_000;
@@ -52,7 +52,7 @@ fn a_checkpoint_of_five_mebibytes_is_allowed_and_a_byte_more_is_not() {
         "{error}"
     );
 
-    // The backend goes on, and what fits again is whole.
+    // The backend continues, and a smaller state is written in full.
     put(&mut backend, 1, 10).unwrap();
     let handle = backend.snapshot(SnapshotRequest::new(4)).unwrap().run().unwrap().unwrap();
     let subtask = Subtask::single("op", KeySpace::new(4).unwrap()).unwrap();
@@ -60,7 +60,7 @@ fn a_checkpoint_of_five_mebibytes_is_allowed_and_a_byte_more_is_not() {
     assert_eq!(get(&mut restored, 1), Some(10));
 }
 
-/// A codec that takes every value for larger than memory.
+/// A codec that reports the largest possible size for every value.
 struct Boundless(Arc<dyn Codec<String>>);
 
 impl Codec<String> for Boundless {
@@ -82,7 +82,7 @@ impl Codec<String> for Boundless {
 }
 
 #[test]
-fn sizes_that_cannot_be_added_up_are_the_most_that_there_is() {
+fn sizes_saturate() {
     let descriptor = || {
         let plain = ValueDescriptor::<String>::new("value");
         ValueDescriptor::with_codec("value", Arc::new(Boundless(Arc::clone(plain.codec()))))
@@ -102,7 +102,7 @@ fn sizes_that_cannot_be_added_up_are_the_most_that_there_is() {
 }
 
 #[test]
-fn limits_of_nothing_are_refused() {
+fn limits_of_zero_are_refused() {
     let options = MemoryOptions::default;
     assert_eq!(options().max_state_bytes(0).unwrap_err().kind(), ErrorKind::InvalidArgument);
     assert_eq!(options().memory_budget(0).unwrap_err().kind(), ErrorKind::InvalidArgument);
@@ -119,13 +119,13 @@ fn a_write_beyond_the_budget_is_refused_and_changes_nothing() {
     assert_eq!(put(&mut backend, 1, 1_200_000).unwrap_err().kind(), ErrorKind::Size);
     assert_eq!((get(&mut backend, 1), get(&mut backend, 2)), (Some(500_000), None));
     assert_eq!(held(&backend), before);
-    // What is given back may be used again.
+    // Freed bytes can be used again.
     put(&mut backend, 1, 10).unwrap();
     put(&mut backend, 2, 700_000).unwrap();
 }
 
 #[test]
-fn the_budget_is_one_for_all_kinds_of_state() {
+fn all_kinds_of_state_share_the_budget() {
     let mut backend = open(&MemoryOptions::default().memory_budget(200_000).unwrap());
     let list = backend.register(ListDescriptor::<String>::new("list")).unwrap();
     let map = backend.register(MapDescriptor::<u32, String>::new("map")).unwrap();
@@ -145,7 +145,7 @@ fn the_budget_is_one_for_all_kinds_of_state() {
 }
 
 #[test]
-fn what_is_held_is_nothing_but_tables_once_all_is_cleared() {
+fn clearing_all_state_leaves_only_empty_tables() {
     let mut backend = open(&MemoryOptions::default());
     let list = backend.register(ListDescriptor::<String>::new("list")).unwrap();
     let map = backend.register(MapDescriptor::<String, String>::new("map")).unwrap();
@@ -174,7 +174,7 @@ fn what_is_held_is_nothing_but_tables_once_all_is_cleared() {
             backend.map(map, key, &()).unwrap().remove(&format!("entry {i}")).unwrap();
         }
     }
-    // The same tables without anything ever in them, but one entry that came and went in each group.
+    // The same tables after one entry was added and removed in each group.
     assert!(backend.states().iter().all(|state| state.entries == Some(0)));
     assert!(held(&backend) < 20_000, "{}", held(&backend));
 }

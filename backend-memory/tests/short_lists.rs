@@ -1,6 +1,6 @@
-//! Lists of few numbers, which lie in the table itself, and lists that have grown out of it: in the backend, with snapshots under way.
+//! Lists of few numbers, which lie in the table itself, and longer ones, with concurrent snapshots.
 
-#![expect(clippy::unwrap_used, reason = "the functions of tests may fail as the tests do")]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
@@ -23,7 +23,7 @@ enum Op {
     Add(u32),
     AddAll(u32, usize),
     Set(u32, usize),
-    /// Adds to each of so many lists, so that whole segments change.
+    /// Adds to `.1` lists, so that whole segments change.
     AddToMany(u32, u32),
     Snapshot,
 }
@@ -58,7 +58,8 @@ fn contents<T: StateValue>(backend: &mut MemoryBackend<u32>, token: ListToken<T>
     keys.into_iter().map(|key| (key, read(key))).collect()
 }
 
-/// Runs a program with the snapshots in threads of their own, and compares what each of them was, and what is there, with the model.
+/// Runs a program with each snapshot in its own thread. Compares the snapshots and the final state with the
+/// model.
 fn run<T: StateValue + PartialEq + Debug>(ops: Vec<Op>, descriptor: Descriptor<T>, item: impl Fn(u32) -> T) {
     let (mut backend, token) = open(descriptor, &[]);
     let mut model = Model::new();
@@ -104,7 +105,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
     #[test]
-    fn snapshots_hold_while_lists_change(ops in prop::collection::vec(op(), 1..60)) {
+    fn snapshots_keep_their_content_while_lists_change(ops in prop::collection::vec(op(), 1..60)) {
         run(ops.clone(), ListDescriptor::new, i64::from);
         run(ops.clone(), ListDescriptor::new, |number| number as u16);
         run(ops, ListDescriptor::new, |number| number.to_string());
@@ -112,7 +113,7 @@ proptest! {
 }
 
 #[test]
-fn a_short_list_holds_nothing_outside_of_the_table() {
+fn a_short_list_owns_no_memory_outside_of_the_table() {
     let held = |backend: &MemoryBackend<u32>| backend.states()[0].bytes;
     let (mut backend, token) = open(ListDescriptor::<u64>::new, &[]);
     let add = |backend: &mut MemoryBackend<u32>, element| {

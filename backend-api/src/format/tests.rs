@@ -139,7 +139,7 @@ fn a_row_that_cannot_be_encoded_is_taken_back() {
     put(&mut writer, b"first").unwrap();
     let error = writer.row(|buffer| {
         buffer.extend_from_slice(b"half a ro");
-        Err(Error::new(ErrorKind::Codec, "no"))
+        Err(Error::new(ErrorKind::Codec, "refused"))
     });
     assert_eq!(error.unwrap_err().kind(), ErrorKind::Codec);
     put(&mut writer, b"other").unwrap();

@@ -1,9 +1,8 @@
-//! Arrays that are shared and copied on write: the nodes of lists and maps.
+//! Shared arrays that are copied on write: the nodes of lists and maps.
 //!
-//! How many items there are stands in the handle and not beside the items, so that whoever looks into a block has to wait
-//! for the memory of what it looks for, and for nothing before that.
+//! The handle holds the number of items, so a lookup waits only for the memory of the item itself.
 
-#![expect(unsafe_code, reason = "counted memory of as many items as are needed, some of them not there yet")]
+#![expect(unsafe_code, reason = "reference-counted memory, partly uninitialized")]
 
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 use std::marker::PhantomData;
@@ -15,17 +14,17 @@ use std::sync::atomic::{AtomicUsize, Ordering, fence};
 
 use crate::prefetch::{prefetch, prefetch_line};
 
-/// Bytes of a block that are fetched ahead.
+/// Bytes of a block that are prefetched.
 const PREFETCHED: usize = 256;
 
-/// A handle of up to 65,535 items `T`, each with a stamp `S` apart from it, in one allocation. Its clone is a handle of the same
-/// items, which nobody can change as long as there are two. `note` is the handle's own.
+/// A handle of up to 65,535 items `T`, each with a stamp `S` stored apart from it, in one allocation. Clones
+/// share the items, which cannot change while there are several handles. Each handle has its own `note`.
 pub(crate) struct Block<T, N: Copy = (), S: Copy = ()> {
-    /// Number of handles: behind the stamps, of which the first is the nearest, and before the items.
+    /// The number of handles. It lies between the stamps (the first stamp is the nearest) and the items.
     count: NonNull<AtomicUsize>,
-    /// The first so many items are there.
+    /// Number of items.
     len: u16,
-    /// There is memory for so many.
+    /// Number of items that fit into the allocation.
     capacity: u16,
     pub(crate) note: N,
     items: PhantomData<(T, S)>,
@@ -33,7 +32,7 @@ pub(crate) struct Block<T, N: Copy = (), S: Copy = ()> {
 
 const _: () = assert!(size_of::<Option<Block<u64, u32>>>() == 2 * size_of::<usize>());
 
-// SAFETY: as a counted pointer: items are shared, and dropped by any of the threads.
+// SAFETY: as for `Arc`: threads share the items, and any thread may drop them.
 unsafe impl<T: Send + Sync, N: Copy + Send, S: Copy + Send + Sync> Send for Block<T, N, S> {}
 // SAFETY: as above.
 unsafe impl<T: Send + Sync, N: Copy + Sync, S: Copy + Send + Sync> Sync for Block<T, N, S> {}
@@ -44,13 +43,13 @@ impl<T, N: Copy, S: Copy> Block<T, N, S> {
     const ALIGN: usize =
         if align_of::<T>() > align_of::<AtomicUsize>() { align_of::<T>() } else { align_of::<AtomicUsize>() };
 
-    /// Bytes before the counter, where the stamps are.
+    /// Bytes before the counter, for the stamps.
     const fn stamps_for(capacity: usize) -> usize {
         const { assert!(align_of::<S>() <= align_of::<AtomicUsize>()) };
         (capacity * size_of::<S>()).next_multiple_of(Self::ALIGN)
     }
 
-    /// Bytes of a block with room for `capacity` items, without what they own.
+    /// Bytes of a block with this capacity, without what its items own.
     pub(crate) const fn bytes_for(capacity: usize) -> usize {
         Self::stamps_for(capacity) + Self::ITEMS_AT + capacity * size_of::<T>()
     }
@@ -60,18 +59,18 @@ impl<T, N: Copy, S: Copy> Block<T, N, S> {
         let items = capacity.checked_mul(size_of::<T>() + size_of::<S>());
         let size = items.and_then(|items| items.checked_add(Self::ITEMS_AT + Self::ALIGN));
         let layout = size.and_then(|_| Layout::from_size_align(Self::bytes_for(capacity), Self::ALIGN).ok());
-        layout.expect("few items, each of which fits into memory")
+        layout.expect("at most 65,535 items fit into memory")
     }
 
-    /// A block without items, with room for `capacity` of them.
+    /// Returns an empty block with this capacity.
     pub(crate) fn with_capacity(capacity: usize, note: N) -> Self {
         let room = u16::try_from(capacity).expect("at most 65,535 items");
         let layout = Self::layout(room);
-        // SAFETY: the counter makes it larger than nothing.
+        // SAFETY: the layout contains the counter, so it is not empty.
         let memory = NonNull::new(unsafe { alloc(layout) }).unwrap_or_else(|| handle_alloc_error(layout));
-        // SAFETY: within the allocation, and aligned as that is.
+        // SAFETY: within the allocation, and aligned like it.
         let count = unsafe { memory.byte_add(Self::stamps_for(capacity)) }.cast();
-        // SAFETY: just allocated, with the counter in front.
+        // SAFETY: the counter lies within the new allocation.
         unsafe { count.write(AtomicUsize::new(1)) };
         Self { count, len: 0, capacity: room, note, items: PhantomData }
     }
@@ -85,12 +84,12 @@ impl<T, N: Copy, S: Copy> Block<T, N, S> {
         Self::bytes_for(self.capacity())
     }
 
-    /// Lets the first 256 bytes be fetched.
+    /// Prefetches the first 256 bytes.
     pub(crate) fn prefetch(&self) {
         prefetch(self.count.as_ptr(), (Self::ITEMS_AT + self.len() * size_of::<T>()).min(PREFETCHED));
     }
 
-    /// Lets the memory be fetched that another item at the end needs: the counter, and the place where it comes.
+    /// Prefetches what appending an item needs: the counter, and the end of the items.
     pub(crate) fn prefetch_end(&self) {
         prefetch_line(self.count.as_ptr().cast());
         prefetch_line(self.first().as_ptr().wrapping_add(self.len()).cast());
@@ -102,29 +101,28 @@ impl<T, N: Copy, S: Copy> Block<T, N, S> {
         unsafe { self.count.byte_add(Self::ITEMS_AT).cast() }
     }
 
-    /// Where the stamps of the first `len` items begin: with the last one.
+    /// Address of the last of the first `len` stamps, which comes first in memory.
     #[inline]
     fn stamps_at(&self, len: usize) -> NonNull<S> {
         debug_assert!(len <= self.capacity());
-        // SAFETY: no more than there is memory for.
+        // SAFETY: the allocation has room for `len` stamps.
         unsafe { self.count.cast::<S>().sub(len) }
     }
 
-    /// The stamps of the items, the last one first.
+    /// The stamps of the items, in reverse order.
     #[inline]
     pub(crate) fn stamps(&self) -> &[S] {
-        // SAFETY: as many as there are items, and nobody changes them as long as a handle is borrowed.
+        // SAFETY: there are as many stamps as items, and a borrowed handle keeps them unchanged.
         unsafe { slice::from_raw_parts(self.stamps_at(self.len()).as_ptr(), self.len()) }
     }
 
-    /// True if this is the only handle.
     #[inline]
     pub(crate) fn is_unique(&self) -> bool {
-        // SAFETY: the counter lives as long as a handle does. Acquire: what other handles did is done.
+        // SAFETY: a handle keeps the counter alive. Acquire: uses by dropped handles are complete.
         unsafe { self.count.as_ref() }.load(Ordering::Acquire) == 1
     }
 
-    /// The right to change the items, if this is the only handle.
+    /// Write access to the items, if this is the only handle.
     #[inline]
     pub(crate) fn unique(&mut self) -> Option<Unique<'_, T, N, S>> {
         if self.is_unique() { Some(Unique(self)) } else { None }
@@ -132,14 +130,14 @@ impl<T, N: Copy, S: Copy> Block<T, N, S> {
 }
 
 impl<T: Clone, N: Copy, S: Copy> Block<T, N, S> {
-    /// Makes this the only handle of a block with room for `capacity` items, no less than there are. Items that are shared
-    /// are cloned; if that panics, nothing has changed.
+    /// Makes this the only handle of a block with room for `capacity` items, which must be at least the
+    /// present number. Shared items are cloned. If a clone panics, nothing has changed.
     #[cold]
     #[inline(never)]
     pub(crate) fn resize(&mut self, capacity: usize) {
         let mut other = Self::with_capacity(capacity.max(self.len()), self.note);
         if self.is_unique() {
-            // SAFETY: there is room for all, and this block does not count them any more.
+            // SAFETY: there is room for all items, and this block no longer counts them.
             unsafe {
                 other.first().copy_from_nonoverlapping(self.first(), self.len());
                 other.stamps_at(self.len()).copy_from_nonoverlapping(self.stamps_at(self.len()), self.len());
@@ -156,7 +154,7 @@ impl<T: Clone, N: Copy, S: Copy> Block<T, N, S> {
 }
 
 impl<T: Clone, N: Copy> Block<T, N> {
-    /// A block of clones.
+    /// Returns a block with clones of `items`.
     pub(crate) fn of(items: &[T], capacity: usize, note: N) -> Self {
         let mut block = Self::with_capacity(capacity.max(items.len()), note);
         let mut own = Unique(&mut block);
@@ -170,7 +168,7 @@ impl<T, N: Copy, S: Copy> Deref for Block<T, N, S> {
 
     #[inline]
     fn deref(&self) -> &[T] {
-        // SAFETY: so many items are there, and nobody changes them as long as a handle is borrowed.
+        // SAFETY: these items are initialized, and a borrowed handle keeps them unchanged.
         unsafe { slice::from_raw_parts(self.first().as_ptr(), usize::from(self.len)) }
     }
 }
@@ -178,10 +176,10 @@ impl<T, N: Copy, S: Copy> Deref for Block<T, N, S> {
 impl<T, N: Copy, S: Copy> Clone for Block<T, N, S> {
     #[inline]
     fn clone(&self) -> Self {
-        // SAFETY: the counter lives as long as a handle does.
+        // SAFETY: a handle keeps the counter alive.
         let before = unsafe { self.count.as_ref() }.fetch_add(1, Ordering::Relaxed);
         if before > isize::MAX as usize {
-            // So many handles can only have been forgotten; the count must not start again at 0.
+            // Only leaked handles can reach this number. The counter must not wrap around to 0.
             abort();
         }
         Self { ..*self }
@@ -191,7 +189,7 @@ impl<T, N: Copy, S: Copy> Clone for Block<T, N, S> {
 impl<T, N: Copy, S: Copy> Drop for Block<T, N, S> {
     #[inline]
     fn drop(&mut self) {
-        // SAFETY: the counter lives as long as a handle does. Release: what this handle read, it has read.
+        // SAFETY: a handle keeps the counter alive. Release: completes the reads of this handle.
         if unsafe { self.count.as_ref() }.fetch_sub(1, Ordering::Release) == 1 {
             fence(Ordering::Acquire);
             self.free();
@@ -207,16 +205,16 @@ impl<T, N: Copy, S: Copy> Block<T, N, S> {
 
         impl Drop for Memory {
             fn drop(&mut self) {
-                // SAFETY: allocated with this layout; the last handle is gone.
+                // SAFETY: allocated with this layout, and the last handle is gone.
                 unsafe { dealloc(self.0.as_ptr(), self.1) };
             }
         }
 
-        // SAFETY: where the allocation begins.
+        // SAFETY: the start of the allocation.
         let memory = unsafe { self.count.byte_sub(Self::stamps_for(self.capacity())) };
         let _memory = Memory(memory.cast(), Self::layout(self.capacity));
         let items = NonNull::slice_from_raw_parts(self.first(), self.len());
-        // SAFETY: the items are there, and nobody else has a handle.
+        // SAFETY: the items are initialized, and there is no other handle.
         unsafe { items.drop_in_place() };
     }
 }
@@ -225,7 +223,7 @@ impl<T, N: Copy, S: Copy> Block<T, N, S> {
 pub(crate) struct Unique<'a, T, N: Copy = (), S: Copy = ()>(&'a mut Block<T, N, S>);
 
 impl<T, N: Copy> Unique<'_, T, N> {
-    /// Adds an item at the end; there must be room.
+    /// Appends an item. There must be room.
     #[inline]
     pub(crate) fn push(&mut self, item: T) {
         self.push_stamped(item, ());
@@ -233,10 +231,9 @@ impl<T, N: Copy> Unique<'_, T, N> {
 }
 
 impl<'a, T, N: Copy, S: Copy> Unique<'a, T, N, S> {
-    /// The item at `at` and its stamp.
     #[inline]
     pub(crate) fn into_item(self, at: usize) -> Option<(&'a mut T, &'a mut S)> {
-        // SAFETY: the item is there; nobody else has a handle, and this one is borrowed.
+        // SAFETY: the item is initialized, there is no other handle, and this one is borrowed.
         (at < self.0.len())
             .then(|| unsafe { (self.0.first().add(at).as_mut(), self.0.stamps_at(at + 1).as_mut()) })
     }
@@ -247,11 +244,11 @@ impl<'a, T, N: Copy, S: Copy> Unique<'a, T, N, S> {
         self.0.len < self.0.capacity
     }
 
-    /// Adds an item and its stamp at the end; there must be room.
+    /// Appends an item and its stamp. There must be room.
     #[inline]
     pub(crate) fn push_stamped(&mut self, item: T, stamp: S) {
         assert!(self.has_room());
-        // SAFETY: there is room for one more, and nobody looks at it.
+        // SAFETY: there is room for one more, and only the one handle can reach it.
         unsafe {
             self.0.first().add(self.0.len()).write(item);
             self.0.stamps_at(self.0.len() + 1).write(stamp);
@@ -259,11 +256,11 @@ impl<'a, T, N: Copy, S: Copy> Unique<'a, T, N, S> {
         self.0.len += 1;
     }
 
-    /// Adds an item and its stamp at `at`, which must not be behind the end; there must be room.
+    /// Inserts an item and its stamp at `at`, which is at most the number of items. There must be room.
     pub(crate) fn insert(&mut self, at: usize, item: T, stamp: S) {
         let len = self.0.len();
         assert!(self.has_room() && at <= len);
-        // SAFETY: what is there from `at` on moves away by one, for which there is room.
+        // SAFETY: moves the items from `at` on by one, for which there is room.
         unsafe {
             let place = self.0.first().add(at);
             place.copy_to(place.add(1), len - at);
@@ -274,12 +271,13 @@ impl<'a, T, N: Copy, S: Copy> Unique<'a, T, N, S> {
         self.0.len += 1;
     }
 
-    /// Takes out the item at `at`, which must be there, and its stamp.
+    /// Removes the item at `at`, which must exist, and its stamp.
     pub(crate) fn remove(&mut self, at: usize) -> (T, S) {
         let len = self.0.len();
         assert!(at < len);
         self.0.len -= 1;
-        // SAFETY: the item is there, and is not counted any more when those behind it have moved down.
+        // SAFETY: the item is initialized, and is overwritten or out of bounds once the others have moved
+        // down.
         unsafe {
             let place = self.0.first().add(at);
             let removed = (place.read(), self.0.stamps_at(at + 1).read());
@@ -292,33 +290,34 @@ impl<'a, T, N: Copy, S: Copy> Unique<'a, T, N, S> {
     /// Drops the items from `len` on.
     pub(crate) fn truncate(&mut self, len: usize) {
         let Some(more) = self.0.len().checked_sub(len) else { return };
-        // At most as many as there are.
+        // Not more than the present number, which fits.
         self.0.len = len as u16;
-        // SAFETY: they are there, and not counted any more.
+        // SAFETY: these items are initialized, and no longer counted.
         unsafe { NonNull::slice_from_raw_parts(self.0.first().add(len), more).drop_in_place() };
     }
 
-    /// Moves the items from `at` on to a new block with room for `capacity`, or for all of them if that is more.
+    /// Moves the items from `at` on to a new block. Its capacity is `capacity`, or the number of these items
+    /// if that is more.
     pub(crate) fn split_off(&mut self, at: usize, capacity: usize) -> Block<T, N, S> {
         let len = self.0.len();
         assert!(at <= len);
         let mut right = Block::with_capacity(capacity.max(len - at), self.0.note);
-        // SAFETY: there is room for them; here they are not counted any more.
+        // SAFETY: the new block has room for them, and this block no longer counts them.
         unsafe {
             right.first().copy_from_nonoverlapping(self.0.first().add(at), len - at);
             right.stamps_at(len - at).copy_from_nonoverlapping(self.0.stamps_at(len), len - at);
         }
-        // No more than there were here.
+        // Not more than this block had, which fits.
         right.len = (len - at) as u16;
         self.0.len = at as u16;
         right
     }
 
-    /// Moves all items of `other` to the end of this block, in which there must be room.
+    /// Moves all items of `other` to the end of this block, which must have room.
     pub(crate) fn append(&mut self, other: &mut Unique<'_, T, N, S>) {
         let (len, more) = (self.0.len(), other.0.len());
         assert!(len + more <= self.0.capacity());
-        // SAFETY: there is room for them; there they are not counted any more.
+        // SAFETY: this block has room for them, and `other` no longer counts them.
         unsafe {
             self.0.first().add(len).copy_from_nonoverlapping(other.0.first(), more);
             self.0.stamps_at(len + more).copy_from_nonoverlapping(other.0.stamps_at(more), more);
@@ -339,7 +338,7 @@ mod tests {
     }
 
     #[test]
-    fn items_move_between_blocks_and_none_is_lost() {
+    fn moving_items_between_blocks_loses_none() {
         let mut block = numbers(0..5);
         let mut own = block.unique().unwrap();
         own.insert(2, "new".to_owned(), ());
@@ -353,7 +352,7 @@ mod tests {
     }
 
     #[test]
-    fn stamps_go_with_their_items() {
+    fn stamps_move_with_their_items() {
         fn stamped<T: ToString>(block: &Block<T, (), u32>) -> String {
             let stamps = block.stamps().iter().rev();
             Vec::from_iter(
@@ -400,7 +399,7 @@ mod tests {
         assert_eq!((block.len(), other.len()), (4, 3));
     }
 
-    /// Counts itself, and panics when its clone or drop is asked for in vain.
+    /// Counts its instances. If the flag is set, its clone and drop panic.
     struct Picky(Arc<()>, bool);
 
     impl Clone for Picky {
@@ -417,7 +416,7 @@ mod tests {
     }
 
     #[test]
-    fn panics_in_items_lose_and_double_nothing() {
+    fn panics_of_items_neither_leak_nor_drop_twice() {
         let live = Arc::new(());
         let mut block = Block::with_capacity(3, ());
         for panics in [false, true, false] {
@@ -432,7 +431,7 @@ mod tests {
     }
 
     #[test]
-    fn items_may_be_nothing_or_widely_aligned() {
+    fn items_can_be_zero_sized_or_overaligned() {
         #[derive(Clone, PartialEq, Debug)]
         #[repr(align(64))]
         struct Wide(u8);
@@ -448,7 +447,7 @@ mod tests {
     }
 
     #[test]
-    fn handles_may_be_dropped_by_any_thread() {
+    fn any_thread_can_drop_a_handle() {
         let live = Arc::new(());
         let block = Block::of(&[live.clone(), live.clone()], 0, ());
         std::thread::scope(|scope| {

@@ -1,4 +1,4 @@
-//! What list state keeps under a key and namespace: a list, which lies in the table itself as long as it is short.
+//! The list under one key and namespace of list state. Short lists lie in the table itself.
 
 #[cfg(test)]
 mod tests;
@@ -13,17 +13,18 @@ use crate::table::Handle;
 /// A list, and the bytes that its elements own.
 #[derive(Clone)]
 pub(crate) enum ListCell<T> {
-    /// In the table's slot: there is no other memory to wait for. Its elements own nothing, and all count as changed when one
-    /// is added, which the epoch of the slot tells.
+    /// In the table's slot, so a read waits for no other memory. Its elements own nothing. When one is added,
+    /// the slot's epoch marks all of them as changed.
     Short(ShortList<T>),
-    /// In chunks, and the bytes.
+    /// In chunks, with the bytes that the elements own.
     Long(ChunkedList<T>, u64),
 }
 
-// Twice as many numbers would need a slot that is larger for every list.
+// More words for short lists would enlarge the slots of all lists.
 const _: () = assert!(size_of::<ListCell<u64>>() == size_of::<(ChunkedList<u64>, u64)>());
 
-// SAFETY: plain numbers, or counted pointers to chunks, whose bits may be copied; no interior mutability of its own.
+// SAFETY: plain numbers, or counted pointers to chunks. Their bits may be copied, and they have no interior
+// mutability of their own.
 #[expect(unsafe_code, reason = "the table shares the bits of this crate's own containers")]
 unsafe impl<T: StateValue> Handle for ListCell<T> {
     fn is_large(&self) -> bool {
@@ -38,12 +39,10 @@ unsafe impl<T: StateValue> Handle for ListCell<T> {
 }
 
 impl<T: StateValue> ListCell<T> {
-    /// A list without elements.
     pub(crate) fn new() -> Self {
         Self::Short(ShortList::new())
     }
 
-    /// Number of elements.
     pub(crate) fn len(&self) -> usize {
         match self {
             Self::Short(items) => items.len(),
@@ -51,7 +50,6 @@ impl<T: StateValue> ListCell<T> {
         }
     }
 
-    /// The elements in order.
     #[inline]
     pub(crate) fn iter(&self) -> Iter<'_, T> {
         match self {
@@ -60,8 +58,8 @@ impl<T: StateValue> ListCell<T> {
         }
     }
 
-    /// The elements in parts, each with the number of its first: all, or of a list that was changed after epoch `base` those
-    /// that turn it as it was then into the present one, if it is cut where they begin.
+    /// Slices of elements, each with the index of its first element. Without a `base`, all elements. With
+    /// one, the elements to append to the list of that epoch after it is cut at the first index.
     pub(crate) fn parts(&self, base: Option<u32>) -> impl Iterator<Item = (usize, &[T])> {
         let (short, long) = match self {
             Self::Short(items) => (Some((0, &**items)), None),
@@ -74,7 +72,7 @@ impl<T: StateValue> ListCell<T> {
         short.into_iter().chain(chunks.map(|(start, _, elements)| (start, elements)))
     }
 
-    /// Bytes that it holds outside of the slot, with those that elements own.
+    /// Bytes outside of the slot, including what elements own.
     pub(crate) fn bytes(&self) -> u64 {
         match self {
             Self::Short(_) => 0,
@@ -82,7 +80,8 @@ impl<T: StateValue> ListCell<T> {
         }
     }
 
-    /// Adds an element that owns nothing if nothing has to be allocated or copied for it, or else gives it back.
+    /// Appends an element that owns nothing, if that allocates and copies nothing. Otherwise returns the
+    /// element.
     #[inline(always)]
     pub(crate) fn push_within(&mut self, element: T, epoch: u32) -> Result<(), T> {
         match self {
@@ -91,7 +90,7 @@ impl<T: StateValue> ListCell<T> {
         }
     }
 
-    /// Adds an element that owns `owned` bytes.
+    /// Appends an element that owns `owned` bytes.
     pub(crate) fn push(&mut self, element: T, owned: u64, epoch: u32) {
         match self {
             Self::Short(items) => {
@@ -106,7 +105,7 @@ impl<T: StateValue> ListCell<T> {
         }
     }
 
-    /// Adds elements that own `owned` bytes together.
+    /// Appends elements that together own `owned` bytes.
     pub(crate) fn extend(&mut self, elements: Vec<T>, owned: u64, epoch: u32) {
         match self {
             Self::Short(items) if items.has_room(elements.len()) => {
@@ -127,7 +126,8 @@ impl<T: StateValue> ListCell<T> {
         }
     }
 
-    /// The same elements for another place, where all count as added in `epoch`. They are shared, not cloned.
+    /// Returns the same elements for another key or namespace, where all count as added in `epoch`. They are
+    /// shared, not cloned.
     pub(crate) fn moved(&self, epoch: u32) -> Self {
         let mut moved = self.clone();
         if let Self::Long(list, _) = &mut moved {
@@ -136,7 +136,7 @@ impl<T: StateValue> ListCell<T> {
         moved
     }
 
-    /// Adds clones of the elements of `other`.
+    /// Appends clones of the elements of `other`.
     pub(crate) fn append(&mut self, other: &Self, epoch: u32) {
         let owned = match other {
             Self::Short(_) => 0,
@@ -145,7 +145,7 @@ impl<T: StateValue> ListCell<T> {
         self.extend(other.iter().cloned().collect(), owned, epoch);
     }
 
-    /// Drops the elements from number `len` on, each of which owns as many bytes as `owned` tells.
+    /// Drops the elements from index `len` on. `owned` returns the bytes that an element owns.
     pub(crate) fn truncate(&mut self, len: usize, owned: impl Fn(&T) -> u64) {
         match self {
             _ if len == 0 => *self = Self::new(),

@@ -1,4 +1,4 @@
-//! Copy-on-write containers: what list and map states keep under a key and namespace.
+//! Copy-on-write containers: the lists and maps of list and map state.
 
 mod block;
 mod chunked_list;

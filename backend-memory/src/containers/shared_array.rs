@@ -1,4 +1,4 @@
-//! A sparse array whose clone shares its items: what a snapshot takes of many key groups at once.
+//! A sparse array whose clones share items. Snapshots use it to take the state of many key groups at once.
 
 use std::sync::Arc;
 
@@ -7,10 +7,10 @@ const CHUNK: usize = 64;
 
 type Chunk<T> = Arc<[Option<T>; CHUNK]>;
 
-/// An array of a fixed length, most of whose items may be absent.
+/// An array of fixed length whose items may be absent.
 ///
-/// A clone copies one pointer. The first change of an item after that copies the 64 items around it, and the pointers to
-/// the others.
+/// A clone copies one pointer. The first change to an item after that copies the 64 items around it, and the
+/// pointers to the other chunks.
 #[derive(Debug)]
 pub struct SharedArray<T> {
     chunks: Arc<[Option<Chunk<T>>]>,
@@ -24,23 +24,23 @@ impl<T> Clone for SharedArray<T> {
 }
 
 impl<T> SharedArray<T> {
-    /// An array of `len` absent items.
+    /// Returns an array of `len` absent items.
     pub fn new(len: usize) -> Self {
         Self { chunks: (0..len.div_ceil(CHUNK)).map(|_| None).collect(), len }
     }
 
-    /// The number of items, absent ones included.
-    #[expect(clippy::len_without_is_empty, reason = "absent items count, so that it says nothing")]
+    /// Number of items, absent ones included.
+    #[expect(clippy::len_without_is_empty, reason = "absent items count, so emptiness means nothing")]
     pub fn len(&self) -> usize {
         self.len
     }
 
-    /// The item at `index`; `None` if it is absent, or beyond the end.
+    /// The item at `index`, or `None` if it is absent or out of range.
     pub fn get(&self, index: usize) -> Option<&T> {
         self.chunks.get(index / CHUNK)?.as_ref()?[index % CHUNK].as_ref()
     }
 
-    /// The items that are there, with their indexes, in ascending order.
+    /// The present items with their indexes, in ascending order.
     pub fn iter(&self) -> impl Iterator<Item = (usize, &T)> {
         let chunks = self.chunks.iter().enumerate();
         let chunks = chunks.filter_map(|(number, chunk)| Some((number * CHUNK, chunk.as_ref()?)));
@@ -51,10 +51,10 @@ impl<T> SharedArray<T> {
 }
 
 impl<T: Clone> SharedArray<T> {
-    /// Puts an item, or takes it away, and returns what was there.
+    /// Replaces an item, and returns the old one.
     ///
     /// # Panics
-    /// If `index` is beyond the end.
+    /// If `index` is out of range.
     pub fn replace(&mut self, index: usize, item: Option<T>) -> Option<T> {
         assert!(index < self.len, "item {index} of {}", self.len);
         let chunk = &self.chunks[index / CHUNK];
@@ -81,7 +81,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn an_array_is_a_map_whose_clones_stay_as_they_are(
+        fn an_array_matches_a_map_and_clones_do_not_change(
             changes in prop::collection::vec((0..200_usize, any::<Option<u32>>(), any::<bool>()), 0..100),
         ) {
             let (mut array, mut model) = (SharedArray::new(200), BTreeMap::new());

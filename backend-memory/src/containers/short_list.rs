@@ -1,6 +1,6 @@
-//! A list that is no pointer: a few plain numbers, where the list itself lies.
+//! A list of a few plain numbers, stored inline.
 
-#![expect(unsafe_code, reason = "as many numbers as fit, whatever their size, some of them not there yet")]
+#![expect(unsafe_code, reason = "inline storage for numbers of several sizes, partly uninitialized")]
 
 use std::any::TypeId;
 use std::marker::PhantomData;
@@ -8,22 +8,22 @@ use std::mem::MaybeUninit;
 use std::ops::Deref;
 use std::slice;
 
-/// Words of the elements.
+/// Words of storage.
 const WORDS: usize = 2;
 
-/// Up to 16 bytes of plain numbers; of a type that is none, no element ever.
+/// Up to 16 bytes of plain numbers. For other types it has no capacity.
 ///
-/// The table copies its bits while another thread may be looking at the elements. That is right for plain numbers. That a
-/// type needs no drop would not be enough: it might be a `Clone` type around an atomic or a `Mutex`.
+/// The table copies its bits while another thread may read the elements. That is sound for plain numbers. A
+/// type without drop glue is not enough: it could be a `Clone` type around an atomic or a `Mutex`.
 pub(crate) struct ShortList<T> {
     words: [MaybeUninit<u64>; WORDS],
-    /// The first so many elements are there.
+    /// Number of elements.
     len: u8,
     items: PhantomData<T>,
 }
 
-/// True if values of a type are numbers (or `bool` or `char`), which the compiler knows. None of these types has a stricter
-/// alignment than a word.
+/// True if `T` is a numeric type, `bool` or `char`. Decided at compile time. None of these types needs more
+/// than a word's alignment.
 #[inline(always)]
 fn is_plain<T: 'static>() -> bool {
     macro_rules! is_one_of {
@@ -33,40 +33,39 @@ fn is_plain<T: 'static>() -> bool {
 }
 
 impl<T> ShortList<T> {
-    /// A list without elements.
     pub(crate) const fn new() -> Self {
         Self { words: [MaybeUninit::uninit(); WORDS], len: 0, items: PhantomData }
     }
 }
 
 impl<T: 'static> ShortList<T> {
-    /// How many elements there can be.
+    /// Largest number of elements.
     #[inline(always)]
     fn capacity() -> usize {
         if is_plain::<T>() { size_of::<[u64; WORDS]>() / size_of::<T>() } else { 0 }
     }
 
-    /// True if so many more elements fit.
+    /// True if `more` further elements fit.
     pub(crate) fn has_room(&self, more: usize) -> bool {
         more <= Self::capacity() - self.len()
     }
 
-    /// Adds an element at the end if it fits, or else gives it back.
+    /// Appends an element if it fits. Otherwise returns it.
     #[inline(always)]
     pub(crate) fn push(&mut self, item: T) -> Result<(), T> {
         let len = usize::from(self.len);
         if len >= Self::capacity() {
             return Err(item);
         }
-        // SAFETY: there is room for one more element of this type, which words are aligned for.
+        // SAFETY: there is room for one more element of this type, and words are aligned for it.
         unsafe { self.words.as_mut_ptr().cast::<T>().add(len).write(item) };
         self.len += 1;
         Ok(())
     }
 
-    /// Drops the elements from number `len` on.
+    /// Drops the elements from index `len` on.
     pub(crate) fn truncate(&mut self, len: usize) {
-        // No more than there were.
+        // Not more than the present number, which fits.
         self.len = len.min(self.len()) as u8;
     }
 }
@@ -79,7 +78,7 @@ impl<T: 'static> Deref for ShortList<T> {
         if !is_plain::<T>() {
             return &[];
         }
-        // SAFETY: so many elements of this type are there, which words are aligned for.
+        // SAFETY: `len` elements of this type are initialized, and words are aligned for it.
         unsafe { slice::from_raw_parts(self.words.as_ptr().cast(), usize::from(self.len)) }
     }
 }
@@ -98,7 +97,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_fill_two_words_whatever_their_size() {
+    fn numbers_of_any_size_fill_two_words() {
         let mut list = ShortList::new();
         assert!((0..16_u8).all(|item| list.has_room(1) && list.push(item).is_ok()));
         assert_eq!((list.push(16), list.has_room(1)), (Err(16), false));
@@ -114,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn what_may_change_where_it_lies_or_owns_something_is_never_taken() {
+    fn types_with_interior_mutability_or_heap_memory_are_refused() {
         #[repr(align(64))]
         struct Wide;
         assert!(ShortList::new().push(Cell::new(1_u32)).is_err());

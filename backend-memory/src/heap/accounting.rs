@@ -1,4 +1,4 @@
-//! How many bytes a state holds, and what the budget says to more.
+//! Counts the bytes of a state, and checks them against the budget.
 
 use std::cell::Cell;
 
@@ -11,7 +11,7 @@ use super::state::HeapState;
 use crate::table::TableKey;
 
 impl<K: StateKey, N: StateKey, C: Content, X: Send + 'static> HeapState<K, N, C, X> {
-    /// Checks the budget for `more` bytes at a place.
+    /// Checks that the budget allows `more` bytes.
     #[inline]
     pub(super) fn afford(&self, lookup: &Lookup<'_, K, N>, more: u64) -> Result<()> {
         if self.budget.is_limited() {
@@ -20,7 +20,7 @@ impl<K: StateKey, N: StateKey, C: Content, X: Send + 'static> HeapState<K, N, C,
         Ok(())
     }
 
-    /// Bytes that a new entry at a place costs beside its value.
+    /// Bytes that a new entry costs in addition to its value.
     #[cold]
     #[inline(never)]
     pub(super) fn growth(&self, lookup: &Lookup<'_, K, N>) -> usize {
@@ -30,7 +30,7 @@ impl<K: StateKey, N: StateKey, C: Content, X: Send + 'static> HeapState<K, N, C,
         }
     }
 
-    /// Notes what a change did to the sizes.
+    /// Updates the sizes after a change.
     #[inline]
     pub(super) fn account(&mut self, before: Measure, after: Measure, keys_added: u64, keys_removed: u64) {
         self.count(before, after, keys_added, keys_removed);
@@ -41,7 +41,7 @@ impl<K: StateKey, N: StateKey, C: Content, X: Send + 'static> HeapState<K, N, C,
 
     #[inline]
     pub(super) fn count(&mut self, before: Measure, after: Measure, keys_added: u64, keys_removed: u64) {
-        // Saturating: a user's drop that panics half way through a write leaves its bytes counted wrong.
+        // Saturating, since a user's drop that panics during a write leaves a wrong count.
         let change = |held: u64, added: u64, removed: u64| held.saturating_add(added).saturating_sub(removed);
         if C::MEASURED {
             self.held.bytes = change(self.held.bytes, after.bytes, before.bytes);
@@ -52,7 +52,7 @@ impl<K: StateKey, N: StateKey, C: Content, X: Send + 'static> HeapState<K, N, C,
         }
     }
 
-    /// Tells the budget what the state holds. If that is too much, the log of removals is let go of.
+    /// Reports the state's size to the budget. Spills the removal log if the budget is exceeded.
     pub(super) fn charge_budget(&mut self) {
         self.charge();
         if self.budget.is_exceeded() && self.table.log_bytes() > 0 {
@@ -74,12 +74,12 @@ impl<K: StateKey, N: StateKey, C: Content, X: Send + 'static> HeapState<K, N, C,
 
 impl<K: StateKey, N: StateKey, C: Content, X> Drop for HeapState<K, N, C, X> {
     fn drop(&mut self) {
-        // A registration that failed gives back what it had taken.
+        // A failed registration returns what it had charged.
         self.budget.charge(self.charged, Charge::default());
     }
 }
 
-/// Size of a cell, if its kind has any.
+/// Size of a cell, or 0 for kinds that are not measured.
 #[inline]
 pub(super) fn measure<C: Content>(content: &C, cell: Option<&C::Cell>) -> Measure {
     match cell {
@@ -88,7 +88,7 @@ pub(super) fn measure<C: Content>(content: &C, cell: Option<&C::Cell>) -> Measur
     }
 }
 
-/// The stored form of a new key, the bytes that it owns noted.
+/// Returns the stored form of a new key, and counts the bytes that it owns.
 #[inline]
 pub(super) fn store<K: StateKey, N: StateKey>(lookup: &Lookup<'_, K, N>, bytes: &Cell<u64>) -> RowKey<K, N> {
     let row = lookup.store();

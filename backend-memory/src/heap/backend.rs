@@ -1,4 +1,4 @@
-//! The heap backend: registration, access and the life of checkpoints.
+//! The heap backend: registration, access and checkpoints.
 
 use std::collections::HashMap;
 use std::marker::PhantomData;
@@ -27,15 +27,15 @@ use super::views::{
     ListTable, MapTable, Reduce, ReducingTable, Seat, ValueTable,
 };
 
-/// Keys whose memory is asked for at once: as many as fit into the nearest cache.
+/// Keys prefetched together: as many as fit into the L1 cache.
 const PREFETCHED: usize = 32;
 
-/// Keys of a batch that are used before the memory of the next ones is asked for: a processor waits for so many lines of memory
-/// at once, and forgets some that it is asked for beyond.
+/// Keys of a batch that are processed before the next ones are prefetched. A processor tracks a limited
+/// number of outstanding cache misses, and drops prefetches beyond that.
 const AHEAD: usize = 16;
 
-/// A state backend on the heap. See [`StateBackend`]; reads lend the objects themselves, and nothing is encoded
-/// before a snapshot is written.
+/// A state backend on the heap. See [`StateBackend`]. Reads borrow the objects themselves. Values are encoded
+/// only when a snapshot is written.
 pub struct HeapBackend<K: StateKey, C: Checkpointing> {
     life: Lifecycle<K>,
     checkpointing: C,
@@ -43,14 +43,14 @@ pub struct HeapBackend<K: StateKey, C: Checkpointing> {
     /// Indexed by tokens. Empty once the backend is closed.
     states: Vec<Registered<K>>,
     names: HashMap<String, usize>,
-    /// What the snapshot had and the program has not registered.
+    /// States of the restored snapshot that the program has not registered.
     restored: Vec<Arc<RestoredState>>,
-    /// Of each checkpoint that is neither confirmed nor aborted, oldest first, its id and the epoch of each state.
+    /// The checkpoints that are neither confirmed nor aborted, oldest first: id, and the epoch of each state.
     pending: Vec<(u64, Vec<u32>)>,
 }
 
 impl<K: StateKey, C: Checkpointing> HeapBackend<K, C> {
-    /// Confirms a checkpoint, unless the checkpointing knows nothing of it: then what changed stays due.
+    /// Confirms a checkpoint. If the checkpointing does not know it, changes stay part of the next increment.
     fn confirm(&mut self, checkpoint_id: u64) {
         if !self.checkpointing.complete(checkpoint_id) {
             return;
@@ -72,7 +72,7 @@ impl<K: StateKey, C: Checkpointing> HeapBackend<K, C> {
         states.get_mut(token.index()).filter(|_| token.backend() == id)?.downcast_mut()
     }
 
-    /// State and place of an access.
+    /// The state and place of an access.
     #[inline(always)]
     fn access<'a, S: AnyState<K>, N: StateKey>(
         &'a mut self,
@@ -89,7 +89,7 @@ impl<K: StateKey, C: Checkpointing> HeapBackend<K, C> {
         Ok((state, Seat::new(key, group, namespace)))
     }
 
-    /// Registers what `meta` says, and answers its index.
+    /// Registers the state that `meta` describes, and returns its index.
     fn register<N: StateKey, T: Content, X: Send + 'static>(
         &mut self,
         meta: StateMeta,
@@ -111,7 +111,8 @@ impl<K: StateKey, C: Checkpointing> HeapBackend<K, C> {
             let restored = &self.restored[at];
             restored.check_registration(state.meta())?;
             if let Some(written) = restored.metas().first() {
-                // With the seed that they were read with, rows come in the order in which the table keeps them.
+                // Rows come in the order of a table with the seed they were written with. With the same seed,
+                // they fill this table in order.
                 state.reseed(written.table_seed);
             }
             let threads = self.checkpointing.restore_threads();
@@ -123,7 +124,7 @@ impl<K: StateKey, C: Checkpointing> HeapBackend<K, C> {
         Ok((self.states.len() - 1) as u32)
     }
 
-    /// The state of that name, whose keys are asked for by namespaces of type `N`.
+    /// The state of that name. Its keys are listed by namespaces of type `N`.
     fn listed<N: StateKey>(&self, name: &str) -> Result<&Registered<K>> {
         self.life.check_open()?;
         let &index = self.names.get(name).ok_or_else(|| self.life.not_registered(name))?;
@@ -132,7 +133,7 @@ impl<K: StateKey, C: Checkpointing> HeapBackend<K, C> {
         Ok(state)
     }
 
-    /// Calls `f` with the view of each key in turn, after asking for its memory and that of some that come after it.
+    /// Calls `f` with the view of each key in turn, and prefetches some keys ahead.
     #[inline]
     fn batch<V: StateValue, N: StateKey>(
         &mut self,
@@ -157,7 +158,7 @@ impl<K: StateKey, C: Checkpointing> HeapBackend<K, C> {
         Ok(())
     }
 
-    /// What a checkpoint says of the states.
+    /// The metadata of all states for a checkpoint.
     fn metas(&self) -> Vec<StateMeta> {
         let registered = self.states.iter().map(|state| state.meta().clone());
         let restored = self.restored.iter().flat_map(|state| state.metas().iter().cloned());
@@ -165,7 +166,7 @@ impl<K: StateKey, C: Checkpointing> HeapBackend<K, C> {
     }
 }
 
-/// Loads the memory that accesses to a state will need; keys of other subtasks are ignored.
+/// Prefetches memory for accesses to a state. Keys of other subtasks are ignored.
 fn prefetch_batch<K: StateKey, N: StateKey>(
     state: &(impl AnyState<K> + ?Sized),
     subtask: &Subtask<K>,

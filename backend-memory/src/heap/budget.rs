@@ -1,15 +1,15 @@
-//! How much memory the states of a backend may hold together.
+//! The limit on the memory of all states of a backend.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use backend_api::{Error, ErrorKind, Result};
 
-/// A limit on the bytes held by all states of one backend. Cloning shares it.
+/// A limit on the bytes held by all states of one backend. Clones share it.
 #[derive(Clone, Debug)]
 pub(super) struct Budget {
     limit: Option<u64>,
-    /// Written by the backend's owner alone.
+    /// Written only by the backend's owner.
     held: Arc<Held>,
 }
 
@@ -19,12 +19,12 @@ struct Held {
     log_bytes: AtomicU64,
 }
 
-/// What a state holds.
+/// Bytes held by a state.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Charge {
-    /// Bytes in all.
+    /// All bytes.
     pub(super) bytes: u64,
-    /// Those of them that are a log of removals, which can be let go of.
+    /// The part of `bytes` that is removal logs, which can be spilled.
     pub(super) log_bytes: u64,
 }
 
@@ -39,12 +39,12 @@ impl Budget {
         self.limit.is_some()
     }
 
-    /// True if the states hold more than they may: then logs of removals must be let go of.
+    /// True if the states hold more than the limit. Removal logs must be spilled then.
     pub(super) fn is_exceeded(&self) -> bool {
         self.limit.is_some_and(|limit| self.held.bytes.load(Ordering::Relaxed) > limit)
     }
 
-    /// Checks that a state may grow by `more` bytes. Logs of removals are not in the way.
+    /// Checks that a state may grow by `more` bytes. Removal logs do not count.
     ///
     /// # Errors
     /// [`Size`](ErrorKind::Size), naming both sizes.
@@ -60,7 +60,7 @@ impl Budget {
         }
     }
 
-    /// Notes that a state that held `before` holds `now`.
+    /// Records that a state that held `before` now holds `now`.
     pub(super) fn charge(&self, before: Charge, now: Charge) {
         let change = |held: &AtomicU64, before: u64, now: u64| {
             let sum = held.load(Ordering::Relaxed).wrapping_add(now).wrapping_sub(before);

@@ -1,4 +1,4 @@
-//! What a heap backend does with its checkpoints.
+//! How a heap backend stores its checkpoints.
 
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -8,12 +8,12 @@ use backend_api::{Cancel, CheckpointTarget, KeyedStateHandle, Progress, Result, 
 
 use super::HeapSnapshot;
 
-/// Writes a snapshot of the heap; runs on any thread.
+/// Writes a snapshot of the heap. Runs on any thread.
 pub type WriteHeap = Box<dyn FnOnce(&Cancel, &Progress) -> Result<Option<KeyedStateHandle>> + Send>;
 
-/// What a heap backend does with its checkpoints.
+/// How a heap backend stores its checkpoints.
 pub trait Checkpointing: Debug + Send + Sized + 'static {
-    /// What a user chooses.
+    /// Options chosen by the user.
     type Options: Clone + Debug + Send + Sync + 'static;
 
     /// Opens it for one backend.
@@ -28,27 +28,28 @@ pub trait Checkpointing: Debug + Send + Sized + 'static {
     /// As [`open`](Self::open).
     fn target(options: &Self::Options) -> Result<CheckpointTarget>;
 
-    /// Most bytes that all states together may hold; no limit if `None`.
+    /// Most bytes that all states together may hold, or `None` for no limit.
     fn memory_budget(&self) -> Option<u64>;
 
-    /// Threads that read one state back, at least 1.
+    /// Threads that restore one state, at least 1.
     fn restore_threads(&self) -> usize;
 
-    /// True if the changes between checkpoints must be known, removals included.
+    /// True if changes between checkpoints are tracked, including removals.
     fn is_incremental(&self) -> bool;
 
-    /// Where the files of checkpoints are read from, if anywhere.
+    /// The storage that checkpoint files are read from, if any.
     fn storage(&self) -> Option<&Arc<dyn Storage>>;
 
-    /// Tells once what the backend is restored from.
+    /// Reports once what the backend is restored from.
     fn restored(&mut self, handles: &[KeyedStateHandle], plan: &RestorePlan);
 
-    /// The task that writes a snapshot.
+    /// Returns the task that writes a snapshot.
     fn write(&mut self, heap: HeapSnapshot, request: SnapshotRequest) -> WriteHeap;
 
-    /// The checkpoint is complete. Answers whether the next one may build on it: not if it is unknown.
+    /// Reports a completed checkpoint. Returns true if the next one may build on it, which requires that it
+    /// is known.
     fn complete(&mut self, checkpoint_id: u64) -> bool;
 
-    /// The checkpoint will never be complete.
+    /// Reports a checkpoint that will never complete.
     fn aborted(&mut self, checkpoint_id: u64);
 }

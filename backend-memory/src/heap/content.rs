@@ -1,4 +1,4 @@
-//! What a state of each kind keeps under a key and namespace, and how it becomes rows and comes back.
+//! What each kind of state keeps under a key and namespace, and its conversion to and from rows.
 
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use super::rows::{EntryRows, ROW_OVERHEAD};
 use crate::containers::{Delta, ListCell, OrderedMap};
 use crate::table::{Container, DROPPED_IN_PLACE, Handle, Placement, TableValue, UserValue};
 
-/// Writes `items` in as many rows as their bytes need.
+/// Writes `items` as one or more rows, split by size.
 fn write_in_rows<I, K: StateKey, N: StateKey>(
     items: impl Iterator<Item = I>,
     op: RowOp,
@@ -24,30 +24,30 @@ fn write_in_rows<I, K: StateKey, N: StateKey>(
     Ok(())
 }
 
-/// How large a cell is.
+/// Size of a cell.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Measure {
     /// Bytes that it owns on the heap.
     pub(super) bytes: u64,
-    /// Entries of a map; 0 for other kinds.
+    /// Entries of a map, or 0 for other kinds.
     pub(super) entries: u64,
 }
 
-/// What the table does not know of its values.
+/// A kind of state: the cells of its table, and how they become rows.
 pub(super) trait Content: Send + Sync + 'static {
-    /// What stands in the table under a key and namespace.
+    /// The value in the table under a key and namespace.
     type Cell: TableValue;
-    /// How the table holds it.
+    /// How the table holds cells.
     type Placement: Placement<Self::Cell>;
     /// True if a cell of this kind may own memory.
     const MEASURED: bool;
-    /// True if a checkpoint has exactly one row for a cell.
+    /// True if a cell is always exactly one row of a checkpoint.
     const ROW_PER_CELL: bool;
 
-    /// How large a cell is; asked only if [`MEASURED`](Self::MEASURED).
+    /// Size of a cell. Called only if [`MEASURED`](Self::MEASURED).
     fn measure(&self, cell: &Self::Cell) -> Measure;
 
-    /// Writes the rows of a cell: all, or what changed after epoch `base`.
+    /// Writes the rows of a cell: all, or the changes after epoch `base`.
     fn write<K: StateKey, N: StateKey>(
         &self,
         cell: &Self::Cell,
@@ -55,11 +55,12 @@ pub(super) trait Content: Send + Sync + 'static {
         rows: &mut EntryRows<'_, '_, '_, K, N>,
     ) -> Result<()>;
 
-    /// Bytes that the rows of what changed after epoch `base` have beyond the same rows in full.
+    /// Bytes that rows of changes after epoch `base` have in addition to the same rows in full.
     fn extra_bytes(&self, cell: &Self::Cell, base: u32) -> u64;
 
-    /// About how many bytes the full rows of a cell have, key and namespace apart, beyond those of what changed after
-    /// epoch `base`; all of them without a base. It need not count beyond `enough`. `row` may be overwritten.
+    /// Approximate bytes in the full rows of a cell that are absent from its changes after epoch `base`.
+    /// Without a base, all bytes. Excludes key and namespace. May stop counting at `enough`, and may
+    /// overwrite `row`.
     fn unchanged_bytes(
         &self,
         cell: &Self::Cell,
@@ -68,7 +69,7 @@ pub(super) trait Content: Send + Sync + 'static {
         row: &mut Vec<u8>,
     ) -> Result<u64>;
 
-    /// Does to the cell what a row of a checkpoint says. `epoch` is the time of that.
+    /// Applies a row of a checkpoint to the cell, as a write in `epoch`.
     fn change(&self, cell: &mut Option<Self::Cell>, change: RowChange<'_>, epoch: u32) -> Result<()>;
 }
 
@@ -181,7 +182,7 @@ impl<T: StateValue> Content for Elements<T> {
                 let cell = cell.get_or_insert_with(ListCell::new);
                 let first = usize::try_from(row.first()).ok().filter(|first| *first <= cell.len());
                 let first = first.ok_or_else(|| {
-                    Error::new(ErrorKind::Corrupt, "a row of a list begins behind the list's end")
+                    Error::new(ErrorKind::Corrupt, "a row of a list begins beyond the list's end")
                 })?;
                 let mut elements = Vec::new();
                 while let Some(bytes) = row.next_element()? {
@@ -207,7 +208,7 @@ pub(super) struct Entries<MK, MV> {
     pub(super) keys: PhantomData<fn() -> MK>,
 }
 
-/// A map and the bytes that its keys and values own.
+/// A map, and the bytes that its keys and values own.
 #[derive(Clone)]
 pub(super) struct MapCell<MK, MV> {
     pub(super) map: OrderedMap<MK, MV>,
@@ -220,7 +221,8 @@ impl<MK, MV> MapCell<MK, MV> {
     }
 }
 
-// SAFETY: counted pointers to nodes and numbers, whose bits may be copied; no interior mutability of its own.
+// SAFETY: counted pointers to nodes, and numbers. Their bits may be copied, and they have no interior
+// mutability of their own.
 #[expect(unsafe_code, reason = "the table shares the bits of this crate's own containers")]
 unsafe impl<MK: StateKey, MV: StateValue> Handle for MapCell<MK, MV> {
     fn is_large(&self) -> bool {
@@ -233,13 +235,14 @@ unsafe impl<MK: StateKey, MV: StateValue> Handle for MapCell<MK, MV> {
 }
 
 impl<MK: StateKey, MV: StateValue> Entries<MK, MV> {
-    /// Bytes that a key owns; about as many as its encoding has.
+    /// Bytes that a key owns, estimated by the length of its encoding.
     #[inline]
     pub(super) fn key_bytes(key: &MK) -> u64 {
         if std::mem::needs_drop::<MK>() { key.with_encoded(<[u8]>::len) as u64 } else { 0 }
     }
 
-    /// Bytes that an entry owns whose key owns `key_bytes`; without a value there is no entry.
+    /// Bytes that an entry owns, given those of its key. Without a value there is no entry, and the result is
+    /// 0.
     #[inline]
     pub(super) fn owned(&self, key_bytes: u64, value: Option<&MV>) -> u64 {
         match value {
@@ -249,7 +252,7 @@ impl<MK: StateKey, MV: StateValue> Entries<MK, MV> {
         }
     }
 
-    /// Puts an entry.
+    /// Adds or replaces an entry.
     #[inline]
     pub(super) fn put(&self, cell: &mut MapCell<MK, MV>, key: MK, value: MV, epoch: u32) {
         let key_bytes = Self::key_bytes(&key);
@@ -319,7 +322,7 @@ impl<MK: StateKey, MV: StateValue> Content for Entries<MK, MV> {
         _: u64,
         row: &mut Vec<u8>,
     ) -> Result<u64> {
-        // As many bytes for each entry as the first one has.
+        // Estimates that all entries are as long as the first.
         let Some((key, value)) = cell.map.iter().next() else { return Ok(0) };
         let entry = key.with_encoded(<[u8]>::len) as u64 + encoded_bytes(&*self.codec, [value], 1, row)?;
         let changed = base.map_or(0, |base| match cell.map.delta_since(base) {
@@ -346,7 +349,7 @@ impl<MK: StateKey, MV: StateValue> Content for Entries<MK, MV> {
                 }
             }
             RowChange::RemoveEntries(mut row) => {
-                // All are decoded, whether there is a map or not: no damage is overlooked.
+                // Decodes all keys even if there is no map, so that damage is always found.
                 while let Some(key) = row.next_key()? {
                     let Some(present) = cell else { continue };
                     let old = present.map.remove(&key, epoch, false);
@@ -364,7 +367,7 @@ impl<MK: StateKey, MV: StateValue> Content for Entries<MK, MV> {
     }
 }
 
-/// Bytes of the encoded values, with a length for each; it need not count beyond `enough`. `row` is overwritten.
+/// Bytes of the encoded values, each with a length. May stop counting at `enough`. Overwrites `row`.
 fn encoded_bytes<'v, V: StateValue>(
     codec: &dyn Codec<V>,
     values: impl IntoIterator<Item = &'v V>,
@@ -385,5 +388,5 @@ fn encoded_bytes<'v, V: StateValue>(
 
 #[cold]
 pub(super) fn unfit() -> Error {
-    Error::new(ErrorKind::Corrupt, "a row is none of this kind of state")
+    Error::new(ErrorKind::Corrupt, "a row belongs to another kind of state")
 }

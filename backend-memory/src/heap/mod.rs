@@ -1,6 +1,7 @@
-//! The heap backend: states as objects in copy-on-write tables, written by one owner, frozen in microseconds.
+//! The heap backend: states as objects in copy-on-write tables, with one owner that writes. A snapshot takes
+//! microseconds.
 //!
-//! What becomes of a frozen heap is up to a [`Checkpointing`]: [`MemoryBackend`](crate::MemoryBackend) puts it into the
+//! A [`Checkpointing`] stores the snapshot. [`MemoryBackend`](crate::MemoryBackend) puts it into the
 //! coordinator's memory, other crates put it into files.
 
 mod accounting;

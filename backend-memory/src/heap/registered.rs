@@ -1,13 +1,13 @@
-//! A registered state, found again by its type without a virtual call.
+//! A registered state, downcast to its type without a virtual call.
 
 use std::any::TypeId;
 use std::ops::{Deref, DerefMut};
 
 use super::state::AnyState;
 
-/// A state whose type is told by the table of states itself: every access asks for it.
+/// A state with its type id beside the pointer, since every access checks it.
 pub(super) struct Registered<K> {
-    /// The type of what `state` points to.
+    /// The type that `state` points to.
     type_id: TypeId,
     state: Box<dyn AnyState<K>>,
 }
@@ -17,17 +17,17 @@ impl<K> Registered<K> {
         Self { type_id: TypeId::of::<S>(), state: Box::new(state) }
     }
 
-    /// Whether it is of that type.
+    /// True if the state has type `S`.
     #[inline]
     pub(super) fn is<S: AnyState<K>>(&self) -> bool {
         self.type_id == TypeId::of::<S>()
     }
 
-    /// The state, if it is of that type.
+    /// The state, if it has type `S`.
     #[inline]
-    #[expect(unsafe_code, reason = "Any asks a virtual function for the type, at every access")]
+    #[expect(unsafe_code, reason = "Any would call a virtual function at every access")]
     pub(super) fn downcast_mut<S: AnyState<K>>(&mut self) -> Option<&mut S> {
-        // SAFETY: the type of the box's content, which `new` noted and nothing changes.
+        // SAFETY: `is` compares with the type that `new` recorded, which never changes.
         self.is::<S>().then(|| unsafe { &mut *(&raw mut *self.state).cast::<S>() })
     }
 }

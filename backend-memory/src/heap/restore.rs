@@ -1,4 +1,4 @@
-//! Reading a state back from the sections of a checkpoint.
+//! Restoring a state from the sections of a checkpoint.
 
 use std::cell::Cell;
 use std::panic::resume_unwind;
@@ -19,8 +19,8 @@ use super::state::{AnyState, HeapState};
 use crate::table::TableKey;
 
 impl<K: StateKey, N: StateKey, C: Content, X: Send + 'static> HeapState<K, N, C, X> {
-    /// Fills the empty state with what a snapshot has, and ends the epoch, so that none of it counts as changed. As many
-    /// `threads` share the work, key group by key group.
+    /// Fills the empty state from a snapshot, and ends the epoch, so that nothing counts as changed. Key
+    /// groups are shared out among `threads` threads.
     pub(super) fn restore(
         &mut self,
         restored: &RestoredState,
@@ -36,7 +36,7 @@ impl<K: StateKey, N: StateKey, C: Content, X: Send + 'static> HeapState<K, N, C,
             let (groups, next) = (&*groups, &next);
             let helpers = parts.into_iter().map_while(|mut part| {
                 let work = move || part.load_next(restored, keys, groups, next).map(|()| part);
-                // Without a helper the others do its work.
+                // If a thread cannot be spawned, the others do its work.
                 thread::Builder::new().name("restore".to_owned()).spawn_scoped(scope, work).ok()
             });
             let helpers: Vec<_> = helpers.collect();
@@ -53,7 +53,8 @@ impl<K: StateKey, N: StateKey, C: Content, X: Send + 'static> HeapState<K, N, C,
         Ok(())
     }
 
-    /// An empty state for some of the key groups, whose entries this one can [adopt](Self::adopt). No budget knows of it.
+    /// Returns an empty state for some of the key groups, outside of the budget. This state can
+    /// [adopt](Self::adopt) its entries.
     fn part(&self) -> HeapState<K, N, C, ()> {
         HeapState {
             meta: self.meta.clone(),
@@ -70,13 +71,13 @@ impl<K: StateKey, N: StateKey, C: Content, X: Send + 'static> HeapState<K, N, C,
         }
     }
 
-    /// Takes over the key groups of a [part](Self::part), which are empty here.
+    /// Moves in the key groups of a [part](Self::part), which are empty here.
     fn adopt(&mut self, mut part: HeapState<K, N, C, ()>) {
         self.table.adopt(&mut part.table);
         self.count(Measure::default(), part.held, part.key_bytes, 0);
     }
 
-    /// Loads key groups as long as there are any that nobody has begun with.
+    /// Loads key groups until all are taken.
     fn load_next(
         &mut self,
         restored: &RestoredState,
@@ -111,7 +112,7 @@ impl<K: StateKey, N: StateKey, C: Content, X: Send + 'static> HeapState<K, N, C,
         Ok(())
     }
 
-    /// Fills an empty key group with a section that has one row for each cell.
+    /// Fills an empty key group from a section with one row per cell.
     fn fill(&mut self, section: &RestoredSection, keys: &KeySpace<K>, group: u16) -> Result<()> {
         let index = usize::from(group - self.first);
         let (content, epoch) = (&*self.content, self.table.epoch());
@@ -137,8 +138,8 @@ impl<K: StateKey, N: StateKey, C: Content, X: Send + 'static> HeapState<K, N, C,
         Ok(())
     }
 
-    /// Does to a cell what a row of a checkpoint says. There is no budget to check: the state was there before. The caller
-    /// settles it.
+    /// Applies a row of a checkpoint to a cell. Skips the budget check, since the state existed before. The
+    /// caller charges it afterwards.
     fn change(
         &mut self,
         lookup: &Lookup<'_, K, N>,
@@ -170,19 +171,19 @@ impl<K: StateKey, N: StateKey, C: Content, X: Send + 'static> HeapState<K, N, C,
     }
 }
 
-/// The first section of a chain, if each of its rows makes a cell, and the rest.
+/// Splits off the first section of a chain, if each of its rows is a cell.
 fn fillable<C: Content>(chain: &[RestoredSection]) -> Option<(&RestoredSection, &[RestoredSection])> {
     let is_full = |first: &RestoredSection| first.section().kind == SectionKind::Full;
     chain.split_first().filter(|(first, _)| C::ROW_PER_CELL && is_full(first))
 }
 
-/// Number of rows in a section: as far as there are bytes for them.
+/// Number of rows in a section, limited by its bytes.
 fn believed_rows(section: &RestoredSection) -> usize {
     let Section { rows, raw_bytes, .. } = *section.section();
     usize::try_from(rows.min(raw_bytes)).unwrap_or(0)
 }
 
-/// The hash of a row's place, which must be in the key group.
+/// The hash of a row's key and namespace. The key must belong to the key group.
 #[inline(always)]
 fn row_hash<K: StateKey, N: StateKey>(key: &K, namespace: &N, keys: &KeySpace<K>, group: u16) -> Result<u64> {
     let key = keys.key(key)?;

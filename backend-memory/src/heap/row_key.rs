@@ -1,4 +1,4 @@
-//! What a heap table finds an entry by: key and namespace in their stored forms.
+//! The keys of heap tables: key and namespace in stored form.
 
 use std::hash::{BuildHasher, Hash, Hasher, RandomState};
 
@@ -6,7 +6,7 @@ use backend_api::{Borrowed, BorrowedKey, KeyContext, Result, StateKey, StoredKey
 
 use crate::table::{KeyHash, TableKey};
 
-/// A key and a namespace, stored.
+/// A stored key and namespace.
 pub(super) struct RowKey<K: StateKey, N: StateKey> {
     key: K::Stored,
     namespace: N::Stored,
@@ -36,7 +36,7 @@ impl<K: StateKey, N: StateKey> RowKey<K, N> {
         self.namespace.load()
     }
 
-    /// Appends both as the beginning of a row.
+    /// Appends key and namespace, which start a row.
     #[inline]
     pub(super) fn encode(&self, out: &mut Vec<u8>) -> Result<()> {
         self.key.encode_key(out)?;
@@ -50,20 +50,20 @@ impl<K: StateKey, N: StateKey> Clone for RowKey<K, N> {
     }
 }
 
-// SAFETY: the stored forms are sealed by backend-api, which promises what is asked here: no interior mutability, no
-// pointer into themselves or claimed to be the only one, and clones and drops that do not panic.
-#[expect(unsafe_code, reason = "the promise of one crate is passed on to the table of another")]
+// SAFETY: stored forms are sealed by backend-api, which guarantees these conditions: no interior mutability,
+// no self-references or unique pointers, and clones and drops that do not panic.
+#[expect(unsafe_code, reason = "the sealed stored forms fulfil the table's conditions")]
 unsafe impl<K: StateKey, N: StateKey> TableKey for RowKey<K, N> {
     fn heap_size(&self) -> usize {
         self.key.heap_size() + self.namespace.heap_size()
     }
 }
 
-/// What an access looks for in a state: key and namespace with all that is computed of them.
+/// The key and namespace of an access, with everything that is computed from them.
 ///
-/// It is passed by reference on purpose. A copy is made of words that were stored one by one an instant before, which
-/// the processor cannot forward into wider loads: it waits until all earlier accesses to memory are done, and no two
-/// accesses to the state overlap.
+/// Passed by reference on purpose. A copy would load words that were stored separately just before with wider
+/// loads. Such loads cannot be forwarded from the store buffer and stall the processor, so accesses would not
+/// overlap.
 pub(super) struct Lookup<'a, K: StateKey, N> {
     pub(super) key: &'a Borrowed<K>,
     pub(super) namespace: &'a N,
@@ -79,13 +79,13 @@ impl<'a, K: StateKey, N: StateKey> Lookup<'a, K, N> {
         Self { key: key.key(), namespace, group, hash: entry_hash(key.hash(), namespace) }
     }
 
-    /// A copy for a call out of the way of most accesses, which then need not put their place into memory for it.
+    /// A copy for cold calls, so that the hot path need not keep its place in memory.
     #[inline]
     pub(super) fn aside(&self) -> Self {
         Self { ..*self }
     }
 
-    /// True if a row is of this place.
+    /// True if a row has this key and namespace.
     #[inline]
     pub(super) fn matches(&self, row: &RowKey<K, N>) -> bool {
         row.matches(self.key, self.namespace)
@@ -112,12 +112,12 @@ impl<K: StateKey, N: StateKey> KeyHash for &Lookup<'_, K, N> {
     }
 }
 
-/// The hash of a key and a namespace; for `()` it is the key's own.
+/// The hash of a key and a namespace. For `()` it is the key's own.
 #[inline]
 pub(super) fn entry_hash<N: StateKey>(key_hash: u64, namespace: &N) -> u64 {
     if size_of::<N>() == 0 {
         return key_hash;
     }
-    // An odd multiplier keeps the two apart: (a, b) and (b, a) fall on different places.
+    // The odd multiplier makes the order count: (a, b) and (b, a) get different hashes.
     (key_hash.rotate_left(32)).wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ namespace.stable_hash()
 }

@@ -10,14 +10,15 @@ use super::content::Content;
 use super::row_key::RowKey;
 use crate::table::TableSnapshot;
 
-/// Bytes by which a row of a delta may be larger than the same row of a full section: the operation, and its length.
+/// Bytes that a row of a delta has in addition to the same row of a full section: the operation and its
+/// length.
 pub(super) const ROW_OVERHEAD: u64 = 5;
 
-/// A delta is written if what it saves is this many times what it has beyond a full section. Compression may shrink the one
-/// more than the other.
+/// A delta is written if it saves this many times its overhead. The margin is for compression, which may
+/// shrink the full section more.
 const MARGIN: u64 = 4;
 
-/// Why the bytes of a group are not counted to the end.
+/// Why counting the bytes of a group stopped early.
 enum Stop {
     Enough,
     Failed(Error),
@@ -29,7 +30,7 @@ impl From<Error> for Stop {
     }
 }
 
-/// The rows of one state and key group on their way into a file. A section is begun with its first row.
+/// Writes the rows of one state and key group into a file. The first row starts the section.
 struct Rows<'r, 'w> {
     writer: &'r mut CheckpointWriter<'w>,
     name: &'r str,
@@ -50,7 +51,7 @@ impl<'r, 'w> Rows<'r, 'w> {
         Ok(())
     }
 
-    /// Tells of which state and key group the row is that could not be encoded. Storage errors are of no row.
+    /// Adds state and key group to an encoding error. Storage errors concern no single row.
     #[cold]
     fn locate(&self, error: Error) -> Error {
         match error.kind() {
@@ -72,7 +73,7 @@ pub(super) struct EntryRows<'e, 'r, 'w, K: StateKey, N: StateKey> {
 }
 
 impl<K: StateKey, N: StateKey> EntryRows<'_, '_, '_, K, N> {
-    /// Writes a row; `rest` appends what follows key and namespace.
+    /// Writes a row. `rest` appends what follows key and namespace.
     #[inline]
     pub(super) fn row(&mut self, op: RowOp, rest: impl FnOnce(&mut Vec<u8>) -> Result<()>) -> Result<()> {
         self.rows.begin()?;
@@ -89,44 +90,45 @@ impl<K: StateKey, N: StateKey> EntryRows<'_, '_, '_, K, N> {
     }
 }
 
-/// What is to be written of a state and key group.
+/// Which rows of a state and key group are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Extent {
-    /// All of it. `replaces` says that there is older data to replace, so that emptiness must be told too.
+    /// All rows.
     Full {
-        /// True if an empty group is written as an empty section.
+        /// True if an older section must be replaced. An empty group then writes an empty section.
         replaces: bool,
     },
-    /// What changed since the last confirmed checkpoint.
+    /// The changes since the last confirmed checkpoint.
     Changes,
 }
 
-/// A state as it was at a snapshot; its key groups are written once, in ascending order.
+/// A state at the time of a snapshot. Its key groups are written once, in ascending order.
 pub trait StateSnapshot: Send {
-    /// The key groups that have entries, ascending.
+    /// The key groups with entries, ascending.
     fn groups(&self) -> Vec<u16>;
 
-    /// The key groups that have changed since the last confirmed checkpoint, ascending, with those that lost all entries.
-    /// `None` if that is not known.
+    /// The key groups that changed since the last confirmed checkpoint, ascending, including those that
+    /// became empty. `None` if they are not known.
     ///
     /// # Errors
-    /// Those of what an increment builds on without writing it again, if it is damaged.
+    /// [`Corrupt`](backend_api::ErrorKind::Corrupt) if restored data that the increment would take over is
+    /// damaged.
     fn changed_groups(&self) -> Result<Option<Vec<u16>>>;
 
-    /// Entries of a key group, or rows of one that is passed on as it is.
+    /// Entries of a key group, or rows of a restored one that is passed on unchanged.
     fn entries(&self, key_group: u16) -> u64;
 
-    /// True if the changes of a group since the last confirmed checkpoint are not known, or may be more bytes than all of
-    /// it.
+    /// True if the changes to a group since the last confirmed checkpoint are not known, or may be larger
+    /// than the group in full.
     ///
     /// # Errors
     /// Those of codecs.
     fn prefers_full(&self, key_group: u16) -> Result<bool>;
 
-    /// Gets ready on the thread that will write, so that the owner's copies need not wait for memory.
+    /// Prepares memory for the owner's copies. Called on the thread that writes.
     fn prepare(&self);
 
-    /// Writes a key group of what is state number `state` in the file, and answers how many rows that were.
+    /// Writes a key group as part of state number `state` of the file, and returns the number of rows.
     ///
     /// # Errors
     /// Those of codecs and of the writer.
@@ -143,9 +145,8 @@ pub(super) struct RegisteredSnapshot<K: StateKey, N: StateKey, C: Content> {
     pub(super) snapshot: TableSnapshot<RowKey<K, N>, C::Cell, C::Placement>,
     pub(super) content: Arc<C>,
     pub(super) read_back: ReadBack,
-    /// The state's name.
     pub(super) name: String,
-    /// Epoch of the last confirmed checkpoint, if there is one.
+    /// Epoch of the last confirmed checkpoint, if any.
     pub(super) base: Option<u32>,
     /// The first of the backend's key groups.
     pub(super) first: u16,
@@ -160,8 +161,8 @@ impl<K: StateKey, N: StateKey, C: Content> RegisteredSnapshot<K, N, C> {
         self.first + index as u16
     }
 
-    /// Compares what a delta has and all of the group has not (removals, and a little for each change) with what all of
-    /// the group has and a delta has not (entries that did not change).
+    /// Compares what only a delta of the group contains (removals, and the overhead of each change) with what
+    /// only the full group contains (unchanged entries).
     fn changes_may_be_larger(&self, group: usize) -> Result<bool> {
         let Some(base) = self.base else { return Ok(true) };
         let Some(removed) = self.snapshot.removed_since(group, base) else { return Ok(true) };

@@ -1,4 +1,4 @@
-//! A whole heap as it was at a snapshot.
+//! All states of a heap backend at the time of a snapshot.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use backend_api::{AttemptTarget, KeyGroupRange, KeyedStateHandle, Result, StateF
 use super::checkpointing::WriteHeap;
 use super::rows::{Extent, StateSnapshot};
 
-/// All states of a backend as they were at one moment: what a checkpoint is written from, on any thread.
+/// All states of a backend at one moment. A checkpoint is written from it, on any thread.
 pub struct HeapSnapshot {
     pub(super) meta: FileMeta,
     pub(super) range: KeyGroupRange,
@@ -18,22 +18,22 @@ pub struct HeapSnapshot {
 }
 
 impl HeapSnapshot {
-    /// What a checkpoint file says of itself and its states.
+    /// The metadata of the checkpoint file and its states.
     pub fn meta(&self) -> &FileMeta {
         &self.meta
     }
 
-    /// The key groups.
+    /// The key groups of the snapshot.
     pub fn range(&self) -> KeyGroupRange {
         self.range
     }
 
-    /// The states, in the order of the meta.
+    /// The states, in the order of the metadata.
     pub fn states(&mut self) -> impl Iterator<Item = &mut (dyn StateSnapshot + 'static)> {
         self.states.iter_mut().map(|state| &mut **state)
     }
 
-    /// Writes all of it into one exclusive file of `target`: a full checkpoint.
+    /// Returns the task that writes a full checkpoint into one exclusive file of `target`.
     pub fn write_full(mut self, target: AttemptTarget) -> WriteHeap {
         Box::new(move |cancel, progress| {
             let meta = self.meta.clone();
@@ -54,16 +54,16 @@ impl HeapSnapshot {
         })
     }
 
-    /// The handle of a checkpoint made of these files.
+    /// The handle of a checkpoint with these files.
     pub fn handle(&self, files: Vec<StateFile>) -> KeyedStateHandle {
         self.meta.handle(self.range, files)
     }
 }
 
-/// A restored state that the program has not registered: it is passed on as it is.
+/// A restored state that the program has not registered. It is passed on unchanged.
 pub(super) struct UnregisteredSnapshot {
     state: Arc<RestoredState>,
-    /// Which of its metas this one stands for.
+    /// Index of its metadata in `state`.
     meta: usize,
 }
 
@@ -79,7 +79,7 @@ impl StateSnapshot for UnregisteredSnapshot {
     }
 
     fn changed_groups(&self) -> Result<Option<Vec<u16>>> {
-        // Nothing has changed. The files are taken over by name: nobody else would look at their blocks.
+        // The increment takes over the files by name without reading them, so their blocks are verified here.
         self.state.verify()?;
         Ok(Some(Vec::new()))
     }

@@ -1,4 +1,4 @@
-//! One registered state of a heap backend: a table and what is known of its content.
+//! One registered state of a heap backend: a table, its sizes and its kind.
 
 use std::any::Any;
 use std::cell::Cell;
@@ -18,39 +18,38 @@ use super::rows::{RegisteredSnapshot, StateSnapshot};
 use crate::containers::OrderedMap;
 use crate::table::{Table, TableKey};
 
-/// A state whose types only the views know.
+/// A registered state without its types, which only the views know.
 pub(super) trait AnyState<K>: Any + Send {
-    /// What a checkpoint says of it.
+    /// Its metadata for checkpoints.
     fn meta(&self) -> &StateMeta;
 
-    /// What it holds.
     fn info(&self) -> StateInfo;
 
-    /// The keys in a namespace, which is given encoded.
+    /// The keys in a namespace, given in encoded form.
     fn keys(&self, namespace: &[u8]) -> Result<Keys<'_, K>>;
 
-    /// All keys, each with its namespace, encoded.
+    /// All keys, each with its encoded namespace.
     fn keys_and_namespaces(&self) -> Keys<'_, (K, Vec<u8>)>;
 
-    /// Freezes it, and answers the epoch of that.
+    /// Takes a snapshot, and returns its epoch.
     fn freeze(&mut self) -> Result<(u32, Box<dyn StateSnapshot>)>;
 
-    /// The checkpoint taken at `epoch` is complete.
+    /// Reports that the checkpoint of `epoch` is complete.
     fn confirm(&mut self, epoch: u32);
 
-    /// Loads the memory that an access will need.
+    /// Prefetches memory for an access.
     fn prefetch(&self, group: usize, hash: u64);
 
-    /// Loads the memory that accesses to several groups and hashes will need, and what that points to.
+    /// Prefetches memory for several accesses, including what the values point to.
     fn prefetch_all(&self, places: &[(usize, u64)]);
 }
 
-/// A state with a table of [`Content`], and what else its kind needs to know: a default, a function.
+/// A state: a table of [`Content`], and whatever else its kind needs, such as a default or a function.
 pub(super) struct HeapState<K: StateKey, N: StateKey, C: Content, X> {
     pub(super) meta: StateMeta,
     pub(super) content: Arc<C>,
     pub(super) extra: X,
-    /// Reads written rows back.
+    /// Checks that written rows can be read back.
     pub(super) read_back: ReadBack,
     /// The first of the backend's key groups.
     pub(super) first: u16,
@@ -58,17 +57,16 @@ pub(super) struct HeapState<K: StateKey, N: StateKey, C: Content, X> {
     pub(super) budget: Budget,
     /// Epoch of the last confirmed checkpoint.
     pub(super) confirmed: Option<u32>,
-    /// All cells together, if they are measured.
+    /// Size of all cells together, if they are measured.
     pub(super) held: Measure,
     /// Bytes that keys own outside of the table.
     pub(super) key_bytes: u64,
-    /// What the budget knows of.
+    /// The size last reported to the budget.
     pub(super) charged: Charge,
 }
 
-/// Why an update with the user's function failed.
+/// Why an update with a user function failed.
 pub(super) enum Failure {
-    /// The function failed.
     Function(BoxError),
     Other(Error),
 }
@@ -79,19 +77,19 @@ impl From<Error> for Failure {
     }
 }
 
-/// What maps do about the entries that are removed from them.
+/// How maps treat removed entries.
 #[derive(Clone, Copy)]
 pub(super) struct Removals {
-    /// Logs them for increments.
+    /// Logs removals for increments.
     pub(super) log: bool,
-    /// Forgets those logged so far, for want of memory.
+    /// Forgets logged removals to free memory.
     pub(super) spill: bool,
     /// Removals up to this epoch may be forgotten.
     pub(super) confirmed: u32,
 }
 
 impl Removals {
-    /// Lets a map that was changed in `epoch` forget what it need not remember.
+    /// Lets a map that was changed in `epoch` forget what is not needed.
     pub(super) fn tidy<MK: StateKey, MV: Clone>(self, map: &mut OrderedMap<MK, MV>, epoch: u32) {
         map.forget_removals(self.confirmed);
         if self.spill {
@@ -100,7 +98,7 @@ impl Removals {
     }
 }
 
-/// Where and how the states of one backend are kept.
+/// Configuration shared by the states of one backend.
 #[derive(Clone)]
 pub(super) struct StateSetup {
     pub(super) range: KeyGroupRange,
@@ -132,13 +130,13 @@ impl<K: StateKey, N: StateKey, C: Content, X: Send + 'static> HeapState<K, N, C,
         self.table = Table::new(self.table.groups(), seed, self.table.tracks_removals());
     }
 
-    /// Tells where an error occurred: the state, and the key group by its index among the backend's own.
+    /// Adds the state, and the key group with this index, to an error.
     #[cold]
     pub(super) fn locate(&self, error: Error, group: usize) -> Error {
         error.in_state(&self.meta.name).in_group(self.first + group as u16)
     }
 
-    /// The error of an update that failed, which tells where.
+    /// Converts the error of a failed update, adding state and key group.
     #[cold]
     pub(super) fn explain(&self, failure: Failure, group: usize) -> Error {
         match failure {
@@ -147,7 +145,7 @@ impl<K: StateKey, N: StateKey, C: Content, X: Send + 'static> HeapState<K, N, C,
         }
     }
 
-    /// True if there is a budget to check.
+    /// True if there is a memory budget.
     pub(super) fn is_limited(&self) -> bool {
         self.budget.is_limited()
     }
@@ -156,12 +154,12 @@ impl<K: StateKey, N: StateKey, C: Content, X: Send + 'static> HeapState<K, N, C,
         &self.content
     }
 
-    /// The epoch in which a write happens now.
+    /// The epoch of present writes.
     pub(super) fn epoch(&self) -> u32 {
         self.table.epoch()
     }
 
-    /// What maps do about the entries that are removed from them.
+    /// How maps treat removed entries now.
     pub(super) fn removals(&self) -> Removals {
         let log = self.table.tracks_removals();
         Removals { log, spill: log && self.budget.is_exceeded(), confirmed: self.confirmed.unwrap_or(0) }
@@ -173,13 +171,13 @@ impl<K: StateKey, N: StateKey, C: Content, X: Send + 'static> HeapState<K, N, C,
         self.table.get(lookup.group, lookup, |row| lookup.matches(row))
     }
 
-    /// Puts a cell.
+    /// Sets the cell at a place.
     #[inline]
     pub(super) fn set(&mut self, lookup: &Lookup<'_, K, N>, cell: C::Cell) -> Result<()> {
         self.set_for(lookup, cell, 0)
     }
 
-    /// Puts at a place what others were merged into, and removes these.
+    /// Sets the merged cell at a place, and removes the cells that were merged.
     pub(super) fn merge(
         &mut self,
         lookup: &Lookup<'_, K, N>,
@@ -193,7 +191,7 @@ impl<K: StateKey, N: StateKey, C: Content, X: Send + 'static> HeapState<K, N, C,
         Ok(())
     }
 
-    /// Puts a cell of which `credit` bytes need not be paid for.
+    /// Sets a cell. `credit` of its bytes are exempt from the budget check.
     #[inline]
     fn set_for(&mut self, lookup: &Lookup<'_, K, N>, cell: C::Cell, credit: u64) -> Result<()> {
         let (before, after) = if C::MEASURED {
@@ -215,8 +213,8 @@ impl<K: StateKey, N: StateKey, C: Content, X: Send + 'static> HeapState<K, N, C,
         Ok(())
     }
 
-    /// Lets `f` change a clone of the cell at a place, given what the kind has extra; what it leaves is put, `None`
-    /// removes. Nothing is changed if `f` fails or panics.
+    /// Lets `f` change a clone of the cell at a place, together with what the kind has in addition. Sets the
+    /// result. `None` removes the cell. If `f` fails or panics, nothing changes.
     #[inline]
     pub(super) fn try_update<R, E: From<Error>>(
         &mut self,
@@ -229,7 +227,7 @@ impl<K: StateKey, N: StateKey, C: Content, X: Send + 'static> HeapState<K, N, C,
         self.try_update_if(lookup, f, |_, _, _| Ok(()))
     }
 
-    /// Apart, so that an update without a budget has nothing of it in its way.
+    /// Separate, so that an update without a budget does not pay for it.
     #[cold]
     #[inline(never)]
     fn try_update_within_budget<R, E: From<Error>>(
@@ -243,7 +241,8 @@ impl<K: StateKey, N: StateKey, C: Content, X: Send + 'static> HeapState<K, N, C,
         result
     }
 
-    /// Lets `admit` refuse an update by the budget, the state's name and the bytes that it adds, unless it removes.
+    /// [`update`](Self::update) with a check: `admit` gets the state's name and the added bytes, and may
+    /// refuse. It is not called for removals.
     #[inline(always)]
     fn try_update_if<R, E: From<Error>>(
         &mut self,
@@ -277,7 +276,7 @@ impl<K: StateKey, N: StateKey, C: Content, X: Send + 'static> HeapState<K, N, C,
         Ok(result)
     }
 
-    /// Removes what is at a place.
+    /// Removes the cell at a place.
     #[inline]
     pub(super) fn remove(&mut self, lookup: &Lookup<'_, K, N>) {
         let before = if C::MEASURED { measure(&*self.content, self.get(lookup)) } else { Measure::default() };
@@ -288,14 +287,15 @@ impl<K: StateKey, N: StateKey, C: Content, X: Send + 'static> HeapState<K, N, C,
     }
 }
 
-/// Changes of the copy-on-write containers in place.
+/// In-place changes of the copy-on-write containers.
 impl<K: StateKey, N: StateKey, C, X> HeapState<K, N, C, X>
 where
     C: Content<Placement = crate::table::Container>,
     C::Cell: crate::table::Handle,
     X: Send + 'static,
 {
-    /// The cell at a place and the epoch of a write, if no snapshot can see it, for a change that leaves its size as it is.
+    /// The cell at a place and the epoch of a write, if no snapshot can see the cell. For changes that do not
+    /// change its size.
     #[inline]
     pub(super) fn own(&mut self, lookup: &Lookup<'_, K, N>) -> Option<(&mut C::Cell, u32)> {
         let epoch = self.table.epoch();
@@ -303,7 +303,7 @@ where
         Some((cell, epoch))
     }
 
-    /// Lets `f` change the cell at a place, a new one if there is none. `f` must not panic half way, but leave the
+    /// Lets `f` change the cell at a place, or a new one if it is missing. If `f` panics, it must leave the
     /// container as it was.
     #[inline]
     pub(super) fn modify<R>(
@@ -321,7 +321,7 @@ where
             || store(lookup, &added),
             new,
             |cell| {
-                // A new one is empty, and an empty one has no size.
+                // A new cell is empty and measures 0.
                 let before = content.measure(cell);
                 let result = f(content, cell, epoch);
                 (result, before, content.measure(cell))
@@ -367,7 +367,7 @@ impl<K: StateKey, N: StateKey, C: Content, X: Send + 'static> AnyState<K> for He
         let snapshot = self.table.snapshot().map_err(|error| error.in_state(&self.meta.name))?;
         let epoch = snapshot.epoch();
         if self.budget.is_limited() {
-            // The log may have become shorter.
+            // The removal log may have become shorter.
             self.charge_budget();
         }
         let (content, first) = (Arc::clone(&self.content), self.first);

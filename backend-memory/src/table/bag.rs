@@ -1,4 +1,4 @@
-//! What the writer has given up and a snapshot may still read.
+//! Memory that the writer has given up and snapshots may still read.
 
 use std::sync::{OnceLock, PoisonError};
 
@@ -12,24 +12,23 @@ use super::{
     sync::{Arc, Mutex},
 };
 
-/// Something to be freed.
 pub(super) enum Garbage<S: TableKey, V: TableValue, P: Placement<V>> {
-    /// The memory of a segment, without what its slots hold.
+    /// The memory of a segment, without the contents of its slots.
     Segment(Segment<S, V, P>),
     Value(OwnedValue<V>),
     Key(S),
     Log(Arc<Part<S>>),
-    /// All of a table that was dropped.
+    /// The contents of a dropped table.
     Estate(Estate<S, V, P>),
 }
 
 impl<S: TableKey, V: TableValue, P: Placement<V>> Garbage<S, V, P> {
     /// # Safety
     ///
-    /// Nobody reads it any more; segments are of `slab`.
+    /// No thread reads it any more, and segments come from `slab`.
     pub(super) unsafe fn free(self, slab: &Slab) {
         match self {
-            // SAFETY: the caller's.
+            // SAFETY: required of the caller.
             Self::Segment(segment) => unsafe { segment.free(slab) },
             Self::Value(value) => value.dispose::<P>(),
             Self::Key(key) => drop(key),
@@ -48,8 +47,8 @@ pub(super) struct Estate<S: TableKey, V: TableValue, P: Placement<V>> {
 impl<S: TableKey, V: TableValue, P: Placement<V>> Drop for Estate<S, V, P> {
     fn drop(&mut self) {
         for segment in self.groups.iter().flat_map(Group::segments) {
-            // SAFETY: the table was the owner of the entries and, for the writer, of the segments; it is gone,
-            // and so are the snapshots that might have read them.
+            // SAFETY: the table owned the entries and segments. It is gone, and so are all snapshots that
+            // could read them.
             unsafe {
                 segment.drop_entries();
                 segment.free(&self.slab);
@@ -60,7 +59,7 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> Drop for Estate<S, V, P> {
 
 const BLOCK: usize = 512;
 
-/// A stack that never moves what it holds: growing it takes no longer than a block does.
+/// A stack that never moves its items. A push costs at most the allocation of one block.
 pub(super) struct Pile<T>(Vec<Vec<T>>);
 
 impl<T> Pile<T> {
@@ -94,10 +93,10 @@ impl<T> Pile<T> {
     }
 }
 
-/// The garbage of the time in which a snapshot was the newest.
+/// The garbage made while one snapshot was the newest.
 ///
-/// A snapshot owns its bag, and a bag the next newer one: so a bag lives until its own snapshot and all older
-/// ones have ended, and whatever of its content they could see with it.
+/// A snapshot owns its bag, and a bag owns the next newer one. A bag therefore lives until its own snapshot
+/// and all older ones have ended. These are all the snapshots that can see its garbage.
 pub(super) struct Bag<S: TableKey, V: TableValue, P: Placement<V>> {
     garbage: Mutex<Pile<Garbage<S, V, P>>>,
     next: OnceLock<Arc<Self>>,
@@ -117,7 +116,7 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> Bag<S, V, P> {
         self.garbage.lock().unwrap_or_else(PoisonError::into_inner).append(items);
     }
 
-    /// Keeps `next` alive as long as this one. Only the first call has an effect.
+    /// Keeps `next` alive as long as this bag. Only the first call has an effect.
     pub(super) fn set_next(&self, next: &Arc<Self>) {
         let _ = self.next.set(next.clone());
     }
@@ -126,7 +125,7 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> Bag<S, V, P> {
         &self.slab
     }
 
-    /// Ends a use of the bag. What nobody else uses any more is returned instead of freed.
+    /// Releases one reference. The last one returns the garbage instead of freeing it.
     pub(super) fn release(this: Arc<Self>) -> Option<Pile<Garbage<S, V, P>>> {
         let mut bag = Arc::into_inner(this)?;
         let garbage = bag.garbage.get_mut().unwrap_or_else(PoisonError::into_inner);
@@ -136,14 +135,14 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> Bag<S, V, P> {
 
 impl<S: TableKey, V: TableValue, P: Placement<V>> Drop for Bag<S, V, P> {
     fn drop(&mut self) {
-        // The chain is followed here and not by recursion, which a long one would take too deep.
+        // Follows the chain in a loop, since recursion over a long chain would overflow the stack.
         let mut next = self.next.take();
         while let Some(bag) = next {
             next = Arc::into_inner(bag).and_then(|mut bag| bag.next.take());
         }
         let garbage = self.garbage.get_mut().unwrap_or_else(PoisonError::into_inner);
         while let Some(item) = garbage.pop() {
-            // SAFETY: the snapshots that could see it have ended.
+            // SAFETY: all snapshots that could see it have ended.
             unsafe { item.free(&self.slab) };
         }
     }

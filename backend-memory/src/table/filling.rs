@@ -1,4 +1,4 @@
-//! Filling a group that has no entries yet, as a restore does: quickest in the order of segments.
+//! Filling an empty group, as a restore does. Fastest in the order of segments.
 
 use std::ptr;
 
@@ -14,35 +14,35 @@ use super::{
     writer::DEPTH_MAX,
 };
 
-/// Slots whose tags are looked at together.
+/// Slots whose tags are compared at once.
 const WINDOW: usize = 8;
 
-/// Segments that are filled at the same time: a segment of the table that was written may be two in this one.
+/// Segments that are filled concurrently. One segment of the written table may be two in this one.
 const CURSORS: usize = 2;
 
-/// Puts entries into a group that had none. See [`Table::fill`].
+/// Puts entries into an empty group. See [`Table::fill`].
 pub struct Filling<'t, S: TableKey, V: TableValue, P: Placement<V>> {
     table: &'t mut Table<S, V, P>,
     group: usize,
-    /// That of the group when it was begun: what deepens the directory later is a segment that was too full, and does not
-    /// change which tags go to the others.
+    /// The group's depth at the start. A segment that overflows may deepen the directory later. That does not
+    /// change which tags go to the other segments.
     depth: u32,
-    /// That of the group.
+    /// The group's mask.
     mask: usize,
     cursors: [Cursor<S, V, P>; CURSORS],
 }
 
-/// A segment that had no entries when the cursor came to it. Its header learns of new ones when the cursor leaves.
+/// A segment that was empty when the cursor arrived. Its header is updated when the cursor leaves.
 struct Cursor<S, V, P> {
-    /// The leading bits of its tags, as many as [`Filling::depth`]; of none if there is no segment.
+    /// The leading [`Filling::depth`] bits of its tags, or an unused value if there is no segment.
     index: usize,
     segment: Segment<S, V, P>,
     len: u16,
-    /// Most entries that the segment takes.
+    /// Entries that fit into the segment.
     room: u16,
-    /// One bit for each slot, set if it is occupied.
+    /// One bit per slot, set if it is occupied.
     occupied: [u64; 4],
-    /// Where the segment is that is likely to be next.
+    /// Address of the segment that is likely to be next.
     next: *const u8,
 }
 
@@ -58,30 +58,30 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> Cursor<S, V, P> {
         }
     }
 
-    /// The empty slot in which an entry with `tag` belongs, if it is near and no slot near has this tag. Without
-    /// branches that nobody could predict. Only for a cursor that is at a segment.
+    /// Returns the empty slot for an entry with `tag`, if one is near and no near slot has this tag. Free of
+    /// branches, which would be mispredicted. The cursor must be at a segment.
     #[inline(always)]
     fn near_vacancy(&self, tag: u32, mask: usize) -> Option<usize> {
         let home = tag as usize & mask;
         let free = !self.occupied[home / 64 % 4] >> (home % 64);
         let slot = home + free.trailing_zeros() as usize;
         let window = home.min((mask + 1) - WINDOW);
-        // SAFETY: a segment has more slots than a window, and is the writer's.
+        // SAFETY: a segment has more slots than a window, and belongs to the writer.
         let tags = (window..window + WINDOW).map(|slot| unsafe { self.segment.slot(slot).tag() });
         let is_known = tags.fold(false, |known, other| known | (other == tag));
         (free != 0 && slot < window + WINDOW && slot <= mask && !is_known).then_some(slot)
     }
 
-    /// Puts an entry where it belongs, and notes that.
+    /// Writes an entry, and records it in the cursor.
     ///
     /// # Safety
     ///
-    /// There is room in the segment, and the slot is the empty one in which a new entry with `tag` belongs.
+    /// The segment has room, and `slot` is the empty slot where a new entry with `tag` belongs.
     #[inline(always)]
     unsafe fn put(&mut self, slot: usize, tag: u32, epoch: u32, key: S, value: V) {
-        // SAFETY: the caller's; the segment is the writer's.
+        // SAFETY: required of the caller. The segment belongs to the writer.
         unsafe { self.segment.slot(slot).fill(tag, epoch, key, value) };
-        // A line with each entry: the next segment is there when this one is full.
+        // One line per entry: the next segment is in the cache by the time this one is full.
         prefetch_line(self.next.wrapping_add(usize::from(self.len) * 64));
         self.occupied[slot / 64 % 4] |= 1 << (slot % 64);
         self.len += 1;
@@ -89,11 +89,11 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> Cursor<S, V, P> {
 }
 
 impl<S: TableKey, V: TableValue, P: Placement<V>> Filling<'_, S, V, P> {
-    /// Puts an entry, as [`Table::set`] does, but its key must be new.
+    /// Adds an entry as [`Table::set`] does. Its key must be new.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Corrupt`] if the key is there; [`ErrorKind::Size`] if too many keys have this hash.
+    /// [`ErrorKind::Corrupt`] if the key is present. [`ErrorKind::Size`] if too many keys have this hash.
     #[inline(always)]
     pub fn put(
         &mut self,
@@ -109,7 +109,8 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> Filling<'_, S, V, P> {
             && cursor.len < cursor.room
             && let Some(slot) = cursor.near_vacancy(tag, self.mask)
         {
-            // SAFETY: of the segment for this tag, which has room, the slot where the search would end.
+            // SAFETY: the segment is the one for this tag and has room. The slot is where the search would
+            // end.
             unsafe { cursor.put(slot, tag, self.table.epoch, key(), value) };
             return Ok(());
         }
@@ -128,21 +129,22 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> Filling<'_, S, V, P> {
         let index = directory_index(self.table.tag(hash.hash()), self.depth);
         self.come_to(index);
         let (tag, found) = self.table.find(self.group, hash, eq);
-        let vacancy = found.err().ok_or_else(|| Error::new(ErrorKind::Corrupt, "a key comes twice"))?;
+        let vacancy = found.err().ok_or_else(|| Error::new(ErrorKind::Corrupt, "a key occurs twice"))?;
         let cursor = &mut self.cursors[index % CURSORS];
         if cursor.index == index && cursor.len < cursor.room {
-            // SAFETY: of the segment for this tag, which has room, the slot where the search ended.
+            // SAFETY: the segment is the one for this tag and has room. The slot is where the search ended.
             unsafe { cursor.put(vacancy, tag, self.table.epoch, key(), value) };
             return Ok(());
         }
         (0..CURSORS).for_each(|cursor| self.leave(cursor));
         let inserted = self.table.insert(self.group, hash, (tag, vacancy), key, value);
-        // Room may have been made even if that failed.
+        // A failed insert may still have grown the group.
         self.mask = self.table.groups[self.group].mask;
         inserted
     }
 
-    /// Moves a cursor to the segment of all tags that begin with `index`, if there is just one, without entries.
+    /// Moves a cursor to the segment for tags that begin with `index`, if there is exactly one and it is
+    /// empty.
     fn come_to(&mut self, index: usize) {
         let group = &self.table.groups[self.group];
         if self.cursors[index % CURSORS].index == index || group.mask == 0 {
@@ -161,13 +163,13 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> Filling<'_, S, V, P> {
         }
     }
 
-    /// Lets the segment of a cursor, and the table, know of what was put there.
+    /// Adds what a cursor has put to its segment's header and to the table.
     fn leave(&mut self, cursor: usize) {
         let cursor = &mut self.cursors[cursor];
         let len = std::mem::take(&mut cursor.len);
         cursor.index = usize::MAX;
         if len > 0 {
-            // SAFETY: a cursor's segment is the writer's.
+            // SAFETY: a cursor's segment belongs to the writer.
             let header = unsafe { cursor.segment.header_mut() };
             (header.len, header.dirty) = (len, cursor.occupied);
             self.table.groups[self.group].len += usize::from(len);
@@ -183,8 +185,8 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> Drop for Filling<'_, S, V, P> 
 }
 
 impl<S: TableKey, V: TableValue, P: Placement<V>> Table<S, V, P> {
-    /// Begins to fill a group that has no entries with about `entries` of them: quickest in the order in which a table
-    /// of the same seed iterates.
+    /// Starts to fill an empty group with about `entries` entries. Fastest in the order in which a table with
+    /// the same seed iterates.
     pub fn fill(&mut self, group: usize, entries: usize) -> Filling<'_, S, V, P> {
         self.touch(group);
         if self.groups[group].mask == 0 {
@@ -194,8 +196,8 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> Table<S, V, P> {
         Filling { table: self, group, depth, mask, cursors: std::array::from_fn(|_| Cursor::none()) }
     }
 
-    /// Has memory made ready, by another thread, to [fill](Self::fill) groups with so many entries each, in this table
-    /// and its siblings.
+    /// Starts a thread that allocates memory for [filling](Self::fill) groups with these numbers of entries,
+    /// in this table and its siblings.
     pub fn supply(&self, entries: impl Iterator<Item = usize>) -> Supply {
         let segments = |entries| match Shape::of::<S, V, P>(entries) {
             Shape { slots, depth } if slots == Segment::<S, V, P>::SLOTS => 1 << depth,
@@ -205,7 +207,7 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> Table<S, V, P> {
         Supply(Arc::clone(&self.slab))
     }
 
-    /// Gives a group without segments as many as `entries` entries need.
+    /// Gives an empty group the segments for `entries` entries.
     fn presize(&mut self, group: usize, entries: usize) {
         let Shape { slots, depth } = Shape::of::<S, V, P>(entries);
         if slots == 0 {
@@ -221,7 +223,7 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> Table<S, V, P> {
         entries.directory = (0..1 << depth)
             .map(|index| {
                 if index == 0 {
-                    // SAFETY: ours, and empty.
+                    // SAFETY: the segment is empty and belongs to the writer.
                     unsafe { first.header_mut() }.local_depth = depth;
                     return first;
                 }
@@ -234,14 +236,13 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> Table<S, V, P> {
     }
 }
 
-/// The segments that a number of entries needs: `1 << depth` of `slots` slots.
+/// The segments for a number of entries: `1 << depth` segments of `slots` slots.
 pub(super) struct Shape {
     pub(super) slots: usize,
     pub(super) depth: u32,
 }
 
 impl Shape {
-    /// For so many entries.
     pub(super) fn of<S: TableKey, V: TableValue, P: Placement<V>>(entries: usize) -> Self {
         let full = Segment::<S, V, P>::SLOTS;
         let mut slots = 0;
@@ -251,7 +252,7 @@ impl Shape {
                 None => break,
             }
         }
-        // Segments are filled unevenly: at this mean hardly any is too full.
+        // Segments fill unevenly. At this mean, few overflow.
         let mean = full * 5 / 8;
         let mut depth = 0;
         while depth < DEPTH_MAX && entries > full / 16 * 13 && entries >> depth > mean {
@@ -261,7 +262,7 @@ impl Shape {
     }
 }
 
-/// A [supply](Table::supply) of memory, until it is dropped.
+/// Memory [supplied](Table::supply) ahead, until it is dropped.
 pub struct Supply(Arc<Slab>);
 
 impl Drop for Supply {

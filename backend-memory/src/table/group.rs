@@ -9,21 +9,21 @@ use super::{
 
 pub(super) type Directory<S, V, P> = Arc<[Segment<S, V, P>]>;
 
-/// An extendible hash table. The leading `depth` bits of a tag are its index in the directory, in which a
-/// segment has an entry for every index that starts with its own leading bits.
+/// An extendible hash table. The leading `depth` bits of a tag are its index in the directory. A segment
+/// fills all directory entries that start with its own leading bits.
 pub(super) struct Group<S, V, P> {
-    /// `1 << depth` entries. Snapshots share it, until it changes.
+    /// `1 << depth` entries, shared with snapshots until it changes.
     pub(super) directory: Directory<S, V, P>,
-    /// Slots of each segment less one; 0 as long as there is none.
+    /// Slots per segment less one, or 0 if there is no segment.
     pub(super) mask: usize,
     pub(super) len: usize,
     pub(super) segments: usize,
-    /// What was removed and must be told to a delta, if anything was.
+    /// Removals to be reported by deltas, if any.
     pub(super) log: Option<Box<RemovalLog<S>>>,
     pub(super) depth: u32,
     /// The epoch of the last change.
     pub(super) epoch: u32,
-    /// Entries may be found by their hash of an attempt up to this one, too. See [`KeyHash`](super::KeyHash::rehash).
+    /// Number of attempts by which some key was rehashed. See [`KeyHash`](super::KeyHash::rehash).
     pub(super) rehashed: u8,
 }
 
@@ -34,7 +34,7 @@ pub(super) fn directory_index(tag: u32, depth: u32) -> usize {
 }
 
 impl<S, V, P> Group<S, V, P> {
-    /// A group without entries; all those of a table share one directory.
+    /// Returns an empty group. All empty groups of a table share one directory.
     pub(super) fn new(nothing: &Directory<S, V, P>) -> Self {
         debug_assert_eq!(nothing.len(), 1);
         Self {
@@ -49,15 +49,15 @@ impl<S, V, P> Group<S, V, P> {
         }
     }
 
-    /// The segment in which entries with `tag` are, and the mask for its slots.
+    /// The segment for entries with `tag`, and the mask for its slots.
     #[inline(always)]
     pub(super) fn segment(&self, tag: u32) -> (Segment<S, V, P>, usize) {
-        // SAFETY: a number of `depth` bits.
+        // SAFETY: the index has `depth` bits.
         let segment = unsafe { *self.directory.get_unchecked(directory_index(tag, self.depth)) };
         (segment, self.mask)
     }
 
-    /// Puts `low` and `high` in place of the segment that holds `tag` and has `local_depth`: each in half of
+    /// Replaces the segment that holds `tag` and has `local_depth` by `low` and `high`. Each takes half of
     /// its directory entries.
     pub(super) fn replace(
         &mut self,
@@ -79,7 +79,6 @@ impl<S, V, P> Group<S, V, P> {
         self.depth += 1;
     }
 
-    /// Bytes of the directory.
     pub(super) fn directory_size(&self) -> usize {
         if self.mask == 0 { 0 } else { size_of_val(&*self.directory) }
     }
@@ -92,7 +91,7 @@ impl<S, V, P> Group<S, V, P> {
                 return None;
             }
             let segment = *self.directory.get(next)?;
-            // SAFETY: a group's segments are not freed before it, and its borrow keeps the writer away.
+            // SAFETY: a group's segments outlive it, and its borrow excludes the writer.
             next += 1 << (self.depth - unsafe { segment.header() }.local_depth);
             Some(segment)
         })

@@ -1,26 +1,29 @@
-//! The table in which heap backends keep their state: segmented, and copied on write while a snapshot needs it.
+//! The hash table that holds the state of heap backends. It is segmented, and copied on write under
+//! snapshots.
 //!
-//! A [`Table`] has a number of groups (one per key group), each an extendible hash table: a directory of
-//! segments of at most 256 slots, probed linearly. [`Table::snapshot`] takes the directories and opens a new
-//! epoch. From then on the writer copies a segment before its first change to it, unless no snapshot
-//! will read it any more, and replaces a value that lives on the heap by a clone before the first change to that.
+//! A [`Table`] has one group per key group. A group is an extendible hash table: a directory of segments with
+//! at most 256 slots each, probed linearly. [`Table::snapshot`] shares the directories and starts a new
+//! epoch. From then on, the writer copies a segment before its first change to it, and clones a value on the
+//! heap before its first change to that. It skips the copy once no snapshot will read the original.
 //!
-//! A snapshot looks at the groups that changed since the one before, and shares its view of all others with it.
+//! A snapshot visits only the groups that changed since the previous one. It shares its view of all others.
 //!
-//! An epoch has two numbers. The even one is the table's while the epoch lasts. The odd one after it is that of the
-//! snapshot which ends the epoch, and of entries that were added in the epoch and not changed in a later one.
+//! An epoch has two numbers. The even one is the table's number while the epoch lasts. The odd one after it
+//! belongs to the snapshot that ends the epoch, and to entries that were added in the epoch and not changed
+//! since.
 //!
 //! # Invariants
 //!
-//! 1. A slot's epoch is that of its entry's last change, and not later than its segment's epoch, which is not
-//!    later than the table's. A segment of the table's epoch is the writer's alone.
-//! 2. A snapshot of epoch `e` sees what is not later than `e`, and of that only what it has not passed.
-//! 3. The table owns the keys and values in its own segments. What a snapshot may still read when it leaves
-//!    the table goes into the newest bag, which outlives all snapshots taken so far.
-//! 4. A segment that a snapshot can see is passed by it as a whole: one that is split, rebuilt or merged is replaced by
-//!    others of a later epoch.
-//! 5. Every segment has an empty slot, where searches end; one that was occupied and is free again is not empty.
-//! 6. User code (`Clone`, `Drop`, closures) runs when the table is consistent, and may panic.
+//! 1. A slot's epoch is the epoch of its entry's last change. It is at most its segment's epoch, which is at
+//!    most the table's. Only the writer uses a segment of the table's epoch.
+//! 2. A snapshot of epoch `e` sees only what has an epoch of at most `e`, and reads only what it has not
+//!    passed.
+//! 3. The table owns the keys and values in its own segments. What leaves the table while a snapshot may
+//!    still read it goes into the newest bag, which outlives all snapshots taken so far.
+//! 4. A snapshot passes a segment as a whole. Splitting, rebuilding and merging replace a segment by new ones
+//!    of a later epoch.
+//! 5. Every segment has an empty slot, where searches end. A vacated slot is not empty.
+//! 6. User code (`Clone`, `Drop`, closures) runs only while the table is consistent, and may panic.
 
 #![expect(unsafe_code, reason = "segments are raw memory that the writer and snapshots share by epochs")]
 
@@ -58,55 +61,55 @@ use slot::Slot;
 use snapshot::{GroupView, Progress};
 use sync::{Arc, Weak, fence};
 
-/// Bytes of a boxed value that are loaded ahead.
+/// Bytes of a boxed value that are prefetched.
 const BOXED_MAX: usize = 256;
 
-/// The first epoch, and the distance from one to the next.
+/// The first epoch, and the step from one epoch to the next.
 const EPOCH: u32 = 2;
 
-/// Groups in a word of a bitmap.
+/// Groups per word of a bitmap.
 const WORD: usize = u64::BITS as usize;
 
 /// An odd number of random bits.
 const MULTIPLIER: u64 = 0x9E37_79B9_7F4A_7C15;
 
-/// A hash table of stored keys `S` and values `V`, held as the policy `P` says.
+/// A hash table of stored keys `S` and values `V`, held as the placement `P` says.
 ///
-/// Every operation on an entry is given its `group`, the `hash` of its key (the same for equal keys) and a function `eq`
-/// that tells it from others with that hash. Where more keys have one hash than a segment takes, the rest is found by
-/// another hash, which nobody can foresee.
+/// Every operation on an entry takes its `group`, the `hash` of its key, and a function `eq` that tells the
+/// key from others with that hash. If more keys have one hash than a segment takes, the rest are placed by a
+/// secret second hash.
 ///
-/// Groups are counted from 0 to [`groups`](Self::groups); operations panic if there is no such group.
+/// Groups are numbered from 0 to [`groups`](Self::groups). Operations panic on a group out of range.
 pub struct Table<S: TableKey, V: TableValue, P: Placement<V>> {
     groups: Vec<Group<S, V, P>>,
     /// The groups as the last snapshot saw them.
     view: SharedArray<GroupView<S, V, P>>,
-    /// A bit for each group, set if the view of it is out of date.
+    /// One bit per group, set if the view of the group is out of date.
     touched: Vec<u64>,
-    /// The groups that have a log of removals.
+    /// Groups that have a removal log.
     logged: Vec<u32>,
     /// The directory of a group without entries.
     nothing: Directory<S, V, P>,
     seed: u64,
     secret: RandomState,
     epoch: u32,
-    /// No delta will be asked for on an earlier base than this.
+    /// The last confirmed epoch. Deltas have this base or a later one.
     confirmed: u32,
     tracks_removals: bool,
-    /// True if the last write added an entry, for which the segment's header is needed besides the slot. The next is likely
-    /// to do the same, and then loads both at once.
+    /// True if the last write added an entry. Adding also needs the segment's header, so the next write
+    /// prefetches it too.
     adds: bool,
     len: usize,
     /// Bytes of segments and directories.
     bytes: usize,
     segments: usize,
-    /// Bytes of the logs of removals.
+    /// Bytes of the removal logs.
     log_bytes: usize,
-    /// The snapshots that have not ended, oldest first.
+    /// Snapshots that still exist, oldest first.
     live: Vec<Live>,
-    /// The newest bag; it is there as long as any snapshot is.
+    /// The newest bag. It exists while any snapshot does.
     bag: Weak<Bag<S, V, P>>,
-    /// Garbage that came back to the writer, to be freed little by little.
+    /// Garbage handed back to the writer, which frees a little with each step.
     deferred: Pile<Garbage<S, V, P>>,
     slab: Arc<Slab>,
 }
@@ -120,8 +123,8 @@ struct Live {
 }
 
 impl<S: TableKey, V: TableValue, P: Placement<V>> Table<S, V, P> {
-    /// A table without entries, whose order `seed` decides. It logs removals for deltas if it `tracks_removals`: see
-    /// [`TableSnapshot::removed_since`].
+    /// Returns an empty table whose order is decided by `seed`. With `tracks_removals`, removals are logged
+    /// for deltas: see [`TableSnapshot::removed_since`].
     pub fn new(groups: usize, seed: u64, tracks_removals: bool) -> Self {
         let nothing = Directory::from([Segment::nothing()]);
         Self {
@@ -147,7 +150,7 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> Table<S, V, P> {
         }
     }
 
-    /// A table without entries, the like of this one when it was new, whose groups this one can [adopt](Self::adopt).
+    /// Returns an empty table with the same seed and slab. This table can [adopt](Self::adopt) its groups.
     pub fn sibling(&self) -> Self {
         let mut table = Self::new(self.groups.len(), self.seed, self.tracks_removals);
         table.slab = Arc::clone(&self.slab);
@@ -155,11 +158,11 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> Table<S, V, P> {
         table
     }
 
-    /// Takes over the groups of a sibling that have entries and have none here.
+    /// Moves in all groups of a sibling that have entries there and none here.
     ///
     /// # Panics
     ///
-    /// If it is no sibling, or one of the two has had a snapshot.
+    /// If `sibling` is not a sibling of this table, or a snapshot was taken of either.
     pub fn adopt(&mut self, sibling: &mut Self) {
         let fits = |table: &Self| table.epoch == EPOCH && table.live.is_empty();
         assert!(fits(self) && fits(sibling) && Arc::ptr_eq(&self.slab, &sibling.slab));
@@ -180,7 +183,7 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> Table<S, V, P> {
         }
     }
 
-    /// Notes that a group changes in this epoch.
+    /// Marks a group as changed in this epoch.
     #[inline]
     fn touch(&mut self, group: usize) {
         let entries = &mut self.groups[group];
@@ -213,34 +216,34 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> Table<S, V, P> {
         self.len
     }
 
-    /// Bytes that the table holds for its entries, without what keys and values own themselves, and for its log of
-    /// removals. What only snapshots hold is not counted.
+    /// Bytes held for entries and for the removal logs. Excludes what keys and values own themselves, and
+    /// what only snapshots hold.
     pub fn bytes(&self) -> usize {
         let boxes = if P::MODE == Mode::Boxed { self.len * size_of::<V>() } else { 0 };
         self.bytes + boxes + self.log_bytes
     }
 
-    /// Bytes of the log of removals, in [`bytes`](Self::bytes).
+    /// Bytes of the removal logs, which are part of [`bytes`](Self::bytes).
     pub fn log_bytes(&self) -> usize {
         self.log_bytes
     }
 
-    /// Most bytes by which an insert into `group` may let [`bytes`](Self::bytes) grow; 0 if there is room for sure.
+    /// Upper bound of how much an insert into `group` can add to [`bytes`](Self::bytes). 0 if there is room.
     pub fn growth(&self, group: usize) -> usize {
         let group = &self.groups[group];
         let boxed = if P::MODE == Mode::Boxed { size_of::<V>() } else { 0 };
-        // SAFETY: nobody writes as long as `self` is borrowed.
+        // SAFETY: the borrow of `self` excludes the writer.
         let header = unsafe { group.directory[0].header() };
         let segment = match Segment::<S, V, P>::next_slots(usize::from(header.slots)) {
             _ if group.depth == 0 && !header.is_full() => return boxed,
             Some(next) => Segment::<S, V, P>::size(next),
             None => Segment::<S, V, P>::FULL.size(),
         };
-        // The directory is as much again, at most.
+        // A directory at most doubles.
         segment + size_of_val(&*group.directory) + boxed
     }
 
-    /// The current epoch: that of the next snapshot.
+    /// The current epoch, which is also that of the next snapshot.
     pub fn epoch(&self) -> u32 {
         self.epoch
     }
@@ -255,11 +258,11 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> Table<S, V, P> {
     #[inline(always)]
     fn find_tagged(&self, group: usize, tag: u32, eq: impl FnMut(&S) -> bool) -> Found<S, V, P> {
         let (segment, mask) = self.groups[group].segment(tag);
-        // SAFETY: the table's segments are written to by the writer only, which `self` borrows.
+        // SAFETY: only the writer writes to the table's segments, and `self` borrows it.
         unsafe { segment.find(mask, tag, eq) }
     }
 
-    /// The tag by which a key is found and its slot, or by which it belongs into the free slot.
+    /// Returns the tag by which a key was found and its slot, or the tag and free slot for inserting it.
     #[inline(always)]
     fn find(
         &self,
@@ -275,7 +278,7 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> Table<S, V, P> {
         (tag, found)
     }
 
-    /// The entry of a key that is found by another hash, as its segment was full.
+    /// Finds a key that was placed by another hash because its segment was full.
     #[cold]
     #[inline(never)]
     fn find_rehashed(
@@ -291,7 +294,7 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> Table<S, V, P> {
         })
     }
 
-    /// [`find`](Self::find) before a write, with the header on its way if that is likely to be needed.
+    /// [`find`](Self::find) before a write. Prefetches the header if the write is likely to need it.
     #[inline]
     fn find_to_write(
         &mut self,
@@ -315,11 +318,11 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> Table<S, V, P> {
     #[inline(always)]
     pub fn get(&self, group: usize, hash: impl KeyHash, eq: impl FnMut(&S) -> bool) -> Option<&V> {
         let (_, slot) = self.find(group, hash, eq).1.ok()?;
-        // SAFETY: occupied, and not written to as long as `self` is borrowed.
+        // SAFETY: the slot is occupied, and the borrow of `self` excludes the writer.
         Some(unsafe { slot.value() })
     }
 
-    /// Loads the memory that an operation on this key will need first, without waiting for it.
+    /// Prefetches the memory that an operation on this key needs first.
     #[inline]
     pub fn prefetch(&self, group: usize, hash: u64) {
         let tag = self.tag(hash);
@@ -327,23 +330,23 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> Table<S, V, P> {
         // SAFETY: masked.
         let slot = unsafe { segment.slot(tag as usize & mask) }.address();
         prefetch_line(slot);
-        // The next line has the rest of the slot, or those that are looked at after it.
+        // The next line has the rest of the slot, or the slots probed after it.
         prefetch_line(slot.wrapping_add(if self.adds { LINE } else { Slot::<S, V, P>::SIZE - 1 }));
         if self.adds {
             prefetch_line(segment.address());
         }
     }
 
-    /// Loads the memory to which the value of this key points. It waits for the entry itself, so
-    /// [`prefetch`](Self::prefetch) comes first.
+    /// Prefetches the memory to which the value of this key points. Reads the entry itself, so call
+    /// [`prefetch`](Self::prefetch) first.
     #[inline]
     pub fn prefetch_value(&self, group: usize, hash: u64) {
         if P::MODE == Mode::Plain {
             return;
         }
-        // Another key of that tag would do no harm.
+        // A different key with that tag only makes the prefetch useless.
         if let Ok((_, slot)) = self.find_tagged(group, self.tag(hash), |_| true) {
-            // SAFETY: occupied, and not written to as long as `self` is borrowed.
+            // SAFETY: the slot is occupied, and the borrow of `self` excludes the writer.
             let value = unsafe { slot.value() };
             if P::MODE == Mode::Boxed {
                 prefetch(value, size_of::<V>().min(BOXED_MAX));
@@ -361,13 +364,13 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> Table<S, V, P> {
     pub fn iter_group(&self, group: usize) -> impl Iterator<Item = (&S, &V)> {
         self.groups[group]
             .segments()
-            // SAFETY: nobody writes as long as `self` is borrowed.
+            // SAFETY: the borrow of `self` excludes the writer.
             .flat_map(|segment| unsafe { segment.occupied() })
             // SAFETY: as above.
             .map(|slot| unsafe { (slot.key(), slot.value()) })
     }
 
-    /// Sets the value of a key; `key` makes its stored form if it is new.
+    /// Sets the value of a key. `key` makes the stored key if the entry is new.
     ///
     /// # Errors
     ///
@@ -389,8 +392,8 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> Table<S, V, P> {
         Ok(())
     }
 
-    /// Lets `f` change, make or (by `None`) remove the value of a key. It works on a clone: if it fails or
-    /// panics, nothing has changed.
+    /// Lets `f` change, make or (by `None`) remove the value of a key. `f` works on a clone, so nothing
+    /// changes if it fails or panics.
     ///
     /// # Errors
     ///
@@ -405,7 +408,7 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> Table<S, V, P> {
         f: impl FnOnce(&mut Option<V>) -> Result<R, E>,
     ) -> Result<R, E> {
         let (tag, found) = self.find_to_write(group, hash, eq);
-        // SAFETY: occupied, and not written to before `f` has returned.
+        // SAFETY: the slot is occupied, and nothing writes to it until `f` returns.
         let mut value = found.ok().map(|(_, slot)| unsafe { slot.value() }.clone());
         let result = f(&mut value)?;
         match (found, value) {
@@ -420,7 +423,7 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> Table<S, V, P> {
         Ok(result)
     }
 
-    /// Removes a key. Returns whether it was there.
+    /// Removes a key. Returns true if it was present.
     #[inline]
     pub fn remove(&mut self, group: usize, hash: impl KeyHash, eq: impl FnMut(&S) -> bool) -> bool {
         let (tag, Ok((index, _))) = self.find(group, hash, eq) else { return false };
@@ -429,7 +432,8 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> Table<S, V, P> {
         true
     }
 
-    /// Takes a snapshot, and begins the next epoch. It costs as much as groups have changed since the last one.
+    /// Takes a snapshot and starts the next epoch. The cost grows with the number of groups that changed
+    /// since the last one.
     ///
     /// # Errors
     ///
@@ -457,7 +461,7 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> Table<S, V, P> {
         Ok(snapshot)
     }
 
-    /// Closes the logs of this epoch, and lets go of what no delta will ask for.
+    /// Closes the logs of this epoch, and discards parts that no delta needs.
     fn freeze_logs(&mut self, garbage: &mut Pile<Garbage<S, V, P>>) {
         let Self { groups, logged, touched, epoch, confirmed, .. } = self;
         logged.retain(|&group| {
@@ -479,7 +483,7 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> Table<S, V, P> {
         self.log_bytes = logs.map(|log| log.bytes()).sum();
     }
 
-    /// Brings the view of the groups up to date.
+    /// Updates the view of the groups that changed.
     fn refresh_view(&mut self) {
         for (word, bits) in self.touched.iter_mut().enumerate() {
             let mut rest = std::mem::take(bits);
@@ -493,7 +497,7 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> Table<S, V, P> {
         }
     }
 
-    /// Forgets all logged removals, to have their memory back: the next delta of the groups is all that they have.
+    /// Discards all logged removals to free their memory. The next delta then contains these groups in full.
     pub fn spill_removals(&mut self) {
         for &group in &self.logged {
             if let Some(log) = &mut self.groups[group as usize].log {
@@ -503,15 +507,15 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> Table<S, V, P> {
         self.log_bytes = 0;
     }
 
-    /// Tells that no delta will be asked for on an earlier base than `epoch`, the epoch of a snapshot that is
-    /// known to be stored. Earlier confirmations stay in force.
+    /// Confirms that the snapshot of `epoch` is stored. No later delta has an earlier base. An earlier
+    /// `epoch` than the last confirmed one changes nothing.
     pub fn confirm(&mut self, epoch: u32) {
         self.confirmed = self.confirmed.max(epoch.min(self.epoch - 1));
     }
 }
 
 impl<S: TableKey, V: Handle> Table<S, V, Container> {
-    /// The value of a key, if it is there and no snapshot can see it.
+    /// Returns the value of a key if it is present and no snapshot can see it.
     #[inline]
     pub fn get_own(
         &mut self,
@@ -520,13 +524,14 @@ impl<S: TableKey, V: Handle> Table<S, V, Container> {
         eq: impl FnMut(&S) -> bool,
     ) -> Option<&mut V> {
         let (_, slot) = self.find(group, hash, eq).1.ok()?;
-        // SAFETY: occupied; of this epoch it is the writer's alone, which is borrowed.
+        // SAFETY: the slot is occupied. A slot of this epoch is the writer's alone, and the writer is
+        // borrowed.
         unsafe { (slot.epoch() >= self.epoch).then(|| slot.value_place().as_mut()) }
     }
 
-    /// Changes the value of a key in place; a new one is made by `init`, and `key` makes its stored form.
+    /// Changes the value of a key in place. `init` makes a missing value, and `key` its stored key.
     ///
-    /// If `f` panics the value is as `f` left it, unless a snapshot needed it as it was before.
+    /// If `f` panics, the value stays as `f` left it, or as it was before if a snapshot needs that.
     ///
     /// # Errors
     ///
@@ -551,21 +556,22 @@ impl<S: TableKey, V: Handle> Table<S, V, Container> {
                 return Ok(result);
             }
         };
-        // SAFETY: occupied, and not written to meanwhile.
+        // SAFETY: the slot is occupied, and nothing writes to it meanwhile.
         let epoch = unsafe { slot.epoch() };
         if epoch >= self.epoch {
-            // SAFETY: occupied, and of this epoch, so the writer's alone, which is borrowed.
+            // SAFETY: the slot is occupied and of this epoch, so it is the writer's alone, which is borrowed.
             return Ok(f(unsafe { slot.value_place().as_mut() }));
         }
         if self.is_value_needed(epoch, group, tag) {
-            // SAFETY: occupied, and not written to before the next statement but one.
+            // SAFETY: the slot is occupied, and nothing writes to it before the value is replaced below.
             let mut value = unsafe { slot.value() }.clone();
             let result = f(&mut value);
             self.replace(group, tag, index, slot, value);
             return Ok(result);
         }
         let slot = self.renew(group, tag, index);
-        // SAFETY: occupied, and not needed by any snapshot, so the writer's alone, which is borrowed.
+        // SAFETY: the slot is occupied and no snapshot needs it, so it is the writer's alone, which is
+        // borrowed.
         Ok(f(unsafe { slot.value_place().as_mut() }))
     }
 }
@@ -576,12 +582,12 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> Drop for Table<S, V, P> {
         let deferred = std::mem::replace(&mut self.deferred, Pile::new());
         match self.bag.upgrade() {
             Some(bag) => {
-                // The last to let go of the bag frees it.
+                // The last owner of the bag frees it.
                 bag.append(deferred);
                 bag.push(Garbage::Estate(estate));
             }
             None => {
-                // As where the writer frees: the snapshots' reads come first.
+                // As in `retire`: pairs with the release of the snapshots, whose reads come first.
                 fence(Ordering::Acquire);
                 drop(estate);
                 drop(Bag::new(self.slab.clone(), deferred));

@@ -1,4 +1,4 @@
-//! What a table may hold, and how it holds it.
+//! Types that a table can hold, and how it holds them.
 
 use std::hash::RandomState;
 use std::thread;
@@ -7,20 +7,20 @@ use std::thread;
 ///
 /// # Safety
 ///
-/// A bitwise copy of a key may be read by another thread while the key itself stays where it is: the type has
-/// no interior mutability in its own bytes, and reading does not depend on its address. Its `Clone` and
-/// `Drop` do not panic.
+/// Another thread may read a bitwise copy of a key while the key itself stays in place. The type therefore
+/// has no interior mutability in its own bytes, and reading it does not depend on its address. Its `Clone`
+/// and `Drop` do not panic.
 pub unsafe trait TableKey: Clone + Send + Sync + 'static {
-    /// Bytes that it owns outside of its own.
+    /// Bytes that it owns on the heap.
     fn heap_size(&self) -> usize;
 }
 
-/// The hash of a key, and others for the case that too many keys have it.
+/// The hash of a key, and further ones for when too many keys share it.
 pub trait KeyHash: Copy {
-    /// The hash by which the key is looked for first.
+    /// The hash that is tried first.
     fn hash(self) -> u64;
 
-    /// A hash of the key's encoding that cannot be foreseen, another one for each `attempt`.
+    /// A hash of the key's encoding under a secret seed, a different one for each `attempt`.
     fn rehash(self, secret: &RandomState, attempt: u8) -> u64;
 }
 
@@ -29,27 +29,26 @@ pub trait TableValue: Clone + Send + Sync + 'static {}
 
 impl<V: Clone + Send + Sync + 'static> TableValue for V {}
 
-/// Where a value lives, and what happens to it when its segment is copied on write.
+/// Where a value lives, and how copies on write treat it.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
-    /// In the slot; `Clone`d with the segment. For small types without drop glue.
+    /// In the slot, and cloned with the segment. For small types without drop glue.
     Plain,
-    /// In a box of its own that the segment's copies share, until the writer replaces it by a clone.
+    /// In a box. Copies of the segment share the box until the writer replaces the value by a clone.
     Boxed,
-    /// In the slot; the segment's copies hold the same bits, until the writer replaces it by a clone.
+    /// In the slot. Copies of the segment hold the same bits until the writer replaces the value by a clone.
     Handle,
 }
 
-/// The policy by which a table holds values of type `V`.
+/// How a table holds values of type `V`.
 ///
 /// # Safety
 ///
 /// `MODE` is [`Mode::Plain`] only if `V` has no drop glue, and [`Mode::Handle`] only if `V` is a [`Handle`].
 pub unsafe trait Placement<V>: 'static {
-    /// How values are held.
     const MODE: Mode;
 
-    /// Loads the memory to which a value points, without waiting for it.
+    /// Prefetches the memory to which a value points.
     fn prefetch(value: &V) {
         let _ = value;
     }
@@ -60,17 +59,17 @@ pub unsafe trait Placement<V>: 'static {
     }
 }
 
-/// Values of the user's own types, of which nothing is known.
+/// Values of arbitrary user types.
 ///
-/// Even a type without drop glue may have interior mutability (a `Clone` type around a `Mutex<u64>`), so the
-/// bits of a value are never copied while two parties may look at it: small types without drop glue are
-/// `Clone`d (which for plain data is a copy), all others are boxed, so that a value is one object.
+/// Even a type without drop glue may have interior mutability, like a `Clone` type around a `Mutex<u64>`. The
+/// bits of a value are therefore never copied while two threads can read it. Small types without drop glue
+/// are cloned, which is a plain copy for plain data. All others are boxed, so a value exists once.
 pub enum UserValue {}
 
 const PLAIN_SIZE_MAX: usize = 128;
 const PLAIN_ALIGN_MAX: usize = 16;
 
-// SAFETY: plain only without drop glue, never a handle.
+// SAFETY: plain only without drop glue, and never a handle.
 unsafe impl<V> Placement<V> for UserValue {
     const MODE: Mode = if !std::mem::needs_drop::<V>()
         && size_of::<V>() <= PLAIN_SIZE_MAX
@@ -82,10 +81,10 @@ unsafe impl<V> Placement<V> for UserValue {
     };
 }
 
-/// Bytes of a list or map that are dropped at once: about a millisecond's work.
+/// Largest list or map, in bytes, that is dropped in the caller. Takes about a millisecond.
 pub const DROPPED_IN_PLACE: u64 = 1 << 20;
 
-/// This crate's own copy-on-write containers.
+/// This crate's copy-on-write containers.
 pub enum Container {}
 
 // SAFETY: for handles only.
@@ -98,25 +97,25 @@ unsafe impl<V: Handle> Placement<V> for Container {
 
     fn dispose(value: V) {
         if value.is_large() {
-            // Were there no thread to be had, the value would be dropped here, with the closure.
+            // If no thread can be spawned, the closure drops the value here.
             _ = thread::Builder::new().name("dispose".to_owned()).spawn(move || drop(value));
         }
     }
 }
 
-/// A value whose bits may be shared.
+/// A value whose bits can be shared.
 ///
 /// # Safety
 ///
-/// A bitwise copy of a value may be read, and cloned, by another thread while the value itself stays as it is:
-/// the type has no interior mutability in its own bytes (what it points to is another matter), it holds no
-/// `Box` or `&mut`, and reading does not depend on its address.
+/// Another thread may read and clone a bitwise copy of a value while the value itself stays unchanged. The
+/// type therefore has no interior mutability in its own bytes (what it points to may have), holds no `Box` or
+/// `&mut`, and reading it does not depend on its address.
 pub unsafe trait Handle: TableValue {
-    /// True if dropping it takes so long that the owner of a table must not wait for it.
+    /// True if dropping it takes too long for the table's owner to wait.
     fn is_large(&self) -> bool {
         false
     }
 
-    /// Loads the memory to which it points, without waiting for it.
+    /// Prefetches the memory to which it points.
     fn prefetch(&self) {}
 }

@@ -1,15 +1,15 @@
-//! Which keys were removed, for the delta of an incremental checkpoint.
+//! Removed keys, for the delta of an incremental checkpoint.
 
 use super::{TableKey, sync::Arc};
 
-/// A group's log may have this many bytes, or two keys for each entry if that is more. Beyond that, writing the group in
-/// full is no more work than writing what was removed.
+/// Most bytes of a group's log, unless it has fewer than two keys per entry. A longer log costs more to write
+/// than the group in full.
 const LOG_BYTES: usize = 16 << 10;
 
-/// A key that was removed.
 pub(super) struct Removal<S> {
     key: S,
-    /// The epoch in which the entry was added, if no later one changed it, or else 0: checkpoints before do not have it.
+    /// The epoch in which the entry was added, or 0 if it was changed later. Earlier checkpoints do not have
+    /// the key.
     born: u32,
 }
 
@@ -20,13 +20,13 @@ pub(super) struct Part<S> {
     bytes: usize,
 }
 
-/// The removals of one group since the last confirmed snapshot.
+/// The removals from one group since the last confirmed snapshot.
 pub(super) struct RemovalLog<S> {
     current: Vec<Removal<S>>,
     current_bytes: usize,
     parts: Vec<Arc<Part<S>>>,
     parts_bytes: usize,
-    /// Removals of this epoch and of earlier ones are not all known.
+    /// The log is incomplete up to and including this epoch.
     spilled: u32,
 }
 
@@ -35,12 +35,12 @@ impl<S: TableKey> RemovalLog<S> {
         Self { current: Vec::new(), current_bytes: 0, parts: Vec::new(), parts_bytes: 0, spilled: 0 }
     }
 
-    /// Bytes that the logged keys take.
+    /// Bytes of the logged keys.
     pub(super) fn bytes(&self) -> usize {
         self.current_bytes + self.parts_bytes
     }
 
-    /// Logs the removal of a key in `epoch`, after which the group has `len` entries.
+    /// Logs the removal of a key in `epoch`. The group has `len` entries afterwards.
     pub(super) fn push(&mut self, key: S, born: u32, epoch: u32, len: usize) {
         if self.spilled >= epoch {
             return;
@@ -52,15 +52,15 @@ impl<S: TableKey> RemovalLog<S> {
         }
     }
 
-    /// Forgets all removals until the end of `epoch`: no delta on an earlier base is possible. Those of earlier epochs
-    /// are let go of by the next [`freeze`](Self::freeze).
+    /// Discards all removals up to the end of `epoch`, so that no delta on an earlier base is possible. The
+    /// next [`freeze`](Self::freeze) frees those of earlier epochs.
     pub(super) fn spill(&mut self, epoch: u32) {
         self.current = Vec::new();
         (self.current_bytes, self.parts_bytes) = (0, 0);
         self.spilled = epoch;
     }
 
-    /// Closes the log of `epoch`, and hands all that is not needed any more to `discard`.
+    /// Closes the log of `epoch`, and passes parts that are not needed any more to `discard`.
     pub(super) fn freeze(&mut self, epoch: u32, confirmed: u32, discard: impl FnMut(Arc<Part<S>>)) {
         if !self.current.is_empty() {
             let (removals, bytes) =
@@ -72,25 +72,25 @@ impl<S: TableKey> RemovalLog<S> {
         self.parts_bytes = self.parts.iter().map(|part| part.bytes).sum();
     }
 
-    /// True if it says nothing about a delta on `confirmed` or a later base.
+    /// True if no delta on `confirmed` or a later base depends on it.
     pub(super) fn is_void(&self, confirmed: u32) -> bool {
         self.current.is_empty() && self.parts.is_empty() && self.spilled <= confirmed
     }
 
-    /// What a snapshot knows of it after [`freeze`](Self::freeze).
+    /// The view for a snapshot, after [`freeze`](Self::freeze).
     pub(super) fn view(&self) -> LogView<S> {
         LogView { parts: self.parts.clone(), spilled: self.spilled }
     }
 }
 
-/// The removals of one group that a snapshot knows of.
+/// The removals from one group, as a snapshot sees them.
 pub(super) struct LogView<S> {
     parts: Vec<Arc<Part<S>>>,
     spilled: u32,
 }
 
 impl<S> LogView<S> {
-    /// The keys removed after the epoch `base` that it may have, unless some of them are not known.
+    /// The keys removed after the epoch `base` that `base` may have. `None` if the log is incomplete.
     pub(super) fn since(&self, base: u32) -> Option<impl Iterator<Item = &S>> {
         (base >= self.spilled).then(|| {
             let parts = self.parts.iter().filter(move |part| part.epoch > base);

@@ -1,4 +1,4 @@
-//! A segment: a block of slots that is copied, split and retired as one.
+//! A block of slots that is copied, split and retired as a unit.
 
 use std::{
     alloc::{Layout, alloc, dealloc, handle_alloc_error},
@@ -16,30 +16,30 @@ use super::{
 
 /// Slots of the first segment of a group.
 const SLOTS_MIN: usize = 16;
-/// Bits of a tag that tell keys apart; the top bit tells that the slot is occupied.
+/// Bits of a tag that come from the hash. The top bit marks an occupied slot.
 pub(super) const TAG_BITS: u32 = 31;
 pub(super) const TAG_MASK: u32 = (1 << TAG_BITS) - 1;
-/// The tag of a slot whose entry was removed. Searches go past it, until a new entry takes it or the segment is rebuilt: so
-/// a removal needs nothing but its slot.
+/// The tag of a slot whose entry was removed. Searches continue past it. A new entry or a rebuild reuses it.
+/// A removal therefore writes to its slot only.
 const VACATED: u32 = 1;
 pub(super) const HEADER_SIZE: usize = size_of::<Header>();
 
 #[repr(C, align(64))]
 pub(super) struct Header {
-    /// The epoch in which the memory became the writer's alone; none of its slots has a later one.
+    /// The epoch since which the memory is the writer's alone. No slot has a later one.
     pub(super) epoch: u32,
-    /// A slot of a later epoch than this has its bit in `dirty`.
+    /// Slots with a later epoch than this have their bit set in `dirty`.
     pub(super) dirty_since: u32,
     pub(super) slots: u16,
-    /// Slots that are not empty: those of entries, and vacated ones.
+    /// Slots that are not empty, occupied or vacated.
     pub(super) len: u16,
-    /// Leading bits that the tags of all entries have in common, as far as the directory is concerned.
+    /// Number of leading tag bits that the directory uses to find this segment.
     pub(super) local_depth: u32,
     pub(super) dirty: [u64; 4],
 }
 
 impl Header {
-    /// Most slots that may be in use so that probes stay short.
+    /// Most slots that may be in use, which keeps probes short.
     pub(super) fn room(&self) -> u16 {
         self.slots / 16 * 13
     }
@@ -54,7 +54,7 @@ impl Header {
     }
 }
 
-/// A header and one empty slot: what the directory of a group without entries points to. Never written to.
+/// A header and one empty slot, shared by the directories of all groups without entries. Never written to.
 #[repr(C)]
 struct Nothing {
     header: Header,
@@ -68,8 +68,10 @@ static NOTHING: Nothing = Nothing {
 
 /// Address of a segment: a [`Header`] and a power of two of slots.
 ///
-/// A plain pointer, which owns nothing. Every accessor requires that the segment has not been freed. Reading
-/// requires that nobody writes to the segment meanwhile, writing that nobody else reads or writes it.
+/// A plain pointer that owns nothing. Two rules hold for its unsafe methods:
+///
+/// - *Read access*: the segment has not been freed, and no other thread writes to it meanwhile.
+/// - *Write access*: the segment has not been freed, and no other thread reads or writes it meanwhile.
 pub(super) struct Segment<S, V, P> {
     at: NonNull<u8>,
     marker: Types<S, V, P>,
@@ -83,33 +85,32 @@ impl<S, V, P> Clone for Segment<S, V, P> {
 
 impl<S, V, P> Copy for Segment<S, V, P> {}
 
-// SAFETY: what can be reached through a segment may be sent and shared.
+// SAFETY: what a segment contains can be sent and shared.
 unsafe impl<S: Send + Sync, V: Send + Sync, P> Send for Segment<S, V, P> {}
 // SAFETY: as above.
 unsafe impl<S: Send + Sync, V: Send + Sync, P> Sync for Segment<S, V, P> {}
 
 impl<S, V, P> Segment<S, V, P> {
-    /// The segment without slots to fill.
+    /// The shared segment of groups without entries.
     pub(super) fn nothing() -> Self {
         Self { at: NonNull::from(&NOTHING).cast(), marker: PhantomData }
     }
 
     /// # Safety
     ///
-    /// As the type says, for as long as the reference is used.
+    /// Requires read access for as long as the reference is used.
     #[inline]
     pub(super) unsafe fn header<'a>(self) -> &'a Header {
         // SAFETY: a segment starts with its header.
         unsafe { self.at.cast().as_ref() }
     }
 
-    /// Where its header is.
     #[inline]
     pub(super) fn address(self) -> *const u8 {
         self.at.as_ptr()
     }
 
-    /// Lets the line of memory at an offset be fetched, if there is one.
+    /// Prefetches the line of memory at an offset, if the segment has one there.
     #[inline]
     fn prefetch(self, offset: usize) {
         prefetch_line(self.address().wrapping_add(offset));
@@ -117,7 +118,7 @@ impl<S, V, P> Segment<S, V, P> {
 
     /// # Safety
     ///
-    /// As the type says, for as long as the reference is used; not for the segment of nothing.
+    /// Requires write access for as long as the reference is used. Not for [`nothing`](Self::nothing).
     #[inline]
     pub(super) unsafe fn header_mut<'a>(self) -> &'a mut Header {
         // SAFETY: a segment starts with its header.
@@ -150,60 +151,61 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> Segment<S, V, P> {
         Self::layout(slots).size()
     }
 
-    /// Slots of the segment that takes over from one of `slots`, if one can.
+    /// Slots of the segment that replaces a full one of `slots` slots, or `None` if it must be split.
     pub(super) fn next_slots(slots: usize) -> Option<usize> {
         (slots < Self::SLOTS).then(|| (slots * 2).max(SLOTS_MIN))
     }
 
-    /// A segment of the caller's own, to be [cleared](Fresh::clear) or [copied to](Self::copy_to) before use.
+    /// Allocates a segment. The caller must [clear](Fresh::clear) it or [copy](Self::copy_to) into it before
+    /// use.
     pub(super) fn allocate(slab: &Slab, slots: usize) -> Fresh<'_, S, V, P> {
         let (at, zeroed) = if slots == Self::SLOTS {
             slab.take()
         } else {
             let layout = Self::layout(slots);
-            // SAFETY: a header is not empty.
+            // SAFETY: the layout contains a header, so it is not empty.
             (NonNull::new(unsafe { alloc(layout) }).unwrap_or_else(|| handle_alloc_error(layout)), false)
         };
         let header =
             Header { epoch: 0, dirty_since: 0, slots: slots as u16, len: 0, local_depth: 0, dirty: [0; 4] };
         taking(at.as_ptr());
-        // SAFETY: a block of that size, ours alone.
+        // SAFETY: a block of that size, not shared yet.
         unsafe { at.cast().write(header) };
         Fresh { segment: Self { at, marker: PhantomData }, zeroed, slab }
     }
 
-    /// Frees the memory of a segment, not what its slots hold.
+    /// Frees the memory of a segment, without dropping the contents of its slots.
     ///
     /// # Safety
     ///
-    /// `allocate` made it with this `slab`, and nobody uses it any more.
+    /// The segment was allocated from this `slab`, and is not used afterwards.
     pub(super) unsafe fn free(self, slab: &Slab) {
         taking(self.address());
-        // SAFETY: it is the caller's alone.
+        // SAFETY: the caller gives the segment up.
         let slots = usize::from(unsafe { self.header().slots });
         if slots == Self::SLOTS {
             slab.put(self.at);
         } else {
-            // SAFETY: smaller ones are from the global allocator, with this layout.
+            // SAFETY: smaller segments come from the global allocator, with this layout.
             unsafe { dealloc(self.at.as_ptr(), Self::layout(slots)) };
         }
     }
 
     /// # Safety
     ///
-    /// `index` is less than the number of slots (for the segment of nothing, 0 is allowed).
+    /// `index` is less than the number of slots. For [`nothing`](Self::nothing), 0 is allowed.
     #[inline(always)]
     pub(super) unsafe fn slot(self, index: usize) -> Slot<S, V, P> {
         // SAFETY: slots follow the header.
         unsafe { Slot::new(self.at.add(HEADER_SIZE + index * Slot::<S, V, P>::SIZE)) }
     }
 
-    /// The slot that holds the entry with `tag` that `eq` accepts, or else the index of the free one in which it belongs:
-    /// empty, or vacated (in the segment of nothing there is none, and the index means nothing).
+    /// Returns the occupied slot with `tag` that `eq` accepts, or else the index of the free slot (empty or
+    /// vacated) where such an entry belongs. For [`nothing`](Self::nothing) that index is meaningless.
     ///
     /// # Safety
     ///
-    /// As the type says, for reading; `mask` is the number of slots less one, 0 for the segment of nothing.
+    /// Requires read access. `mask` is the number of slots less one, or 0 for [`nothing`](Self::nothing).
     #[inline(always)]
     pub(super) unsafe fn find(
         self,
@@ -214,7 +216,7 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> Segment<S, V, P> {
         let mut index = tag as usize & mask;
         let mut vacated = None;
         loop {
-            // SAFETY: masked; the key is read of an occupied slot only.
+            // SAFETY: the index is masked, and the key is read from an occupied slot only.
             unsafe {
                 let slot = self.slot(index);
                 let found = slot.tag();
@@ -233,14 +235,14 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> Segment<S, V, P> {
         }
     }
 
-    /// The index of the free slot in which an entry with `tag` belongs.
+    /// Returns the index of the free slot where an entry with `tag` belongs.
     ///
     /// # Safety
     ///
-    /// As the type says, for reading; not for the segment of nothing.
+    /// Requires read access. Not for [`nothing`](Self::nothing).
     #[inline]
     pub(super) unsafe fn vacancy(self, tag: u32) -> usize {
-        // SAFETY: masked; a segment is never full.
+        // SAFETY: the index is masked, and a segment is never full.
         unsafe {
             let mask = usize::from(self.header().slots) - 1;
             let mut index = tag as usize & mask;
@@ -251,15 +253,15 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> Segment<S, V, P> {
         }
     }
 
-    /// Adds an entry, which is dirty, in the free slot in which it belongs.
+    /// Adds an entry to the free slot at `index`, and marks it dirty.
     ///
     /// # Safety
     ///
-    /// As the type says, for writing; [`find`](Self::find) or [`vacancy`](Self::vacancy) gave the index, and the
-    /// segment is not full or the slot vacated.
+    /// Requires write access. `index` comes from [`find`](Self::find) or [`vacancy`](Self::vacancy), and the
+    /// segment has room or the slot is vacated.
     #[inline]
     pub(super) unsafe fn insert(self, index: usize, tag: u32, epoch: u32, key: S, value: V) {
-        // SAFETY: the caller's.
+        // SAFETY: required of the caller.
         unsafe {
             let slot = self.slot(index);
             let is_new = slot.tag() == 0;
@@ -270,13 +272,14 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> Segment<S, V, P> {
         }
     }
 
-    /// Copies an entry of another segment to its place, as [`distribute`](Self::distribute) does.
+    /// Copies an entry from another segment to where it belongs. `shared` is as for
+    /// [`distribute`](Self::distribute).
     ///
     /// # Safety
     ///
-    /// As the type says, for reading the slot and for writing; the segment is not full, and has no vacated slot.
+    /// Requires read access to the slot and write access to `self`, which has room and no vacated slot.
     pub(super) unsafe fn adopt(self, slot: Slot<S, V, P>, shared: bool) {
-        // SAFETY: the caller's.
+        // SAFETY: required of the caller.
         unsafe {
             let index = self.vacancy(slot.tag());
             slot.transfer(shared, self.slot(index));
@@ -288,25 +291,26 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> Segment<S, V, P> {
         }
     }
 
-    /// Vacates a slot whose key and value have been moved out.
+    /// Vacates a slot whose key and value were moved out.
     ///
     /// # Safety
     ///
-    /// As the type says, for writing; the slot is occupied.
+    /// Requires write access. The slot is occupied.
     #[inline]
     pub(super) unsafe fn vacate(self, index: usize) {
-        // SAFETY: the caller's.
+        // SAFETY: required of the caller.
         unsafe { self.slot(index).set_tag(VACATED) };
     }
 
-    /// Makes the segment the writer's in `epoch`, and forgets what was dirty until `confirmed`.
+    /// Moves the segment to `epoch`, in which it is the writer's alone. Clears dirty bits of changes up to
+    /// `confirmed`.
     ///
     /// # Safety
     ///
-    /// As the type says, for writing.
+    /// Requires write access.
     pub(super) unsafe fn enter(self, epoch: u32, confirmed: u32) {
         taking(self.address());
-        // SAFETY: dirty bits are of slots that exist.
+        // SAFETY: dirty bits are set for existing slots only.
         unsafe {
             let header = self.header_mut();
             let before = std::mem::replace(&mut header.epoch, epoch);
@@ -331,15 +335,16 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> Segment<S, V, P> {
         }
     }
 
-    /// Copies every entry to its place in `low` or, if the bit of its tag tells so, in `high`, both still
-    /// empty. Afterwards the entries of `self` do not count any more, unless `shared`: then `self` is
-    /// read by a snapshot, and only keys and values that may be shared are.
+    /// Copies every entry to its place in `low`, or in `high` if its tag has `bit`. Both are empty.
+    ///
+    /// If `shared`, snapshots still read `self`, so values are copied as their placement allows. Otherwise
+    /// `self` gives its entries up.
     ///
     /// # Safety
     ///
-    /// As the type says, for reading `self` and for writing the two; they have room for all.
+    /// Requires read access to `self`, and write access to `low` and `high`, which have room for all entries.
     pub(super) unsafe fn distribute(self, shared: bool, bit: u32, low: Self, high: Self) {
-        // SAFETY: all occupied slots; each is put in an empty one.
+        // SAFETY: reads occupied slots, and writes each to a different empty slot.
         unsafe {
             let mut halves =
                 [low, high].map(|half| (half, FreeSlots::none(usize::from(half.header().slots))));
@@ -357,13 +362,13 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> Segment<S, V, P> {
         }
     }
 
-    /// Copies all of `self`, which a snapshot reads, to `to`, which is empty and of the same size.
+    /// Copies all of `self`, which a snapshot reads, to `to`, which is empty and has the same size.
     ///
     /// # Safety
     ///
-    /// As the type says, for reading `self` and for writing `to`.
+    /// Requires read access to `self` and write access to `to`.
     pub(super) unsafe fn copy_to(self, to: Self) {
-        // SAFETY: the two do not overlap; the header is copied last, so that `to` is consistent if a `Clone`
+        // SAFETY: the two do not overlap. The header is copied last, so `to` is consistent if a `Clone`
         // panics.
         unsafe {
             let header = self.header();
@@ -387,19 +392,19 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> Segment<S, V, P> {
     ///
     /// # Safety
     ///
-    /// As the type says, for reading.
+    /// Requires read access.
     pub(super) unsafe fn entries(self) -> u32 {
-        // SAFETY: the caller's.
+        // SAFETY: required of the caller.
         unsafe { self.occupancy() }.iter().map(|word| word.count_ones()).sum()
     }
 
-    /// OR of the differences of all entries' tags from `tag`.
+    /// Bits in which the tag of some entry differs from `tag`.
     ///
     /// # Safety
     ///
-    /// As the type says, for reading.
+    /// Requires read access.
     pub(super) unsafe fn tag_spread(self, tag: u32) -> u32 {
-        // SAFETY: indices of slots.
+        // SAFETY: the indices are of existing slots.
         unsafe {
             (0..usize::from(self.header().slots))
                 .map(|index| self.slot(index).tag())
@@ -408,19 +413,19 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> Segment<S, V, P> {
         }
     }
 
-    /// One bit for each slot, set if it is occupied. Without branches, which nobody could predict.
+    /// One bit per slot, set if it is occupied. Computed without branches, which would be mispredicted.
     ///
     /// # Safety
     ///
-    /// As the type says, for reading.
+    /// Requires read access.
     unsafe fn occupancy(self) -> [u64; 4] {
         let mut occupied = [0; 4];
-        // SAFETY: indices of slots.
+        // SAFETY: the indices are of existing slots.
         unsafe {
             let slots = usize::from(self.header().slots);
             for (word, bits) in occupied.iter_mut().enumerate().take(slots.div_ceil(64)) {
                 for bit in 0..slots.min(64) {
-                    // The top bit of a tag tells.
+                    // The top bit of a tag marks an occupied slot.
                     *bits |= u64::from(self.slot(word * 64 + bit).tag() >> TAG_BITS) << bit;
                 }
             }
@@ -432,25 +437,25 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> Segment<S, V, P> {
     ///
     /// # Safety
     ///
-    /// As the type says, for reading, as long as the iterator and its items are used.
+    /// Requires read access for as long as the iterator and its items are used.
     pub(super) unsafe fn occupied(self) -> impl Iterator<Item = Slot<S, V, P>> {
-        // SAFETY: the caller's; indices of slots.
+        // SAFETY: required of the caller. The indices are of existing slots.
         unsafe { indices(self.occupancy()).map(move |index| self.slot(index)) }
     }
 
-    /// Calls `f` with the occupied slots until it fails. The loop is plain, so that `f` becomes part of it. Meanwhile the
-    /// memory of the segment that comes `next` is loaded: segments lie anywhere, and reading is all that a scan waits for.
+    /// Calls `f` with the occupied slots until it fails. A plain loop, so that `f` is inlined. Prefetches
+    /// `next` meanwhile, since a scan mostly waits for memory.
     ///
     /// # Safety
     ///
-    /// As the type says, for reading.
+    /// Requires read access.
     #[inline]
     pub(super) unsafe fn try_each<E>(
         self,
         next: Option<Self>,
         mut f: impl FnMut(Slot<S, V, P>) -> Result<(), E>,
     ) -> Result<(), E> {
-        // SAFETY: the caller's; indices of slots.
+        // SAFETY: required of the caller. The indices are of existing slots.
         unsafe {
             let part = Self::size(usize::from(self.header().slots)) / 4;
             for (word, mut rest) in self.occupancy().into_iter().enumerate() {
@@ -466,25 +471,25 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> Segment<S, V, P> {
         Ok(())
     }
 
-    /// The occupied slots of a later epoch than `base`.
+    /// The occupied slots with a later epoch than `base`.
     ///
     /// # Safety
     ///
-    /// As the type says, for reading, as long as the iterator and its items are used.
+    /// Requires read access for as long as the iterator and its items are used.
     pub(super) unsafe fn changed(self, base: u32) -> impl Iterator<Item = Slot<S, V, P>> {
-        // SAFETY: the caller's.
+        // SAFETY: required of the caller.
         let header = unsafe { self.header() };
         let bits = if header.epoch <= base {
             [0; 4]
         } else if base < header.dirty_since {
-            // The dirty bits do not reach back so far.
-            // SAFETY: the caller's.
+            // The dirty bits start after `base`, so all slots are examined.
+            // SAFETY: required of the caller.
             unsafe { self.occupancy() }
         } else {
             header.dirty
         };
         indices(bits).filter_map(move |index| {
-            // SAFETY: a bit is set for slots only; the epoch is read of an occupied one.
+            // SAFETY: bits are set for existing slots only, and the epoch is read from an occupied slot.
             unsafe {
                 let slot = self.slot(index);
                 (is_occupied(slot.tag()) && slot.epoch() > base).then_some(slot)
@@ -496,12 +501,12 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> Segment<S, V, P> {
     ///
     /// # Safety
     ///
-    /// As the type says, for writing; the entries count nowhere else, and not any more afterwards.
+    /// Requires write access. The segment owns its entries, and is empty afterwards.
     pub(super) unsafe fn drop_entries(self) {
         if !needs_drop::<S>() && P::MODE == Mode::Plain {
             return;
         }
-        // SAFETY: the caller's; a slot is emptied before anything of it is dropped.
+        // SAFETY: required of the caller. A slot is emptied before its key and value are dropped.
         unsafe {
             for slot in self.occupied() {
                 slot.set_tag(0);
@@ -513,7 +518,7 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> Segment<S, V, P> {
     }
 }
 
-/// Which slots of a segment are taken, so that the next free one is found without looking at them.
+/// Bitmap of taken slots, which finds the next free slot without reading slots.
 struct FreeSlots {
     words: [u64; 4],
     slots: usize,
@@ -521,12 +526,12 @@ struct FreeSlots {
 
 impl FreeSlots {
     fn none(slots: usize) -> Self {
-        // What a smaller segment does not have cannot be had.
+        // Slots beyond the end of a small segment count as taken.
         let beyond = if slots < 64 { !0 << slots } else { 0 };
         Self { words: [beyond; 4], slots }
     }
 
-    /// Takes the first free slot for an entry with `tag`; there must be one.
+    /// Takes the first free slot for an entry with `tag`. There must be one.
     #[inline]
     fn take(&mut self, tag: usize) -> usize {
         let home = tag & (self.slots - 1);
@@ -541,13 +546,12 @@ impl FreeSlots {
     }
 }
 
-/// True if a slot with this tag holds an entry.
 #[inline]
 fn is_occupied(tag: u32) -> bool {
     tag > TAG_MASK
 }
 
-/// Indices of the bits that are set; fastest when it is walked by `for_each` and the like.
+/// Indices of the set bits. Internal iteration (`for_each`) is fastest.
 fn indices(bits: [u64; 4]) -> impl Iterator<Item = usize> {
     bits.into_iter().enumerate().flat_map(|(word, mut rest)| {
         std::iter::from_fn(move || {
@@ -558,23 +562,24 @@ fn indices(bits: [u64; 4]) -> impl Iterator<Item = usize> {
     })
 }
 
-/// A new segment, freed unless it is kept: a `Clone` may panic while it is filled.
+/// A new segment. It is freed on drop unless [kept](Self::keep), since a `Clone` may panic while it is
+/// filled.
 pub(super) struct Fresh<'a, S: TableKey, V: TableValue, P: Placement<V>> {
     segment: Segment<S, V, P>,
-    /// True if the slots are all zero.
+    /// True if all slots are known to be zero.
     zeroed: bool,
     slab: &'a Slab,
 }
 
 impl<S: TableKey, V: TableValue, P: Placement<V>> Fresh<'_, S, V, P> {
-    /// Makes it a segment without entries.
+    /// Makes it an empty segment.
     pub(super) fn clear(mut self, local_depth: u32, epoch: u32, dirty_since: u32) -> Self {
         let Segment { at, .. } = self.segment;
-        // SAFETY: the whole block, which nobody else knows; zero is the tag of an empty slot.
+        // SAFETY: writes within the block, which is not shared yet. Zero is the tag of an empty slot.
         unsafe {
             let header = self.segment.header_mut();
             let slots = header.slots;
-            // Memory that was never used need not even be touched.
+            // Memory fresh from the system is zero already, and stays untouched.
             if !std::mem::replace(&mut self.zeroed, true) {
                 at.add(HEADER_SIZE).write_bytes(0, usize::from(slots) * Slot::<S, V, P>::SIZE);
             }
@@ -594,7 +599,7 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> Fresh<'_, S, V, P> {
 
 impl<S: TableKey, V: TableValue, P: Placement<V>> Drop for Fresh<'_, S, V, P> {
     fn drop(&mut self) {
-        // SAFETY: nobody else knows it.
+        // SAFETY: the segment is not shared yet.
         unsafe { self.segment.free(self.slab) };
     }
 }

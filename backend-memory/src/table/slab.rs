@@ -15,15 +15,15 @@ use super::{
     sync::{Mutex, MutexGuard},
 };
 
-/// Chunks grow to the size of a huge page, and are then aligned to it.
+/// Chunks grow up to the size of a huge page, and are then aligned to it.
 const HUGE: usize = 2 << 20;
 const PAGE: usize = 4 << 10;
-/// Chunks that are made ahead of their use.
+/// Most chunks that the supply thread makes ahead of use.
 const AHEAD: usize = 8;
 
-/// Blocks of one size, carved from chunks that are given back when the slab is dropped.
+/// Blocks of one size, carved from chunks. All chunks are freed when the slab is dropped.
 ///
-/// A table and its snapshots share it: what a snapshot held returns to the free list, from any thread.
+/// A table and its snapshots share it. Any thread may return a block.
 pub(super) struct Slab {
     block: Layout,
     inner: Mutex<Inner>,
@@ -33,19 +33,19 @@ pub(super) struct Slab {
 struct Inner {
     free: Vec<NonNull<u8>>,
     chunks: Vec<Chunk>,
-    /// Blocks of the last chunk that were given out at least once.
+    /// Blocks of the last chunk that were handed out at least once.
     carved: usize,
-    /// Blocks that are in use.
+    /// Blocks in use.
     used: usize,
-    /// Chunks that a thread makes ahead.
+    /// Chunks made ahead by the supply thread.
     supply: Option<Receiver<Chunk>>,
 }
 
-// SAFETY: the blocks belong to whoever took them; the slab itself never looks into them.
+// SAFETY: the slab does not access the contents of blocks, which belong to their users.
 unsafe impl Send for Inner {}
 
 impl Slab {
-    /// `block`: layout of a block; its size is a multiple of its alignment.
+    /// The size of the layout `block` must be a multiple of its alignment.
     pub(super) fn new(block: Layout) -> Self {
         debug_assert!(block.size() >= HEADER_SIZE && block.size().is_multiple_of(block.align()));
         Self { block, inner: Mutex::default() }
@@ -55,7 +55,7 @@ impl Slab {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A block, and whether it is known to be all zero; if not, it is uninitialized.
+    /// Returns a block, and true if it is known to be zero. Otherwise it is uninitialized.
     pub(super) fn take(&self) -> (NonNull<u8>, bool) {
         let mut inner = self.lock();
         inner.used += 1;
@@ -63,7 +63,7 @@ impl Slab {
             return (block, false);
         }
         if inner.chunks.last().is_none_or(|chunk| inner.carved == chunk.blocks) {
-            // Who is faster than the thread that makes chunks ahead does not wait for it.
+            // Does not wait for the supply thread if it is behind.
             let supplied = inner.supply.as_ref().and_then(|supply| supply.try_recv().ok());
             let blocks = inner.chunks.last().map_or(1, |chunk| chunk.blocks * 2);
             inner.chunks.push(supplied.unwrap_or_else(|| Chunk::new(self.block, blocks)));
@@ -71,13 +71,12 @@ impl Slab {
         }
         let at = inner.carved * self.block.size();
         inner.carved += 1;
-        let chunk = inner.chunks.last().expect("there is one now");
+        let chunk = inner.chunks.last().expect("a chunk was pushed above");
         // SAFETY: `carved` was less than the number of blocks.
         (unsafe { chunk.at.add(at) }, true)
     }
 
-    /// Gives a block back that [`take`](Self::take) gave out and nobody uses any more. With the last one all memory is
-    /// given back.
+    /// Returns a block that is no longer used. When the last block comes back, all memory is freed.
     pub(super) fn put(&self, block: NonNull<u8>) {
         let mut inner = self.lock();
         inner.free.push(block);
@@ -89,14 +88,13 @@ impl Slab {
         }
     }
 
-    /// Bytes of all chunks.
     #[cfg(test)]
     pub(super) fn memory(&self) -> usize {
         self.lock().chunks.iter().map(|chunk| chunk.layout.size()).sum()
     }
 
-    /// Has a thread make the memory of about `blocks` blocks ahead of their use, of which [`end_supply`](Self::end_supply)
-    /// takes back what is left. Its pages are present, and fresh ones are most of what filling a table costs.
+    /// Starts a thread that allocates about `blocks` blocks ahead of use, and faults their pages in. Page
+    /// faults dominate the cost of filling a table. [`end_supply`](Self::end_supply) frees what is left.
     pub(super) fn supply(&self, blocks: usize) {
         let (block, chunks) = (self.block, blocks / Chunk::most_blocks(self.block));
         if chunks < AHEAD {
@@ -112,7 +110,7 @@ impl Slab {
                 }
             }
         };
-        // Without a thread whoever needs memory gets it himself.
+        // Without the thread, chunks are allocated on demand.
         if thread::Builder::new().name("memory".to_owned()).spawn(work).is_ok() {
             self.lock().supply = Some(supplied);
         }
@@ -122,7 +120,7 @@ impl Slab {
         self.lock().supply = None;
     }
 
-    /// Sees to it that `blocks` blocks are free and their pages present, without holding up others.
+    /// Ensures that `blocks` blocks are free and their pages faulted in, without holding the lock for long.
     pub(super) fn prepare(&self, blocks: usize) {
         let mut spare = self.lock().free.len();
         while spare < blocks {
@@ -137,32 +135,32 @@ impl Slab {
             if inner.chunks.is_empty() {
                 inner.carved = chunk.blocks;
             }
-            // The last chunk is the one being carved.
+            // The last chunk is the one being carved, so this one goes to the front.
             inner.chunks.insert(0, chunk);
             spare = inner.free.len();
         }
     }
 }
 
-/// Memory for blocks, given back when it is dropped.
+/// Memory for blocks, freed on drop.
 struct Chunk {
     at: NonNull<u8>,
     layout: Layout,
     blocks: usize,
-    /// True if it is of [`map_huge`], not of the allocator.
+    /// True if it comes from [`map_huge`], and not from the allocator.
     mapped: bool,
 }
 
-// SAFETY: memory of its own, into which it never looks.
+// SAFETY: a chunk owns its memory, and does not access it.
 unsafe impl Send for Chunk {}
 
 impl Chunk {
-    /// Blocks of a chunk of the size of a huge page.
+    /// Blocks in a chunk of the size of a huge page.
     fn most_blocks(block: Layout) -> usize {
         (HUGE / block.size()).max(1)
     }
 
-    /// About `blocks` blocks, at most of a huge page, all zero.
+    /// Allocates zeroed memory for about `blocks` blocks, up to a huge page.
     fn new(block: Layout, blocks: usize) -> Self {
         let most = Self::most_blocks(block);
         let (size, align, blocks) = if blocks * 2 > most && most > 1 {
@@ -179,10 +177,10 @@ impl Chunk {
         Self { at, layout, blocks, mapped }
     }
 
-    /// Has the pages of a new chunk present.
+    /// Faults the pages of a new chunk in.
     fn touch(&self) {
         for page in (0..self.layout.size()).step_by(PAGE) {
-            // SAFETY: within the chunk, which nobody else knows yet, and all zero.
+            // SAFETY: within the chunk, which is all zero and not shared yet.
             unsafe { self.at.add(page).write_volatile(0) };
         }
     }
@@ -192,19 +190,19 @@ impl Drop for Chunk {
     fn drop(&mut self) {
         #[cfg(target_os = "linux")]
         if self.mapped {
-            // SAFETY: mapped by `map_huge`; whoever uses a block keeps the slab alive.
+            // SAFETY: mapped by `map_huge`. Users of blocks keep the slab alive.
             unsafe { libc::munmap(self.at.as_ptr().cast(), HUGE) };
             return;
         }
-        // SAFETY: allocated by `new` with this layout; whoever uses a block keeps the slab alive.
+        // SAFETY: allocated by `new` with this layout. Users of blocks keep the slab alive.
         unsafe { dealloc(self.at.as_ptr(), self.layout) };
     }
 }
 
-/// A huge page straight from the system, which has cleared it; `None` if it gives none, or this is not Linux.
+/// Maps a zeroed huge page. `None` if the system refuses, or is not Linux.
 fn map_huge() -> Option<NonNull<u8>> {
     #[cfg(target_os = "linux")]
-    // SAFETY: fresh memory, twice as much as is needed so that an aligned page is within, and the rest given back.
+    // SAFETY: a fresh mapping of twice the size contains an aligned page. The rest is unmapped.
     unsafe {
         let (access, kind) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
         let mapping = libc::mmap(std::ptr::null_mut(), 2 * HUGE, access, kind, -1, 0);

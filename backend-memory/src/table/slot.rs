@@ -4,17 +4,19 @@ use std::{alloc::Layout, marker::PhantomData, mem::needs_drop, ptr::NonNull};
 
 use super::{Mode, Placement, TableKey, TableValue};
 
-/// The types of a slot, which are owned elsewhere.
+/// Marks the types in a slot without owning them.
 pub(super) type Types<S, V, P> = PhantomData<fn() -> (S, V, P)>;
 
-/// Address of a slot: `{tag: u32, epoch: u32}`, key and value, the one of the stricter alignment first.
+/// Address of a slot: `{tag: u32, epoch: u32}`, then key and value, the one with the stricter alignment
+/// first.
 ///
-/// A tag of 0 means that the slot is empty, one without its top bit that it is free again: neither key nor value are then
-/// initialized, nor of an empty one the epoch.
+/// An empty slot has the tag 0. A vacated slot has a tag without the top bit. Neither has an initialized key
+/// or value, and an empty slot has no initialized epoch.
 ///
-/// Every accessor requires that the slot lies in a segment that has not been freed and, unless it says
-/// otherwise, that the slot is occupied. Reading requires that nobody writes to the slot meanwhile, writing
-/// that nobody else reads or writes it.
+/// The unsafe methods require that the slot is occupied, unless they say otherwise, and one of two rules:
+///
+/// - *Read access*: its segment has not been freed, and no other thread writes to the slot meanwhile.
+/// - *Write access*: its segment has not been freed, and no other thread reads or writes the slot meanwhile.
 pub(super) struct Slot<S, V, P> {
     at: NonNull<u8>,
     marker: Types<S, V, P>,
@@ -62,7 +64,7 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> Slot<S, V, P> {
 
     /// # Safety
     ///
-    /// As the type says; the slot may be empty.
+    /// Requires read access. The slot may be empty.
     #[inline]
     pub(super) unsafe fn tag(self) -> u32 {
         // SAFETY: the tag is at offset 0 and always initialized.
@@ -71,7 +73,7 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> Slot<S, V, P> {
 
     /// # Safety
     ///
-    /// As the type says; the slot may be empty, and with a tag of 0 it becomes so.
+    /// Requires write access. The slot may be empty.
     #[inline]
     pub(super) unsafe fn set_tag(self, tag: u32) {
         // SAFETY: the tag is at offset 0.
@@ -80,7 +82,7 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> Slot<S, V, P> {
 
     /// # Safety
     ///
-    /// As the type says.
+    /// Requires read access. The slot may be vacated.
     #[inline]
     pub(super) unsafe fn epoch(self) -> u32 {
         // SAFETY: the epoch is at offset 4.
@@ -89,7 +91,7 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> Slot<S, V, P> {
 
     /// # Safety
     ///
-    /// As the type says; the slot may be empty.
+    /// Requires write access. The slot may be empty.
     #[inline]
     pub(super) unsafe fn set_epoch(self, epoch: u32) {
         // SAFETY: the epoch is at offset 4.
@@ -108,11 +110,11 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> Slot<S, V, P> {
         unsafe { self.at.byte_add(Self::VALUE_AT).cast() }
     }
 
-    /// Where the value itself is.
+    /// Address of the value: in the slot, or in its box.
     ///
     /// # Safety
     ///
-    /// As the type says, for reading.
+    /// Requires read access.
     #[inline]
     pub(super) unsafe fn value_place(self) -> NonNull<V> {
         match P::MODE {
@@ -124,7 +126,7 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> Slot<S, V, P> {
 
     /// # Safety
     ///
-    /// As the type says, for as long as the reference is used.
+    /// Requires read access for as long as the reference is used.
     #[inline]
     pub(super) unsafe fn key<'a>(self) -> &'a S {
         // SAFETY: the slot is occupied.
@@ -133,7 +135,7 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> Slot<S, V, P> {
 
     /// # Safety
     ///
-    /// As the type says, for as long as the reference is used.
+    /// Requires read access for as long as the reference is used.
     #[inline]
     pub(super) unsafe fn value<'a>(self) -> &'a V {
         // SAFETY: the slot is occupied.
@@ -142,10 +144,10 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> Slot<S, V, P> {
 
     /// # Safety
     ///
-    /// As the type says, for writing; the slot is empty.
+    /// Requires write access. The slot is empty or vacated.
     #[inline]
     pub(super) unsafe fn fill(self, tag: u32, epoch: u32, key: S, value: V) {
-        // SAFETY: the caller's.
+        // SAFETY: required of the caller.
         unsafe {
             self.put(value);
             self.key_at().write(key);
@@ -154,14 +156,14 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> Slot<S, V, P> {
         }
     }
 
-    /// Writes a value where there is none, or none that counts.
+    /// Writes a value without dropping the old one.
     ///
     /// # Safety
     ///
-    /// As the type says, for writing.
+    /// Requires write access. The slot may be empty.
     #[inline]
     pub(super) unsafe fn put(self, value: V) {
-        // SAFETY: the caller's.
+        // SAFETY: required of the caller.
         unsafe {
             match P::MODE {
                 Mode::Boxed => {
@@ -173,14 +175,14 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> Slot<S, V, P> {
         }
     }
 
-    /// Moves the value out; what stays behind does not count any more.
+    /// Moves the value out. The slot must not be read as occupied afterwards.
     ///
     /// # Safety
     ///
-    /// As the type says.
+    /// Requires write access.
     #[inline]
     pub(super) unsafe fn take(self) -> OwnedValue<V> {
-        // SAFETY: the caller's.
+        // SAFETY: required of the caller.
         unsafe {
             match P::MODE {
                 Mode::Boxed => OwnedValue::Boxed(BoxedValue(self.value_place())),
@@ -189,48 +191,48 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> Slot<S, V, P> {
         }
     }
 
-    /// Moves the key out; what stays behind does not count any more.
+    /// Moves the key out. The slot must not be read as occupied afterwards.
     ///
     /// # Safety
     ///
-    /// As the type says.
+    /// Requires write access.
     #[inline]
     pub(super) unsafe fn take_key(self) -> S {
-        // SAFETY: the caller's.
+        // SAFETY: required of the caller.
         unsafe { self.key_at().read() }
     }
 
-    /// Copies `self` bit for bit to `to`, which is empty; only one of the two counts afterwards, unless the
-    /// value is shared as its [`Mode`] allows.
+    /// Copies `self` bit for bit to `to`, which is empty. Only one of the two owns the contents afterwards,
+    /// unless the [`Mode`] lets copies share the value.
     ///
     /// # Safety
     ///
-    /// As the type says, for reading `self` and for writing `to`.
+    /// Requires read access to `self` and write access to `to`.
     #[inline]
     pub(super) unsafe fn copy_to(self, to: Self) {
-        // SAFETY: two slots are the same or do not overlap.
+        // SAFETY: two slots are identical or do not overlap.
         unsafe { self.at.copy_to_nonoverlapping(to.at, Self::SIZE) }
     }
 
-    /// Copies `self` to `to`, which is empty: if `shared`, so that both may be looked at from now on.
+    /// Copies `self` to `to`, which is empty. If `shared`, both stay readable.
     ///
     /// # Safety
     ///
-    /// As the type says, for reading `self` and for writing `to`.
+    /// Requires read access to `self` and write access to `to`.
     #[inline]
     pub(super) unsafe fn transfer(self, shared: bool, to: Self) {
-        // SAFETY: the caller's.
+        // SAFETY: required of the caller.
         unsafe { if shared && P::MODE == Mode::Plain { self.clone_to(to) } else { self.copy_to(to) } }
     }
 
-    /// Copies `self` to `to`, which is empty: the value by `Clone`, all else bit for bit.
+    /// Copies `self` to `to`, which is empty. Clones the value and copies the rest bit for bit.
     ///
     /// # Safety
     ///
-    /// As the type says, for reading `self` and for writing `to`; the mode is plain.
+    /// Requires read access to `self` and write access to `to`. The mode is plain.
     #[inline]
     pub(super) unsafe fn clone_to(self, to: Self) {
-        // SAFETY: the caller's.
+        // SAFETY: required of the caller.
         unsafe {
             to.value_at().write(self.value().clone());
             self.key_at().copy_to_nonoverlapping(to.key_at(), 1);
@@ -247,7 +249,7 @@ pub(super) enum OwnedValue<V> {
 }
 
 impl<V> OwnedValue<V> {
-    /// Drops it as the policy `P` says.
+    /// Drops the value as the placement `P` says.
     pub(super) fn dispose<P: Placement<V>>(self) {
         match self {
             Self::Inline(value) => P::dispose(value),
@@ -256,17 +258,17 @@ impl<V> OwnedValue<V> {
     }
 }
 
-/// A box that is kept as a pointer, since moving a `Box` claims that nobody else reads it.
+/// A box kept as a raw pointer. Moving a `Box` would assert unique access, but snapshots may read the value.
 pub(super) struct BoxedValue<V>(NonNull<V>);
 
-// SAFETY: as a box.
+// SAFETY: as for a `Box`.
 unsafe impl<V: Send> Send for BoxedValue<V> {}
-// SAFETY: as a box.
+// SAFETY: as for a `Box`.
 unsafe impl<V: Sync> Sync for BoxedValue<V> {}
 
 impl<V> Drop for BoxedValue<V> {
     fn drop(&mut self) {
-        // SAFETY: `put` made it of a box, and it is owned here.
+        // SAFETY: `put` leaked this box, and it is owned here.
         drop(unsafe { Box::from_raw(self.0.as_ptr()) });
     }
 }

@@ -1,4 +1,4 @@
-//! The view of a table at one moment.
+//! A consistent view of a table, read by another thread while the table changes.
 
 use std::sync::atomic::Ordering;
 
@@ -15,23 +15,23 @@ use super::{
     sync::{Arc, AtomicU64, reading},
 };
 
-/// How far a snapshot has been scanned, for the writer to see.
+/// How far a snapshot has been scanned. The writer reads it.
 pub(super) struct Progress(AtomicU64);
 
 const ENDED: u64 = u64::MAX;
 
-/// Order of the scan: by group, then by the leading bits of the tags.
+/// Position in the order of the scan: by group, then by leading tag bits.
 fn position(group: usize, tag_bits: u64) -> u64 {
     (group as u64) << 32 | tag_bits
 }
 
 impl Progress {
     fn publish(&self, position: u64) {
-        // Release: what was read before has been read when the writer sees this.
+        // Release: when the writer sees this position, all reads before it are complete.
         self.0.store(position, Ordering::Release);
     }
 
-    /// True if the snapshot will not read the entries of `group` with these tag bits any more.
+    /// True if the snapshot will not read entries of `group` with these tag bits any more.
     pub(super) fn has_passed(&self, group: usize, tag_bits: u32) -> bool {
         position(group, u64::from(tag_bits)) < self.0.load(Ordering::Acquire)
     }
@@ -41,7 +41,7 @@ impl Progress {
     }
 }
 
-/// A group as it was at a snapshot.
+/// A group at the time of a snapshot.
 pub(super) struct GroupView<S, V, P> {
     directory: Directory<S, V, P>,
     len: usize,
@@ -69,16 +69,16 @@ impl<S, V, P> Clone for GroupView<S, V, P> {
     }
 }
 
-/// The entries of a [`Table`](super::Table) as they were when it was taken.
+/// The entries of a [`Table`](super::Table) at the time of the snapshot.
 ///
-/// It can be sent to another thread, which reads it once and in order; what it has passed, or never comes to
-/// read because it is dropped, costs the table nothing more.
+/// It can be sent to another thread, which reads it once and in order. Entries that were read, or that are
+/// skipped by dropping the snapshot, cost the table nothing more.
 pub struct TableSnapshot<S: TableKey, V: TableValue, P: Placement<V>> {
     epoch: u32,
-    /// For a delta on an earlier base than this it is not known what was removed.
+    /// Deltas on an earlier base lack the removals.
     known_since: u32,
     segments: usize,
-    /// The next group that may be scanned.
+    /// The next group that can be scanned.
     next: usize,
     progress: Arc<Progress>,
     groups: SharedArray<GroupView<S, V, P>>,
@@ -101,13 +101,13 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> TableSnapshot<S, V, P> {
         self.progress.clone()
     }
 
-    /// The epoch that ended with the snapshot. It is the base of a later delta, if it is
+    /// The epoch that the snapshot ended. A later delta can have it as base once it is
     /// [confirmed](super::Table::confirm).
     pub fn epoch(&self) -> u32 {
         self.epoch
     }
 
-    /// Number of entries of a group; 0 if there is no such group.
+    /// Number of entries of a group, or 0 for a group out of range.
     pub fn group_len(&self, group: usize) -> usize {
         self.groups.get(group).map_or(0, |group| group.len)
     }
@@ -117,27 +117,26 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> TableSnapshot<S, V, P> {
         self.groups.iter().filter(|(_, group)| group.len > 0).map(|(index, _)| index)
     }
 
-    /// The groups that were changed after the snapshot of epoch `base`, in ascending order; some may have no entries any
-    /// more.
+    /// The groups that changed after the snapshot of epoch `base`, in ascending order. Some may be empty now.
     pub fn changed_groups(&self, base: u32) -> impl Iterator<Item = usize> {
         self.groups.iter().filter(move |(_, group)| group.epoch > base).map(|(index, _)| index)
     }
 
-    /// Number of segments: as many as the table may have to copy while the snapshot is read.
+    /// Number of segments, which is the most that the table copies while the snapshot is read.
     pub fn segments(&self) -> usize {
         self.segments
     }
 
-    /// Sees to it that the table can copy `segments` segments (no more than there are in the snapshot)
-    /// without waiting for fresh memory. Meant for the thread that is about to scan.
+    /// Ensures that the table can copy up to `segments` segments without page faults. Call it in the thread
+    /// that is about to scan.
     pub fn prepare(&self, segments: usize) {
         self.bag.slab().prepare(segments.min(self.segments));
     }
 
-    /// The keys of a group that the snapshot of epoch `base` may have and that were removed after it, some perhaps more
-    /// than once and some of them put in again since: a delta is applied removals first.
+    /// The keys of a group that were removed after the snapshot of epoch `base` and that it may have. Keys
+    /// can repeat, and can have been added again: a delta applies removals first.
     ///
-    /// `None` if they are not all known: the delta of this group must be all of it.
+    /// `None` if the log is incomplete. The delta must then contain the group in full.
     pub fn removed_since(&self, group: usize, base: u32) -> Option<impl Iterator<Item = &S>> {
         let removed = match self.groups.get(group).and_then(|group| group.log.as_ref()) {
             Some(log) => Some(log.since(base)?),
@@ -146,15 +145,15 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> TableSnapshot<S, V, P> {
         (base >= self.known_since).then(|| removed.into_iter().flatten())
     }
 
-    /// Hands the entries of a group with the epoch of their last change to `f`, in the order of segments:
-    /// those that were changed after the snapshot of epoch `base`, or all.
+    /// Calls `f` with the entries of a group and the epochs of their last changes, in the order of segments.
+    /// With a `base`, only entries that changed after the snapshot of that epoch.
     ///
-    /// A group can be scanned once, and groups in ascending order only, with or without gaps.
+    /// A group can be scanned once. Groups must be scanned in ascending order, with or without gaps.
     ///
     /// # Errors
     ///
-    /// The first of `f`, which ends the scan of the group. [`ErrorKind::IllegalState`] if the scan has passed
-    /// the group; [`ErrorKind::InvalidArgument`] if there is no such group.
+    /// The first error of `f`, which ends the scan of the group. [`ErrorKind::IllegalState`] if the scan has
+    /// passed the group. [`ErrorKind::InvalidArgument`] for a group out of range.
     pub fn scan<E: From<Error>>(
         &mut self,
         group: usize,
@@ -171,7 +170,7 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> TableSnapshot<S, V, P> {
         Self::read(frozen, base, f, passed)
     }
 
-    /// As [`scan`](Self::scan), but the group can be looked at or scanned again.
+    /// [`scan`](Self::scan), but the group can be read again.
     ///
     /// # Errors
     ///
@@ -197,7 +196,7 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> TableSnapshot<S, V, P> {
         Err(Error::new(kind, message))
     }
 
-    /// Reads a group, and calls `passed` with the number of directory entries that have been read so far.
+    /// Reads a group. Calls `passed` with the number of directory entries read so far.
     fn read<E>(
         frozen: &GroupView<S, V, P>,
         base: Option<u32>,
@@ -206,8 +205,8 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> TableSnapshot<S, V, P> {
     ) -> Result<(), E> {
         let mut index = 0;
         while let Some(&segment) = frozen.directory.get(index) {
-            // SAFETY: the writer leaves alone what no published position has passed, and the references
-            // that `f` is given do not outlive its call.
+            // SAFETY: the writer does not touch what no published position has passed, and the references
+            // passed to `f` do not outlive its call.
             unsafe {
                 let _reading = reading(segment.address());
                 index += 1 << (frozen.depth - segment.header().local_depth);

@@ -1,5 +1,5 @@
-//! What the writer and the threads of snapshots share. Loom (`make loom`) puts its own in place of it, and so runs the
-//! tests in every order of the threads, and with every value that the memory orderings allow a load to see.
+//! Primitives shared by the writer and the threads of snapshots. Under loom (`make loom`) they are loom's, so
+//! tests run in every order of the threads and with every value that the memory orderings allow.
 
 #[cfg(not(all(test, loom)))]
 pub(super) use std::sync::{
@@ -19,18 +19,18 @@ pub(super) use {
 #[cfg(all(test, loom))]
 mod modelled;
 
-/// The time in which a snapshot reads a segment.
+/// Marks the time during which a snapshot reads a segment.
 #[cfg(not(all(test, loom)))]
 pub(super) struct Reading;
 
-/// Tells that a snapshot reads the segment at this address until the guard is dropped.
+/// Declares that a snapshot reads the segment at this address until the guard is dropped.
 #[cfg(not(all(test, loom)))]
 #[inline(always)]
 pub(super) fn reading(_: *const u8) -> Reading {
     Reading
 }
 
-/// Tells that from now on nobody but the caller uses the segment at this address.
+/// Declares that only the caller uses the segment at this address from now on.
 #[cfg(not(all(test, loom)))]
 #[inline(always)]
 pub(super) fn taking(_: *const u8) {}

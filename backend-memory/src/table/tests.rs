@@ -1,4 +1,4 @@
-//! The table against a plain map, with snapshots read late, partly, elsewhere or never.
+//! Compares the table with a plain map, with snapshots read late, partly, in another thread or never.
 
 mod concurrency;
 mod filling;
@@ -33,7 +33,7 @@ unsafe impl TableKey for String {
     }
 }
 
-/// A hash by itself: keys that have it alike have all others alike, too.
+/// The identity. Keys that share this hash share all further ones too.
 impl KeyHash for u64 {
     fn hash(self) -> u64 {
         self
@@ -44,7 +44,6 @@ impl KeyHash for u64 {
     }
 }
 
-/// A key made of a number.
 trait TestKey: TableKey {
     fn of(number: u64) -> Self;
     fn number(&self) -> u64;
@@ -68,7 +67,7 @@ impl TestKey for String {
     }
 }
 
-/// A value made of a number, that counts in `alive` if it can be dropped.
+/// A value made from a number. Types with drop glue count themselves in `alive`.
 trait TestValue: TableValue {
     fn of(number: u64, alive: &Arc<AtomicIsize>) -> Self;
     fn number(&self) -> u64;
@@ -101,7 +100,7 @@ impl TestValue for String {
     }
 }
 
-/// Counts itself.
+/// Counts its live instances.
 struct Counted {
     number: Box<u64>,
     alive: Arc<AtomicIsize>,
@@ -131,7 +130,7 @@ impl TestValue for Counted {
     }
 }
 
-/// Without drop glue, but particular about being cloned.
+/// A type without drop glue whose `Clone` can panic.
 #[derive(Debug)]
 struct Fussy(u64);
 
@@ -152,7 +151,7 @@ impl TestValue for Fussy {
 }
 
 thread_local! {
-    /// How many clones from now one panics; 0 for none.
+    /// Number of clones until one panics, or 0.
     static FUSE: Cell<u32> = const { Cell::new(0) };
 }
 
@@ -160,12 +159,12 @@ fn fuss() {
     let left = FUSE.get();
     FUSE.set(left.saturating_sub(1));
     if left == 1 {
-        // Without the hook, which would print.
+        // Skips the panic hook, which would print.
         resume_unwind(Box::new("a clone that panics"));
     }
 }
 
-/// A handle: the count of references is in `triomphe`'s hands, that of values in `Counted`'s.
+/// A handle: `triomphe` counts references, `Counted` counts values.
 type Shared = triomphe::Arc<Counted>;
 
 // SAFETY: a counted pointer, whose bits may be copied.
@@ -180,7 +179,7 @@ impl TestValue for Shared {
     }
 }
 
-/// How the tests hash: so that entries are spread, or so that hardly anything is.
+/// How the tests hash: spread out, or nearly all alike.
 fn hash_of(number: u64) -> u64 {
     number.wrapping_mul(0xD6E8_FEB8_6659_FD93).rotate_left(29)
 }

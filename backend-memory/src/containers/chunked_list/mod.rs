@@ -1,13 +1,13 @@
-//! A list that grows at its end and whose clone shares its elements: the value of list state, unless it is short.
+//! An append-only list whose clones share elements: the value of list state, unless it is short.
 //!
-//! Elements lie in chunks of at most 128 elements or 4 KiB; all chunks but the last are full and hang in a
-//! radix tree. A clone copies three words. An append after it copies the last chunk, whatever the length;
-//! without a clone in between it copies nothing.
+//! Elements lie in chunks of at most 128 elements or 4 KiB. All chunks but the last are full, and are the
+//! leaves of a radix tree. A clone copies three words. The first append after a clone copies the last chunk,
+//! for any length of the list. Further appends copy nothing.
 //!
-//! A list is never empty, so that an `Option` of it is no larger: what it lies in has room to say that it is something else.
+//! A list is never empty. The niche lets an `Option` of a list have the size of a list.
 //!
-//! Every append carries an *epoch*, the number of the checkpoint interval it happens in. Epochs must not
-//! decrease from one append to the next; one that does is taken as the last one.
+//! Every append has an *epoch*, the number of the checkpoint interval it happens in. Epochs must not
+//! decrease. A smaller epoch is replaced by the previous one.
 
 mod spine;
 #[cfg(test)]
@@ -56,17 +56,17 @@ impl<T> ChunkedList<T> {
         }
     };
 
-    /// Number of elements.
     pub fn len(&self) -> usize {
         self.full.len() * Self::CHUNK_ITEMS + self.last.len()
     }
 
-    /// The elements in the order of their insertion.
+    /// The elements in insertion order.
     pub fn iter(&self) -> Iter<'_, T> {
         self.chunks_from(0)
     }
 
-    /// The chunks in order: number of elements before it, epoch of its last append, elements.
+    /// The chunks in order, each with the index of its first element, the epoch of its last append, and its
+    /// elements.
     pub fn chunks(&self) -> impl Iterator<Item = (usize, u32, &[T])> {
         (0..).map_while(|number| {
             let chunk = self.chunk(number)?;
@@ -74,9 +74,9 @@ impl<T> ChunkedList<T> {
         })
     }
 
-    /// What turns the list as it was at the end of epoch `base` into the present one: the length it is to
-    /// be cut to, and the elements to append then. It starts at a chunk's start, and at the list's end if
-    /// nothing was appended.
+    /// The difference from the list at the end of epoch `base`: the length to cut that list to, and the
+    /// elements to append then. It starts at a chunk boundary, or at the end of the list if nothing was
+    /// appended.
     pub fn changed_since(&self, base: u32) -> (usize, Iter<'_, T>) {
         let changed = |number| self.chunk(number).is_some_and(|chunk| chunk.note > base);
         let (mut low, mut high) = (0, self.full.len() + 1);
@@ -96,7 +96,7 @@ impl<T> ChunkedList<T> {
         self.full.len() * Chunk::<T>::bytes_for(Self::CHUNK_ITEMS) + self.full.heap_size() + self.last.bytes()
     }
 
-    /// Lets what an append needs be fetched, without waiting for it.
+    /// Prefetches what an append needs.
     pub(crate) fn prefetch(&self) {
         self.last.prefetch_end();
     }
@@ -105,7 +105,7 @@ impl<T> ChunkedList<T> {
         if number == self.full.len() { Some(&self.last) } else { self.full.get(number) }
     }
 
-    /// The items from `index` on; the chunks before it are not looked at.
+    /// The elements from `index` on. Skips the chunks before it.
     pub fn iter_from(&self, index: usize) -> impl Iterator<Item = &T> {
         self.chunks_from(index / Self::CHUNK_ITEMS).skip(index % Self::CHUNK_ITEMS)
     }
@@ -117,12 +117,13 @@ impl<T> ChunkedList<T> {
 }
 
 impl<T: Clone> ChunkedList<T> {
-    /// A list of one element, which comes in `epoch`.
+    /// Returns a list of one element, appended in `epoch`.
     pub fn new(item: T, epoch: u32) -> Self {
         Self::moved(&[], item, 0, epoch)
     }
 
-    /// A list of clones of `items`, for all of which a chunk has room, and of `item`, that will soon have `more`.
+    /// Returns a list of clones of `items`, which fit into one chunk, and `item`. Reserves room for `more`
+    /// elements.
     pub(crate) fn moved(items: &[T], item: T, more: usize, epoch: u32) -> Self {
         let capacity = Self::capacity_for(items.len() + 1 + more);
         let mut list = Self { last: Chunk::of(items, capacity, epoch), full: Spine::EMPTY };
@@ -130,7 +131,7 @@ impl<T: Clone> ChunkedList<T> {
         list
     }
 
-    /// Appends `item` in `epoch` if nothing has to be allocated or copied for it, or else gives it back.
+    /// Appends `item` in `epoch` if that allocates and copies nothing. Otherwise returns it.
     #[inline]
     pub(crate) fn push_within(&mut self, item: T, epoch: u32) -> Result<(), T> {
         let last = &mut self.last;
@@ -144,7 +145,6 @@ impl<T: Clone> ChunkedList<T> {
         Ok(())
     }
 
-    /// Appends `item` in `epoch`.
     pub fn push(&mut self, item: T, epoch: u32) {
         if let Err(item) = self.push_within(item, epoch) {
             self.make_room(1);
@@ -153,7 +153,7 @@ impl<T: Clone> ChunkedList<T> {
         }
     }
 
-    /// Appends all of `items` in `epoch`; none if the iterator or a clone panics.
+    /// Appends all of `items` in `epoch`, or none if the iterator or a clone panics.
     pub fn extend(&mut self, items: impl IntoIterator<Item = T>, epoch: u32) {
         let mut items = Vec::from_iter(items).into_iter();
         while items.len() > 0 {
@@ -168,7 +168,7 @@ impl<T: Clone> ChunkedList<T> {
         }
     }
 
-    /// Drops the elements from number `len` on, but never the first; nothing if there are no more than `len`.
+    /// Drops the elements from index `len` on, but never the first one.
     pub fn truncate(&mut self, len: usize) {
         if len >= self.len() {
             return;
@@ -180,7 +180,7 @@ impl<T: Clone> ChunkedList<T> {
         {
             return own.truncate(keep);
         }
-        // Cloned before anything is dropped: a clone that panics leaves the list as it was.
+        // Cloned before anything is dropped, so a clone that panics leaves the list as it was.
         let cut = (keep < Self::CHUNK_ITEMS)
             .then(|| self.chunk(number))
             .flatten()
@@ -196,8 +196,8 @@ impl<T: Clone> ChunkedList<T> {
         }
     }
 
-    /// Marks all elements as appended in `epoch`, as those of a list that comes to another place. Nothing is cloned but
-    /// handles.
+    /// Marks all elements as appended in `epoch`, because the list moves to another key or namespace. Clones
+    /// handles only.
     pub(crate) fn renew(&mut self, epoch: u32) {
         self.full.renew(epoch);
         self.last.note = self.last.note.max(epoch);
@@ -210,9 +210,10 @@ impl<T: Clone> ChunkedList<T> {
         }
     }
 
-    /// Makes the last chunk unshared and with room for `wanted` elements, which are not 0, or for as many as a chunk can take.
+    /// Makes the last chunk unshared, with room for `wanted` elements (at least 1) or for as many as a chunk
+    /// can take.
     ///
-    /// It may be empty, so the caller fills it at once. Clones come before any change.
+    /// The chunk may be empty afterwards, so the caller must fill it at once. Clones come before any change.
     #[cold]
     #[inline(never)]
     fn make_room(&mut self, wanted: usize) {
@@ -226,7 +227,7 @@ impl<T: Clone> ChunkedList<T> {
         }
     }
 
-    /// Room for `len` elements: at least as many as the smallest piece of memory that an allocator gives will hold.
+    /// Capacity for `len` elements, rounded up to the smallest size that allocators return.
     fn capacity_for(len: usize) -> usize {
         let least = (ALLOCATION_MIN - Chunk::<T>::bytes_for(0).min(ALLOCATION_MIN)) / size_of::<T>().max(1);
         len.next_power_of_two().max(least).min(Self::CHUNK_ITEMS)
@@ -245,7 +246,7 @@ impl<'a, T> IntoIterator for &'a ChunkedList<T> {
 /// The elements of a [`ChunkedList`] from some chunk on, or of a slice.
 pub struct Iter<'a, T> {
     list: Option<&'a ChunkedList<T>>,
-    /// Number of the chunk after `items`.
+    /// Index of the chunk after `items`.
     chunk: usize,
     items: std::slice::Iter<'a, T>,
     left: usize,

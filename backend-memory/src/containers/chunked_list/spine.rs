@@ -1,10 +1,10 @@
-//! The full chunks of a list: a radix tree over their numbers that grows and shrinks at its end.
+//! The full chunks of a list: a radix tree over their indexes that grows and shrinks at its end.
 
 use triomphe::Arc;
 
 use crate::containers::block::Block;
 
-/// Elements of one allocation; the note is the epoch of the last append to it or to a chunk before it.
+/// Elements in one allocation. The note is the epoch of the last append to it or to an earlier chunk.
 pub(super) type Chunk<T> = Block<T, u32>;
 
 const BITS: u32 = 5;
@@ -24,7 +24,7 @@ impl<T> Clone for Node<T> {
     }
 }
 
-/// All nodes but those at the end hold `FANOUT` nodes, so a chunk's number is its path.
+/// All nodes but the last of each level hold `FANOUT` nodes, so a chunk's index is its path.
 struct Root<T> {
     /// Levels of blocks below this one.
     height: u32,
@@ -46,7 +46,7 @@ impl<T> Clone for Spine<T> {
     }
 }
 
-/// Which of a block's nodes leads to chunk `number`, the block having `height` levels of blocks below it.
+/// The position of the path to chunk `number` in a block with `height` levels of blocks below it.
 fn slot(number: usize, height: u32) -> usize {
     (number >> (BITS * height)) % FANOUT
 }
@@ -83,7 +83,7 @@ impl<T> Spine<T> {
         root.chunks += 1;
     }
 
-    /// Gives each chunk at least this note.
+    /// Raises the note of each chunk to at least `note`.
     pub(super) fn renew(&mut self, note: u32) {
         if let Some(root) = &mut self.0 {
             renew(&mut Arc::make_mut(root).nodes, note);

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// What a list holds, chunk by chunk, checked for the invariants on the way.
+/// Checks the invariants of a list, and returns its elements.
 fn contents<T: Clone>(list: &ChunkedList<T>) -> Vec<T> {
     let mut items = Vec::new();
     let mut last_epoch = 0;
@@ -45,12 +45,12 @@ fn op() -> impl Strategy<Value = Op> {
     ]
 }
 
-/// 512 bytes, so that a chunk has 8 elements and the tree grows high.
+/// 512 bytes, so a chunk has 8 elements and the tree becomes deep.
 type Wide = [u64; 64];
 
 proptest! {
     #[test]
-    fn is_a_vec_whose_snapshots_and_deltas_hold(ops in prop::collection::vec(op(), 1..80)) {
+    fn matches_a_vec_with_snapshots_and_deltas(ops in prop::collection::vec(op(), 1..80)) {
         let mut next = 0;
         let mut items = |count: usize| -> Vec<Wide> {
             (0..count).map(|_| { next += 1; [next; 64] }).collect()
@@ -97,7 +97,7 @@ proptest! {
             let (start, appended) = list.changed_since(base);
             prop_assert_eq!(appended.len(), model.len() - start);
             let mut restored = expected;
-            // Chunks that end before the list was cut are never in the delta.
+            // Chunks that end before the cut are never in the delta.
             prop_assert!(start <= restored.len());
             restored.truncate(start);
             restored.extend(appended);
@@ -130,7 +130,7 @@ fn an_append_after_a_clone_copies_one_chunk() {
     assert_eq!(CLONES.get(), last);
     assert_eq!(list.changed_since(1).0, snapshot.len() - last);
     assert_eq!(list.changed_since(2).0, list.len());
-    // A full chunk is not copied at all.
+    // A full chunk is not copied.
     CLONES.set(0);
     list.extend((list.len() % CHUNK_ITEMS_MAX..CHUNK_ITEMS_MAX).map(|_| Counted), 2);
     let snapshot = list.clone();
@@ -217,7 +217,7 @@ fn ten_million_elements_are_dropped_without_recursion() {
 }
 
 #[test]
-fn a_clone_is_read_elsewhere_while_the_list_goes_on() {
+fn another_thread_reads_a_clone_while_the_list_changes() {
     let mut list = ChunkedList::new(0.to_string(), 1);
     list.extend((1..10_000).map(|i| i.to_string()), 1);
     std::thread::scope(|scope| {
@@ -237,7 +237,7 @@ fn a_clone_is_read_elsewhere_while_the_list_goes_on() {
 }
 
 #[test]
-fn an_epoch_that_decreases_is_taken_as_the_last_one() {
+fn a_decreasing_epoch_counts_as_the_last_one() {
     let mut list = ChunkedList::new(0, 7);
     list.extend(1..200_u64, 7);
     list.extend(200..400, 3);
@@ -246,7 +246,7 @@ fn an_epoch_that_decreases_is_taken_as_the_last_one() {
 }
 
 #[test]
-fn a_list_goes_on_with_what_lay_elsewhere() {
+fn a_list_continues_elements_moved_from_elsewhere() {
     let mut list = ChunkedList::moved(&[1, 2_u64], 3, 4, 5);
     assert_eq!(list.heap_size(), Chunk::<u64>::bytes_for(8), "there is room for the four that come");
     list.extend(4..=7, 6);

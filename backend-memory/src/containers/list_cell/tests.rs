@@ -35,7 +35,7 @@ fn parts<T: StateValue>(cell: &ListCell<T>, base: Option<u32>) -> (usize, Vec<T>
     (first, items)
 }
 
-/// Checks that a list is a `Vec` whose snapshots and changes hold. An element owns as many bytes as `owned` tells.
+/// Compares a list and its snapshots and deltas with a `Vec`. `owned` returns the bytes that an element owns.
 fn is_a_vec<T: StateValue + PartialEq + std::fmt::Debug>(
     ops: Vec<Op>,
     item: impl Fn(u64) -> T,
@@ -56,7 +56,8 @@ fn is_a_vec<T: StateValue + PartialEq + std::fmt::Debug>(
                 let bytes = cell.bytes();
                 match cell.push_within(item, epoch) {
                     Err(item) => cell.push(item, owned(model.last().unwrap()), epoch),
-                    // An element that owns something is never asked to be added in this way; here its bytes are not counted.
+                    // `push_within` is for elements that own nothing. Here it is called for all, and the
+                    // bytes are not counted.
                     Ok(()) => {
                         assert_eq!(cell.bytes(), bytes);
                         if let ListCell::Long(_, all) = &mut cell {
@@ -104,7 +105,7 @@ fn is_a_vec<T: StateValue + PartialEq + std::fmt::Debug>(
     assert_eq!(parts(&cell, None), (0, model.clone()));
     for (base, snapshot, then) in snapshots {
         assert_eq!(parts(&snapshot, None), (0, then.clone()));
-        // Nobody asks for the changes of what did not change.
+        // Deltas are requested for changed lists only.
         if changed > base {
             let (first, changes) = parts(&cell, Some(base));
             assert!(first <= then.len());
@@ -115,7 +116,7 @@ fn is_a_vec<T: StateValue + PartialEq + std::fmt::Debug>(
 
 proptest! {
     #[test]
-    fn a_list_of_numbers_is_a_vec_whatever_its_length(ops in prop::collection::vec(op(), 1..40)) {
+    fn a_list_of_numbers_matches_a_vec(ops in prop::collection::vec(op(), 1..40)) {
         is_a_vec(ops.clone(), |number| number, |_| 0);
         is_a_vec(ops.clone(), |number| number as i16, |_| 0);
         is_a_vec(ops.clone(), |number| number as f32, |_| 0);
@@ -123,14 +124,14 @@ proptest! {
     }
 
     #[test]
-    fn so_is_one_of_what_is_no_number(ops in prop::collection::vec(op(), 1..40)) {
+    fn a_list_of_strings_matches_a_vec(ops in prop::collection::vec(op(), 1..40)) {
         is_a_vec(ops.clone(), |number| number.to_string(), |text| text.len() as u64);
         is_a_vec(ops, |number| [number; 2], |_| 0);
     }
 }
 
 #[test]
-fn a_list_is_short_as_long_as_two_words_hold_it() {
+fn a_list_is_short_up_to_two_words() {
     fn length_that_is_short<T: StateValue>(item: T) -> usize {
         let mut cell = ListCell::new();
         (0..)
@@ -148,7 +149,7 @@ fn a_list_is_short_as_long_as_two_words_hold_it() {
 }
 
 #[test]
-fn a_list_that_is_cut_to_nothing_is_short_again() {
+fn a_list_cut_to_length_zero_is_short_again() {
     let mut cell = ListCell::new();
     cell.extend(Vec::from_iter(0..1000), 0, 1);
     cell.truncate(0, |_| 0);
@@ -157,7 +158,7 @@ fn a_list_that_is_cut_to_nothing_is_short_again() {
 }
 
 #[test]
-fn a_moved_list_has_changed_as_a_whole() {
+fn all_elements_of_a_moved_list_count_as_changed() {
     for len in [0, 3, 1_000, 100_000] {
         let mut cell = ListCell::new();
         let elements: Vec<String> = (0..len).map(|n: u32| n.to_string()).collect();

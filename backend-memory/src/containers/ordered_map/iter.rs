@@ -1,4 +1,4 @@
-//! Lazy iterators. They hold no stack: to go from leaf to leaf they descend again.
+//! Lazy iterators. They hold no stack, but descend from the root to get from leaf to leaf.
 
 use std::fmt;
 use std::iter::{FusedIterator, Rev, Zip};
@@ -8,11 +8,12 @@ use std::slice;
 use super::leaf::Leaf;
 use super::node::{Link, Node, Path};
 
-/// The entries of a range of keys, in key order, from both ends.
+/// The entries in a range of keys, in key order, from both ends.
 pub struct Range<'a, K, V> {
-    /// What is left of the first leaf.
+    /// The rest of the first leaf.
     head: slice::Iter<'a, (K, V)>,
-    /// What comes after, if there is more than one leaf to walk over. Apart, so that a walk over one leaf is light.
+    /// What follows the first leaf, if the range reaches beyond it. Boxed, so that a walk over one leaf is
+    /// cheap.
     rest: Option<Box<Rest<'a, K, V>>>,
 }
 
@@ -21,9 +22,9 @@ struct Rest<'a, K, V> {
     root: &'a Node<K, V>,
     /// In the first leaf.
     front: Path,
-    /// In the last leaf, which is another one.
+    /// In the last leaf, which is a different one.
     back: Path,
-    /// What is left of the last leaf.
+    /// The rest of the last leaf.
     tail: slice::Iter<'a, (K, V)>,
 }
 
@@ -48,7 +49,6 @@ impl<'a, K: Ord, V> Range<'a, K, V> {
 }
 
 impl<'a, K, V> Range<'a, K, V> {
-    /// No entries.
     #[inline]
     pub fn none() -> Self {
         Self { head: [].iter(), rest: None }
@@ -77,11 +77,11 @@ impl<'a, K, V> Range<'a, K, V> {
     }
 }
 
-/// What is left of the first leaf, and what comes after it.
+/// The rest of the first leaf, and what follows it.
 type Parts<'a, K, V> = (slice::Iter<'a, (K, V)>, Option<Box<Rest<'a, K, V>>>);
 
 impl<'a, K, V> Rest<'a, K, V> {
-    /// Goes to the next leaf. All goes in and out by value: what has no address can be kept in registers.
+    /// Moves to the next leaf. Takes and returns values, so that the caller's iterator can stay in registers.
     #[cold]
     #[inline(never)]
     fn go_on(mut self: Box<Self>) -> Option<Parts<'a, K, V>> {
@@ -92,7 +92,7 @@ impl<'a, K, V> Rest<'a, K, V> {
         Some((leaf.entries().iter(), Some(self)))
     }
 
-    /// Goes to the leaf before the last one; nothing is left if that is the first one.
+    /// Moves to the leaf before the last one. Returns `None` if that is the first leaf.
     fn go_back(mut self: Box<Self>) -> Option<Box<Self>> {
         let leaf = self.root.previous_leaf(&mut self.back)?;
         self.tail = leaf.entries().iter();

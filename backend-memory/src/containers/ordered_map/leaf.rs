@@ -1,28 +1,28 @@
-//! Leaves: sorted entries with room to grow, in one allocation.
+//! Leaves: sorted entries with spare capacity, in one allocation.
 
 use std::iter::Rev;
 use std::slice;
 
 use crate::containers::block::{Block, Unique};
 
-/// Entries of a leaf at most.
+/// Most entries of a leaf.
 pub(super) const LEAF_MAX: usize = 32;
 
-/// The sizes a leaf is allocated in.
+/// The capacities in which leaves are allocated.
 const CAPACITIES: [usize; 8] = [1, 2, 4, 8, 12, 16, 24, LEAF_MAX];
 
-/// The smallest size with room for `len` entries.
+/// The smallest capacity for `len` entries.
 fn capacity_for(len: usize) -> usize {
     CAPACITIES.into_iter().find(|&capacity| capacity >= len).unwrap_or(len)
 }
 
-/// Up to here a search in line is faster than a binary one.
+/// Up to this length a linear search is faster than a binary one.
 const LINEAR_MAX: usize = 16;
 
-/// Number of the sorted `items` that come `before` what is looked for.
+/// Number of the sorted `items` that come `before` the wanted one.
 ///
-/// In the end it asks one by one and stops at the first that does not. The processor guesses where that is and begins with what
-/// comes next; to ask all of them takes more than what a wrong guess costs.
+/// Ends with a linear search that stops at the first item that does not. The branch predictor guesses the
+/// end, and execution continues. Comparing all items would cost more than a misprediction.
 #[inline]
 pub(super) fn rank<T>(items: &[T], before: impl Fn(&T) -> bool) -> usize {
     if items.len() <= LINEAR_MAX {
@@ -40,11 +40,11 @@ pub(super) fn rank<T>(items: &[T], before: impl Fn(&T) -> bool) -> usize {
     low + items[low..high].iter().position(|item| !before(item)).unwrap_or(high - low)
 }
 
-/// An entry on its way into a leaf or out of one.
+/// An entry on its way into or out of a leaf.
 pub(super) struct Entry<K, V> {
     pub(super) key: K,
     pub(super) value: V,
-    /// Of the last write.
+    /// The epoch of the last write.
     pub(super) epoch: u32,
 }
 
@@ -54,8 +54,8 @@ impl<K, V> Entry<K, V> {
     }
 }
 
-/// A shared leaf. Whatever changes it clones the entries first if it is shared and only then moves, so that
-/// a clone that panics leaves the leaf as it was.
+/// A shared leaf. A change first clones the entries if they are shared, and then only moves them. A clone
+/// that panics therefore leaves the leaf as it was.
 pub(super) struct Leaf<K, V>(Block<(K, V), (), u32>);
 
 impl<K, V> Clone for Leaf<K, V> {
@@ -70,12 +70,10 @@ impl<K, V> Leaf<K, V> {
         self.0.len()
     }
 
-    /// True if it is one map's alone.
     pub(super) fn is_unique(&self) -> bool {
         self.0.is_unique()
     }
 
-    /// Lets it be fetched, without waiting for it.
     pub(super) fn prefetch(&self) {
         self.0.prefetch();
     }
@@ -86,7 +84,6 @@ impl<K, V> Leaf<K, V> {
         self.0.bytes()
     }
 
-    /// Keys and values.
     #[inline]
     pub(super) fn entries(&self) -> &[(K, V)] {
         &self.0
@@ -107,7 +104,7 @@ impl<K, V> Leaf<K, V> {
         self.epochs().copied().max().unwrap_or(0)
     }
 
-    /// A leaf of one entry.
+    /// Returns a leaf of one entry.
     pub(super) fn one(entry: Entry<K, V>) -> Self {
         let mut block = Block::with_capacity(1, ());
         if let Some(mut own) = block.unique() {
@@ -118,7 +115,7 @@ impl<K, V> Leaf<K, V> {
 }
 
 impl<K: Ord, V> Leaf<K, V> {
-    /// Where `key` is, or else where it belongs.
+    /// The position of `key`, or else where it belongs.
     #[inline]
     pub(super) fn find(&self, key: &K) -> Result<usize, usize> {
         let at = rank(self.entries(), |entry| entry.0 < *key);
@@ -130,7 +127,7 @@ impl<K: Ord, V> Leaf<K, V> {
 }
 
 impl<K: Clone, V: Clone> Leaf<K, V> {
-    /// The entries, unshared, with room for `capacity` of them, which is no less than there are.
+    /// The entries, unshared, with room for `capacity` of them (at least the present number).
     #[inline]
     fn own(&mut self, capacity: usize) -> Unique<'_, (K, V), (), u32> {
         if self.0.capacity() != capacity || !self.0.is_unique() {
@@ -150,7 +147,7 @@ impl<K: Clone, V: Clone> Leaf<K, V> {
         self.own_all();
     }
 
-    /// Writes the value of the entry at `at` if the leaf is not shared, or else gives it back.
+    /// Writes the value of the entry at `at` if the leaf is not shared. Otherwise returns it.
     #[inline]
     pub(super) fn replace_within(&mut self, at: usize, value: V, epoch: u32) -> Result<(), V> {
         match self.0.unique().and_then(|own| own.into_item(at)) {
@@ -162,7 +159,7 @@ impl<K: Clone, V: Clone> Leaf<K, V> {
         }
     }
 
-    /// Writes the value of the entry at `at`; returns the old one.
+    /// Writes the value of the entry at `at`, and returns the old one.
     pub(super) fn replace(&mut self, at: usize, value: V, epoch: u32) -> Option<V> {
         let (entry, last) = self.own_all().into_item(at)?;
         *last = epoch;
@@ -179,7 +176,7 @@ impl<K: Clone, V: Clone> Leaf<K, V> {
         );
     }
 
-    /// Takes out the entry at `at`; gives room back when three quarters are empty.
+    /// Removes the entry at `at`. Shrinks the allocation when three quarters of it are empty.
     pub(super) fn remove(&mut self, at: usize) -> Option<Entry<K, V>> {
         let ((key, value), epoch) = self.own_all().remove(at);
         let len = self.len();
@@ -189,8 +186,8 @@ impl<K: Clone, V: Clone> Leaf<K, V> {
         Some(Entry { key, value, epoch })
     }
 
-    /// Inserts at `at` into a full leaf, which becomes two: returns the right one and its first key. With
-    /// `append` the left one stays full.
+    /// Inserts at `at` into a full leaf, and splits it. Returns the right leaf and its first key. With
+    /// `append` the left leaf stays full.
     pub(super) fn split(&mut self, at: usize, entry: Entry<K, V>, append: bool) -> Option<(K, Self)> {
         if append {
             return Some((entry.key.clone(), Self::one(entry)));
@@ -205,7 +202,7 @@ impl<K: Clone, V: Clone> Leaf<K, V> {
         Some((first, right))
     }
 
-    /// Divides the entries of two neighbours, both unshared, so that this one has `target` of them.
+    /// Moves entries between two unshared neighbours until this one has `target` of them.
     pub(super) fn divide(&mut self, right: &mut Self, target: usize) {
         let total = self.len() + right.len();
         let mut all = self.own(total);

@@ -1,25 +1,25 @@
-//! A byte for each key of a small map, which tells where a key may be before any of them is fetched.
+//! One byte of hash per key of a small map, which finds a key before any entry is fetched.
 //!
-//! Neither how far a search in line goes nor which way a binary one takes can be guessed, and after a wrong guess nothing more
-//! is done until the entries have come from memory. Of marks most often exactly one is the right one.
+//! Branches of linear and binary searches are unpredictable, and each misprediction waits for an entry's
+//! memory. Usually exactly one mark matches.
 
 use backend_api::StateKey;
 use xxhash_rust::xxh3::xxh3_64;
 
-/// Entries that have marks: the first so many.
+/// Number of leading entries that have marks.
 const MARKED: usize = 16;
 
 /// An odd number of random bits.
 const MULTIPLIER: u64 = 0x9E37_79B9_7F4A_7C15;
 
-/// The marks of the first entries of a leaf, in their order; 0 where there are none.
+/// The marks of the first entries of a leaf, in order. Unused ones are 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Marks([u8; MARKED]);
 
-/// The mark of a key: a byte of a hash of its encoding, which is the same for equal keys.
+/// The mark of a key: a byte of a hash of its encoding.
 ///
-/// Not of [`StateKey::stable_hash`] where the encoding is that of a number: of counters and times, which follow upon one another, a
-/// product has fewer marks alike than chance would have.
+/// For encodings of numbers it is a plain product instead of [`StateKey::stable_hash`]. For consecutive
+/// numbers, such as counters and times, products collide less often than random values.
 #[inline]
 pub(super) fn mark<K: StateKey>(key: &K) -> u8 {
     key.with_encoded(|bytes| {
@@ -37,27 +37,27 @@ pub(super) fn mark<K: StateKey>(key: &K) -> u8 {
 impl Marks {
     pub(super) const NONE: Self = Self([0; MARKED]);
 
-    /// Those of keys that come in order.
+    /// The marks of sorted keys.
     pub(super) fn of<'k, K: StateKey>(keys: impl IntoIterator<Item = &'k K>) -> Self {
         let mut marks = Self::NONE;
         marks.0.iter_mut().zip(keys).for_each(|(place, key)| *place = mark(key));
         marks
     }
 
-    /// True if all of so many entries have marks.
+    /// True if all of `entries` have marks.
     #[inline]
     pub(super) fn are_all(len: usize) -> bool {
         len <= MARKED
     }
 
-    /// Finds the entry of `key`, if it is there and has a mark, and where it is.
+    /// Finds the entry of `key` and its position, if it is present and has a mark.
     #[inline]
     pub(super) fn find<'e, K: StateKey, V>(
         &self,
         entries: &'e [(K, V)],
         key: &K,
     ) -> Option<(usize, &'e (K, V))> {
-        // One more, where there is no entry or one that is compared in vain.
+        // One extra bit at the end, which ends the loop when no candidate matches.
         let mut candidates = equal(&self.0, mark(key)) | 1 << MARKED;
         loop {
             let at = candidates.trailing_zeros() as usize;
@@ -69,7 +69,7 @@ impl Marks {
         }
     }
 
-    /// Makes room at `at` for the mark of an entry that comes there.
+    /// Makes room for the mark of an entry that is inserted at `at`.
     pub(super) fn insert(&mut self, at: usize, mark: u8) {
         if at < MARKED {
             self.0.copy_within(at..MARKED - 1, at + 1);
@@ -77,7 +77,7 @@ impl Marks {
         }
     }
 
-    /// The marks without the one at `at`, of an entry that is taken out of `entries`.
+    /// The marks after the entry at `at` is removed from `entries`.
     pub(super) fn without<K: StateKey, V>(mut self, at: usize, entries: &[(K, V)]) -> Self {
         if at < MARKED {
             self.0.copy_within(at + 1.., at);
@@ -87,7 +87,7 @@ impl Marks {
     }
 }
 
-/// Which of the marks are `mark`: a bit for each, from the lowest on.
+/// A bit set of the marks equal to `mark`, lowest bit first.
 #[inline]
 fn equal(marks: &[u8; MARKED], mark: u8) -> u32 {
     #[cfg(target_arch = "x86_64")]
@@ -98,10 +98,10 @@ fn equal(marks: &[u8; MARKED], mark: u8) -> u32 {
 
 #[cfg(target_arch = "x86_64")]
 #[inline]
-#[expect(unsafe_code, reason = "the instruction that compares all of them, which only an intrinsic can say")]
+#[expect(unsafe_code, reason = "XX at once needs an intrinsic")]
 fn equal_at_once(marks: &[u8; MARKED], mark: u8) -> u32 {
     use std::arch::x86_64::{_mm_cmpeq_epi8, _mm_loadu_si128, _mm_movemask_epi8, _mm_set1_epi8};
-    // SAFETY: every x86_64 has these instructions; what is read are the 16 bytes, wherever they begin.
+    // SAFETY: every x86_64 has these instructions. They read 16 bytes of any alignment.
     let bits = unsafe {
         let marks = _mm_loadu_si128(marks.as_ptr().cast());
         _mm_movemask_epi8(_mm_cmpeq_epi8(marks, _mm_set1_epi8(mark as i8)))
@@ -122,7 +122,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn marks_are_compared_alike_one_by_one_and_at_once(marks: [u8; MARKED], mark: u8, at in 0..MARKED) {
+        fn scalar_and_vector_comparisons_of_marks_agree(marks: [u8; MARKED], mark: u8, at in 0..MARKED) {
             for mark in [mark, marks[at]] {
                 let bits = equal(&marks, mark);
                 prop_assert_eq!(bits, equal_one_by_one(&marks, mark));
@@ -131,9 +131,9 @@ mod tests {
         }
     }
 
-    /// Of keys that come as counters, times and names do, most have a mark that no other of 16 has.
+    /// For keys that resemble counters, times and names, most marks are unique among 16.
     #[test]
-    fn few_marks_are_alike() {
+    fn few_marks_collide() {
         fn alike<K: StateKey>(key: impl Fn(u32) -> K) -> usize {
             let mut marks = Marks::of(&Vec::from_iter((0..MARKED as u32).map(key))).0;
             marks.sort_unstable();

@@ -1,17 +1,17 @@
-//! A sorted map whose clone shares its entries: the value of map state.
+//! A sorted map whose clones share entries: the value of map state.
 //!
-//! A B+tree with nodes that are copied on write one by one. A clone copies three words; a change after it
-//! copies the nodes on its way, and without a clone in between it copies nothing. A map of up to 32 entries
-//! is one allocation of little more than their size.
+//! A B+tree whose nodes are copied on write one by one. A clone copies three words. The first change after a
+//! clone copies the nodes on its path. Further changes there copy nothing. A map of up to 32 entries is one
+//! allocation that is little larger than its entries.
 //!
-//! Every write carries an *epoch*, the number of the checkpoint interval it happens in, so that what changed
-//! since a checkpoint is found without a look at the rest.
+//! Every write has an *epoch*, the number of the checkpoint interval it happens in. Changes since a
+//! checkpoint are found without visiting the rest.
 //!
-//! The handle of a map has a byte of hash for each entry of a small one, by which an entry is found without a look at others:
-//! what lies in the table's slot, and the entry, is all that is fetched.
+//! The handle of a small map has one byte of hash per entry. A lookup fetches only the table's slot and the
+//! entry.
 //!
-//! A panic in a user's `Ord`, `Clone` or encoding leaves the map as it was; one in `Drop` leaves it changed. An `Ord`
-//! that contradicts itself, or the encoding, loses entries, but nothing panics or hangs for it.
+//! A panic in a user's `Ord`, `Clone` or encoding leaves the map as it was. A panic in `Drop` leaves it
+//! changed. An inconsistent `Ord` can lose entries, but cannot cause a panic or an endless loop.
 
 mod iter;
 mod leaf;
@@ -39,21 +39,21 @@ use triomphe::Arc;
 pub struct OrderedMap<K, V> {
     root: Node<K, V>,
     removals: Option<Arc<RemovalLog<K>>>,
-    /// Of the root, if that is a leaf.
+    /// The marks of the root, if that is a leaf.
     marks: Marks,
 }
 
 const _: () = assert!(size_of::<OrderedMap<u64, u64>>() == 5 * size_of::<usize>());
 
-/// What turns a map as it was at the end of some epoch into the present one.
+/// The difference between a map at the end of some epoch and the present one.
 pub enum Delta<'a, K, V> {
-    /// The removals are not known: the map is to be written whole.
+    /// The removals are not known, so the map must be written in full.
     Full,
     /// Keys to remove, sorted and distinct, and entries to write.
     Changes {
-        /// Keys that were removed since and are not present.
+        /// Keys removed since then and not present now.
         removed: Vec<&'a K>,
-        /// Entries written since.
+        /// Entries written since then.
         changed: Changed<'a, K, V>,
     },
 }
@@ -71,7 +71,7 @@ impl<K: fmt::Debug, V: fmt::Debug> fmt::Debug for OrderedMap<K, V> {
 }
 
 impl<K, V> OrderedMap<K, V> {
-    /// An empty map, which holds no memory.
+    /// Returns an empty map, which holds no memory.
     pub const fn new() -> Self {
         Self { root: Node::EMPTY, removals: None, marks: Marks::NONE }
     }
@@ -82,7 +82,6 @@ impl<K, V> OrderedMap<K, V> {
         self.root.len()
     }
 
-    /// True if there is no entry.
     #[inline]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
@@ -94,19 +93,17 @@ impl<K, V> OrderedMap<K, V> {
         Range::all(&self.root)
     }
 
-    /// The keys in order.
     pub fn keys(&self) -> impl DoubleEndedIterator<Item = &K> {
         self.iter().map(|(key, _)| key)
     }
 
-    /// The entries written after epoch `base`, in key order. O(log n) for each of them at most.
+    /// The entries written after epoch `base`, in key order. At most O(log n) per entry.
     pub fn changed_since(&self, base: u32) -> Changed<'_, K, V> {
         Changed::new(&self.root, base)
     }
 }
 
 impl<K: StateKey, V> OrderedMap<K, V> {
-    /// The value of `key`.
     #[inline]
     pub fn get(&self, key: &K) -> Option<&V> {
         if let Node::Leaf(leaf) = &self.root {
@@ -123,7 +120,8 @@ impl<K: StateKey, V> OrderedMap<K, V> {
         self.root.find(key, &mut { Path::START }).map(|entry| &entry.1)
     }
 
-    /// The entry of `key`. Leaves the way to it, or to where it belongs, in `place`, which comes as [`Path::START`].
+    /// The entry of `key`. Stores the path to it, or to where it belongs, in `place`, which must be
+    /// [`Path::START`].
     fn find(&self, key: &K, place: &mut Path) -> Option<&(K, V)> {
         if let Node::Leaf(leaf) = &self.root
             && let Some((at, entry)) = self.marks.find(leaf.entries(), key)
@@ -134,14 +132,13 @@ impl<K: StateKey, V> OrderedMap<K, V> {
         self.root.find(key, place)
     }
 
-    /// True if there is an entry for `key`.
     pub fn contains(&self, key: &K) -> bool {
         self.get(key).is_some()
     }
 }
 
 impl<K: Ord, V> OrderedMap<K, V> {
-    /// The entries with keys in `range`, in key order; none if it ends before it starts.
+    /// The entries with keys in `range`, in key order. Empty if the range ends before it starts.
     #[inline]
     pub fn range(&self, range: impl RangeBounds<K>) -> Range<'_, K, V> {
         Range::new(&self.root, &range)
@@ -149,19 +146,20 @@ impl<K: Ord, V> OrderedMap<K, V> {
 }
 
 impl<K, V> OrderedMap<K, V> {
-    /// Lets the root be fetched, without waiting for it.
+    /// Prefetches the root.
     pub(crate) fn prefetch(&self) {
         self.root.prefetch();
     }
 
-    /// True if most of its nodes are no other map's too.
+    /// True if most of its nodes are not shared.
     pub(crate) fn is_unshared(&self) -> bool {
         self.root.is_unshared()
     }
 }
 
 impl<K: StateKey, V: Clone> OrderedMap<K, V> {
-    /// Writes the value of `key` in `epoch` if it has one in a small map that nobody shares, or else gives it back.
+    /// Overwrites the value of `key` in `epoch` if it is in a small unshared map. Otherwise returns the
+    /// value.
     #[inline]
     pub(crate) fn replace(&mut self, key: &K, value: V, epoch: u32) -> Result<(), V> {
         match &mut self.root {
@@ -173,7 +171,7 @@ impl<K: StateKey, V: Clone> OrderedMap<K, V> {
         }
     }
 
-    /// Writes the value of `key` in `epoch`; returns the old one.
+    /// Writes the value of `key` in `epoch`, and returns the old one.
     pub fn insert(&mut self, key: K, value: V, epoch: u32) -> Option<V> {
         let mut place = Path::START;
         if self.find(&key, &mut place).is_some() {
@@ -183,7 +181,7 @@ impl<K: StateKey, V: Clone> OrderedMap<K, V> {
         None
     }
 
-    /// Removes `key` in `epoch`; returns its value. With `log` the removal is remembered for
+    /// Removes `key` in `epoch`, and returns its value. With `log`, the removal is kept for
     /// [`delta_since`](Self::delta_since).
     pub fn remove(&mut self, key: &K, epoch: u32, log: bool) -> Option<V> {
         let mut place = Path::START;
@@ -191,12 +189,12 @@ impl<K: StateKey, V: Clone> OrderedMap<K, V> {
         self.remove_at(&place, epoch, log)
     }
 
-    /// Lets `f` change a copy of the value of `key`, or `None` if there is none, and writes what it leaves:
-    /// `Some` as the value, `None` as a removal (remembered with `log`).
+    /// Lets `f` change a copy of the value of `key`, or `None` if there is none. Writes the result: `Some` as
+    /// the value, `None` as a removal (logged with `log`).
     ///
     /// # Errors
     ///
-    /// That of `f`; the map is as it was then.
+    /// That of `f`. The map is unchanged then.
     pub fn update<R, E>(
         &mut self,
         key: K,
@@ -218,11 +216,11 @@ impl<K: StateKey, V: Clone> OrderedMap<K, V> {
         Ok(result)
     }
 
-    /// What happened after epoch `base`, which must not lie before the last one that was
-    /// [forgotten](Self::forget_removals).
+    /// The changes after epoch `base`, which must not precede the last [forgotten](Self::forget_removals)
+    /// one.
     ///
-    /// It is [`Delta::Full`] if more removals were to be remembered than 64 and than twice the number of
-    /// entries, for every `base` before the epoch in which that happened.
+    /// [`Delta::Full`] for every `base` before the epoch in which the log outgrew both 64 removals and twice
+    /// the number of entries.
     pub fn delta_since(&self, base: u32) -> Delta<'_, K, V> {
         let mut removed = BTreeSet::new();
         if let Some(removals) = &self.removals {
@@ -234,7 +232,7 @@ impl<K: StateKey, V: Clone> OrderedMap<K, V> {
         Delta::Changes { removed: removed.into_iter().collect(), changed: self.changed_since(base) }
     }
 
-    /// Forgets the removals in epochs up to `confirmed`, the last one whose checkpoint can be built upon.
+    /// Forgets removals up to epoch `confirmed`, the last one that increments can have as base.
     #[inline]
     pub fn forget_removals(&mut self, confirmed: u32) {
         let Some(removals) = self.removals.as_mut().filter(|removals| !removals.is_after(confirmed)) else {
@@ -245,22 +243,22 @@ impl<K: StateKey, V: Clone> OrderedMap<K, V> {
         }
     }
 
-    /// Forgets all removals until the end of `epoch`, if any are remembered: for an earlier base than that, what has
-    /// changed is [`Delta::Full`].
+    /// Forgets all removals until the end of `epoch`. Earlier bases then give [`Delta::Full`]. Does nothing
+    /// if no removal is logged.
     pub fn spill_removals(&mut self, epoch: u32) {
         if let Some(removals) = &mut self.removals {
             Arc::make_mut(removals).spill(epoch);
         }
     }
 
-    /// Bytes held by the map, shared ones included, without what keys and values point to. O(1), and
-    /// O(number of epochs) if removals are remembered.
+    /// Bytes held by the map, shared ones included, without what keys and values point to. O(1), or O(number
+    /// of epochs) with logged removals.
     #[inline]
     pub fn heap_size(&self) -> usize {
         self.root.bytes() + self.removals.as_ref().map_or(0, |removals| removals.heap_size())
     }
 
-    /// Inserts an entry that is absent at its place.
+    /// Inserts an absent entry at its place.
     fn insert_at(&mut self, place: &Path, entry: Entry<K, V>) {
         match &mut self.root {
             Node::Leaf(leaf) if leaf.len() < LEAF_MAX => {

@@ -1,8 +1,8 @@
-//! The B+tree: nodes, the way to a key, and changes along it.
+//! The B+tree: nodes, paths to keys, and changes along a path.
 //!
-//! A change has two halves. The first may call the user's code (`Ord`, `Clone`) and alters nothing that can
-//! be seen: it finds the place, clones the shared nodes on the way, and clones the keys it will need. The
-//! second only moves.
+//! A change has two halves. The first may call user code (`Ord`, `Clone`) and changes nothing visible: it
+//! finds the place, clones the shared nodes on the path, and clones the keys that it needs. The second only
+//! moves.
 
 use arrayvec::ArrayVec;
 use triomphe::Arc;
@@ -11,34 +11,35 @@ use crate::prefetch::prefetch;
 
 use super::leaf::{Entry, LEAF_MAX, Leaf, rank};
 
-/// Links of a branch at most.
+/// Most links of a branch.
 const FANOUT: usize = 32;
 const KEYS: usize = FANOUT - 1;
 
-/// Nodes but the root and the last of each level are no narrower. The last ones are exempt because a map
-/// that grows at its end leaves full nodes behind instead of halves.
+/// Least width of nodes other than the root and the last of each level. The last ones are exempt so that a
+/// map that grows at its end leaves full nodes behind.
 pub(super) const WIDTH_MIN: usize = 8;
 
-/// Neighbours are merged if they are no wider together; below `FANOUT`, so that the next insertion does not
+/// Neighbours merge if their common width is at most this. Less than `FANOUT`, so the next insertion does not
 /// split them again.
 const MERGE_MAX: usize = 24;
 
-/// Bytes of a branch that are fetched ahead.
+/// Bytes of a branch that are prefetched.
 const PREFETCHED: usize = 256;
 
-/// Branches above a leaf at most: a first child has 8 nodes at least, so 2^63 entries lie 21 branches deep.
+/// Most branches above a leaf. All first children have at least 8 nodes, so 2^63 entries lie 21 branches
+/// deep.
 const DEPTH_MAX: usize = 24;
 
 #[derive(Clone)]
 pub(super) enum Node<K, V> {
     Leaf(Leaf<K, V>),
-    /// `None`, and only as the root, for the empty map. It lies in the niche that makes a node two words.
+    /// `None` is the empty map, and occurs only as the root. The niche keeps a node at two words.
     Branch(Option<Arc<Branch<K, V>>>),
 }
 
 const _: () = assert!(size_of::<Node<u64, u64>>() == 2 * size_of::<usize>());
 
-/// An inner node: `links[i + 1]` leads to the keys from `keys[i]` on.
+/// An inner node. `links[i + 1]` leads to the keys from `keys[i]` on.
 #[derive(Clone)]
 pub(super) struct Branch<K, V> {
     /// Entries below.
@@ -52,11 +53,11 @@ pub(super) struct Branch<K, V> {
 #[derive(Clone)]
 pub(super) struct Link<K, V> {
     pub(super) node: Node<K, V>,
-    /// No entry below was written in a later epoch.
+    /// Upper bound of the epochs of the entries below.
     pub(super) epoch: u32,
 }
 
-/// The way to an entry, or to where it belongs.
+/// The path to an entry, or to where it belongs.
 #[derive(Clone, Copy)]
 pub(super) struct Path {
     steps: [u8; DEPTH_MAX],
@@ -66,7 +67,7 @@ pub(super) struct Path {
 }
 
 impl Path {
-    /// Which link to take, branch by branch.
+    /// The index of the link taken at each branch.
     pub(super) fn steps(&self) -> &[u8] {
         &self.steps[..usize::from(self.depth)]
     }
@@ -88,7 +89,7 @@ impl Path {
     pub(super) const START: Self = Self { steps: [0; DEPTH_MAX], depth: 0, at: 0 };
 }
 
-/// What a removal leaves to be dropped when the map is whole again.
+/// Contents of a removal that are dropped once the map is consistent.
 pub(super) struct Removed<K, V> {
     pub(super) entry: Option<Entry<K, V>>,
     keys: Vec<K>,
@@ -113,7 +114,6 @@ impl<K, V> Node<K, V> {
         }
     }
 
-    /// Lets the node be fetched, without waiting for it.
     pub(super) fn prefetch(&self) {
         match self {
             Self::Leaf(leaf) => leaf.prefetch(),
@@ -122,7 +122,7 @@ impl<K, V> Node<K, V> {
         }
     }
 
-    /// True if this node is one map's alone, and most of those right below it are.
+    /// True if this node and most of its children are unshared.
     pub(super) fn is_unshared(&self) -> bool {
         let is_unique = |node: &Self| match node {
             Self::Leaf(leaf) => leaf.is_unique(),
@@ -137,7 +137,7 @@ impl<K, V> Node<K, V> {
         }
     }
 
-    /// Entries of a leaf, links of a branch.
+    /// Entries of a leaf, or links of a branch.
     fn width(&self) -> usize {
         match self {
             Self::Leaf(leaf) => leaf.len(),
@@ -156,12 +156,11 @@ impl<K, V> Node<K, V> {
         }
     }
 
-    /// The entry at `place`.
     pub(super) fn entry(&self, place: &Path) -> Option<&(K, V)> {
         self.leaf(place)?.get(place.at())
     }
 
-    /// True if this branch gives way to a leaf when it loses the entry at `place`.
+    /// True if this branch becomes a leaf when the entry at `place` is removed.
     pub(super) fn becomes_leaf(&self, place: &Path) -> bool {
         match (self, place.steps()) {
             (Self::Branch(Some(root)), [step]) => {
@@ -202,17 +201,17 @@ impl<K, V> Node<K, V> {
         place
     }
 
-    /// Goes from the leaf at `place` to the next one.
+    /// Moves `place` from its leaf to the next one.
     pub(super) fn next_leaf(&self, place: &mut Path) -> Option<&Leaf<K, V>> {
         self.turn(place, |step| step + 1, |_| 0)
     }
 
-    /// Goes from the leaf at `place` to the one before.
+    /// Moves `place` from its leaf to the previous one.
     pub(super) fn previous_leaf(&self, place: &mut Path) -> Option<&Leaf<K, V>> {
         self.turn(place, |step| step.wrapping_sub(1), |width| width.saturating_sub(1))
     }
 
-    /// Takes another link at the lowest branch that has it, and below that the outermost ones.
+    /// Takes the adjacent link at the lowest branch that has one, and the outermost links below that.
     fn turn(
         &self,
         place: &mut Path,
@@ -240,7 +239,7 @@ impl<K, V> Node<K, V> {
         }
     }
 
-    /// True if this node gets narrower when the leaf at the end of `steps` loses an entry.
+    /// True if this node loses a link when the leaf at the end of `steps` loses an entry.
     fn narrows(&self, steps: &[u8]) -> bool {
         match (self, steps) {
             (Self::Branch(Some(branch)), [step, below @ ..]) => {
@@ -252,7 +251,7 @@ impl<K, V> Node<K, V> {
 }
 
 impl<K: Ord, V> Node<K, V> {
-    /// The entry of `key`. Leaves the way to it, or to where it belongs, in `place`, which comes as
+    /// The entry of `key`. Stores the path to it, or to where it belongs, in `place`, which must be
     /// [`Path::START`].
     pub(super) fn find(&self, key: &K, place: &mut Path) -> Option<&(K, V)> {
         let mut node = self;
@@ -274,7 +273,7 @@ impl<K: Ord, V> Node<K, V> {
         }
     }
 
-    /// The place of `key`, or where it belongs; the place after it if `after`.
+    /// The place of `key`, or where it belongs. With `after`, the place after it.
     pub(super) fn place(&self, key: &K, after: bool) -> Path {
         let mut place = Path::START;
         let present = self.find(key, &mut place).is_some();
@@ -284,7 +283,7 @@ impl<K: Ord, V> Node<K, V> {
 }
 
 impl<K: Clone, V: Clone> Node<K, V> {
-    /// Clones what the node holds itself, if it is shared.
+    /// Clones the contents of this node if it is shared. Children stay shared.
     fn unshare(&mut self) {
         match self {
             Self::Leaf(leaf) => leaf.unshare(),
@@ -294,13 +293,13 @@ impl<K: Clone, V: Clone> Node<K, V> {
         }
     }
 
-    /// Writes the value at `place`; returns the old one.
+    /// Writes the value at `place`, and returns the old one.
     pub(super) fn replace(&mut self, place: &Path, value: V, epoch: u32) -> Option<V> {
         let mut node = self;
         for &step in place.steps() {
             let Self::Branch(Some(branch)) = node else { return None };
             let link = Arc::make_mut(branch).links.get_mut(usize::from(step))?;
-            // Too late an epoch for the subtree, should a clone below panic, is allowed.
+            // If a clone below panics, this epoch stays too late, which is allowed.
             link.epoch = link.epoch.max(epoch);
             node = &mut link.node;
         }
@@ -310,7 +309,7 @@ impl<K: Clone, V: Clone> Node<K, V> {
         }
     }
 
-    /// Inserts an entry that is absent at its place in this tree.
+    /// Inserts an absent entry at its place in this tree.
     pub(super) fn insert(&mut self, place: &Path, entry: Entry<K, V>) {
         if let Some((key, right)) = self.insert_below(place.steps(), place.at(), entry, true) {
             let left = std::mem::replace(self, Self::EMPTY);
@@ -323,8 +322,8 @@ impl<K: Clone, V: Clone> Node<K, V> {
         }
     }
 
-    /// Returns the right half, with its lower bound, if the node had to be split. `last` tells whether it is
-    /// the last one of its level.
+    /// If the node had to be split, returns the right half and its lower bound. `last` is true for the last
+    /// node of its level.
     fn insert_below(
         &mut self,
         steps: &[u8],
@@ -351,7 +350,7 @@ impl<K: Clone, V: Clone> Node<K, V> {
         }
     }
 
-    /// Takes out the entry at `place`.
+    /// Removes the entry at `place`.
     pub(super) fn remove(&mut self, place: &Path) -> Removed<K, V> {
         let mut removed = Removed { entry: None, keys: Vec::new() };
         self.remove_below(place.steps(), place.at(), &mut removed);
@@ -377,9 +376,9 @@ impl<K: Clone, V: Clone> Node<K, V> {
         }
     }
 
-    /// Divides what two neighbours, both unshared, hold so that this one has `target` of it. `key` is the
-    /// lower bound of the right one; `bound` is to be it if they are leaves. Returns the new lower bound,
-    /// which is none if the right one got nothing, and a key that has no place any more.
+    /// Moves contents between two unshared neighbours until this one has a width of `target`. `key` is the
+    /// lower bound of the right one, and `bound` its new lower bound if they are leaves. Returns the new
+    /// lower bound (`None` if the right one is empty now) and a key that is no longer needed.
     fn divide(
         &mut self,
         right: &mut Self,
@@ -410,7 +409,7 @@ impl<K: Clone, V: Clone> Node<K, V> {
         }
     }
 
-    /// The latest epoch of an entry, as its links know it.
+    /// The latest epoch of an entry, as recorded in its links.
     fn epoch(&self) -> u32 {
         match self {
             Self::Leaf(leaf) => leaf.epoch(),
@@ -421,21 +420,21 @@ impl<K: Clone, V: Clone> Node<K, V> {
     }
 }
 
-/// What is done about a child that has lost an entry or a link.
+/// How to treat a child that has lost an entry or a link.
 #[derive(Clone, Copy)]
 enum Remedy {
-    /// Nothing: it is wide enough.
+    /// It is wide enough.
     Keep,
-    /// It is empty and goes.
+    /// It is empty.
     Drop,
     /// It and its neighbour become one.
     Merge,
-    /// Both become equally wide.
+    /// It and its neighbour become equally wide.
     Level,
 }
 
 impl<K, V> Branch<K, V> {
-    /// The child has not lost anything yet.
+    /// Called before the child loses anything.
     fn remedy(&self, step: usize, below: &[u8]) -> Remedy {
         let child = &self.links[step].node;
         if child.width() > WIDTH_MIN || !child.narrows(below) {
@@ -521,7 +520,7 @@ impl<K: Clone, V: Clone> Branch<K, V> {
             target = if let Remedy::Level = remedy { total / 2 } else { total };
             if step == seam { &mut *right } else { &mut *left }.node.unshare();
             bound = match (&left.node, &right.node) {
-                // The wide one has the entry that will be the right one's first.
+                // The wider one has the entry that becomes the first of the right one.
                 (Node::Leaf(left), Node::Leaf(_)) if step > seam => left.get(target),
                 (Node::Leaf(left), Node::Leaf(right)) => right.get(target - (left.len() - 1)),
                 _ => None,

@@ -1,16 +1,17 @@
-//! Which keys were removed in which epoch, for incremental checkpoints.
+//! Removed keys by epoch, for incremental checkpoints.
 
 use crate::containers::chunked_list::ChunkedList;
 
-/// RemovalLog are remembered up to this number, or twice the number of entries if that is more.
+/// Most logged removals, unless the map has more than half as many entries. Then the limit is twice their
+/// number.
 pub(super) const REMOVALS_MIN: usize = 64;
 
-/// A log of removals. Its clone is cheap: per epoch it copies two pointers.
+/// A log of removals. A clone copies two pointers per epoch.
 pub(super) struct RemovalLog<K> {
     /// In ascending order of epochs.
     epochs: Vec<(u32, ChunkedList<K>)>,
     len: usize,
-    /// The log was spilled in this epoch: it does not know the removals up to its end.
+    /// The epoch in which the log was spilled. The removals up to its end are unknown.
     unknown: Option<u32>,
 }
 
@@ -25,15 +26,15 @@ impl<K: Clone> RemovalLog<K> {
         Self { epochs: Vec::new(), len: 0, unknown: None }
     }
 
-    /// Clones what the next [`push`](Self::push) would have to clone.
+    /// Clones what the next [`push`](Self::push) would clone.
     pub(super) fn unshare(&mut self) {
         if let Some((_, keys)) = self.epochs.last_mut() {
             keys.unshare();
         }
     }
 
-    /// Remembers the removal of `key`. Returns what is forgotten, for the caller to drop, if the log gets
-    /// longer than `max` and is spilled. An epoch before the last one is taken as the last one.
+    /// Logs the removal of `key`. If the log gets longer than `max`, it is spilled, and its contents are
+    /// returned for the caller to drop. An epoch before the last one is replaced by the last one.
     pub(super) fn push(&mut self, key: K, epoch: u32, max: usize) -> Vec<(u32, ChunkedList<K>)> {
         let epoch = self.epochs.last().map_or(epoch, |&(last, _)| last.max(epoch));
         if self.unknown.is_some_and(|unknown| epoch <= unknown) {
@@ -56,7 +57,7 @@ impl<K: Clone> RemovalLog<K> {
         std::mem::take(&mut self.epochs)
     }
 
-    /// The keys removed after epoch `base`, some perhaps more than once; `None` if they are not known.
+    /// The keys removed after epoch `base`, possibly repeated. `None` if they are unknown.
     pub(super) fn since(&self, base: u32) -> Option<impl Iterator<Item = &K>> {
         let known = self.unknown.is_none_or(|unknown| base >= unknown);
         known.then(|| {
@@ -65,13 +66,13 @@ impl<K: Clone> RemovalLog<K> {
         })
     }
 
-    /// True if the log has nothing that [`forget`](Self::forget) would drop.
+    /// True if [`forget`](Self::forget) would drop nothing.
     pub(super) fn is_after(&self, confirmed: u32) -> bool {
         self.epochs.first().is_none_or(|&(epoch, _)| epoch > confirmed)
             && self.unknown.is_none_or(|unknown| unknown > confirmed)
     }
 
-    /// Drops what is known about the epochs up to `confirmed`; returns whether nothing is left.
+    /// Drops the removals up to epoch `confirmed`. Returns true if the log is empty now.
     pub(super) fn forget(&mut self, confirmed: u32) -> bool {
         self.unknown = self.unknown.filter(|&unknown| unknown > confirmed);
         let end = self.epochs.partition_point(|&(epoch, _)| epoch <= confirmed);

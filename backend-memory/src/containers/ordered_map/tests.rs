@@ -12,7 +12,7 @@ use proptest::prelude::*;
 use super::node::WIDTH_MIN;
 use super::*;
 
-/// Makes a key of a test's own around a number, whose encoding is that number's, and calls `before` each time it is encoded.
+/// Defines a key type around a number. It encodes as that number, and calls `before` on each encoding.
 macro_rules! numbered_key {
     ($key:ident, $before:path) => {
         impl PartialEq for $key {
@@ -50,7 +50,7 @@ macro_rules! numbered_key {
 
 fn nothing() {}
 
-/// Checks the subtree and returns its depth, entries, bytes and latest epoch.
+/// Checks the invariants of a subtree, and returns its depth, entries, bytes and latest epoch.
 fn check<K: Ord, V>(node: &Node<K, V>, root: bool, last: bool) -> (usize, usize, usize, u32) {
     match node {
         Node::Leaf(leaf) => {
@@ -90,7 +90,7 @@ fn check<K: Ord, V>(node: &Node<K, V>, root: bool, last: bool) -> (usize, usize,
     }
 }
 
-/// Checks a whole map.
+/// Checks the invariants of a map.
 fn check_map<K: StateKey, V>(map: &OrderedMap<K, V>) {
     check(&map.root, true, true);
     match &map.root {
@@ -155,12 +155,12 @@ fn op() -> impl Strategy<Value = Op> {
     ]
 }
 
-/// Keys on the heap, so that a lost or doubled one shows.
+/// Keys on the heap, so that lost and duplicated ones are detected.
 fn key(number: u16) -> String {
     format!("{number:05}")
 }
 
-/// Sorted keys that have one mark.
+/// Sorted keys with equal marks.
 fn alike() -> Vec<String> {
     let first = mark(&key(0));
     Vec::from_iter((0..).map(key).filter(|key| mark(key) == first).take(44))
@@ -169,7 +169,7 @@ fn alike() -> Vec<String> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(100))]
     #[test]
-    fn is_a_btree_map_whose_snapshots_and_deltas_hold(ops in prop::collection::vec(op(), 1..60)) {
+    fn matches_a_btree_map_with_snapshots_and_deltas(ops in prop::collection::vec(op(), 1..60)) {
         let mut map = OrderedMap::new();
         let mut model = BTreeMap::new();
         let mut snapshots = vec![(0, OrderedMap::new(), BTreeMap::new())];
@@ -237,9 +237,9 @@ proptest! {
         }
     }
 
-    /// Around the numbers of entries at which a leaf has no marks for all of them, and at which it becomes two and one again.
+    /// Sizes around the number of marks, and around the sizes at which leaves split and merge.
     #[test]
-    fn small_maps_are_btree_maps_with_few_marks_and_with_many(
+    fn small_maps_match_a_btree_map_around_the_number_of_marks(
         ops in prop::collection::vec((0..44_usize, 0..7_u8), 1..200),
         grow in 0..44_usize,
         are_alike: bool,
@@ -258,7 +258,7 @@ proptest! {
                 2 | 3 => prop_assert_eq!(map.remove(key, 2, true), model.remove(key)),
                 4 => {
                     let present = model.contains_key(key);
-                    // It is the only handle of its nodes if the snapshot is not of this turn.
+                    // Its nodes are shared only if the snapshot was taken in this round.
                     if let (Ok(()), Some(value)) = (map.replace(key, turn, 2), model.get_mut(key)) {
                         *value = turn;
                     }
@@ -288,7 +288,7 @@ proptest! {
     }
 
     #[test]
-    fn ranges_are_those_of_a_btree_map(
+    fn ranges_match_a_btree_map(
         keys in prop::collection::btree_set(0..3000_u16, 0..1500),
         bounds in prop::collection::vec((0..3000_u16, 0..3000_u16, 0..3_u8, 0..3_u8, any::<u64>()), 20),
     ) {
@@ -303,7 +303,7 @@ proptest! {
             let expected: Vec<_> = model.iter().filter(|(key, _)| range.contains(*key)).collect();
             prop_assert!(map.range(range).eq(expected.iter().copied()));
             prop_assert!(map.range(range).rev().eq(expected.iter().rev().copied()));
-            // From both ends by turns.
+            // Alternates between both ends.
             let (mut ours, mut theirs) = (map.range(range), expected.into_iter());
             for turn in 0.. {
                 let forward = turns >> (turn % 64) & 1 == 0;
@@ -322,7 +322,7 @@ proptest! {
     }
 }
 
-/// A fuse that blows when it has been used up: the next `cmp`, `clone` or `encode` panics.
+/// A fuse: when it has burnt down, the next `cmp`, `clone` or `encode` panics.
 mod fused {
     use super::*;
 
@@ -409,7 +409,7 @@ fn a_panic_in_ord_clone_or_encode_changes_nothing() {
                 let after = contents(&done);
                 let mut fuse = 0;
                 loop {
-                    // Shared, so that everything on the way is cloned.
+                    // Shared, so that everything on the path is cloned.
                     let mut copy = map.clone();
                     FUSE.set(fuse);
                     let outcome = catch_unwind(AssertUnwindSafe(|| op(&mut copy)));
@@ -427,7 +427,7 @@ fn a_panic_in_ord_clone_or_encode_changes_nothing() {
     }
 }
 
-/// Every removal of these is tried with a fuse, so that nodes merge and level with neighbours that are shared.
+/// Each of these removals is tried with a fuse, so that nodes merge and level with shared neighbours.
 #[test]
 fn a_panic_in_a_removal_that_merges_nodes_changes_nothing() {
     use fused::{FUSE, Fused};
@@ -470,7 +470,7 @@ fn a_panic_in_the_function_of_an_update_changes_nothing() {
 }
 
 #[test]
-fn an_order_that_contradicts_itself_does_no_harm() {
+fn an_inconsistent_order_is_harmless() {
     thread_local!(static STATE: Cell<u64> = const { Cell::new(1) });
     #[derive(Clone, Debug)]
     struct Fickle(u64);
@@ -507,7 +507,7 @@ fn an_order_that_contradicts_itself_does_no_harm() {
 }
 
 #[test]
-fn a_write_after_a_clone_copies_the_nodes_on_its_way() {
+fn a_write_after_a_clone_copies_the_nodes_on_its_path() {
     thread_local!(static CLONES: Cell<usize> = const { Cell::new(0) });
     struct Counted;
     impl Clone for Counted {
@@ -530,9 +530,9 @@ fn a_write_after_a_clone_copies_the_nodes_on_its_way() {
     assert_eq!(snapshot.changed_since(1).count(), 0);
 }
 
-/// Neither absent nor present keys are compared with more than those that have their mark.
+/// A key is compared only with entries of the same mark.
 #[test]
-fn a_small_map_compares_one_key() {
+fn a_lookup_in_a_small_map_compares_one_key() {
     thread_local!(static COMPARED: Cell<usize> = const { Cell::new(0) });
     #[derive(Clone)]
     struct Compared(u64);
@@ -559,9 +559,9 @@ fn a_small_map_compares_one_key() {
     }
 }
 
-/// One changed entry of many is found by way of its own nodes: the others are never entered.
+/// One changed entry of many is found along its own path. Other nodes are not visited.
 #[test]
-fn what_changed_is_found_without_a_look_at_the_rest() {
+fn changes_are_found_without_visiting_other_nodes() {
     let mut map = OrderedMap::new();
     for number in 0..100_000_u64 {
         map.insert(number, (), 1);
@@ -578,7 +578,7 @@ fn what_changed_is_found_without_a_look_at_the_rest() {
 }
 
 #[test]
-fn big_maps_are_dense_in_order_and_wide_enough_out_of_order() {
+fn large_maps_have_full_nodes_after_ordered_inserts_and_wide_ones_otherwise() {
     let (mut ascending, mut mixed) = (OrderedMap::new(), OrderedMap::new());
     for number in 0..100_000_u64 {
         ascending.insert(number, number, 1);
@@ -602,7 +602,7 @@ fn big_maps_are_dense_in_order_and_wide_enough_out_of_order() {
 fn small_maps_are_one_small_allocation() {
     let mut map = OrderedMap::<u64, u64>::new();
     assert_eq!(map.heap_size(), 0);
-    // A counter and for each entry key, value and epoch.
+    // A counter, and a key, a value and an epoch per entry.
     let bytes = |capacity: usize| 8 + 16 * capacity + (4 * capacity).next_multiple_of(8);
     for (len, capacity) in [(1, 1), (2, 2), (3, 4), (4, 4), (5, 8), (6, 8), (7, 8), (8, 8), (9, 12)] {
         map.insert(len, 0, 0);
@@ -624,7 +624,7 @@ fn removed_since(map: &OrderedMap<u64, u64>, base: u32) -> Option<Vec<u64>> {
 }
 
 #[test]
-fn removals_are_remembered_until_confirmed() {
+fn removals_are_logged_until_confirmed() {
     let mut map = OrderedMap::new();
     for number in 0..10 {
         map.insert(number, number, 1);
@@ -647,7 +647,7 @@ fn removals_are_remembered_until_confirmed() {
 }
 
 #[test]
-fn a_log_that_outgrows_the_map_is_given_up() {
+fn a_log_that_outgrows_the_map_is_spilled() {
     let mut map = OrderedMap::new();
     let churn = |map: &mut OrderedMap<u64, u64>, count: u64, epoch| {
         for number in 0..count {
@@ -668,7 +668,7 @@ fn a_log_that_outgrows_the_map_is_given_up() {
     assert_eq!(removed_since(&map, 2), None);
     map.forget_removals(3);
     assert_eq!(removed_since(&map, 3), Some(vec![1000, 1001]));
-    // A big map remembers more.
+    // A large map has a longer log.
     for number in 0..500 {
         map.insert(number, 0, 4);
     }
@@ -679,7 +679,7 @@ fn a_log_that_outgrows_the_map_is_given_up() {
 }
 
 #[test]
-fn a_clone_is_read_elsewhere_while_the_map_goes_on() {
+fn another_thread_reads_a_clone_while_the_map_changes() {
     let mut map = OrderedMap::new();
     for number in 0..5000_u64 {
         map.insert(number, number.to_string(), 1);

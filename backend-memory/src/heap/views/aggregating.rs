@@ -6,7 +6,7 @@ use super::Seat;
 use crate::heap::content::Single;
 use crate::heap::state::{Failure, HeapState};
 
-/// An aggregating state; what is extra is the function.
+/// An aggregating state, with its function.
 pub(in crate::heap) type AggregatingTable<K, N, A> =
     HeapState<K, N, Single<<A as Aggregate>::Accumulator>, Function<A>>;
 

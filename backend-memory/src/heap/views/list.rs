@@ -9,7 +9,7 @@ use crate::containers::ListCell;
 use crate::heap::content::Elements;
 use crate::heap::state::HeapState;
 
-/// A list state; nothing is extra.
+/// A list state.
 pub(in crate::heap) type ListTable<K, N, T> = HeapState<K, N, Elements<T>, ()>;
 
 /// View of a list state on the heap.
@@ -19,14 +19,15 @@ pub struct HeapList<'a, K: StateKey, N: StateKey, T: StateValue> {
 }
 
 impl<K: StateKey, N: StateKey, T: StateValue> HeapList<'_, K, N, T> {
-    /// What `elements` would own, collected: neither an iterator nor a codec may fail half way.
+    /// Collects `elements` and their owned bytes, so that a panic of the iterator or codec comes before any
+    /// change.
     fn collect(&self, elements: impl IntoIterator<Item = T>) -> (Vec<T>, u64) {
         let elements = Vec::from_iter(elements);
         let owned = elements.iter().map(|element| self.state.content().owned(element)).sum();
         (elements, owned)
     }
 
-    /// Adds an element to a list that may need more memory for it.
+    /// Adds an element that may need more memory.
     #[inline(never)]
     fn grow(state: &mut ListTable<K, N, T>, lookup: Lookup<'_, K, N>, element: T) -> Result<()> {
         let owned = state.content().owned(&element);
@@ -34,7 +35,7 @@ impl<K: StateKey, N: StateKey, T: StateValue> HeapList<'_, K, N, T> {
         state.modify(&lookup, ListCell::new, |_, cell, epoch| cell.push(element, owned, epoch))
     }
 
-    /// Checks the budget for that many more elements, which own `owned` bytes.
+    /// Checks the budget for `elements` more elements, which own `owned` bytes.
     fn afford(&self, elements: usize, owned: u64) -> Result<()> {
         self.state.afford(&self.seat.lookup, (elements * size_of::<T>()) as u64 + owned)
     }
@@ -46,7 +47,7 @@ impl<K: StateKey, N: StateKey, T: StateValue> ListState<T, N> for HeapList<'_, K
         if needs_drop::<T>() || self.state.is_limited() {
             return Self::grow(self.state, self.seat.lookup.aside(), element);
         }
-        // Where there is room nothing else changes, and nothing else is looked at.
+        // If the list has room, no size changes, and no other check is needed.
         let rest = match self.state.own(&self.seat.lookup) {
             Some((cell, epoch)) => cell.push_within(element, epoch),
             None => Err(element),
@@ -84,7 +85,8 @@ impl<K: StateKey, N: StateKey, T: StateValue> ListState<T, N> for HeapList<'_, K
         let sources = self.seat.sources(sources);
         let mut cells = sources.iter().filter_map(|source| self.state.get(source));
         let Some(first) = cells.next() else { return Ok(()) };
-        // Built aside, so that a clone that panics leaves all as it was; what the target has is shared.
+        // Built aside, so that a clone that panics leaves the state unchanged. The target's elements are
+        // shared.
         let epoch = self.state.epoch();
         let mut merged = match self.state.get(&self.seat.lookup) {
             Some(target) => {

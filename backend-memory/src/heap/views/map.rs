@@ -9,7 +9,7 @@ use crate::containers::Range;
 use crate::heap::content::{Entries, MapCell};
 use crate::heap::state::HeapState;
 
-/// A map state; nothing is extra.
+/// A map state.
 pub(in crate::heap) type MapTable<K, N, MK, MV> = HeapState<K, N, Entries<MK, MV>, ()>;
 
 /// View of a map state on the heap.
@@ -26,7 +26,7 @@ impl<K: StateKey, N: StateKey, MK: StateKey, MV: StateValue> HeapMap<'_, K, N, M
         key.check().map_err(|error| self.state.locate(error, self.seat.lookup.group))
     }
 
-    /// Checks, in debug builds, that the map takes the key for no other one.
+    /// In debug builds, checks that the map does not confuse the key with another one.
     #[inline(always)]
     fn check_found(&self, key: &MK) -> Result<()> {
         if !cfg!(debug_assertions) {
@@ -38,7 +38,7 @@ impl<K: StateKey, N: StateKey, MK: StateKey, MV: StateValue> HeapMap<'_, K, N, M
         checked.map_err(|error| self.state.locate(error, self.seat.lookup.group))
     }
 
-    /// Puts an entry into a map that may need more memory for it.
+    /// Adds an entry that may need more memory.
     #[inline(never)]
     fn grow(state: &mut MapTable<K, N, MK, MV>, lookup: Lookup<'_, K, N>, key: MK, value: MV) -> Result<()> {
         if state.is_limited() {
@@ -51,7 +51,7 @@ impl<K: StateKey, N: StateKey, MK: StateKey, MV: StateValue> HeapMap<'_, K, N, M
         })
     }
 
-    /// Checks the budget for an entry that may replace one.
+    /// Checks the budget for an entry that may replace another.
     #[inline(never)]
     fn afford(state: &MapTable<K, N, MK, MV>, lookup: &Lookup<'_, K, N>, key: &MK, value: &MV) -> Result<()> {
         let old = state.get(lookup).and_then(|cell| cell.map.get(key));
@@ -63,8 +63,8 @@ impl<K: StateKey, N: StateKey, MK: StateKey, MV: StateValue> HeapMap<'_, K, N, M
     }
 }
 
-// The usual accesses become part of the caller, whose view then needs no memory of its own: the fewer instructions an access
-// has, the more of them wait for their memory at the same time.
+// The common accesses are inlined, so the view needs no memory of its own. With fewer instructions per
+// access, more accesses wait for memory at the same time.
 impl<K: StateKey, N: StateKey, MK: StateKey, MV: StateValue> MapState<MK, MV> for HeapMap<'_, K, N, MK, MV> {
     #[inline(always)]
     fn with<R>(&mut self, key: &MK, f: impl FnOnce(Option<&MV>) -> R) -> Result<R> {
@@ -78,7 +78,7 @@ impl<K: StateKey, N: StateKey, MK: StateKey, MV: StateValue> MapState<MK, MV> fo
         if needs_drop::<(MK, MV)>() || self.state.is_limited() {
             return Self::grow(self.state, self.seat.lookup.aside(), key, value);
         }
-        // Where there is an entry nothing else changes, and nothing else is looked at.
+        // If the key is present, no size changes, and no other check is needed.
         let rest = match self.state.own(&self.seat.lookup) {
             Some((cell, epoch)) => cell.map.replace(&key, value, epoch),
             None => Err(value),
@@ -94,7 +94,7 @@ impl<K: StateKey, N: StateKey, MK: StateKey, MV: StateValue> MapState<MK, MV> fo
         entries.iter().try_for_each(|(key, _)| self.check(key))?;
         check_equal_keys(entries.iter().map(|(key, _)| key))
             .map_err(|error| self.state.locate(error, self.seat.lookup.group))?;
-        // On a clone, which shares its nodes: a key whose comparison panics leaves the map as it was.
+        // On a clone, which shares its nodes, so that a key whose comparison panics leaves the map as it was.
         let mut changed = self.state.get(&self.seat.lookup).cloned().unwrap_or_else(MapCell::new);
         let epoch = self.state.epoch();
         entries
@@ -129,7 +129,7 @@ impl<K: StateKey, N: StateKey, MK: StateKey, MV: StateValue> MapState<MK, MV> fo
     ) -> Result<R, E> {
         self.check(&key)?;
         if self.state.is_limited() || self.state.get(&self.seat.lookup).is_none() {
-            // What is put must be paid for, or the map be made, after `f` has said that there is something to put.
+            // The budget is checked, and the map created, only if `f` returns something to put.
             let mut value = self.get(&key)?;
             let result = f(&mut value)?;
             match value {

@@ -1,4 +1,4 @@
-//! Views of heap states: what an engine reads and writes through.
+//! Views of heap states, which are what an engine reads and writes through.
 
 mod aggregating;
 mod list;
@@ -22,7 +22,7 @@ use backend_api::{KeyContext, StateKey};
 
 use super::row_key::{Lookup, entry_hash};
 
-/// The place of a view, and what those in other namespaces follow from.
+/// The place of a view, and what places in other namespaces are computed from.
 pub(super) struct Seat<'a, K: StateKey, N> {
     key_hash: u64,
     pub(super) lookup: Lookup<'a, K, N>,
@@ -34,7 +34,7 @@ impl<'a, K: StateKey, N: StateKey> Seat<'a, K, N> {
         Self { key_hash: key.hash(), lookup: Lookup::new(key, group, namespace) }
     }
 
-    /// The places of the namespaces to merge: each once, and not that of the view itself.
+    /// The places of the namespaces to merge, without duplicates and without the view's own.
     fn sources<'s>(&self, namespaces: &'s [N]) -> Vec<Lookup<'s, K, N>>
     where
         'a: 's,

@@ -6,7 +6,7 @@ use super::Seat;
 use crate::heap::content::Single;
 use crate::heap::state::{Failure, HeapState};
 
-/// A reducing state; what is extra is the function.
+/// A reducing state, with its function.
 pub(in crate::heap) type ReducingTable<K, N, T> = HeapState<K, N, Single<T>, Reduce<T>>;
 
 pub(in crate::heap) struct Reduce<T>(pub(in crate::heap) Arc<ReduceFunction<T>>);
@@ -43,7 +43,7 @@ impl<K: StateKey, N: StateKey, T: StateValue> ReducingState<T, N> for HeapReduci
             });
             return added.map_err(|failure| self.state.explain(failure, lookup.group));
         }
-        // An update would clone the old value, which the function only looks at.
+        // `update` would clone the old value, which the function only borrows.
         let new = match self.state.get(lookup) {
             Some(old) => self.reduce(old, &value)?,
             None => value,

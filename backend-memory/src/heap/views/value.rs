@@ -4,14 +4,14 @@ use super::Seat;
 use crate::heap::content::Single;
 use crate::heap::state::HeapState;
 
-/// A value state; what is extra is the default.
+/// A value state, with its default.
 pub(in crate::heap) type ValueTable<K, N, V> = HeapState<K, N, Single<V>, Fallback<V>>;
 
-/// What a read gives where nothing was written.
+/// The result of a read before the first write.
 pub(in crate::heap) struct Fallback<V>(pub(in crate::heap) Option<V>);
 
 impl<V> Fallback<V> {
-    /// Apart: a read of what is there need not look here.
+    /// Cold, so that a read of a present value does not pay for it.
     #[cold]
     #[inline(never)]
     fn value(&self) -> Option<&V> {

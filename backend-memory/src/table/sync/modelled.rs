@@ -1,4 +1,4 @@
-//! What loom does not have: an `Arc` with weak references, with the orderings of the standard library's; and a watch over
+//! What loom lacks: an `Arc` with weak references and the orderings of the standard library, and a check of
 //! who uses which segment.
 
 use std::{cell::RefCell, collections::HashMap, ops::Deref, ptr::NonNull, rc::Rc};
@@ -14,7 +14,7 @@ use loom::{
 
 struct Counted<T> {
     strong: AtomicUsize,
-    /// Weak references, and one more for all strong ones.
+    /// Weak references, plus one for all strong references.
     weak: AtomicUsize,
     value: std::cell::UnsafeCell<Option<T>>,
 }
@@ -25,7 +25,7 @@ pub(in crate::table) struct Arc<T>(NonNull<Counted<T>>);
 /// `std::sync::Weak`.
 pub(in crate::table) struct Weak<T>(Option<NonNull<Counted<T>>>);
 
-// SAFETY: as the standard library's.
+// SAFETY: as for `std::sync::Arc`.
 unsafe impl<T: Send + Sync> Send for Arc<T> {}
 // SAFETY: as above.
 unsafe impl<T: Send + Sync> Sync for Arc<T> {}
@@ -58,14 +58,14 @@ impl<T> Arc<T> {
         std::mem::ManuallyDrop::new(this).release()
     }
 
-    /// Gives up this reference, and takes the value if it was the last.
+    /// Drops this reference. Returns the value if it was the last one.
     fn release(&self) -> Option<T> {
         if self.counted().strong.fetch_sub(1, Release) != 1 {
             return None;
         }
         fence(Acquire);
         let _all_strong = Weak(Some(self.0));
-        // SAFETY: nobody else has a reference to the value.
+        // SAFETY: this was the last reference to the value.
         unsafe { &mut *self.counted().value.get() }.take()
     }
 }
@@ -81,7 +81,7 @@ impl<T> Deref for Arc<T> {
     type Target = T;
 
     fn deref(&self) -> &T {
-        // SAFETY: the value is there as long as a strong reference is, and nobody changes it.
+        // SAFETY: a strong reference keeps the value, and nothing changes it.
         unsafe { &*self.counted().value.get() }.as_ref().expect("a strong reference")
     }
 }
@@ -108,7 +108,7 @@ impl<T> Weak<T> {
 impl<T> Drop for Weak<T> {
     fn drop(&mut self) {
         let Some(counted) = self.0 else { return };
-        // SAFETY: a weak reference keeps the counts alive; the last frees them.
+        // SAFETY: a weak reference keeps the counts alive. The last one frees them.
         unsafe {
             if counted.as_ref().weak.fetch_sub(1, Release) == 1 {
                 fence(Acquire);
@@ -119,23 +119,23 @@ impl<T> Drop for Weak<T> {
 }
 
 std::thread_local! {
-    /// Who uses the segment at an address. Loom runs all its threads in one of the system's.
+    /// Users of the segment at each address. Loom runs all its threads on one system thread.
     static WATCHED: RefCell<HashMap<usize, Rc<UnsafeCell<()>>>> = RefCell::default();
 }
 
-/// Forgets who used which segment: a new execution of loom's begins.
+/// Forgets all users. Called when loom starts a new execution.
 pub(in crate::table) fn forget() {
     WATCHED.with_borrow_mut(HashMap::clear);
 }
 
-/// As [`super::reading`] says: loom panics if the segment is taken meanwhile, or may have been taken before.
+/// See [`super::reading`]. Loom panics if the segment is taken meanwhile, or could have been taken before.
 pub(in crate::table) fn reading(segment: *const u8) -> Option<ConstPtr<()>> {
     let watched = WATCHED.with_borrow(|watched| watched.get(&segment.addr()).cloned());
-    // The segment of nothing is never taken.
+    // The shared empty segment is never taken.
     watched.map(|watched| watched.get())
 }
 
-/// As [`super::taking`] says: loom panics if a snapshot reads the segment, or may have read it later than this.
+/// See [`super::taking`]. Loom panics if a snapshot reads the segment, or could have read it later.
 pub(in crate::table) fn taking(segment: *const u8) {
     let new = || Rc::new(UnsafeCell::new(()));
     let watched =

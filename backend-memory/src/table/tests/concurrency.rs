@@ -1,4 +1,4 @@
-//! A writer, and snapshots read in other threads while it goes on.
+//! A writer, and snapshots that other threads read meanwhile.
 
 use std::{
     collections::HashMap,
@@ -18,7 +18,7 @@ const GROUPS: usize = 4;
 const KEYS: u64 = 6_000;
 const ROUNDS: u64 = 12;
 
-/// The content that a snapshot must have, by key.
+/// The expected content of a snapshot, by key.
 type Expected = HashMap<u64, u64>;
 
 type Taken<S, V, P> = (TableSnapshot<S, V, P>, Expected);
@@ -99,7 +99,7 @@ fn handles_under_a_writer() {
     stress::<String, Shared, Container>();
 }
 
-/// A value that whoever reads it changes, under its own lock.
+/// A value that readers change, under its own lock.
 struct Locked(RwLock<Vec<u64>>);
 
 impl Clone for Locked {
@@ -110,7 +110,7 @@ impl Clone for Locked {
     }
 }
 
-/// The same without drop glue, so that it is held in the slot.
+/// The same without drop glue, so it lies in the slot.
 struct Atomic(AtomicU64);
 
 impl Clone for Atomic {

@@ -1,4 +1,4 @@
-//! Filling groups at once, as a restore does.
+//! Filling groups as a restore does.
 
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -32,8 +32,8 @@ fn order<S: TestKey, V: TestValue, P: Placement<V>>(table: &Table<S, V, P>) -> V
     table.iter_group(0).map(|(key, _)| key.number()).collect()
 }
 
-/// Whether a table has the entries from 0 to `count` and no others, also in a full snapshot; that none of them counts
-/// as changed afterwards; and that it goes on as a table does.
+/// Checks that a table and a full snapshot have exactly the entries from 0 to `count`, that none counts as
+/// changed, and that the table can be written afterwards.
 fn check<S: TestKey, V: TestValue, P: Placement<V>>(
     mut table: Table<S, V, P>,
     count: u64,
@@ -80,7 +80,7 @@ fn filled_in_every_order<S: TestKey, V: TestValue, P: Placement<V>>() {
         let ascending: Vec<u64> = (0..count).collect();
         let written = order(&fill::<S, V, P>(&ascending, 0, &alive));
         let backwards: Vec<u64> = written.iter().rev().copied().collect();
-        // What is expected decides how many segments there are: a right, a low and a high number.
+        // The expected number decides how many segments there are. Tries a right, a low and a high one.
         for expected in [count, 0, count / 8, count * 8] {
             for numbers in [&ascending, &written, &backwards] {
                 check(fill::<S, V, P>(numbers, expected as usize, &alive), count, &alive);
@@ -91,7 +91,7 @@ fn filled_in_every_order<S: TestKey, V: TestValue, P: Placement<V>>() {
 }
 
 #[test]
-fn a_filled_group_has_its_entries() {
+fn a_filled_group_has_exactly_its_entries() {
     filled_in_every_order::<u64, u64, UserValue>();
     filled_in_every_order::<String, Counted, UserValue>();
     filled_in_every_order::<u64, Shared, Container>();
@@ -116,7 +116,7 @@ impl TestKey for [u8; 60] {
     }
 }
 
-/// Fills with keys that are there, and others with their hash, at some distance.
+/// Adds keys that are present, and others with the same hash, at some distance.
 fn second_time<S: TestKey + Debug>(distance: usize) {
     let mut table = Table::<S, u64, UserValue>::new(1, SEED, false);
     let mut filling = table.fill(0, 1_000);
@@ -136,16 +136,16 @@ fn second_time<S: TestKey + Debug>(distance: usize) {
 }
 
 #[test]
-fn a_key_that_comes_twice_is_refused() {
+fn a_duplicate_key_is_refused() {
     for distance in [0, 1, 10, 500] {
         second_time::<u64>(distance);
         second_time::<String>(distance);
     }
 }
 
-/// One segment is made full and split, and then has an entry put elsewhere by another hash; the others are filled after that.
+/// Fills one segment until it splits, and adds an entry by another hash. Then fills the others.
 #[test]
-fn a_segment_that_is_too_full_leads_no_other_entry_astray() {
+fn an_overfull_segment_does_not_misplace_other_entries() {
     const SAME: u64 = 207;
     let mut table = Table::<u64, u64, UserValue>::new(1, SEED, false);
     let crowded = hash_of(0);
@@ -164,7 +164,7 @@ fn a_segment_that_is_too_full_leads_no_other_entry_astray() {
 }
 
 #[test]
-fn memory_made_ready_is_used_and_given_back() {
+fn supplied_memory_is_used_and_freed() {
     let mut table = Table::<u64, u64, UserValue>::new(4, SEED, false);
     let supply = table.supply([400_000; 4].into_iter());
     let mut sibling = table.sibling();

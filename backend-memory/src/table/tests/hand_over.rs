@@ -1,7 +1,7 @@
-//! A writer and the threads of snapshots in every order that loom finds.
+//! A writer and the threads of snapshots, in every order that loom finds.
 //!
-//! Loom watches the segments (`sync/modelled.rs`) and the values: whoever takes or drops what another thread may be reading, without
-//! being told that it has done so, is found out, whichever of the two comes first.
+//! Loom watches the segments (`sync/modelled.rs`) and the values. It finds uses of memory that another thread
+//! may be reading without a happens-before between the two, in either order.
 
 use std::{cell::Cell, rc::Rc};
 
@@ -11,16 +11,16 @@ use loom::{cell::UnsafeCell, model::Builder, thread};
 use super::{Container, Handle, Placement, Table, TableValue, UserValue, hash_of};
 use crate::table::{TableSnapshot, segment::TAG_BITS, sync};
 
-/// The number of values that are alive.
+/// The number of live values.
 #[derive(Clone, Default)]
 struct Alive(Rc<Cell<isize>>);
 
-// SAFETY: loom runs all its threads in one of the system's.
+// SAFETY: loom runs all its threads on one system thread.
 unsafe impl Send for Alive {}
 // SAFETY: as above.
 unsafe impl Sync for Alive {}
 
-/// A number that loom sees being read and dropped.
+/// A number whose reads and drop are visible to loom.
 struct Watched(UnsafeCell<u64>, Alive);
 
 impl Watched {
@@ -30,12 +30,12 @@ impl Watched {
     }
 
     fn number(&self) -> u64 {
-        // SAFETY: nobody writes to it before it is dropped, which loom verifies.
+        // SAFETY: written to only when it is dropped, which loom verifies.
         self.0.with(|number| unsafe { *number })
     }
 }
 
-// SAFETY: written to when it is dropped only.
+// SAFETY: written to only when it is dropped.
 unsafe impl Send for Watched {}
 // SAFETY: as above.
 unsafe impl Sync for Watched {}
@@ -53,7 +53,7 @@ impl Drop for Watched {
     }
 }
 
-/// A value made of a number.
+/// A value made from a number.
 trait Numbered: TableValue {
     fn of(number: u64, alive: &Alive) -> Self;
     fn number(&self) -> u64;
@@ -91,7 +91,7 @@ impl Numbered for Shared {
     }
 }
 
-/// Runs a scenario in all orders with at most so many preemptions; it must leave no value behind.
+/// Runs a scenario in all orders with at most `preemptions` preemptions. It must leave no value alive.
 fn explore(preemptions: usize, scenario: impl Fn(&Alive) + Send + Sync + 'static) {
     let mut model = Builder::new();
     model.preemption_bound = Some(preemptions);
@@ -145,7 +145,7 @@ impl<V: Numbered, P: Placement<V>> Writer<V, P> {
     }
 }
 
-/// Reads a snapshot in a thread of its own.
+/// Reads a snapshot in another thread.
 fn read<V: Numbered, P: Placement<V>>(
     mut snapshot: TableSnapshot<u64, V, P>,
     expected: &'static [u64],
@@ -193,7 +193,7 @@ fn two_snapshots_are_read_at_once() {
         let mut writer = Writer::<Watched, UserValue>::new(alive);
         let first = read(writer.snapshot(), &[1, 2]);
         let second = read(writer.snapshot(), &[1, 2]);
-        // What it replaces goes with the bag of the second, and the first may read it too.
+        // What this replaces goes into the bag of the second snapshot, and the first may read it too.
         writer.set(1, 3);
         first.join().unwrap();
         second.join().unwrap();
@@ -213,13 +213,13 @@ fn a_table_is_dropped_while_its_snapshot_is_read() {
 }
 
 #[test]
-fn a_snapshot_is_given_up_while_the_table_is_written() {
+fn a_snapshot_is_dropped_while_the_table_is_written() {
     explore(3, |alive| {
         let mut writer = Writer::<Watched, UserValue>::new(alive);
         let mut snapshot = writer.snapshot();
         let reader = thread::spawn(move || {
             snapshot.prepare(1);
-            let failed = snapshot.scan(0, None, |_, _, _| Err(Error::new(ErrorKind::Cancelled, "enough")));
+            let failed = snapshot.scan(0, None, |_, _, _| Err(Error::new(ErrorKind::Cancelled, "stopped")));
             failed.unwrap_err();
         });
         writer.set(0, 3);

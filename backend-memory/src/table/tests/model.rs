@@ -36,7 +36,7 @@ enum Op {
         groups: usize,
         base: Option<usize>,
     },
-    /// Scans a snapshot in another thread, while the ops go on.
+    /// Scans a snapshot in another thread, while operations continue.
     Send(usize),
     Break(usize),
     Drop(usize),
@@ -65,7 +65,8 @@ fn op() -> impl Strategy<Value = Op> {
     ]
 }
 
-/// Notes a write in `epoch`. An entry that was added in an epoch has its odd number until a later one changes it.
+/// Records a write in `epoch`. An entry that was added in an epoch has its odd number until a later epoch
+/// changes it.
 fn write(model: &mut Model, k: u64, v: u64, epoch: u32) {
     let epoch = model.get(&k).map_or(epoch + 1, |(_, old)| epoch.max(*old));
     model.insert(k, (v, epoch));
@@ -115,7 +116,7 @@ impl<S: TestKey> Case for Handles<S> {
                     || S::of(k),
                     || Shared::of(0, &alive),
                     |shared| {
-                        // A clone of what is in there is made first, if it is shared.
+                        // If the value is shared, this clones it first.
                         let counted = triomphe::Arc::make_mut(shared);
                         *counted.number = counted.number.wrapping_add(v);
                     },
@@ -144,7 +145,7 @@ struct Taken<C: Case> {
 struct Harness<C: Case> {
     table: Table<C::S, C::V, C::P>,
     model: Model,
-    /// The model at the end of every epoch.
+    /// The model at the end of each epoch.
     history: BTreeMap<u32, Model>,
     taken: Vec<Taken<C>>,
     threads: Vec<std::thread::JoinHandle<()>>,
@@ -200,7 +201,7 @@ impl<C: Case> Harness<C> {
         k as usize % GROUPS
     }
 
-    /// Runs `f` on the table; unless it panics, `then` on the model.
+    /// Runs `f` on the table. Unless that panics, runs `then` on the model.
     fn attempt<R>(
         &mut self,
         k: u64,
@@ -272,7 +273,7 @@ impl<C: Case> Harness<C> {
             Op::SetMany(k, n) => (k..k + u64::from(n)).for_each(|k| self.set(k, k)),
             Op::Add(k, v) => self.update(k, |old| Ok(Some(old.unwrap_or(0) + v))),
             Op::Clear(k) => self.update(k, |_| Ok(None)),
-            Op::Fail(k) => self.update(k, |_| Err(Error::new(ErrorKind::Function, "no"))),
+            Op::Fail(k) => self.update(k, |_| Err(Error::new(ErrorKind::Function, "refused"))),
             Op::Modify(k, v) => C::modify(self, k, v),
             Op::Remove(k) => self.remove(k),
             Op::RemoveMany(k, n) => (k..k + u64::from(n)).for_each(|k| self.remove(k)),
@@ -311,7 +312,7 @@ impl<C: Case> Harness<C> {
                 let mut rows = 2;
                 let outcome = taken.snapshot.scan(taken.next, None, |_, _, _| {
                     rows -= 1;
-                    if rows == 0 { Err(Error::new(ErrorKind::Function, "enough")) } else { Ok(()) }
+                    if rows == 0 { Err(Error::new(ErrorKind::Function, "stopped")) } else { Ok(()) }
                 });
                 assert!(outcome.is_ok() || taken.next == GROUPS || rows == 0);
                 let again = taken.snapshot.scan(taken.next, None, |_, _, _| Ok::<(), Error>(()));

@@ -1,4 +1,4 @@
-//! What the table promises beyond its content: bytes, room, order, limits.
+//! What the table guarantees beyond its content: bytes, room, order, limits.
 
 use backend_api::{Error, ErrorKind};
 
@@ -38,14 +38,14 @@ fn remove(table: &mut Numbers, k: u64) -> bool {
 }
 
 #[test]
-fn bytes_grow_by_no_more_than_foretold() {
+fn bytes_grow_by_at_most_the_predicted_growth() {
     for removed in [0, 2, 3] {
         let mut table = Numbers::new(1, 3, false);
         for k in 0..20_000 {
             let most = table.bytes() + table.growth(0);
             insert(&mut table, k);
             assert!(table.bytes() <= most, "entry {k}: {} > {most}", table.bytes());
-            // Half or two thirds go again, some time after they came.
+            // Removes half or two thirds of the entries, some time after they were added.
             if k % 3 < removed {
                 remove(&mut table, k / 2);
             }
@@ -58,7 +58,7 @@ fn bytes_grow_by_no_more_than_foretold() {
 }
 
 #[test]
-fn a_table_does_not_grow_by_entries_that_come_and_go() {
+fn adding_and_removing_entries_does_not_grow_a_table() {
     for live in [1, 10, 100, 5_000] {
         let mut table = filled(live);
         let bytes = table.bytes();
@@ -67,13 +67,13 @@ fn a_table_does_not_grow_by_entries_that_come_and_go() {
             insert(&mut table, k);
         }
         assert_eq!(table.iter().count() as u64, live);
-        // One more doubling is what other keys might have needed too.
+        // Other keys could have needed one more doubling too.
         assert!(table.bytes() <= 3 * bytes, "{} after {bytes}, {live} entries", table.bytes());
     }
 }
 
 #[test]
-fn a_key_that_comes_and_goes_takes_the_same_place() {
+fn a_key_added_again_takes_its_old_slot() {
     let mut table = filled(100);
     let order: Vec<u64> = table.iter().map(|(key, _)| *key).collect();
     for _ in 0..10_000 {
@@ -85,7 +85,7 @@ fn a_key_that_comes_and_goes_takes_the_same_place() {
 }
 
 #[test]
-fn removed_entries_leave_room() {
+fn removed_entries_make_room() {
     let mut table = filled(20_000);
     let bytes = table.bytes();
     (0..20_000).for_each(|k| assert!(remove(&mut table, k)));
@@ -97,7 +97,7 @@ fn removed_entries_leave_room() {
 }
 
 #[test]
-fn what_is_copied_for_a_snapshot_counts_once() {
+fn copies_for_a_snapshot_count_once() {
     let mut table = filled(20_000);
     let bytes = table.bytes();
     let snapshot = table.snapshot().unwrap();
@@ -108,7 +108,7 @@ fn what_is_copied_for_a_snapshot_counts_once() {
 }
 
 #[test]
-fn room_made_for_a_filling_is_enough_or_nearly() {
+fn presized_groups_need_few_further_segments() {
     let mut table = Numbers::new(1, 3, false);
     drop(table.fill(0, 20_000));
     let bytes = table.bytes();
@@ -147,7 +147,7 @@ fn a_snapshot_is_scanned_once_and_in_order() {
     assert_eq!(scan(2), Ok(()));
 }
 
-/// The hash of a key, which somebody has chosen so that all are alike.
+/// The hash of a key, chosen so that all are equal.
 #[derive(Clone, Copy)]
 struct Hostile(u64);
 
@@ -162,13 +162,13 @@ impl KeyHash for Hostile {
 }
 
 #[test]
-fn keys_of_one_hash_are_entries_like_others() {
+fn keys_with_one_hash_work_like_others() {
     let mut table = Numbers::new(1, 5, true);
     let count = 5_000;
     for k in 0..count {
         table.set(0, Hostile(k), |s| *s == k, || k, k).unwrap();
     }
-    // Others are among them.
+    // Adds other keys among them.
     (10_000..12_000).for_each(|k| insert(&mut table, k));
     assert_eq!(table.len(), 7_000);
     assert!(table.bytes() < 7_000 * 100, "{}", table.bytes());
@@ -199,10 +199,10 @@ fn keys_of_one_hash_are_entries_like_others() {
 }
 
 #[test]
-fn tags_that_are_alike_for_many_bits_do_not_make_a_large_directory() {
+fn tags_with_a_long_common_prefix_do_not_grow_the_directory() {
     let mut table = Numbers::new(1, 0, false);
     let probe = Numbers::new(1, 0, false);
-    // Of 16 million tags one in 65,536 begins with these 16 bits.
+    // Of 16 million tags, one in 65,536 begins with these 16 bits.
     let alike = (0..1 << 24).filter(|hash| probe.tag(*hash) >> 15 & 0xffff == 7);
     for hash in alike {
         table.set(0, hash, |s| *s == hash, || hash, hash).unwrap();
@@ -213,7 +213,7 @@ fn tags_that_are_alike_for_many_bits_do_not_make_a_large_directory() {
 }
 
 #[test]
-fn cleared_entries_give_their_memory_back() {
+fn clearing_entries_frees_memory() {
     let mut table = Numbers::new(4, 5, false);
     let key = |k: u64| (k as usize % 4, hash_of(k));
     for with_snapshot in [false, true] {
@@ -242,7 +242,7 @@ fn cleared_entries_give_their_memory_back() {
 }
 
 #[test]
-fn hashes_that_differ_in_few_bits_are_spread() {
+fn hashes_that_differ_in_few_bits_are_spread_out() {
     for shift in [0, 20, 40, 50] {
         for seed in 0..4 {
             let mut table = Numbers::new(1, seed, false);
@@ -266,7 +266,7 @@ fn a_large_value_is_boxed() {
 }
 
 #[test]
-fn removals_are_spilled_when_there_are_too_many() {
+fn too_many_removals_are_spilled() {
     let mut table = Numbers::new(1, 99, true);
     (0..3_000).for_each(|k| insert(&mut table, k));
     let known = |table: &mut Numbers, base: u32| {
@@ -295,7 +295,7 @@ fn removals_are_spilled_when_there_are_too_many() {
 }
 
 #[test]
-fn what_no_snapshot_has_is_not_logged() {
+fn removals_of_entries_in_no_snapshot_are_not_logged() {
     let mut table = Numbers::new(1, 99, true);
     (0..100).for_each(|k| insert(&mut table, k));
     let base = table.snapshot().unwrap().epoch();
@@ -310,7 +310,7 @@ fn what_no_snapshot_has_is_not_logged() {
     };
     let (second, keys) = removed(&mut table, base);
     assert_eq!(keys, []);
-    // The first is in both snapshots, the other in the second only.
+    // The first key is in both snapshots, the other only in the second.
     assert!(remove(&mut table, 7) && remove(&mut table, 1_005));
     assert_eq!(removed(&mut table, base).1, [7]);
     assert_eq!(removed(&mut table, second).1, [7, 1_005]);
@@ -320,7 +320,7 @@ fn what_no_snapshot_has_is_not_logged() {
 }
 
 #[test]
-fn spilled_removals_leave_no_memory() {
+fn spilled_removals_free_their_memory() {
     let mut table = Numbers::new(1, 99, true);
     (0..1_000).for_each(|k| insert(&mut table, k));
     let base = table.snapshot().unwrap().epoch();
@@ -335,7 +335,7 @@ fn spilled_removals_leave_no_memory() {
 }
 
 #[test]
-fn groups_that_do_not_change_are_not_looked_at() {
+fn unchanged_groups_are_not_visited() {
     let mut table = Numbers::new(1_000, 99, true);
     let set = |table: &mut Numbers, group: usize, v: u64| {
         table.set(group, 1_u64, |s| *s == 1, || 1, v).unwrap();

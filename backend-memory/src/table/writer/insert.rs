@@ -4,12 +4,12 @@ use backend_api::{Error, ErrorKind, Result};
 
 use crate::table::{KeyHash, Placement, Table, TableKey, TableValue, segment::Segment};
 
-/// Hashes by which an entry may be found, after the first. Each lies in an overfull part of a small group with a chance
-/// of 1 in 64 at most, and of a large one with a much smaller one.
+/// Further hashes that are tried for an entry. In a small group each falls into a full part with a chance of
+/// at most 1 in 64, and in a large group with a far smaller one.
 const REHASHES: u8 = 8;
 
 impl<S: TableKey, V: TableValue, P: Placement<V>> Table<S, V, P> {
-    /// Adds an entry whose key is new; the search for it ended with a tag and a free slot.
+    /// Adds an entry whose key is new. `tag` and `vacancy` come from the search for it.
     #[inline]
     pub(in crate::table) fn insert(
         &mut self,
@@ -28,20 +28,20 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> Table<S, V, P> {
                 return self.insert_rehashed(group, hash, key, value);
             };
             segment = roomy;
-            // SAFETY: the writer's segment.
+            // SAFETY: the segment belongs to the writer.
             vacancy = unsafe { segment.vacancy(tag) };
         } else if header.epoch != self.epoch {
             segment = self.make_own(group, tag);
         }
         let key = key();
-        // SAFETY: the writer's segment, with room or a vacated slot.
+        // SAFETY: the segment belongs to the writer, and has room or a vacated slot.
         unsafe { segment.insert(vacancy, tag, self.epoch + 1, key, value) };
         self.groups[group].len += 1;
         self.len += 1;
         Ok(())
     }
 
-    /// Adds an entry by another hash of its key, where too many keys have the first one.
+    /// Adds an entry by another hash of its key, because too many keys have the first one.
     #[cold]
     #[inline(never)]
     fn insert_rehashed(
@@ -55,7 +55,7 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> Table<S, V, P> {
             let tag = self.tag(hash.rehash(&self.secret, attempt));
             let Some(segment) = self.make_room(group, tag) else { continue };
             let key = key();
-            // SAFETY: the writer's segment, with room.
+            // SAFETY: the segment belongs to the writer, and has room.
             unsafe { segment.insert(segment.vacancy(tag), tag, self.epoch + 1, key, value) };
             let entries = &mut self.groups[group];
             entries.rehashed = entries.rehashed.max(attempt);
@@ -66,7 +66,8 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> Table<S, V, P> {
         Err(Error::new(ErrorKind::Size, "too many keys with one hash"))
     }
 
-    /// The segment for an entry with `tag`, the writer's and with room for it; `None` if too many tags are alike.
+    /// Returns the segment for an entry with `tag`, owned by the writer and with room. `None` if too many
+    /// tags are equal.
     #[cold]
     #[inline(never)]
     pub(super) fn make_room(&mut self, group: usize, tag: u32) -> Option<Segment<S, V, P>> {
@@ -81,8 +82,8 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> Table<S, V, P> {
             let slots = usize::from(header.slots);
             // SAFETY: as above.
             let (room, entries) = unsafe { (u32::from(header.room()), segment.entries()) };
-            // An eighth of the room is worth a new segment. So entries that come and go do not make one split that has room
-            // for them.
+            // If vacated slots make up an eighth, a rebuild suffices. Entries that come and go then do not
+            // split a segment that has room for them.
             if entries * 8 < room * 7 {
                 self.rebuild(group, tag, segment, slots);
             } else if let Some(next) = Segment::<S, V, P>::next_slots(slots) {

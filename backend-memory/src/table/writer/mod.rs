@@ -1,4 +1,4 @@
-//! The writer's rarer steps: copying on write and retiring what snapshots may still read.
+//! The less frequent steps of the writer: copying on write, and retiring what snapshots may still read.
 
 mod insert;
 mod remove;
@@ -15,13 +15,13 @@ use super::{
     sync::fence,
 };
 
-/// Deepest directory: 16 million segments in one group.
+/// Largest depth of a directory: 16 million segments in one group.
 pub(super) const DEPTH_MAX: u32 = 24;
-/// Pieces of garbage that one of these steps frees on the side.
+/// Pieces of garbage freed by each step.
 const RELIEF: usize = 4;
 
 impl<S: TableKey, V: TableValue, P: Placement<V>> Table<S, V, P> {
-    /// True if a snapshot may still read, among the entries of `group` with this tag, what is of `epoch`.
+    /// True if a snapshot may still read something of `epoch` among the entries of `group` with this tag.
     pub(super) fn is_needed(&mut self, epoch: u32, group: usize, tag: u32) -> bool {
         if self.live.is_empty() {
             return false;
@@ -32,13 +32,13 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> Table<S, V, P> {
             .any(|snapshot| epoch <= snapshot.epoch && !snapshot.progress.has_passed(group, tag & TAG_MASK))
     }
 
-    /// True if a snapshot may still read the value itself of an entry of `epoch`.
+    /// True if a snapshot may still read the value of an entry of `epoch`.
     pub(super) fn is_value_needed(&mut self, epoch: u32, group: usize, tag: u32) -> bool {
-        // A plain value has been cloned with its segment.
+        // Plain values were cloned with the segment.
         P::MODE != Mode::Plain && self.is_needed(epoch, group, tag)
     }
 
-    /// Leaves something to the snapshots.
+    /// Hands an item to the snapshots, or frees it if there are none.
     pub(super) fn retire(&mut self, item: Garbage<S, V, P>) {
         match self.bag.upgrade() {
             Some(bag) => {
@@ -48,7 +48,7 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> Table<S, V, P> {
                 }
             }
             None => {
-                // What snapshots have read, they have read before the last of them let go of the bag.
+                // Pairs with the release of the bag: the snapshots' reads come before this.
                 fence(Ordering::Acquire);
                 // SAFETY: without a bag there are no snapshots.
                 unsafe { item.free(&self.slab) }
@@ -56,7 +56,7 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> Table<S, V, P> {
         }
     }
 
-    /// Drops a value that has left the table, now or when the snapshots that may read it have ended.
+    /// Drops a value that left the table, now or once the snapshots that may read it have ended.
     #[inline]
     pub(super) fn discard(&mut self, value: OwnedValue<V>, shared: bool) {
         if shared {
@@ -66,16 +66,16 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> Table<S, V, P> {
         }
     }
 
-    /// Frees a little of what has piled up.
+    /// Frees a little of the deferred garbage.
     pub(super) fn relieve(&mut self) {
         for _ in 0..RELIEF {
             let Some(item) = self.deferred.pop() else { break };
-            // SAFETY: it was in a bag that nobody had any more.
+            // SAFETY: the bag that held it was released by its last owner.
             unsafe { item.free(&self.slab) };
         }
     }
 
-    /// Makes the segment of `tag`, which has entries or room for them, the writer's alone.
+    /// Makes the segment of `tag` the writer's alone. It is not the shared empty segment.
     #[inline]
     pub(super) fn own(&mut self, group: usize, tag: u32) -> Segment<S, V, P> {
         let (segment, _) = self.groups[group].segment(tag);
@@ -93,7 +93,7 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> Table<S, V, P> {
         let mut segment = old;
         if self.is_needed(epoch, group, tag) {
             let copy = Segment::allocate(&self.slab, mask + 1);
-            // SAFETY: nobody else writes to the old segment, or knows the copy.
+            // SAFETY: only the writer writes to the old segment, and the copy is not shared yet.
             segment = unsafe {
                 old.copy_to(copy.segment());
                 copy.keep()
@@ -101,7 +101,7 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> Table<S, V, P> {
             self.groups[group].replace(tag, local_depth, segment, segment);
             self.retire(Garbage::Segment(old));
         }
-        // SAFETY: a copy of ours, or what no snapshot needs any more.
+        // SAFETY: a copy owned by the writer, or a segment that no snapshot needs.
         unsafe { segment.enter(self.epoch, self.confirmed) };
         segment
     }
@@ -109,7 +109,8 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> Table<S, V, P> {
     /// Replaces the value of an occupied slot.
     #[inline]
     pub(super) fn replace(&mut self, group: usize, tag: u32, index: usize, slot: Slot<S, V, P>, value: V) {
-        // SAFETY: the slot is occupied; in the current epoch it is the writer's alone, which is borrowed.
+        // SAFETY: the slot is occupied. A slot of the current epoch is the writer's alone, and the writer is
+        // borrowed.
         unsafe {
             if slot.epoch() >= self.epoch {
                 P::dispose(std::mem::replace(slot.value_place().as_mut(), value));
@@ -124,7 +125,7 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> Table<S, V, P> {
     fn replace_shared(&mut self, group: usize, tag: u32, index: usize, value: V) {
         self.touch(group);
         let segment = self.own(group, tag);
-        // SAFETY: the segment is the writer's; the value too, unless a snapshot needs it.
+        // SAFETY: the segment belongs to the writer, and so does the value unless a snapshot needs it.
         let (old, shared) = unsafe {
             let slot = segment.slot(index);
             let shared = self.is_value_needed(slot.epoch(), group, tag);
@@ -142,13 +143,13 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> Table<S, V, P> {
         self.discard(old, shared);
     }
 
-    /// Makes an occupied slot whose value no snapshot needs one of the current epoch.
+    /// Moves an occupied slot, whose value no snapshot needs, to the current epoch.
     #[cold]
     #[inline(never)]
     pub(super) fn renew(&mut self, group: usize, tag: u32, index: usize) -> Slot<S, V, P> {
         self.touch(group);
         let segment = self.own(group, tag);
-        // SAFETY: the segment is the writer's, and the index that of an occupied slot.
+        // SAFETY: the segment belongs to the writer, and the index is of an occupied slot.
         unsafe {
             let slot = segment.slot(index);
             slot.set_epoch(self.epoch);
@@ -157,12 +158,12 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> Table<S, V, P> {
         }
     }
 
-    /// Parts with a segment that is not in the directory any more.
+    /// Retires a segment that has left the directory.
     pub(super) fn retire_segment(&mut self, segment: Segment<S, V, P>, shared: bool) {
         if shared {
             self.retire(Garbage::Segment(segment));
         } else {
-            // SAFETY: neither the table nor a snapshot will use it.
+            // SAFETY: neither the table nor a snapshot uses it any more.
             unsafe { segment.free(&self.slab) };
         }
     }

@@ -1,4 +1,4 @@
-//! Taking entries out.
+//! Removing entries.
 
 use std::mem::needs_drop;
 
@@ -7,7 +7,7 @@ use crate::table::{
 };
 
 impl<S: TableKey, V: TableValue, P: Placement<V>> Table<S, V, P> {
-    /// Takes an entry out. Returns its value, and whether a snapshot may still read that.
+    /// Removes an entry. Returns its value, and true if a snapshot may still read it.
     pub(in crate::table) fn remove_at(
         &mut self,
         group: usize,
@@ -16,23 +16,23 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> Table<S, V, P> {
     ) -> (OwnedValue<V>, bool) {
         self.touch(group);
         let (mut segment, _) = self.groups[group].segment(tag);
-        // SAFETY: the writer reads its own segments, and the index is that of an occupied slot.
+        // SAFETY: the writer reads its own segments, and the index is of an occupied slot.
         let epoch = unsafe { segment.slot(index).epoch() };
-        // In the current epoch the slot is the writer's alone, and so are all if there are no snapshots: then the header
-        // need not be waited for.
+        // Without snapshots, or in the current epoch, the slot is already the writer's alone. Then there is
+        // no need to wait for the header.
         if epoch < self.epoch && !self.live.is_empty() {
             segment = self.own(group, tag);
         }
         // SAFETY: as above.
         let slot = unsafe { segment.slot(index) };
-        // What was added in this epoch is in no snapshot.
+        // No snapshot has entries that were added in this epoch.
         let is_logged = self.tracks_removals && epoch <= self.epoch;
         // SAFETY: as above.
         let logged = is_logged.then(|| unsafe { slot.key() }.clone());
         let shared = self.is_value_needed(epoch, group, tag);
         // A key may be older than the epoch of its slot.
         let key_shared = needs_drop::<S>() && self.is_needed(0, group, tag);
-        // SAFETY: the slot is the writer's; what is taken does not count any more when the slot is vacated.
+        // SAFETY: the slot belongs to the writer, and is vacated before its old contents can be read again.
         let (key, value) = unsafe {
             let taken = (slot.take_key(), slot.take());
             segment.vacate(index);
@@ -50,7 +50,7 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> Table<S, V, P> {
         (value, shared)
     }
 
-    /// Logs the removal of a key whose entry was of `epoch`.
+    /// Logs the removal of a key whose entry has this `epoch`.
     fn log_removal(&mut self, group: usize, key: S, epoch: u32) {
         let Self { groups, logged, log_bytes, .. } = self;
         let entries = &mut groups[group];

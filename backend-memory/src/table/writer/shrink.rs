@@ -1,4 +1,4 @@
-//! Giving segments back when entries are gone.
+//! Freeing segments after removals.
 
 use crate::table::{
     Mode, Placement, Table, TableKey, TableValue,
@@ -7,19 +7,20 @@ use crate::table::{
     segment::{Fresh, Segment, TAG_BITS},
 };
 
-/// A group is shrunk when it has one entry for this many slots.
+/// A group shrinks when it has one entry for this many slots.
 const SLOTS_PER_ENTRY: usize = 16;
 
-/// A group of so many slots is not worth it.
+/// Groups with fewer slots never shrink.
 const SLOTS_MIN: usize = 64;
 
 impl<S: TableKey, V: TableValue, P: Placement<V>> Table<S, V, P> {
-    /// Gives back the memory of a group that has lost an entry, if little of it is still in use.
+    /// Frees memory of a group that has lost an entry, if little of it is in use.
     #[inline]
     pub(super) fn reclaim(&mut self, group: usize) {
         let Group { len, mask, segments, .. } = self.groups[group];
         let slots = segments * (mask + 1);
-        // These numbers of entries are passed once on the way down, so that a group that cannot be shrunk is left alone.
+        // Each of these counts is passed once on the way down, so a group that cannot shrink is not tried
+        // again and again.
         let is_sparse = [1, 2, 4].iter().any(|times| len * SLOTS_PER_ENTRY * times == slots);
         if len == 0 || (is_sparse && slots > SLOTS_MIN) {
             self.shrink(group);
@@ -32,7 +33,8 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> Table<S, V, P> {
     fn shrink(&mut self, group: usize) {
         let old = self.shared_segments(group);
         if P::MODE == Mode::Plain && self.groups[group].len > 0 && old.iter().any(|(_, shared)| *shared) {
-            // Values would be cloned, which may panic when the entry is gone already.
+            // Values would be cloned. A `Clone` that panics here would report a removal that has already
+            // happened.
             return;
         }
         let Shape { slots, depth } = Shape::of::<S, V, P>(self.groups[group].len);
@@ -41,12 +43,12 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> Table<S, V, P> {
         let new = || Segment::allocate(&slab, slots).clear(depth, self.epoch, self.confirmed);
         let new: Vec<Fresh<'_, S, V, P>> = (0..count).map(|_| new()).collect();
         for (segment, shared) in &old {
-            // SAFETY: the writer reads its own segments, and the new ones are empty and nobody else's.
+            // SAFETY: the writer reads its own segments. The new ones are empty and not shared yet.
             unsafe {
                 for slot in segment.occupied() {
                     let to = new[directory_index(slot.tag(), depth)].segment();
                     if to.header().is_full() {
-                        // Tags are too much alike. Until here nothing but copies was made, which do not count.
+                        // Too many tags are alike. So far only copies were made, which are discarded.
                         return;
                     }
                     to.adopt(slot, *shared);
@@ -71,7 +73,7 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> Table<S, V, P> {
         }
     }
 
-    /// The segments of a group, and whether a snapshot may still read them.
+    /// The segments of a group, each with true if a snapshot may still read it.
     fn shared_segments(&mut self, group: usize) -> Vec<(Segment<S, V, P>, bool)> {
         let Group { depth, .. } = self.groups[group];
         let mut segments: Vec<_> = self.groups[group].segments().map(|segment| (segment, false)).collect();

@@ -6,11 +6,12 @@ use crate::table::{
     writer::DEPTH_MAX,
 };
 
-/// A directory may have this many entries, or a quarter of it for each segment if that is more.
+/// Largest directory of a group with few segments. Others may have a quarter of it per segment.
 const SPARSE: usize = 64;
 
 impl<S: TableKey, V: TableValue, P: Placement<V>> Table<S, V, P> {
-    /// Replaces a segment by one of so many slots, none of them vacated: more only if it is the group's one segment.
+    /// Replaces a segment by one of `slots` slots without vacated ones. Only the sole segment of a group may
+    /// change its size.
     pub(in crate::table) fn rebuild(&mut self, group: usize, tag: u32, old: Segment<S, V, P>, slots: usize) {
         // SAFETY: the writer reads its own segments.
         let (epoch, local_depth, old_slots) = unsafe {
@@ -38,13 +39,13 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> Table<S, V, P> {
         }
     }
 
-    /// Divides a full segment by the next bit of the tags, unless they are alike.
+    /// Splits a full segment by the next bit of the tags. Returns false if the tags are too much alike.
     pub(super) fn split(&mut self, group: usize, tag: u32, old: Segment<S, V, P>) -> bool {
         // SAFETY: the writer reads its own segments.
         let (epoch, local_depth, spread) =
             unsafe { (old.header().epoch, old.header().local_depth, old.tag_spread(tag)) };
         let entries = &self.groups[group];
-        // Tags that somebody chose may be alike for many bits: the directory would double with each of them.
+        // Chosen tags can agree in many bits, and each would double the directory.
         let is_sparse = entries.directory.len() >= SPARSE.max(SPARSE / 4 * entries.segments);
         if spread >> (TAG_BITS - DEPTH_MAX) == 0 || (local_depth == entries.depth && is_sparse) {
             return false;
@@ -55,7 +56,7 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> Table<S, V, P> {
             half.clear(local_depth + 1, self.epoch, self.confirmed)
         };
         let (low, high) = (half(), half());
-        // SAFETY: the two are empty, and each has room for all.
+        // SAFETY: both are empty, and each has room for all entries.
         let (low, high) = unsafe {
             old.distribute(shared, 1 << (TAG_BITS - 1 - local_depth), low.segment(), high.segment());
             (low.keep(), high.keep())
