@@ -1,6 +1,6 @@
 //! The example `access_log` on a real log gives the right result on every backend, at any parallelism, after any crash.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod support;
 

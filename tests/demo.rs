@@ -1,6 +1,6 @@
 //! `make demo`: a job that is killed and resumed has the result of an undisturbed one.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 #[allow(dead_code, reason = "shared by tests that need different parts of it")]
 mod support;

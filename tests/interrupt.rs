@@ -1,7 +1,7 @@
 //! Ctrl-C ends the example `access_log` in order: the terminal and the folders are clean, and the job can go on.
 
 #![cfg(target_os = "linux")]
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 #[allow(dead_code, reason = "shared by tests that need different parts of it")]
 mod support;

@@ -1,6 +1,6 @@
 //! A job that is killed at any moment, again and again, ends with the result of an undisturbed run.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod support;
 

@@ -1,6 +1,6 @@
 //! The line format of the example `access_log`. Also runs the tests in its modules.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 #![allow(dead_code, reason = "the program uses more of its modules than this test")]
 
 #[path = "../examples/access_log/batch.rs"]

@@ -26,13 +26,13 @@ pub struct RocksDbStore {
 }
 
 impl RocksDbStore {
-    /// About `pending_bytes_max` bytes of writes wait for a snapshot point, at most twice as many.
+    /// `pending_bytes_max` limits the bytes of pending writes. Up to twice as many are possible.
     pub(crate) fn new(writer: Writer, checkpoints: Checkpoints, pending_bytes_max: usize) -> Self {
         let (readers, pending) = (Readers::default(), PendingWrites::default());
         Self { writer, readers, pending, pending_bytes_max, checkpoints }
     }
 
-    /// Makes the snapshot point that is due, and writes everything that waits for it.
+    /// Makes the due snapshot point, and applies all pending writes.
     fn release_all(&mut self) -> Result<()> {
         self.checkpoints.settle();
         while !self.pending.is_empty() {
@@ -114,7 +114,7 @@ impl ByteStore for RocksDbStore {
 
     fn write(&mut self, batch: &WriteBatch) -> Result<()> {
         if self.checkpoints.is_point_due() {
-            // Above the limit each write waits a moment, but none waits for the whole point.
+            // Above the limit each write waits briefly, but none waits for the whole point.
             let (bytes, max) = (self.pending.bytes_with(batch), self.pending_bytes_max);
             if bytes <= max || bytes <= 2 * max && self.checkpoints.is_short_of(Step::Made) {
                 self.pending.add(batch);
@@ -123,7 +123,7 @@ impl ByteStore for RocksDbStore {
             self.checkpoints.settle();
         }
         if !self.pending.is_empty() {
-            // Not everything at once: that would be a pause, too.
+            // Applying everything at once would be a long pause.
             self.pending.release_for(batch, |batch| self.writer.write(batch, &self.readers))?;
             if !self.pending.is_empty() {
                 self.pending.add(batch);

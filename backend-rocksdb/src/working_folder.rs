@@ -24,12 +24,12 @@ const UNFINISHED_MARKER: &str = "working-folder.new";
 /// What the marker says.
 const MARKER_TEXT: &str = "Working folder of a state backend. It is deleted when its owner is gone.\n";
 
-/// A folder that one database owns. It is removed when this is dropped.
+/// A folder that one database owns. Dropping it removes the folder.
 ///
-/// Its name has a random part, so no two folders ever have the same name. As long as the owner lives it holds a lock on
-/// the marker in the folder. The lock ends with the process, however that ends. A marked folder without a lock is what a
-/// crash left; the next backend that works in the same place removes it. The marker appears under its name only once it
-/// is locked, so nobody sees a new folder as abandoned.
+/// The name has a random part, so names never repeat. The owner holds a lock on the marker in the folder for
+/// as long as it lives. The lock ends with the process, even after a crash. A marked folder without a lock is
+/// therefore abandoned, and the next backend that works in the same place removes it. The marker gets its
+/// final name only once it is locked, so a new folder never looks abandoned.
 #[derive(Debug)]
 pub(crate) struct WorkingFolder {
     path: PathBuf,
@@ -37,9 +37,9 @@ pub(crate) struct WorkingFolder {
 }
 
 impl WorkingFolder {
-    /// Makes a new folder in `root`, and removes what crashes left there. Makes `root` if it is missing.
+    /// Creates a folder in `root`, and removes abandoned ones there. Creates `root` if it is missing.
     ///
-    /// The folder is readable by its owner alone.
+    /// Only its owner can read the folder.
     pub fn create(root: &Path, operator: &str, subtask: u16) -> Result<Self> {
         let make = || {
             fs::create_dir_all(root)?;
@@ -59,7 +59,6 @@ impl WorkingFolder {
         make().map_err(|error| io_failed(error, root))
     }
 
-    /// Where it is.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -73,7 +72,7 @@ impl Drop for WorkingFolder {
     }
 }
 
-/// Removes the working folders in `root` that have no owner. Whatever cannot be removed is logged and left.
+/// Removes the working folders in `root` that have no owner. Logs and skips those that cannot be removed.
 fn sweep(root: &Path) {
     let entries = match fs::read_dir(root) {
         Ok(entries) => entries,
@@ -97,7 +96,7 @@ fn sweep(root: &Path) {
 
 /// Removes the folder if a backend made it and no owner holds its lock. True if it was removed.
 fn remove_abandoned(entry: &DirEntry) -> io::Result<bool> {
-    // The type is that of the entry: a link to a folder is no folder.
+    // The type is that of the entry itself: a link to a folder does not count.
     if !entry.file_name().to_str().is_some_and(is_name) || !entry.file_type()?.is_dir() {
         return Ok(false);
     }
@@ -128,8 +127,7 @@ fn is_name(name: &str) -> bool {
     })
 }
 
-/// Removes a folder with all that is in it. The marker goes last, so that a folder which could be removed only in part
-/// is found again.
+/// Removes a folder with its contents. The marker goes last, so that a partly removed folder is found again.
 fn remove(folder: &Path) -> io::Result<()> {
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
@@ -163,7 +161,7 @@ mod tests {
         folder.path().file_name().unwrap().to_str().unwrap().to_owned()
     }
 
-    /// A folder as a crash leaves it: with a marker that nobody locks.
+    /// Creates a folder as a crash leaves it: with a marker that is not locked.
     fn abandon(root: &Path, name: &str) -> PathBuf {
         let path = root.join(name);
         fs::create_dir_all(path.join("db")).unwrap();
@@ -190,9 +188,9 @@ mod tests {
     }
 
     #[test]
-    fn folders_that_no_backend_made_are_left() {
+    fn foreign_folders_are_left_alone() {
         let root = tempfile::tempdir().unwrap();
-        // A name that fits without a marker, a marker with another text, and names that do not fit.
+        // A fitting name without a marker, a marker with another text, and names that do not fit.
         fs::create_dir(root.path().join("rocksdb-op-0-0123456789abcdef")).unwrap();
         let other = abandon(root.path(), "rocksdb-op-1-0123456789abcdef");
         fs::write(other.join(MARKER), "mine").unwrap();
@@ -209,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_is_never_used_twice() {
+    fn names_never_repeat() {
         let root = tempfile::tempdir().unwrap();
         let first = name_of(&WorkingFolder::create(root.path(), "op", 0).unwrap());
         let second = name_of(&WorkingFolder::create(root.path(), "op", 0).unwrap());
@@ -230,7 +228,7 @@ mod tests {
     fn a_leftover_that_cannot_be_removed_is_skipped() {
         let root = tempfile::tempdir().unwrap();
         let path = abandon(root.path(), "rocksdb-op-0-0123456789abcdef");
-        // A folder in place of the marker cannot be read as a file, for root neither.
+        // A folder in place of the marker cannot be read as a file, not even by root.
         fs::remove_file(path.join(MARKER)).unwrap();
         fs::create_dir(path.join(MARKER)).unwrap();
         let stuck = abandon(root.path(), "rocksdb-op-1-0123456789abcdef");
@@ -245,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_is_readable_by_its_owner_alone() {
+    fn only_its_owner_can_read_a_folder() {
         let root = tempfile::tempdir().unwrap();
         let folder = WorkingFolder::create(root.path(), "op", 0).unwrap();
         assert_eq!(fs::metadata(folder.path()).unwrap().permissions().mode() & 0o777, 0o700);

@@ -1,6 +1,6 @@
-//! What batches read is what single reads find.
+//! Batches read the same as single accesses.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ use backend_rocksdb::{Profile, RocksDbBackend, RocksDbOptions};
 
 type Backend = RocksDbBackend<u32>;
 
-/// Values that fit a block of a file many times, and one that does not.
+/// Short values, and one that does not fit into a block of a file.
 fn text(number: u32) -> String {
     format!("{number}/{}", "x".repeat(if number.is_multiple_of(100) { 5000 } else { number as usize % 50 }))
 }
@@ -74,7 +74,7 @@ fn batches_read_and_write_like_single_accesses() {
         world.update(&all);
         let mut running = Vec::new();
         for round in 0..20_u32 {
-            // Some twice, some that are not there, in no order.
+            // Some twice, some absent, in no order.
             let keys = |stride: u32| (0..300).map(move |step: u32| (step * stride + round * 17) % 4000);
             world.get(&keys(7919).collect::<Vec<_>>());
             world.get(&keys(1).collect::<Vec<_>>());
@@ -82,7 +82,7 @@ fn batches_read_and_write_like_single_accesses() {
             world.update(&few);
             world.get(&few);
             if round % 5 == 2 {
-                // Writes are held back until its task has begun.
+                // Writes are pending until the task has started.
                 running.push(world.backend.snapshot(SnapshotRequest::new(round.into())).unwrap());
             }
             if round % 5 == 4 {

@@ -1,6 +1,6 @@
 //! Closing a backend. This is a program of its own: it measures what the process writes.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::fs;
 

@@ -1,7 +1,7 @@
-//! A disk without room. It is a file system in memory, which only root can mount; without root these tests say that they
-//! are skipped.
+//! A full disk. The disk is a file system in memory, which only root can mount. Without root the tests report
+//! that they are skipped.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::path::Path;
 use std::process::Command;
@@ -51,7 +51,7 @@ fn ends<T: Send + 'static>(what: &str, work: impl FnOnce() -> T + Send + 'static
     }
 }
 
-/// Fills the disk until a write fails, also with checkpoints between the writes. Gives the error's kind.
+/// Fills the disk until a write fails, with checkpoints between the writes. Returns the error's kind.
 fn fill(disk: &Path, checkpoints: &Path, cache: usize, seed: u32) -> ErrorKind {
     let job = JobFolder::new("job").unwrap();
     let options = RocksDbOptions::in_folder(checkpoints, job, disk.join("working")).unwrap();
@@ -83,7 +83,7 @@ fn fill(disk: &Path, checkpoints: &Path, cache: usize, seed: u32) -> ErrorKind {
             }
         }
     }
-    // It goes on failing, and can be closed.
+    // Further writes fail too, and the backend can be closed.
     for number in 0..100_u32 {
         let context = backend.key(&number).unwrap();
         _ = backend.value(token, context, &()).and_then(|mut state| state.get());

@@ -1,6 +1,6 @@
-//! The most bytes of an entry, and of memory.
+//! Limits of the bytes of an entry, and of memory.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::path::Path;
 
@@ -60,7 +60,7 @@ fn an_entry_above_the_limit_is_refused_and_changes_nothing() {
     }
 }
 
-/// Bytes of an element and of an entry with a map key of four bytes, and how many of them there may be.
+/// Bytes of an element, and of an entry with a map key of four bytes. `PIECES` of them fit.
 const PIECE: usize = 10_000;
 const PIECES: u32 = (1 << 20) / (PIECE as u32 + 8);
 
@@ -78,7 +78,7 @@ impl Tokens {
         Self { list, map }
     }
 
-    /// Fills a list and a map as far as they may be, and checks that they are full.
+    /// Fills a list and a map up to their limits, and checks that they are full.
     fn fill(&self, backend: &mut Backend, key: u32, from: u32) {
         let key = backend.key(&key).unwrap();
         for piece in from..PIECES {
@@ -92,7 +92,7 @@ impl Tokens {
         let key = backend.key(&key).unwrap();
         refused(backend.list(self.list, key, &0).unwrap().add(vec![2; PIECE]), "\"list\"");
         refused(backend.map(self.map, key, &0).unwrap().put(PIECES, vec![2; PIECE]), "\"map\"");
-        // What changes nothing is allowed.
+        // Overwriting with the same size is allowed.
         backend.map(self.map, key, &0).unwrap().put(0, vec![1; PIECE]).unwrap();
         let pieces = |pieces: usize| assert_eq!(pieces, PIECES as usize);
         pieces(backend.list(self.list, key, &0).unwrap().iter().unwrap().count());
@@ -111,14 +111,14 @@ fn a_list_or_map_above_the_limit_is_refused_and_changes_nothing() {
         let tokens = Tokens::of(&mut backend);
         tokens.fill(&mut backend, 1, 0);
         let key = backend.key(&1).unwrap();
-        // Merging adds too, and empties nothing if it may not.
+        // Merging also adds. If it is refused, the sources keep their content.
         backend.list(tokens.list, key, &1).unwrap().add_all([vec![3; PIECE / 2], vec![3; PIECE]]).unwrap();
         refused(backend.list(tokens.list, key, &0).unwrap().merge_from(&[1]), "\"list\"");
         assert_eq!(backend.list(tokens.list, key, &1).unwrap().iter().unwrap().count(), 2);
         tokens.check_full(&mut backend, 1);
         backend.list(tokens.list, key, &2).unwrap().merge_from(&[1]).unwrap();
         assert!(backend.list(tokens.list, key, &1).unwrap().is_empty().unwrap());
-        // What is removed makes room.
+        // Removals make room.
         backend.list(tokens.list, key, &0).unwrap().clear().unwrap();
         backend.map(tokens.map, key, &0).unwrap().remove(&7).unwrap();
         backend.map(tokens.map, key, &0).unwrap().put(PIECES, vec![2; PIECE]).unwrap();
@@ -135,7 +135,7 @@ fn small_lists_and_maps_beside_large_ones_are_not_refused() {
         let mut backend = Backend::open(&options, subtask(), &[]).unwrap();
         let tokens = Tokens::of(&mut backend);
         tokens.fill(&mut backend, 0, 0);
-        // Many times the limit, under keys that share bounds with one another.
+        // Many times the limit, under keys that share bounds.
         for number in 0..20_000_u32 {
             let key = number % 5000;
             let key = backend.key(&key).unwrap();
@@ -171,9 +171,9 @@ fn the_limit_holds_after_a_restore_and_at_other_parallelisms() {
         }
         let handle = take(&mut backend, 1);
         drop(backend);
-        // One is filled by each of two, which one takes over.
+        // Each of two subtasks fills one, and one subtask takes over both.
         let handles = [0, 1].map(|index| {
-            // The second one is new, and its states have other numbers.
+            // The second subtask is new, and its states have other numbers.
             let (restore, from) =
                 if index == 0 { (std::slice::from_ref(&handle), PIECES / 2) } else { (&[][..], 0) };
             let mut backend = Backend::open(&options, halves[index].clone(), restore).unwrap();

@@ -1,7 +1,7 @@
-//! Incremental checkpoints where the suite of all backends does not look: parents with other states, formats side by
-//! side, switching between them.
+//! Incremental checkpoints beyond the suite of all backends: parents with other states, mixed formats, and
+//! switching between them.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt;
@@ -112,7 +112,7 @@ fn parents_that_number_their_states_differently_are_joined() {
     let mut handles = Vec::new();
     for index in 0..3 {
         let mut backend = open(&options, part(3, index), &[]);
-        // One of the parents has another state before the others, and one has them in another order.
+        // One parent has another state before the others, and one has them in another order.
         if index == 1 {
             backend.register(ListDescriptor::<u64>::new("only here")).unwrap();
         }
@@ -148,7 +148,7 @@ fn key_groups_that_leave_a_subtask_and_return_are_joined() {
             checkpoint(&mut backend, 1)
         })
         .collect();
-    // What has left is still in the files, as removed; what comes back is newer than that.
+    // What has left is still in the files, marked as removed. What comes back is newer than that.
     for (id, parallelism) in [(2, 4), (3, 2), (4, 1)] {
         let parts = (0..parallelism).map(|index| {
             let subtask = part(parallelism, index);
@@ -190,13 +190,13 @@ fn a_large_state_is_joined() {
     assert_eq!(joined.keys("texts", &()).unwrap().count(), 10 * KEYS as usize);
 }
 
-/// So many numbers that a cache writes them as a file.
+/// Enough numbers that a cache writes them as a file.
 const MANY: u32 = 20_000;
 
-/// What the number of a key is set to, or that it is removed; `None` leaves it as it is.
+/// The new number of a key: `Some(None)` removes it, `None` leaves it as it is.
 type Step = fn(u32) -> Option<Option<u64>>;
 
-/// Checkpoints of two subtasks that have done a step with all their keys before each of some.
+/// Checkpoints of two subtasks. Each applies some steps, one per checkpoint, to all its keys.
 fn parents_of_many(options: &RocksDbOptions, steps: &[Step]) -> Vec<KeyedStateHandle> {
     let parent = |index| {
         let mut backend = open(options, part(2, index), &[]);
@@ -219,7 +219,7 @@ fn parents_of_many(options: &RocksDbOptions, steps: &[Step]) -> Vec<KeyedStateHa
     (0..2).map(parent).collect()
 }
 
-/// The numbers of all keys, one by one and as they are listed.
+/// The numbers of all keys, read one by one, and the number of listed keys.
 fn many(backend: &mut RocksDbBackend<u32>) -> (Vec<Option<u64>>, usize) {
     let token = backend.register(numbers()).unwrap();
     let mut number = |key: u32| {
@@ -230,19 +230,19 @@ fn many(backend: &mut RocksDbBackend<u32>) -> (Vec<Option<u64>>, usize) {
 }
 
 #[test]
-fn files_of_the_cache_are_linked_in_their_order() {
+fn files_of_the_cache_are_linked_in_order() {
     let all = |_| Some(Some(1));
     let even = |key: u32| Some(key.is_multiple_of(2).then_some(2));
     let few = |key: u32| key.is_multiple_of(100).then_some((!key.is_multiple_of(300)).then_some(3));
     let histories: [(&[Step], bool); 4] = [
         (&[all], true),
         (&[all, even], true),
-        // What was removed comes back, and goes again. Here the database may put files together by itself.
+        // Removed keys return, and are removed again. Here the database may compact files by itself.
         (
             &[all, even, |key| Some(Some(key.into())), |key| Some((!key.is_multiple_of(3)).then_some(3))],
             false,
         ),
-        // So few are not written as a file by the cache, and tell themselves that they are newer.
+        // The cache does not write so few as a file. The database then knows by itself that they are newer.
         (&[all, even, few], false),
     ];
     for (steps, are_linked) in histories {
@@ -266,7 +266,7 @@ fn files_of_the_cache_are_linked_in_their_order() {
     }
 }
 
-/// All files below a folder, and what is in them.
+/// All files below a folder, with their contents.
 fn files(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     let mut found = BTreeMap::new();
     for entry in std::fs::read_dir(folder).unwrap() {
@@ -307,7 +307,7 @@ fn linked_checkpoint_files_never_change() {
         joined.close().unwrap();
         assert_eq!(files(&folder.path().join("checkpoints")), before);
     }
-    // Each file is checked, linked or not.
+    // Restores verify every file, linked or not.
     let mut restored = open(&options, part(2, 0), &handles);
     assert_eq!(read(&mut restored).len(), own(&part(2, 0)).len());
     drop(restored);
@@ -332,7 +332,7 @@ fn unregistered_states_survive_both_formats() {
     write(&mut backend, 0);
     let mut handle = checkpoint(&mut backend, 1);
     assert_eq!(handle.format, row::FORMAT);
-    // Unregistered rows pass through the format of RocksDB, and the other way round.
+    // Unregistered rows pass through RocksDB's format, and unregistered RocksDB entries through rows.
     for (id, options) in [(2, &incremental), (3, &full), (4, &incremental), (5, &full)] {
         let mut backend = open(options, part(1, 0), &[handle]);
         let waiting: Vec<String> = backend.states().into_iter().map(|state| state.name).collect();
@@ -361,7 +361,7 @@ fn parents_of_both_formats_are_joined() {
         handles.push(checkpoint(&mut backend, 1));
     }
     let options = options(folder.path(), true);
-    // Once registered, once again as it waits, from the checkpoint of a backend that has registered none of it.
+    // Tested with the state registered, and from the checkpoint of a backend that did not register it.
     let mut joined = open(&options, part(1, 0), &handles);
     let waiting = checkpoint(&mut joined, 2);
     assert_eq!(read(&mut joined), expected(1));
@@ -385,7 +385,7 @@ fn another_backend_refuses_files_of_rocksdb() {
 }
 
 #[test]
-fn later_writes_are_not_in_a_snapshot_whenever_its_task_runs() {
+fn a_snapshot_excludes_later_writes_whenever_its_task_runs() {
     let folder = tempfile::tempdir().unwrap();
     for incremental in [false, true] {
         for cache in [0, 1 << 20] {
@@ -404,7 +404,7 @@ fn later_writes_are_not_in_a_snapshot_whenever_its_task_runs() {
                 write(&mut backend, 3);
                 running.join().unwrap()
             });
-            // The later one first.
+            // Runs the later task first.
             let second = second.run().unwrap().unwrap();
             let first = first.run().unwrap().unwrap();
             for (handle, rounds) in [(first, 1), (second, 2), (third, 3)] {
@@ -427,7 +427,7 @@ fn a_full_checkpoint_of_an_incremental_backend_is_portable() {
     assert_eq!(full.format, row::FORMAT);
     let fs = FsOptions::in_folder(folder.path().join("checkpoints"), JobFolder::new("job").unwrap()).unwrap();
     assert_eq!(read(&mut FsBackend::open(&fs, part(1, 0), &[full]).unwrap()), expected(1));
-    // States that are restored from RocksDB's files and not registered are in it, too; so are those of rows.
+    // It also contains unregistered states, restored from RocksDB's files or from rows.
     let mut restored = open(&options, part(1, 0), &[increment]);
     restored.register(words()).unwrap();
     let full = restored.snapshot(SnapshotRequest::new(3).full()).unwrap().run().unwrap().unwrap();
@@ -468,7 +468,8 @@ fn a_lost_notification_never_leaves_an_increment_on_files_that_are_gone() {
         assert!(old.clone().all(|file| kept.contains(&&file.name)), "{:?}", creators(&third));
         assert_eq!(old.count() > 0, !is_full, "{:?}", creators(&third));
         assert_eq!(read(&mut open(&options, part(1, 0), &[third])), expected(3));
-        // Nothing names the last completed checkpoint any more: some checkpoints later one builds on nothing.
+        // No request names the last completed checkpoint any more. After a few checkpoints one builds on
+        // nothing.
         let alone = (4..12).any(|id| {
             let handle = backend.snapshot(SnapshotRequest::new(id)).unwrap().run().unwrap().unwrap();
             creators(&handle) == [id]
@@ -478,7 +479,7 @@ fn a_lost_notification_never_leaves_an_increment_on_files_that_are_gone() {
 }
 
 #[test]
-fn after_an_abort_of_the_base_a_checkpoint_builds_on_nothing() {
+fn a_checkpoint_after_an_abort_of_its_base_is_full() {
     let folder = tempfile::tempdir().unwrap();
     let options = options(folder.path(), true).inline_max(0).unwrap();
     let mut backend = open(&options, part(1, 0), &[]);

@@ -1,6 +1,6 @@
 //! Options of RocksDB that the user changes.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::path::Path;
 
@@ -81,7 +81,7 @@ fn values_in_blob_files_are_joined() {
         let mut joined = RocksDbBackend::open(&options, part(1, 0), &handles).unwrap();
         let expected: Vec<_> = (0..KEYS).map(|key| Some(text(key, (key + 1) % 2))).collect();
         assert_eq!(read(&mut joined), expected);
-        // What was joined is whole: it restores again.
+        // The joined database is complete: it can be restored again.
         let handle = checkpoint(&mut joined, 3);
         let mut restored = RocksDbBackend::open(&options, part(1, 0), &[handle]).unwrap();
         assert_eq!(read(&mut restored), expected);
@@ -90,7 +90,7 @@ fn values_in_blob_files_are_joined() {
 
 type Tune = fn(&mut Options);
 
-/// Opens a backend with options changed as `tune` says, for the database or for the families.
+/// Opens a backend with options changed by `tune`, for the database or for the families.
 fn open(folder: &Path, of_database: bool, tune: Tune) -> Result<RocksDbBackend<u32>, backend_api::Error> {
     let options = options(folder).tune(move |what, options| {
         if (what == Tuned::Database) == of_database {
@@ -169,7 +169,7 @@ fn paths_outside_of_the_working_folder_are_refused_and_left_empty() {
 }
 
 #[test]
-fn other_options_are_taken() {
+fn other_options_are_accepted() {
     let taken: &[(bool, Tune)] = &[
         (false, |options| options.set_compression_type(DBCompressionType::Zstd)),
         (false, |options| options.set_bottommost_compression_type(DBCompressionType::Zstd)),

@@ -1,6 +1,6 @@
 //! Joining and clipping databases.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::path::Path;
 
@@ -49,7 +49,7 @@ fn keys(parallelism: u16, index: u16, count: usize) -> Vec<u32> {
 /// A newer value of one key, alone in its file, has one sequence number, like a file that was written outside of the
 /// database.
 #[test]
-fn any_value_alone_in_a_file_is_joined() {
+fn a_single_value_in_a_file_is_joined() {
     let words: [&[u8]; 3] = [
         b"sst_file.global_seqno",
         b"rocksdb.external_sst_file.global_seqno",
@@ -90,7 +90,7 @@ fn any_value_alone_in_a_file_is_joined() {
     }
 }
 
-/// Deletions that are newer than linked files stay deletions when files are copied after all.
+/// Deletions that are newer than linked files still apply if files have to be copied.
 #[test]
 fn deleted_entries_stay_deleted_when_files_are_copied() {
     let folder = tempfile::tempdir().unwrap();
@@ -130,7 +130,7 @@ fn subtasks_of_a_divided_database_upload_their_own_groups() {
         let options = options(folder.path(), profile);
         let mut whole = Backend::open(&options, part(1, 0), &[]).unwrap();
         for key in 0..10_000_u32 {
-            // A value that is not compressed away.
+            // An incompressible value.
             let value: Vec<_> = (0..40_u32)
                 .map(|at| (key.wrapping_add(at).wrapping_mul(2_654_435_761) >> 13) as u8)
                 .collect();

@@ -1,6 +1,6 @@
 //! Working folders of backends that share a place.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::fs;
 use std::path::Path;
@@ -76,7 +76,7 @@ fn a_task_that_outlives_its_backend_does_not_touch_the_next_one() {
 }
 
 #[test]
-fn backends_of_one_name_open_and_close_beside_one_another() {
+fn backends_of_the_same_name_coexist() {
     let folder = tempfile::tempdir().unwrap();
     let working = folder.path().join("working");
     std::thread::scope(|scope| {
@@ -89,7 +89,7 @@ fn backends_of_one_name_open_and_close_beside_one_another() {
                     set(&mut backend, round);
                     let running = backend.snapshot(SnapshotRequest::new(round)).unwrap();
                     let running = scope.spawn(move || running.run());
-                    // It ends in any way, beside the task.
+                    // Closes or drops it while the task exists.
                     backend.close().unwrap();
                     _ = running.join().unwrap();
                 }
@@ -100,10 +100,10 @@ fn backends_of_one_name_open_and_close_beside_one_another() {
 }
 
 #[test]
-fn folders_of_others_stay_whatever_their_names_are() {
+fn foreign_folders_stay_whatever_their_names() {
     let root = tempfile::tempdir().unwrap();
     let folder = root.path();
-    // Somebody's folder, with a name that could be a working folder's.
+    // A foreign folder whose name could be a working folder's.
     for name in ["rocksdb-backup", "rocksdb-op-0-0123456789abcdef"] {
         fs::create_dir(folder.join(name)).unwrap();
         fs::write(folder.join(name).join("file"), "mine").unwrap();
@@ -134,7 +134,7 @@ fn folders_of_others_stay_whatever_their_names_are() {
 }
 
 #[test]
-fn files_of_a_backend_are_readable_by_its_owner_alone() {
+fn only_their_owner_can_read_files_of_a_backend() {
     use std::os::unix::fs::PermissionsExt;
     let folder = tempfile::tempdir().unwrap();
     let working = folder.path().join("working");

@@ -3,7 +3,7 @@
 //!
 //! `WALKS` sets how many there are (200 by default); `WALK_SEED` replays one.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -3,7 +3,7 @@
 //!
 //! `JOB_KILLS` sets how often it is killed (20 by default).
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -2,7 +2,7 @@
 //!
 //! `COORDINATOR_MODEL=large` checks a larger space.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 #![expect(clippy::print_stdout, reason = "the number of states is a result")]
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};

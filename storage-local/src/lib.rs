@@ -94,7 +94,7 @@ impl LocalStorage {
         self.0.folders.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Removes `folder` and its parents while they are empty.
+    /// Removes `folder` and its parents as long as they are empty.
     fn remove_empty(&self, folder: &Path) {
         let _folders = self.lock_folders();
         let below_root = folder.ancestors().take_while(|folder| *folder != self.root());
@@ -106,8 +106,8 @@ impl LocalStorage {
         }
     }
 
-    /// Calls `visit` with every entry below `folder` that is no folder, and its path. Names that are not UTF-8, and folders
-    /// that are no valid paths of a storage, belong to others and are skipped.
+    /// Calls `visit` with every entry below `folder` that is not a folder, and its path. Skips names that are
+    /// not UTF-8 and folders that are not valid storage paths, because they are foreign.
     fn walk(&self, folder: &str, visit: &mut dyn FnMut(String, &DirEntry) -> io::Result<()>) -> Result<()> {
         check_folder(folder)?;
         let top = self.root().join(folder);
@@ -173,7 +173,7 @@ impl Storage for LocalStorage {
     }
 
     fn local_path(&self, path: &str) -> Option<PathBuf> {
-        // Links are resolved, so that a hard link to this path is a link to the file.
+        // Resolves links, so that a hard link to this path links the file.
         check_path(path).ok().and_then(|()| fs::canonicalize(self.0.root.join(path)).ok())
     }
 
@@ -196,7 +196,7 @@ impl Storage for LocalStorage {
         check_path(path)?;
         let target = self.0.root.join(path);
         match fs::remove_file(&target) {
-            // It is a folder.
+            // The path is a folder.
             Err(error) if error.kind() == io::ErrorKind::IsADirectory => return Ok(()),
             result => existing(result).map_err(|error| failed(error, path))?,
         };
@@ -258,7 +258,7 @@ fn sync_folder(folder: &Path) -> io::Result<()> {
     }
 }
 
-/// Removes everything in `folder`. It may be gone, or be no folder.
+/// Removes everything in `folder`, which may be missing or not a folder.
 fn remove_below(folder: &Path) -> io::Result<()> {
     let mut first_error = None;
     let Some(entries) = existing(fs::read_dir(folder))? else { return Ok(()) };
@@ -273,7 +273,7 @@ fn remove_below(folder: &Path) -> io::Result<()> {
     first_error.map_or(Ok(()), Err)
 }
 
-/// Removes a folder with everything in it, also what a writer adds meanwhile.
+/// Removes a folder with everything in it, including files that a writer adds meanwhile.
 fn remove_folder(folder: &Path) -> io::Result<()> {
     let mut tries = 0;
     loop {
@@ -284,8 +284,8 @@ fn remove_folder(folder: &Path) -> io::Result<()> {
     }
 }
 
-/// The metadata of `path`, or of the target of its links. `None` if there is no such name. A link that leads nowhere is an
-/// error.
+/// The metadata of `path`, or of the target of its links. `None` if the name does not exist. A dangling link
+/// is an error.
 fn behind_links(path: &Path) -> io::Result<Option<fs::Metadata>> {
     match existing(fs::metadata(path))? {
         None if fs::symlink_metadata(path).is_ok_and(|found| found.is_symlink()) => Err(leads_nowhere(path)),

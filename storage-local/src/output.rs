@@ -154,7 +154,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_error_of_the_disk_is_told_by_a_later_call() {
+    fn a_disk_error_is_returned_by_a_later_call() {
         for len in [1, 3 << 20, 40 << 20] {
             let mut output = Output::new(File::options().write(true).open("/dev/full").unwrap());
             let written = output.write(&vec![1; len]);

@@ -60,7 +60,7 @@ impl LocalWriter {
             // Removes the file before its folder is checked for being empty.
             self.unfinished = Some(refused.path);
             if error.kind() == io::ErrorKind::AlreadyExists && !self.target.is_dir() {
-                let taken = Error::new(ErrorKind::AlreadyExists, "there is a file of that name already");
+                let taken = Error::new(ErrorKind::AlreadyExists, "a file of that name exists already");
                 return Err(taken.with_source(error).in_file(&self.path, None));
             }
             return Err(failed(error, &self.path));
@@ -101,7 +101,7 @@ impl StorageWriter for LocalWriter {
 impl Drop for LocalWriter {
     fn drop(&mut self) {
         if let Some(unfinished) = self.unfinished.take() {
-            // Nobody can take an error here. A sweep removes what stays.
+            // The caller cannot receive an error here. A sweep removes what stays.
             drop(unfinished);
             self.storage.remove_empty(self.target.parent().unwrap_or(self.storage.root()));
         }

@@ -1,6 +1,6 @@
-//! The storage in a local folder does what a storage must, and leaves the folder as it should.
+//! The storage in a local folder: its contract, and what it leaves on disk.
 
-#![expect(clippy::unwrap_used, reason = "a test")]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -37,7 +37,7 @@ fn write(storage: &LocalStorage, path: &str) {
 }
 
 #[test]
-fn nothing_but_the_files_and_their_folders_is_left_on_the_disk() {
+fn only_files_and_their_folders_stay_on_disk() {
     let (storage, _kept) = storage();
     let dropped = storage.create("job/chk-1/dropped", &Cancel::new()).unwrap();
     assert_eq!(on_disk(storage.root()).len(), 3);
@@ -54,7 +54,7 @@ fn nothing_but_the_files_and_their_folders_is_left_on_the_disk() {
 }
 
 #[test]
-fn long_files_are_what_was_written_in_whatever_pieces() {
+fn long_files_written_in_pieces_of_any_size_are_complete() {
     let (storage, _kept) = storage();
     let bytes: Vec<u8> = (0..20_000_000_u32).map(|i| (i / 7 + i / 65_521) as u8).collect();
     for piece in [300_007, 3 << 20, bytes.len()] {
@@ -63,7 +63,7 @@ fn long_files_are_what_was_written_in_whatever_pieces() {
         writer.finish().unwrap();
         assert!(fs::read(storage.root().join("job/long")).unwrap() == bytes, "in pieces of {piece}");
         storage.delete("job/long").unwrap();
-        // Cancelled in between, it leaves nothing.
+        // A writer that is cancelled in between leaves nothing.
         let cancel = Cancel::new();
         let mut writer = storage.create("job/long", &cancel).unwrap();
         writer.write(&bytes).unwrap();
@@ -75,7 +75,7 @@ fn long_files_are_what_was_written_in_whatever_pieces() {
 }
 
 #[test]
-fn what_a_crash_has_left_is_hidden_and_can_be_removed() {
+fn leftovers_of_a_crash_are_hidden_and_can_be_swept() {
     let (storage, _kept) = storage();
     let crash = |path: &str| {
         // A process that ends without unwinding drops nothing.
@@ -86,7 +86,7 @@ fn what_a_crash_has_left_is_hidden_and_can_be_removed() {
     write(&storage, "job/chk-3/a");
     let restarted = LocalStorage::open(storage.root()).unwrap();
     assert_eq!(restarted.list("").unwrap().len(), 1);
-    // The names of the leftovers are taken, and that is no hindrance.
+    // The names of leftovers can be used again.
     write(&restarted, "job/chk-1/b");
     assert!(restarted.open("job/chk-1/b").unwrap().is_empty());
     restarted.delete_folder("job/chk-1").unwrap();
@@ -95,12 +95,12 @@ fn what_a_crash_has_left_is_hidden_and_can_be_removed() {
 }
 
 #[test]
-fn files_of_others_are_left_alone() {
+fn foreign_files_are_left_alone() {
     let (storage, _kept) = storage();
     write(&storage, "job/a");
     let theirs = storage.root().join("job/.theirs");
     fs::write(&theirs, "x").unwrap();
-    // Not ours, though they look alike.
+    // Foreign files with similar names.
     for name in ["notes", "0", "0123456789abcde", "0123456789abcdef0", "0123456789abcde."] {
         fs::write(storage.root().join(format!("job/.unfinished-{name}")), "x").unwrap();
     }
@@ -111,9 +111,9 @@ fn files_of_others_are_left_alone() {
     assert_eq!(on_disk(&storage.root().join("job")).len(), 6);
 }
 
-/// A folder that was moved elsewhere and linked back is as it was, for every method; so is a file.
+/// A folder or file that was moved elsewhere and linked back behaves as before, with every method.
 #[test]
-fn links_are_followed_by_all_methods_alike() {
+fn all_methods_follow_links() {
     let (storage, kept) = storage();
     write(&storage, "job/chk-1/a");
     write(&storage, "job/chk-1/b");
@@ -133,7 +133,7 @@ fn links_are_followed_by_all_methods_alike() {
         assert!(storage.open(path).unwrap().is_empty());
         let taken = storage.create(path, &Cancel::new()).unwrap().finish().unwrap_err();
         assert_eq!(taken.kind(), ErrorKind::AlreadyExists);
-        // What it names can be linked to, and is no link itself.
+        // The path can be hard-linked, and is not a link itself.
         let hard = kept.path().join("hard");
         fs::hard_link(storage.local_path(path).unwrap(), &hard).unwrap();
         assert!(fs::symlink_metadata(&hard).unwrap().is_file());
@@ -146,17 +146,17 @@ fn links_are_followed_by_all_methods_alike() {
     assert!(moved.exists(), "a link to a file is deleted, and not what it leads to");
     storage.delete("job/chk-1/a").unwrap();
     assert_eq!((listed(""), on_disk(&elsewhere)), (vec![], vec![]));
-    // The link to the folder stays, and is written through.
+    // The link to the folder stays, and writes follow it.
     write(&storage, "job/chk-1/c");
     assert_eq!((listed(""), on_disk(&elsewhere)), (vec!["job/chk-1/c".to_owned()], vec!["c".to_owned()]));
-    // A folder is not deleted through links below it: nobody knows what else is there.
+    // Links below a deleted folder are removed, but not their targets, which may contain other data.
     storage.delete_folder("job").unwrap();
     assert_eq!((on_disk(storage.root()), on_disk(&elsewhere)), (vec![], vec!["c".to_owned()]));
 }
 
-/// What is behind such a link may not be mounted: that is not as if there was nothing.
+/// The target of such a link may not be mounted. That is different from a missing file.
 #[test]
-fn a_link_that_leads_nowhere_is_an_error() {
+fn a_dangling_link_is_an_error() {
     for link in ["job", "job/chk-1", "job/chk-1/file"] {
         let (storage, _kept) = storage();
         write(&storage, "other/file");
@@ -174,7 +174,7 @@ fn a_link_that_leads_nowhere_is_an_error() {
             fails(storage.open(link).err().map(|error| error.kind()));
         }
         assert_eq!(storage.list("other").unwrap().len(), 1);
-        // Editors leave such links as marks of theirs.
+        // Editors leave such links as lock files.
         fs::remove_file(&path).unwrap();
         symlink("user@host.1", storage.root().join("other/.#file")).unwrap();
         assert_eq!(storage.list("").unwrap().len(), 1);
@@ -182,7 +182,7 @@ fn a_link_that_leads_nowhere_is_an_error() {
 }
 
 #[test]
-fn links_that_lead_in_a_circle_end() {
+fn cyclic_links_end() {
     let (storage, _kept) = storage();
     write(&storage, "job/a/file");
     write(&storage, "job/b/file");
@@ -194,9 +194,9 @@ fn links_that_lead_in_a_circle_end() {
     assert_eq!(storage.open("job/loop").unwrap_err().kind(), ErrorKind::NotFound);
 }
 
-/// Only its owner reads a storage whose folder was made by it; one that was there is as open as it was.
+/// Only its owner can read a storage that created its folder. An existing folder keeps its mode.
 #[test]
-fn a_new_root_is_its_owners_alone() {
+fn only_its_owner_can_read_a_new_root() {
     let kept = tempfile::tempdir().unwrap();
     let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
     let made = LocalStorage::open(kept.path().join("made/here")).unwrap();
@@ -206,7 +206,7 @@ fn a_new_root_is_its_owners_alone() {
     fs::set_permissions(&open, fs::Permissions::from_mode(0o775)).unwrap();
     let there = LocalStorage::open(&open).unwrap();
     write(&there, "job/a");
-    // As any new file and folder.
+    // Compares with a new file and folder.
     fs::write(kept.path().join("file"), "x").unwrap();
     fs::create_dir(kept.path().join("folder")).unwrap();
     assert_eq!(mode(&open), 0o775);
@@ -224,11 +224,11 @@ fn a_root_that_is_a_file_is_refused() {
 }
 
 #[test]
-fn a_writer_that_could_not_be_finished_fails_for_good() {
+fn a_writer_that_failed_to_finish_keeps_failing() {
     let (storage, _kept) = storage();
     let mut writer = storage.create("job/a", &Cancel::new()).unwrap();
     writer.write(&[1; 100_000]).unwrap();
-    // A folder takes the name of the file in the meantime.
+    // Meanwhile a folder takes the name of the file.
     fs::create_dir(storage.root().join("job/a")).unwrap();
     let error = writer.finish().unwrap_err();
     assert_eq!((error.kind(), error.file()), (ErrorKind::Io, Some("job/a")));

@@ -1,4 +1,4 @@
-//! What one state holds, and how it is written and read.
+//! The content of one state, and its encoding.
 
 use std::any::Any;
 use std::sync::Arc;
@@ -9,17 +9,17 @@ use rpds::RedBlackTreeMapSync;
 
 use crate::shared_list::SharedList;
 
-/// The elements of one state, of whatever type.
+/// The elements of one state, with their type erased.
 pub trait AnyContent: Send {
     fn as_any(&self) -> &dyn Any;
     fn as_any_mut(&mut self) -> &mut dyn Any;
-    /// Shares the content as it is now. The cost does not depend on its size.
+    /// Shares the present content. O(1).
     fn freeze(&self) -> Box<dyn FrozenContent>;
     /// Adds a row of a file.
     fn decode(&mut self, row: &[u8]) -> Result<()>;
 }
 
-/// Content that does not change any more.
+/// Immutable content.
 pub trait FrozenContent: Send {
     fn elements(&self) -> u64;
     fn write(&self, writer: &mut CheckpointWriter<'_>, cancel: &Cancel) -> Result<()>;

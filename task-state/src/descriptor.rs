@@ -14,8 +14,8 @@ pub struct OperatorListDescriptor<T> {
 }
 
 impl<T: StateValue> OperatorListDescriptor<T> {
-    /// A list of which each subtask has a part: after a restore at another parallelism the elements are dealt out anew.
-    /// Elements are encoded by the [default codec](default_codec).
+    /// A list that is split among the subtasks. A restore with another parallelism redistributes the
+    /// elements. They are encoded by the [default codec](default_codec).
     pub fn even_split(name: impl Into<String>) -> Self
     where
         T: Serialize + DeserializeOwned,
@@ -23,13 +23,13 @@ impl<T: StateValue> OperatorListDescriptor<T> {
         Self::even_split_with(name, default_codec())
     }
 
-    /// [`even_split`](Self::even_split) with a codec of its own.
+    /// [`even_split`](Self::even_split) with the given codec.
     pub fn even_split_with(name: impl Into<String>, codec: Arc<dyn Codec<T>>) -> Self {
         Self { name: name.into(), redistribution: Redistribution::EvenSplit, codec }
     }
 
-    /// A list of which each subtask gets all elements of all subtasks after a restore, in the order of the subtasks.
-    /// Elements are encoded by the [default codec](default_codec).
+    /// A list that every subtask gets in full after a restore: the elements of all subtasks, in subtask
+    /// order. They are encoded by the [default codec](default_codec).
     pub fn union(name: impl Into<String>) -> Self
     where
         T: Serialize + DeserializeOwned,
@@ -37,13 +37,13 @@ impl<T: StateValue> OperatorListDescriptor<T> {
         Self::union_with(name, default_codec())
     }
 
-    /// [`union`](Self::union) with a codec of its own.
+    /// [`union`](Self::union) with the given codec.
     pub fn union_with(name: impl Into<String>, codec: Arc<dyn Codec<T>>) -> Self {
         Self { name: name.into(), redistribution: Redistribution::Union, codec }
     }
 }
 
-/// Describes a broadcast map: every subtask has the same entries, and gets one copy of them after a restore.
+/// Describes a broadcast map: all subtasks have the same entries, and each gets one copy after a restore.
 pub struct BroadcastDescriptor<K, V> {
     name: String,
     pub(crate) codec: Arc<dyn Codec<V>>,
@@ -51,7 +51,7 @@ pub struct BroadcastDescriptor<K, V> {
 }
 
 impl<K: StateKey, V: StateValue> BroadcastDescriptor<K, V> {
-    /// A map of that name, its values encoded by the [default codec](default_codec).
+    /// A map whose values are encoded by the [default codec](default_codec).
     pub fn new(name: impl Into<String>) -> Self
     where
         V: Serialize + DeserializeOwned,
@@ -59,7 +59,7 @@ impl<K: StateKey, V: StateValue> BroadcastDescriptor<K, V> {
         Self::with_codec(name, default_codec())
     }
 
-    /// A map of that name with a codec of its own for the values.
+    /// A map whose values are encoded by `codec`.
     pub fn with_codec(name: impl Into<String>, codec: Arc<dyn Codec<V>>) -> Self {
         Self { name: name.into(), codec, key: PhantomData }
     }
@@ -74,9 +74,9 @@ pub(crate) mod sealed {
     use super::*;
     use crate::content::{AnyContent, ListContent, MapContent};
 
-    /// What the state has to know of a descriptor.
+    /// A descriptor as seen by the state.
     pub trait Described {
-        /// What registering gives.
+        /// The token that registration returns.
         type Token;
 
         fn meta(&self) -> OperatorStateMeta;

@@ -4,24 +4,24 @@ use serde::de::DeserializeOwned;
 
 use crate::{OperatorListDescriptor, OperatorListToken, OperatorState};
 
-/// A user function with operator state, as Flink's `CheckpointedFunction`.
+/// A user function with operator state, like Flink's `CheckpointedFunction`.
 ///
-/// Keyed state needs no such calls: it is written where it is used, and the backend snapshots it.
+/// Keyed state needs no such calls: the function writes it directly, and the backend snapshots it.
 pub trait CheckpointedFunction {
-    /// Called once before the first record: registers states, and reads what was restored.
+    /// Called once before the first record. Registers states and reads restored elements.
     ///
     /// # Errors
-    /// Those of registering; what else the function cannot do. The task does not start then.
+    /// Those of registration, and the function's own. The task then does not start.
     fn initialize_state(&mut self, context: &mut InitializationContext<'_>) -> Result<()>;
 
-    /// Called at each snapshot, before the synchronous part: brings the states up to date.
+    /// Called at each snapshot, before the synchronous part. Brings the states up to date.
     ///
     /// # Errors
-    /// What the function cannot do. The checkpoint is declined then.
+    /// The function's own. The checkpoint is then declined.
     fn snapshot_state(&mut self, context: &mut SnapshotContext<'_>) -> Result<()>;
 }
 
-/// What a function gets when it is initialized.
+/// The context in which a function is initialized.
 #[derive(Debug)]
 pub struct InitializationContext<'a> {
     state: &'a mut OperatorState,
@@ -29,18 +29,18 @@ pub struct InitializationContext<'a> {
 }
 
 impl<'a> InitializationContext<'a> {
-    /// The context of a start from checkpoint `restored`, or of a start without one; see
+    /// The context of a start from checkpoint `restored`, or from none. See
     /// [`TaskRestore::checkpoint_id`](backend_api::TaskRestore::checkpoint_id).
     pub fn new(state: &'a mut OperatorState, restored: Option<u64>) -> Self {
         Self { state, restored }
     }
 
-    /// The operator state.
     pub fn operator(&mut self) -> &mut OperatorState {
         self.state
     }
 
-    /// True if the task starts from a checkpoint. The state may be empty all the same: the operator may be new.
+    /// True if the task starts from a checkpoint. The state can still be empty, for example if the operator
+    /// is new.
     pub fn is_restored(&self) -> bool {
         self.restored.is_some()
     }
@@ -51,7 +51,7 @@ impl<'a> InitializationContext<'a> {
     }
 }
 
-/// What a function gets at a snapshot.
+/// The context of a snapshot.
 #[derive(Debug)]
 pub struct SnapshotContext<'a> {
     state: &'a mut OperatorState,
@@ -64,30 +64,29 @@ impl<'a> SnapshotContext<'a> {
         Self { state, checkpoint_id }
     }
 
-    /// The operator state.
     pub fn operator(&mut self) -> &mut OperatorState {
         self.state
     }
 
-    /// The checkpoint.
     pub fn checkpoint_id(&self) -> u64 {
         self.checkpoint_id
     }
 }
 
-/// A user function whose operator state is one even-split list, as Flink's `ListCheckpointed`. [`Listed`] makes a
-/// [`CheckpointedFunction`] of it.
+/// A user function whose operator state is one even-split list, like Flink's `ListCheckpointed`. [`Listed`]
+/// turns it into a [`CheckpointedFunction`].
 pub trait ListCheckpointed<T> {
-    /// The elements that belong to the snapshot for checkpoint `checkpoint_id`. Each may go to another subtask.
+    /// Returns the elements for checkpoint `checkpoint_id`. Each may go to a different subtask at a restore.
     ///
     /// # Errors
-    /// What the function cannot do. The checkpoint is declined then.
+    /// The function's own. The checkpoint is then declined.
     fn snapshot_state(&mut self, checkpoint_id: u64) -> Result<Vec<T>>;
 
-    /// Takes the restored elements, before the first record; is not called if the task starts without a checkpoint.
+    /// Takes the restored elements before the first record. Not called if the task starts without a
+    /// checkpoint.
     ///
     /// # Errors
-    /// What the function cannot do. The task does not start then.
+    /// The function's own. The task then does not start.
     fn restore_state(&mut self, state: Vec<T>) -> Result<()>;
 }
 
@@ -103,7 +102,7 @@ impl<F, T> Listed<F, T> {
     /// Name of the list.
     pub const STATE: &'static str = "list-checkpointed";
 
-    /// The function with its list, not initialized yet.
+    /// Wraps a function. Its list is registered by `initialize_state`.
     pub fn new(function: F) -> Self {
         Self { function, token: None }
     }

@@ -1,17 +1,17 @@
-//! The state of a task that is not kept by key, and one snapshot of all state of the task.
+//! State of a task other than keyed state, and one snapshot of all state of the task.
 //!
-//! | kind | who has it | when the parallelism changes |
+//! | kind | used by | when the parallelism changes |
 //! | --- | --- | --- |
-//! | keyed | operators on a keyed stream: a [`StateBackend`](backend_api::StateBackend) | key groups move |
-//! | operator | any operator, typically a source: [`OperatorState`] with lists and broadcast maps | elements are dealt out anew, or every subtask gets all; of a broadcast map each gets one copy |
-//! | raw | whoever writes bytes: [`RawKeyedWriter`] and [`RawOperatorWriter`] | as keyed; as an even-split list |
+//! | keyed | operators on a keyed stream, through a [`StateBackend`](backend_api::StateBackend) | key groups move |
+//! | operator | any operator, typically a source, through [`OperatorState`] with lists and broadcast maps | list elements are redistributed, or go to every subtask; each subtask gets one copy of a broadcast map |
+//! | raw | code that writes bytes, through [`RawKeyedWriter`] and [`RawOperatorWriter`] | like keyed state; like an even-split list |
 //!
-//! All of it goes where the backend's checkpoints go, is written by one [`TaskSnapshot`] and restored by one
-//! [`TaskRestore`](backend_api::TaskRestore). User functions see it through [`CheckpointedFunction`] or
+//! All of it is written by one [`TaskSnapshot`] to where the backend's checkpoints go, and restored by one
+//! [`TaskRestore`](backend_api::TaskRestore). User functions use it through [`CheckpointedFunction`] or
 //! [`ListCheckpointed`].
 //!
-//! The position of a source belongs into the snapshot, next to the state that the records before it produced: kept
-//! anywhere else, a restart reads records twice or not at all.
+//! The position of a source must be in the same snapshot as the state that its earlier records produced.
+//! Otherwise a restart reads records twice or not at all.
 
 mod content;
 mod descriptor;

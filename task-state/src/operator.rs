@@ -16,17 +16,17 @@ use crate::{BroadcastToken, OperatorListToken, OperatorStateDescriptor};
 /// Format of files with operator state.
 pub const FORMAT: &str = "operator/1";
 
-/// The option of a state's meta that tells its redistribution.
+/// The metadata option with a state's redistribution.
 const REDISTRIBUTION: &str = "redistribution";
 
-/// The only key group of a file: operator state has none.
+/// The only key group of a file, because operator state has none.
 const GROUP: u16 = 0;
 
-/// The operator state of one subtask: lists and broadcast maps, which are not kept by key.
+/// The operator state of one subtask: lists and broadcast maps, which are not keyed.
 ///
-/// It is kept on the heap, whatever backend has the keyed state (as Flink's `DefaultOperatorStateBackend`), and its
-/// snapshots go where those of the backend go. Typical content is a source's positions: they belong into the same
-/// snapshot as the state that the records before them produced.
+/// It is on the heap with every backend, like Flink's `DefaultOperatorStateBackend`. Its snapshots go where
+/// the backend's go. Typical content is the positions of a source. They must be in the same snapshot as the
+/// state that their earlier records produced.
 ///
 /// ```
 /// use backend_api::{Checkpoint, CheckpointTarget, KeySpace, Result, SnapshotRequest, Subtask};
@@ -45,7 +45,7 @@ const GROUP: u16 = 0;
 /// let task = TaskSnapshot::new(&target, &subtask, request).operator(&mut state)?.into_task();
 /// let checkpoint = Checkpoint::new(1, vec![task.run()?]);
 ///
-/// // Two subtasks go on.
+/// // Two subtasks continue.
 /// let counts = [0, 1].map(|index| -> Result<usize> {
 ///     let subtask = source(2, index)?;
 ///     let restore = checkpoint.restore(&subtask)?;
@@ -61,12 +61,12 @@ pub struct OperatorState {
     target: AttemptTarget,
     operator: String,
     subtask: u16,
-    /// In the order of registration; tokens are indexes.
+    /// In the order of registration, which is how tokens index them.
     states: Vec<Registered>,
     /// Restored states that the program has not registered yet, by name.
     restored: BTreeMap<String, Restored>,
     last_id: Option<u64>,
-    /// Ends running snapshots; `None` once closed.
+    /// Cancels running snapshots. `None` once closed.
     open: Option<Cancel>,
 }
 
@@ -76,16 +76,16 @@ struct Registered {
 }
 
 impl OperatorState {
-    /// Opens the state of `subtask` with what `restore` holds for it; see
-    /// [`TaskRestore::operator`](backend_api::TaskRestore::operator). Once this returns, the files may be deleted.
-    /// Snapshots go to `target`, which is usually that of the task's backend
+    /// Opens the state of `subtask` from `restore`, which is
+    /// [`TaskRestore::operator`](backend_api::TaskRestore::operator). The files may be deleted once this
+    /// returns. Snapshots go to `target`, which is usually that of the task's backend
     /// ([`StateBackend::checkpoint_target`](backend_api::StateBackend::checkpoint_target)).
     ///
     /// # Errors
-    /// [`NotFound`](ErrorKind::NotFound), [`Io`](ErrorKind::Io); [`Corrupt`](ErrorKind::Corrupt) if a file is not what
-    /// was written (damage within a state's elements is found when the state is registered);
-    /// [`InvalidArgument`](ErrorKind::InvalidArgument) if a file lies in a storage and the target has none;
-    /// [`Migration`](ErrorKind::Migration) if old subtasks wrote one state with different codecs.
+    /// [`NotFound`](ErrorKind::NotFound), [`Io`](ErrorKind::Io). [`Corrupt`](ErrorKind::Corrupt) for a
+    /// damaged file (damage within a state's elements is found at registration).
+    /// [`InvalidArgument`](ErrorKind::InvalidArgument) if a file is in a storage and the target has none.
+    /// [`Migration`](ErrorKind::Migration) if the old subtasks wrote one state with different codecs.
     pub fn open<K: StateKey>(
         target: &CheckpointTarget,
         subtask: &Subtask<K>,
@@ -104,15 +104,15 @@ impl OperatorState {
         })
     }
 
-    /// Registers a state, or gets its token again: the name is the identity, for lists and broadcast maps together.
-    /// The first registration after a restore reads the restored elements.
+    /// Registers a state, or returns its token again. The name identifies it, among lists and broadcast maps
+    /// together. The first registration after a restore reads the restored elements.
     ///
     /// # Errors
-    /// [`IllegalState`](ErrorKind::IllegalState) if the name is taken by a state of another redistribution or other
-    /// types, or was in the snapshot; [`Migration`](ErrorKind::Migration) if the restored state was written by another
-    /// codec; [`Corrupt`](ErrorKind::Corrupt), [`Io`](ErrorKind::Io) if its elements do not read;
-    /// [`InvalidArgument`](ErrorKind::InvalidArgument) for an empty name; [`Closed`](ErrorKind::Closed). The restored
-    /// state stays as it is for a further try.
+    /// [`IllegalState`](ErrorKind::IllegalState) if a state of that name, registered or restored, has another
+    /// redistribution or other types. [`Migration`](ErrorKind::Migration) if another codec wrote the restored
+    /// state. [`Corrupt`](ErrorKind::Corrupt) or [`Io`](ErrorKind::Io) if its elements cannot be read.
+    /// [`InvalidArgument`](ErrorKind::InvalidArgument) for an empty name. [`Closed`](ErrorKind::Closed).
+    /// After an error the restored state is unchanged, and registration can be tried again.
     pub fn register<D: OperatorStateDescriptor>(&mut self, descriptor: D) -> Result<D::Token> {
         self.check_open()?;
         let meta = descriptor.meta();
@@ -148,13 +148,13 @@ impl OperatorState {
     /// Opens a list.
     ///
     /// # Errors
-    /// [`ForeignToken`](ErrorKind::ForeignToken); [`Closed`](ErrorKind::Closed).
+    /// [`ForeignToken`](ErrorKind::ForeignToken), [`Closed`](ErrorKind::Closed).
     pub fn list<T: StateValue>(&mut self, token: OperatorListToken<T>) -> Result<OperatorList<'_, T>> {
         let content = self.content(token.state, token.index)?;
         content.as_any_mut().downcast_mut::<ListContent<T>>().map(OperatorList).ok_or_else(foreign_token)
     }
 
-    /// Opens a broadcast map for changes: on the side of an operator that receives the broadcast stream.
+    /// Opens a broadcast map for changes, on the side that receives the broadcast stream.
     ///
     /// # Errors
     /// As [`list`](Self::list).
@@ -166,7 +166,7 @@ impl OperatorState {
         content.as_any_mut().downcast_mut::<MapContent<K, V>>().map(Broadcast).ok_or_else(foreign_token)
     }
 
-    /// The entries of a broadcast map, for reading only: on the side that receives the other stream.
+    /// The entries of a broadcast map, read-only, on the side that receives the other stream.
     ///
     /// # Errors
     /// As [`list`](Self::list).
@@ -180,22 +180,22 @@ impl OperatorState {
         content.map(BroadcastEntries).ok_or_else(foreign_token)
     }
 
-    /// Names of all lists, restored ones that are not registered yet included, sorted.
+    /// The names of all lists, sorted, including restored ones that are not registered.
     pub fn list_names(&self) -> Vec<&str> {
         self.names(|redistribution| redistribution != Redistribution::Broadcast)
     }
 
-    /// Names of all broadcast maps, restored ones that are not registered yet included, sorted.
+    /// The names of all broadcast maps, sorted, including restored ones that are not registered.
     pub fn broadcast_names(&self) -> Vec<&str> {
         self.names(|redistribution| redistribution == Redistribution::Broadcast)
     }
 
-    /// The synchronous part of a snapshot, which shares the elements and copies none. The task answers no handle if
-    /// there is no state. States that were restored and never registered are part of it, unchanged.
+    /// The synchronous part of a snapshot. It shares the elements and copies none. The task returns no handle
+    /// if there is no state. Restored states that were never registered are included unchanged.
     ///
     /// # Errors
-    /// [`IllegalState`](ErrorKind::IllegalState) if the id is not above all earlier ones; [`Size`](ErrorKind::Size) for
-    /// more than 32,767 states; [`Closed`](ErrorKind::Closed).
+    /// [`IllegalState`](ErrorKind::IllegalState) if the id is not greater than all earlier ones.
+    /// [`Size`](ErrorKind::Size) for more than 32,767 states. [`Closed`](ErrorKind::Closed).
     pub fn snapshot(
         &mut self,
         request: SnapshotRequest,
@@ -223,7 +223,7 @@ impl OperatorState {
         Ok(SnapshotTask::new(checkpoint_id, cancel, move |cancel, _| frozen.write(&target, cancel)))
     }
 
-    /// Ends running snapshots as cancelled, and lets go of all state. Safe to call again; dropping does the same.
+    /// Cancels running snapshots, and drops all state. Idempotent. Dropping does the same.
     pub fn close(&mut self) {
         if let Some(cancel) = self.open.take() {
             cancel.cancel();
@@ -272,7 +272,7 @@ impl std::fmt::Debug for OperatorState {
     }
 }
 
-/// All states as they were at a snapshot.
+/// All states at the time of a snapshot.
 struct Frozen {
     states: Vec<(OperatorStateMeta, Box<dyn FrozenContent>)>,
     operator: String,
@@ -327,7 +327,7 @@ fn state_meta(meta: &OperatorStateMeta) -> StateMeta {
     }
 }
 
-/// What a file of a subtask says that has no keys.
+/// The metadata of a file without keys, written by a subtask.
 pub fn file_meta(
     format: &str,
     operator: &str,
@@ -358,5 +358,5 @@ fn check_redistribution(when: &str, known: Redistribution, meta: &OperatorStateM
 
 #[cold]
 fn foreign_token() -> Error {
-    Error::new(ErrorKind::ForeignToken, "the token is of another operator state")
+    Error::new(ErrorKind::ForeignToken, "the token belongs to another operator state")
 }

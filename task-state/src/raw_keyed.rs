@@ -10,15 +10,16 @@ use backend_api::{
 
 use crate::operator::file_meta;
 
-/// Format of files with a stream of raw bytes per key group.
+/// Format of files with one byte stream per key group.
 pub const FORMAT: &str = "raw-keyed/1";
 
 /// Bytes of one row of a stream.
 const CHUNK: usize = 64 << 10;
 
-/// Takes the raw keyed state of a snapshot: a stream of bytes for each key group, each begun once and in any order.
+/// Takes the raw keyed state of a snapshot: one byte stream per key group. Streams can be started in any
+/// order, each once.
 ///
-/// The streams are kept in memory until all of them are written.
+/// All streams stay in memory until the last is written.
 #[derive(Debug)]
 pub struct RawKeyedWriter {
     range: KeyGroupRange,
@@ -36,11 +37,11 @@ impl RawKeyedWriter {
         self.range
     }
 
-    /// Ends the stream before and begins that of `group`: what is written next belongs to it.
+    /// Ends the current stream and starts that of `group`, which receives what is written next.
     ///
     /// # Errors
-    /// [`InvalidArgument`](ErrorKind::InvalidArgument) for a group outside of the range; [`Io`](ErrorKind::Io) for one
-    /// that was begun before. Nothing is changed then.
+    /// [`InvalidArgument`](ErrorKind::InvalidArgument) for a group out of range. [`Io`](ErrorKind::Io) for a
+    /// group that was started before. Nothing is changed then.
     pub fn start_group(&mut self, group: u16) -> Result<()> {
         if !self.range.contains(group) {
             let message = format!("key group {group} is not in the range {}", self.range);
@@ -59,7 +60,7 @@ impl RawKeyedWriter {
         }
     }
 
-    /// Writes the file; there is none if no stream was begun.
+    /// Writes the file. Writes none if no stream was started.
     pub(crate) fn finish(
         self,
         target: &AttemptTarget,
@@ -101,7 +102,7 @@ impl Write for RawKeyedWriter {
     }
 }
 
-/// What a file of raw keyed state says of itself.
+/// The metadata of a file of raw keyed state.
 pub(crate) fn raw_keyed_meta<K: StateKey>(subtask: &Subtask<K>, checkpoint_id: u64) -> FileMeta {
     let (operator, index) = (subtask.operator(), subtask.index());
     FileMeta {
@@ -124,20 +125,20 @@ pub(crate) fn state() -> StateMeta {
     }
 }
 
-/// The raw keyed state that a restore has found: a stream for each key group that has one.
+/// Restored raw keyed state: the streams of the key groups that have one.
 #[derive(Debug)]
 pub struct RawKeyedState {
     files: Vec<(KeyGroupRange, CheckpointReader)>,
 }
 
 impl RawKeyedState {
-    /// Opens what `restore` holds for `subtask`; see [`TaskRestore::raw_keyed`](backend_api::TaskRestore::raw_keyed).
+    /// Opens `restore` for `subtask`. See [`TaskRestore::raw_keyed`](backend_api::TaskRestore::raw_keyed).
     ///
     /// # Errors
-    /// [`NotFound`](ErrorKind::NotFound), [`Io`](ErrorKind::Io); [`Corrupt`](ErrorKind::Corrupt) if a file is not what
-    /// was written; [`IllegalState`](ErrorKind::IllegalState) for another max parallelism or mapping of keys to groups,
-    /// or if two handles hold the same group; [`InvalidArgument`](ErrorKind::InvalidArgument) if a file lies in a
-    /// storage and the target has none.
+    /// [`NotFound`](ErrorKind::NotFound), [`Io`](ErrorKind::Io). [`Corrupt`](ErrorKind::Corrupt) for a
+    /// damaged file. [`IllegalState`](ErrorKind::IllegalState) if the max parallelism or the mapping of keys
+    /// to groups differs, or if two handles contain the same group.
+    /// [`InvalidArgument`](ErrorKind::InvalidArgument) if a file is in a storage and the target has none.
     pub fn open<K: StateKey>(
         target: &CheckpointTarget,
         subtask: &Subtask<K>,
@@ -159,7 +160,7 @@ impl RawKeyedState {
         Ok(Self { files })
     }
 
-    /// The key groups that have a stream, ascending, each with its stream.
+    /// The key groups that have a stream, ascending, with their streams.
     pub fn groups(&self) -> impl Iterator<Item = (u16, RawStream<'_>)> {
         self.files.iter().flat_map(|(range, reader)| {
             let sections = reader.sections().iter().filter(|section| range.contains(section.group));
@@ -173,7 +174,7 @@ impl RawKeyedState {
     }
 }
 
-/// The file must be what its handle says.
+/// Checks that the file is the one its handle describes.
 fn check_file(reader: &CheckpointReader, handle: &RawKeyedHandle) -> Result<()> {
     let meta = reader.meta();
     let is_same = meta.format == FORMAT
@@ -187,7 +188,7 @@ fn check_file(reader: &CheckpointReader, handle: &RawKeyedHandle) -> Result<()> 
     Err(Error::new(ErrorKind::Corrupt, message).in_file(reader.path(), None))
 }
 
-/// The groups of the file must be groups of the same keys.
+/// Checks that the file's key groups are groups of the same keys.
 fn check_keys<K: StateKey>(reader: &CheckpointReader, subtask: &Subtask<K>) -> Result<()> {
     let (meta, space) = (reader.meta(), subtask.key_space());
     let (old, new) = (meta.max_parallelism, u32::from(space.max_parallelism()));

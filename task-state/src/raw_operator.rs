@@ -12,16 +12,16 @@ use crate::raw_keyed::state;
 /// Format of files with partitions of raw bytes.
 pub const FORMAT: &str = "raw-operator/1";
 
-/// Bytes of one row, the mark at its head not counted.
+/// Bytes of one row, without the mark at its start.
 const CHUNK: usize = 64 << 10;
 
-/// Mark at the head of a row that begins a partition.
+/// Mark of a row that starts a partition.
 const BEGINS: u8 = 1;
 
-/// Mark at the head of a row that goes on with one.
+/// Mark of a row that continues a partition.
 const GOES_ON: u8 = 0;
 
-/// Takes the raw operator state of a snapshot: a list of partitions, each a run of bytes.
+/// Takes the raw operator state of a snapshot: a list of byte partitions.
 pub struct RawOperatorWriter<'a, 'w> {
     writer: &'a mut CheckpointWriter<'w>,
     cancel: &'a Cancel,
@@ -29,10 +29,10 @@ pub struct RawOperatorWriter<'a, 'w> {
 }
 
 impl RawOperatorWriter<'_, '_> {
-    /// Ends the partition before and begins the next one: what is written next belongs to it.
+    /// Ends the current partition and starts the next one, which receives what is written next.
     ///
     /// # Errors
-    /// [`Io`](ErrorKind::Io), [`Cancelled`](ErrorKind::Cancelled); [`Size`](ErrorKind::Size) for more than
+    /// [`Io`](ErrorKind::Io), [`Cancelled`](ErrorKind::Cancelled). [`Size`](ErrorKind::Size) for more than
     /// 4,294,967,295 partitions.
     pub fn start_partition(&mut self) -> Result<()> {
         let Some(partitions) = self.partitions.checked_add(1) else {
@@ -79,13 +79,13 @@ impl std::fmt::Debug for RawOperatorWriter<'_, '_> {
     }
 }
 
-/// What a file of raw operator state says of itself.
+/// The metadata of a file of raw operator state.
 pub(crate) fn raw_operator_meta<K: StateKey>(subtask: &Subtask<K>, checkpoint_id: u64) -> FileMeta {
     let meta = file_meta(FORMAT, subtask.operator(), subtask.index(), checkpoint_id, 0..=0);
     FileMeta { states: vec![state()], ..meta }
 }
 
-/// Writes the file that `fill` fills; there is none if it begins no partition.
+/// Writes the file that `fill` fills. Writes none if it starts no partition.
 pub(crate) fn write(
     target: &AttemptTarget,
     meta: &FileMeta,
@@ -103,7 +103,7 @@ pub(crate) fn write(
     Ok(file.map(|file| RawOperatorHandle { checkpoint_id, partitions, file }))
 }
 
-/// The raw operator state that a restore has found: the partitions that are this subtask's now.
+/// Restored raw operator state: the partitions of this subtask.
 #[derive(Debug)]
 pub struct RawOperatorState {
     runs: Vec<Run>,
@@ -117,12 +117,12 @@ struct Run {
 }
 
 impl RawOperatorState {
-    /// Opens what `restore` holds; see [`TaskRestore::raw_operator`](backend_api::TaskRestore::raw_operator).
+    /// Opens `restore`. See [`TaskRestore::raw_operator`](backend_api::TaskRestore::raw_operator).
     ///
     /// # Errors
-    /// [`NotFound`](ErrorKind::NotFound), [`Io`](ErrorKind::Io); [`Corrupt`](ErrorKind::Corrupt) if a file is not what
-    /// was written; [`InvalidArgument`](ErrorKind::InvalidArgument) if a file lies in a storage and the target has
-    /// none.
+    /// [`NotFound`](ErrorKind::NotFound), [`Io`](ErrorKind::Io). [`Corrupt`](ErrorKind::Corrupt) for a
+    /// damaged file. [`InvalidArgument`](ErrorKind::InvalidArgument) if a file is in a storage and the target
+    /// has none.
     pub fn open(target: &CheckpointTarget, restore: &[RawPartitions]) -> Result<Self> {
         let open = |part: &RawPartitions| {
             let reader = part.file.open(target.storage().map(|storage| &**storage))?;
@@ -145,30 +145,29 @@ impl RawOperatorState {
         self.len() == 0
     }
 
-    /// Walks through the partitions, in order.
+    /// The partitions, in order.
     pub fn partitions(&self) -> Partitions<'_> {
         let (file, row) = (None, Vec::new());
         Partitions { runs: self.runs.iter(), file, left: 0, row, at: 0, begins: false }
     }
 }
 
-/// Walks through partitions, one at a time: each is to be read before the next is asked for, and what is not read of
-/// it is skipped.
+/// Iterates over partitions, one at a time. `next` skips what was not read of the last one.
 pub struct Partitions<'a> {
     runs: std::slice::Iter<'a, Run>,
     file: Option<(&'a CheckpointReader, RowReader<'a>)>,
-    /// Partitions of the current file that are still to come.
+    /// Partitions left in the current file.
     left: u64,
-    /// The current row, with the mark at its head.
+    /// The current row, with its mark.
     row: Vec<u8>,
-    /// How much of the row is read.
+    /// Read position in the row.
     at: usize,
-    /// True if the current row begins a partition that was not given out yet.
+    /// True if the current row starts a partition that was not returned yet.
     begins: bool,
 }
 
 impl<'a> Partitions<'a> {
-    /// The bytes of the next partition; `None` after the last.
+    /// The bytes of the next partition, or `None` after the last.
     ///
     /// # Errors
     /// [`Corrupt`](ErrorKind::Corrupt), [`Io`](ErrorKind::Io).
@@ -186,7 +185,7 @@ impl<'a> Partitions<'a> {
         Ok(Some(PartitionStream(self)))
     }
 
-    /// Goes to the row that begins the next partition.
+    /// Moves to the row that starts the next partition.
     fn seek(&mut self) -> Result<()> {
         while !self.begins {
             if !self.load()? {
@@ -198,7 +197,7 @@ impl<'a> Partitions<'a> {
         Ok(())
     }
 
-    /// Goes to the next row of the file, if there is one.
+    /// Moves to the next row of the file, if there is one.
     fn load(&mut self) -> Result<bool> {
         let Some((_, rows)) = &mut self.file else { return Ok(false) };
         let Some(row) = rows.next()? else { return Ok(false) };

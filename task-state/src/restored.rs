@@ -1,4 +1,4 @@
-//! Operator state that a restore has found and the program has not registered yet.
+//! Restored operator state that the program has not registered yet.
 
 use std::sync::Arc;
 
@@ -10,14 +10,14 @@ use backend_api::{
 use crate::content::FrozenContent;
 use crate::operator::FORMAT;
 
-/// One state, in the order in which its elements come. Files stay open, so they may be deleted meanwhile.
+/// One state, with its elements in order. Its files stay open, so they may be deleted meanwhile.
 #[derive(Clone)]
 pub struct Restored {
     pub meta: OperatorStateMeta,
     runs: Vec<Run>,
 }
 
-/// Elements of one section.
+/// The elements of one section.
 #[derive(Clone)]
 struct Run {
     reader: Arc<CheckpointReader>,
@@ -26,7 +26,7 @@ struct Run {
     take: u64,
 }
 
-/// Opens the files of `parts`, each once, and gives the states in the order of their names.
+/// Opens the files of `parts`, each once. Returns the states in the order of their names.
 pub fn open(target: &CheckpointTarget, parts: &[OperatorStatePart]) -> Result<Vec<Restored>> {
     let mut files: Vec<(&StateFile, Arc<CheckpointReader>)> = Vec::new();
     let mut states: Vec<Restored> = Vec::new();
@@ -69,7 +69,7 @@ fn open_file(target: &CheckpointTarget, file: &StateFile) -> Result<CheckpointRe
 }
 
 impl Run {
-    /// Checks that the file has what its handle says of it.
+    /// Checks that the file is the one its handle describes.
     fn check(&self, meta: &OperatorStateMeta) -> Result<()> {
         let found = self.reader.meta().states.get(usize::from(self.state));
         let is_same = found.is_some_and(|found| found.name == meta.name && found.codecs == meta.codecs);
@@ -112,7 +112,7 @@ impl FrozenContent for Restored {
         self.meta.elements
     }
 
-    /// Copies the elements as they are.
+    /// Copies the encoded elements.
     fn write(&self, writer: &mut CheckpointWriter<'_>, cancel: &Cancel) -> Result<()> {
         self.for_each(|bytes| {
             cancel.check()?;

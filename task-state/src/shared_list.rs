@@ -1,12 +1,12 @@
-//! A list whose clone shares its elements.
+//! A list whose clones share elements.
 
 use std::sync::Arc;
 
-/// Elements of one chunk: few enough to be copied at once, many enough for short lists of chunks.
+/// Elements per chunk. Few enough to copy a chunk at once, and many enough to keep the list of chunks short.
 const CHUNK: usize = 512;
 
-/// A list in chunks. A clone shares all of it; the first change after a clone copies the list of chunks and the chunk
-/// that changes.
+/// A list in chunks. A clone shares all of it. The first change after a clone copies the list of chunks and
+/// the changed chunk.
 pub(crate) struct SharedList<T> {
     chunks: Arc<Vec<Arc<Vec<T>>>>,
     len: usize,
@@ -48,7 +48,7 @@ impl<T: Clone> SharedList<T> {
         self.len += 1;
     }
 
-    /// Replaces an element, if there is one at `index`.
+    /// Replaces the element at `index`, if it exists.
     pub fn set(&mut self, index: usize, element: T) {
         let chunk = Arc::make_mut(&mut self.chunks).get_mut(index / CHUNK);
         if let Some(place) = chunk.and_then(|chunk| Arc::make_mut(chunk).get_mut(index % CHUNK)) {
@@ -79,7 +79,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_clone_keeps_what_it_had(
+        fn a_clone_keeps_its_elements(
             first in prop::collection::vec(any::<u16>(), 0..1500),
             changes in prop::collection::vec((any::<prop::sample::Index>(), any::<Option<u16>>()), 0..50),
         ) {

@@ -7,8 +7,8 @@ use crate::raw_keyed::raw_keyed_meta;
 use crate::raw_operator::{self, raw_operator_meta};
 use crate::{CheckpointedFunction, OperatorState, RawKeyedWriter, RawOperatorWriter, SnapshotContext};
 
-/// One snapshot of all state of a task: what is added here freezes now, and one [`SnapshotTask`] writes it and answers
-/// one acknowledgement.
+/// One snapshot of all state of a task. Each call takes the snapshot of one kind of state at once. One
+/// [`SnapshotTask`] then writes all of it, and returns the task's acknowledgement.
 ///
 /// ```
 /// use backend_api::*;
@@ -24,7 +24,7 @@ use crate::{CheckpointedFunction, OperatorState, RawKeyedWriter, RawOperatorWrit
 ///     let target = B::checkpoint_target(options)?;
 ///     let subtask = keyed.subtask().clone();
 ///     let snapshot = TaskSnapshot::new(&target, &subtask, request).keyed(keyed)?.operator(operator)?;
-///     // The writer runs with the task, so it owns what it writes.
+///     // The writer runs with the task, so it owns its data.
 ///     let snapshot = snapshot.raw_keyed(move |groups| {
 ///         cache.iter().try_for_each(|(group, bytes)| {
 ///             groups.start_group(*group)?;
@@ -59,7 +59,7 @@ type WriteRawKeyed = dyn FnOnce(&mut RawKeyedWriter) -> Result<()> + Send;
 type WriteRawOperator = dyn FnOnce(&mut RawOperatorWriter<'_, '_>) -> Result<()> + Send;
 
 impl<K: StateKey> TaskSnapshot<K> {
-    /// A snapshot of `subtask` without any state yet. Raw state goes to `target`.
+    /// An empty snapshot of `subtask`. Raw state goes to `target`.
     pub fn new(target: &CheckpointTarget, subtask: &Subtask<K>, request: SnapshotRequest) -> Self {
         Self {
             target: target.clone(),
@@ -90,7 +90,7 @@ impl<K: StateKey> TaskSnapshot<K> {
         Ok(self)
     }
 
-    /// Has `function` bring its state up to date, and adds it.
+    /// Calls `function` to bring its state up to date, and adds the operator state.
     ///
     /// # Errors
     /// Those of [`CheckpointedFunction::snapshot_state`] and [`OperatorState::snapshot`].
@@ -121,8 +121,8 @@ impl<K: StateKey> TaskSnapshot<K> {
         self
     }
 
-    /// The asynchronous part: writes all state, and answers the task's acknowledgement. If one part fails, the files of
-    /// the others are deleted.
+    /// The asynchronous part: writes all state, and returns the task's acknowledgement. If one part fails,
+    /// the files of the others are deleted.
     pub fn into_task(self) -> SnapshotTask<TaskState> {
         let cancel = Cancel::new();
         SnapshotTask::new(self.request.checkpoint_id(), cancel, move |cancel, _| self.write(cancel))
@@ -132,7 +132,7 @@ impl<K: StateKey> TaskSnapshot<K> {
         let Self { target, subtask, request, keyed, operator, raw_keyed, raw_operator } = self;
         let mut state = TaskState::new(subtask.operator(), subtask.index(), subtask.parallelism(), None);
         let id = request.checkpoint_id();
-        // One for each file, so that they have different names.
+        // A separate attempt per file, so that their names differ.
         let (groups_target, partitions_target) = (target.for_attempt()?, target.for_attempt()?);
         let written = (|| {
             if let Some(task) = keyed {
@@ -163,7 +163,7 @@ impl<K: StateKey> TaskSnapshot<K> {
     }
 }
 
-/// Runs a part of the snapshot, which ends when the whole is cancelled.
+/// Runs a part of the snapshot. Cancelling the whole cancels the part.
 fn run<T>(task: SnapshotTask<T>, cancel: &Cancel) -> Result<T> {
     let part = task.cancel_token();
     let _guard = cancel.on_cancel(move || part.cancel());

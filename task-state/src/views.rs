@@ -2,7 +2,7 @@ use backend_api::{Result, StateKey, StateValue};
 
 use crate::content::{ListContent, MapContent};
 
-/// A list of operator state. An empty list and a list that was never written are the same.
+/// A list of operator state. A list that was never written is empty.
 pub struct OperatorList<'a, T>(pub(crate) &'a mut ListContent<T>);
 
 impl<T: StateValue> OperatorList<'_, T> {
@@ -41,8 +41,8 @@ impl<T: StateValue> OperatorList<'_, T> {
         self.0.list = elements.into_iter().collect();
     }
 
-    /// Changes the element at `index` in place, and answers whether there is one. A snapshot under way keeps what the
-    /// element was.
+    /// Changes the element at `index` in place. Returns true if it exists. A running snapshot keeps the old
+    /// element.
     pub fn update(&mut self, index: usize, f: impl FnOnce(&mut T)) -> bool {
         let Some(mut element) = self.0.list.get(index).cloned() else { return false };
         f(&mut element);
@@ -56,8 +56,8 @@ impl<T: StateValue> OperatorList<'_, T> {
     }
 }
 
-/// A broadcast map, open for changes. All subtasks must make the same changes in the same order: after a restore a
-/// subtask may get the copy of another.
+/// A broadcast map, open for changes. All subtasks must make the same changes in the same order, because a
+/// restore may give a subtask the copy of another one.
 pub struct Broadcast<'a, K: StateKey, V>(pub(crate) &'a mut MapContent<K, V>);
 
 impl<K: StateKey, V: StateValue> Broadcast<'_, K, V> {
@@ -86,7 +86,7 @@ impl<K: StateKey, V: StateValue> Broadcast<'_, K, V> {
         self.0.map.is_empty()
     }
 
-    /// Puts an entry, replacing one of the same key.
+    /// Adds or replaces an entry.
     ///
     /// # Errors
     /// [`Codec`](backend_api::ErrorKind::Codec) for a key that cannot be encoded.
@@ -96,7 +96,7 @@ impl<K: StateKey, V: StateValue> Broadcast<'_, K, V> {
         Ok(())
     }
 
-    /// Puts all entries, or none.
+    /// Adds or replaces all entries, or none.
     ///
     /// # Errors
     /// As [`put`](Self::put).
@@ -110,7 +110,7 @@ impl<K: StateKey, V: StateValue> Broadcast<'_, K, V> {
         Ok(())
     }
 
-    /// Removes an entry, and answers whether there was one.
+    /// Removes an entry. Returns true if it was present.
     pub fn remove(&mut self, key: &K) -> bool {
         self.0.map.remove_mut(key)
     }
@@ -121,7 +121,7 @@ impl<K: StateKey, V: StateValue> Broadcast<'_, K, V> {
     }
 }
 
-/// The entries of a broadcast map, for reading only.
+/// The entries of a broadcast map, read-only.
 pub struct BroadcastEntries<'a, K: StateKey, V>(pub(crate) &'a MapContent<K, V>);
 
 impl<'a, K: StateKey, V: StateValue> BroadcastEntries<'a, K, V> {

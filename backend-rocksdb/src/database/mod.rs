@@ -22,8 +22,8 @@ pub(crate) use sst_file::{SstFile, SstWriter};
 use crate::error::failed;
 use crate::working_folder::WorkingFolder;
 
-/// A database and its folder. It is closed and its folder removed when the last user drops it: the backend, or a
-/// snapshot that outlives the backend.
+/// A database and its folder. The last user closes it and removes the folder: the backend, or a snapshot that
+/// outlives the backend.
 pub(crate) struct Database {
     db: DB,
     pub setup: Setup,

@@ -11,8 +11,8 @@ use super::{Family, check};
 use crate::error::failed;
 use crate::{Profile, RocksDbOptions, Tuned, ffi};
 
-/// The block cache has 2 to the power of this many shards, so that few threads wait for one another. Filter and index of
-/// a large file have some megabytes; one that exceeds its shard would be read again for each access.
+/// The block cache has 2 to the power of this many shards, which reduces contention. Filter and index of a
+/// large file take some megabytes. If they exceeded a shard, every access would read them again.
 const SHARD_BITS: i32 = 2;
 
 /// Below this budget the filter of a large file does not fit into a shard of the block cache together with others.

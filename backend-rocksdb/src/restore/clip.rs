@@ -8,20 +8,21 @@ use super::{Source, numbered};
 use crate::database::{Cursor, Database, Family};
 use crate::error::failed;
 
-/// A column family is compacted if its files have more than this many times the bytes of the key groups that stay,
+/// A column family is compacted if its files have more than this many times the bytes of the key groups that
+/// stay.
 const WASTE_FACTOR: u64 = 2;
 
-/// and at least this many bytes more.
+/// The excess must also be at least this many bytes.
 const WASTE_MIN: u64 = 64 << 10;
 
-/// Removes all key groups from the database but those that are taken from its source.
+/// Removes all key groups from the database except those that are taken from its source.
 ///
-/// Removed groups that share files with others would be part of every checkpoint until they are compacted. Where they
-/// are more than what stays, that is done here.
+/// Removed groups that share files with others stay part of every checkpoint until a compaction. If they
+/// outweigh the remaining groups, this compacts the files.
 pub(super) fn clip(database: &Database, source: &Source<'_>) -> Result<()> {
     let held = &source.manifest.meta.key_groups;
     let range = source.range;
-    // A number that no key group has is above all of them.
+    // A number above all key groups.
     let below = (*held.start() < range.start()).then(|| 0..range.start());
     let above = (range.end() < *held.end()).then(|| range.end() + 1..u16::MAX);
     let removed: Vec<_> = below.into_iter().chain(above).collect();
@@ -34,7 +35,8 @@ pub(super) fn clip(database: &Database, source: &Source<'_>) -> Result<()> {
                 continue;
             }
             drop(entries);
-            // Files that hold nothing else. Their last key may be equal to `last`, so it must be far below what stays.
+            // Deletes files that contain nothing else. Their last key can equal `last`, so `last` must be far
+            // below what stays.
             let mut last = EntryKey::head_of(state, groups.end - 1).to_vec();
             last.push(u8::MAX);
             database.db().delete_file_in_range_cf(handle, &first[..], &last).map_err(failed)?;
@@ -49,7 +51,7 @@ pub(super) fn clip(database: &Database, source: &Source<'_>) -> Result<()> {
     Family::ALL.into_iter().try_for_each(|family| compact(database, source, family))
 }
 
-/// Compacts a column family if most of its files' bytes are of removed key groups.
+/// Compacts a column family if removed key groups make up most of its files.
 fn compact(database: &Database, source: &Source<'_>, family: Family) -> Result<()> {
     let (db, handle) = (database.db(), database.family(family)?);
     let files = db.live_files().map_err(failed)?;

@@ -1,4 +1,4 @@
-//! Bringing the files of a checkpoint into a folder.
+//! Linking or copying the files of a checkpoint into a folder.
 
 use std::fs::{self, File};
 use std::io::{Read, Write};
@@ -11,7 +11,7 @@ use crate::error::io_failed;
 use crate::parallel::{CHUNK_BYTES, for_each_file};
 use crate::snapshot::manifest::Table;
 
-/// Links the files of a source into the new folder `path`, or copies them. Checks each byte.
+/// Links the files of a source into the new folder `path`, or copies them. Verifies every byte.
 pub(super) fn fetch(
     source: &Source<'_>,
     storage: Option<&dyn Storage>,
@@ -31,7 +31,7 @@ pub(super) fn fetch(
 
 fn fetch_table(table: &Table, file: &StateFile, storage: Option<&dyn Storage>, path: &Path) -> Result<()> {
     let failed = |error| io_failed(error, path);
-    // RocksDB never changes a table. Where it deletes one, only its own name goes.
+    // RocksDB never changes a table. Deleting one removes only its own link.
     if link(file, storage, path) {
         let mut linked = File::open(path).map_err(failed)?;
         let length = linked.metadata().map_err(failed)?.len();
@@ -51,7 +51,7 @@ fn fetch_table(table: &Table, file: &StateFile, storage: Option<&dyn Storage>, p
     })
 }
 
-/// Checks length and checksum of a table. `checksum` is called with offset and length of one part after the other.
+/// Verifies length and checksum of a table. `checksum` is called with offset and length of consecutive parts.
 fn check_table(
     table: &Table,
     name: &str,
@@ -76,11 +76,11 @@ fn check_table(
     Ok(())
 }
 
-/// Hard-links a stored file to `path`. False if that is not possible; the file must be copied then.
+/// Hard-links a stored file to `path`. Returns false if that is not possible, and the file must be copied.
 fn link(file: &StateFile, storage: Option<&dyn Storage>, path: &Path) -> bool {
     let StateData::File { path: stored, .. } = &file.data else { return false };
     let local = storage.and_then(|storage| storage.local_path(stored));
-    // A symbolic link would be linked as such, and mean another file here if it is relative.
+    // A hard link of a symbolic link is a symbolic link. If it is relative, it would name another file here.
     let is_file = |path: &Path| fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_file());
     local.filter(|local| is_file(local)).is_some_and(|local| fs::hard_link(local, path).is_ok())
 }

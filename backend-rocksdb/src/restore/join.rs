@@ -14,10 +14,10 @@ use crate::database::{Cursor, Database, Family, SstFile, SstWriter};
 use crate::error::io_failed;
 use crate::parallel::{CHUNK_BYTES, for_each_file};
 
-/// Files of copied entries grow to this size.
+/// Target size of files with copied entries.
 const COPY_FILE_BYTES: u64 = 64 << 20;
 
-/// A thread of its own copies at least this many bytes of a state.
+/// Fewer bytes of a state than this are not worth another thread.
 const COPY_PART_BYTES: u64 = 1 << 20;
 
 /// Where a state of another database goes.
@@ -36,7 +36,7 @@ struct Copy {
     groups: Range<u16>,
 }
 
-/// Adds the key groups of another database. None of them is here yet. Gives the number of each of its
+/// Adds the key groups of another database, none of which exist here yet. Returns the number of each of its
 /// states here.
 pub(super) fn join(
     database: &Database,

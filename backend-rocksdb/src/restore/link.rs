@@ -1,4 +1,4 @@
-//! Taking the files of another database as they are.
+//! Linking the files of another database without rewriting them.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -18,13 +18,13 @@ use crate::ffi;
 struct WholeFiles {
     /// Files whose entries carry sequence numbers, or that overlap no other file. Older ones come first.
     numbered: Vec<PathBuf>,
-    /// Files that overlap older ones of `numbered`, by the single sequence number of all their entries. Only the database
-    /// knows the number if the file was written outside of it.
+    /// Files that overlap older ones of `numbered`, by the sequence number that all their entries have. If a
+    /// file was written outside of the database, only the database knows that number.
     later: BTreeMap<u64, Vec<PathBuf>>,
 }
 
-/// Links the files of a column family into the database. False if that is not possible: then nothing was added, and the
-/// entries must be copied.
+/// Links the files of a column family into the database. Returns false if that is not possible. Then nothing
+/// was added, and the entries must be copied.
 pub(super) fn link(
     database: &Database,
     family: Family,
@@ -51,8 +51,8 @@ pub(super) fn link(
     Ok(false)
 }
 
-/// The files of a column family, if each holds only key groups within range, of one state that has the same number there,
-/// and if the age of files that overlap is known.
+/// The files of a column family, if each holds only key groups within range of one state with the same number
+/// here, and the age of overlapping files is known.
 fn whole_files(family: Family, other: &OpenSource<'_>, targets: &[Target]) -> Result<Option<WholeFiles>> {
     // An ingested file loses its references to blob files.
     if other.source.manifest.tables.iter().any(|table| table.name.ends_with(".blob")) {

@@ -1,7 +1,8 @@
 //! Restoring a database from checkpoints of RocksDB's files.
 //!
-//! The handle with most key groups becomes the database; groups that the subtask does not have are removed from it. The
-//! groups of the other handles are added, by their files as they are where possible, else by copies of the entries.
+//! The handle with the most key groups becomes the database, and groups of other subtasks are removed from
+//! it. The groups of the other handles are added by linking their files unchanged where possible, and by
+//! copying entries otherwise.
 
 mod clip;
 mod fetch;
@@ -24,7 +25,7 @@ use crate::working_folder::WorkingFolder;
 use crate::writes::Writer;
 use crate::{RocksDbOptions, RocksDbStore};
 
-/// The part of the memory budget that writes may take while they wait for a snapshot point: one in this many bytes.
+/// Pending writes may take this fraction of the memory budget while they wait for a snapshot point.
 const PENDING_SHARE: usize = 16;
 
 /// A handle with its manifest, and the key groups that are taken from it.
@@ -41,7 +42,7 @@ struct OpenSource<'h> {
     db: DB,
 }
 
-/// Opens the database of a subtask with what the handles have of its key groups.
+/// Opens the database of a subtask from the key groups in the handles.
 pub(crate) fn open(
     options: &RocksDbOptions,
     operator: &str,
@@ -103,7 +104,7 @@ fn store(
     Ok(RocksDbStore::new(Writer::new(database, families), checkpoints, pending_bytes_max))
 }
 
-/// The tables that later checkpoints may refer to. A table that is private to its checkpoint is none of them.
+/// The tables that later checkpoints may refer to. Excludes tables that are private to their checkpoint.
 fn shared_tables(source: &Source<'_>) -> StoredTables {
     let files = source.handle.files.iter().skip(1);
     let tables = source.manifest.tables.iter().zip(files).filter(|(_, file)| file.shared);
@@ -112,7 +113,7 @@ fn shared_tables(source: &Source<'_>) -> StoredTables {
         .collect()
 }
 
-/// Does some work. Fetches and opens the next source on another thread meanwhile, if there is one.
+/// Does some work. Another thread fetches and opens the next source meanwhile, if there is one.
 fn with_next<'h, T>(
     setup: &Setup,
     next: Option<(Source<'h>, PathBuf)>,

@@ -24,7 +24,7 @@ const LEVEL: i32 = 3;
 pub(crate) struct Manifest {
     /// The checkpoint, with the states by their numbers.
     pub meta: FileMeta,
-    /// What the layer above the database keeps beside its entries.
+    /// State of the layer above the database, stored beside its entries.
     pub layer: LayerState,
     /// The other files of the handle, in order.
     pub tables: Vec<Table>,
@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn bounds_of_a_state_that_it_does_not_have_are_refused() {
+    fn bounds_of_a_missing_state_are_refused() {
         let layer = postcard::to_allocvec(&(5_u64, vec![vec![8_u64]])).unwrap();
         let layer = postcard::from_bytes(&layer).unwrap();
         let manifest = Manifest { layer, ..manifest("1.sst") };

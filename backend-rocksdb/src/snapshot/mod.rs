@@ -74,12 +74,12 @@ impl Checkpoints {
         false
     }
 
-    /// True if the dirty cache entries of the point that is due are not all flushed.
+    /// True while dirty cache entries of the due point are not flushed.
     pub fn is_flushing(&self) -> bool {
         self.due.as_ref().is_some_and(|point| Arc::strong_count(point) > 1 && point.step() < Step::Flushed)
     }
 
-    /// Flushes the dirty cache entries of the point that is due.
+    /// Flushes the dirty cache entries of the due point.
     pub fn flush(&mut self) {
         match self.due.as_ref().filter(|point| Arc::strong_count(point) > 1) {
             Some(point) => point.flush(),
@@ -87,8 +87,8 @@ impl Checkpoints {
         }
     }
 
-    /// Waits a moment for the task to take the due point to `step`. True if the point is not there yet and the owner
-    /// should go on with something else.
+    /// Waits briefly for the task to take the due point to `step`. Returns true if the point is not there yet
+    /// and the owner should continue with other work.
     pub fn is_short_of(&mut self, step: Step) -> bool {
         let Some(point) = self.due.as_ref().filter(|point| Arc::strong_count(point) > 1) else {
             return false;
@@ -98,14 +98,14 @@ impl Checkpoints {
         reached < step && self.waited < PATIENCE
     }
 
-    /// Makes the point that is due: later writes are not part of it.
+    /// Makes the due point, which excludes later writes.
     pub fn settle(&mut self) {
         if let Some(point) = self.due.take().filter(|point| Arc::strong_count(point) > 1) {
             point.settle();
         }
     }
 
-    /// Notes a point that is due. A task has the other reference to it.
+    /// Records a due point. A task has the other reference to it.
     pub fn put_off(&mut self, point: &Arc<SnapshotPoint>) {
         self.settle();
         self.waited = 0;
@@ -119,7 +119,7 @@ impl Checkpoints {
         self.incremental
     }
 
-    /// Notes that a checkpoint is due, and gives the task that writes it.
+    /// Records a due checkpoint, and returns the task that writes it.
     pub fn freeze(&mut self, writer: &Writer, request: FreezeRequest<'_>, flush: CacheFlush) -> NativeTask {
         let point = Arc::new(SnapshotPoint::new(writer.clone(), PointKind::Links, flush));
         self.put_off(&point);
@@ -148,7 +148,7 @@ impl Checkpoints {
         })
     }
 
-    /// Notes a checkpoint of rows. Later checkpoints can build on none of its files.
+    /// Records a checkpoint of rows. Later checkpoints cannot build on its files.
     pub fn begin_rows(&mut self, request: &SnapshotRequest) {
         self.ledger.begin(request).1.written(StoredTables::new());
     }

@@ -1,4 +1,4 @@
-//! The moment at which a checkpoint is taken from the database.
+//! The moment at which a checkpoint views the database.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -21,10 +21,10 @@ const MOMENT: Duration = Duration::from_millis(1);
 
 /// A consistent view of the database that a checkpoint is written from.
 ///
-/// To make it, the dirty cache entries are flushed to the database, and for hard links the write buffers are flushed to
-/// files. Both take time, so the owner of the database only notes that a point is due and goes on. The checkpoint's
-/// task makes it on its own thread. What the owner writes before it is made must not be part of it, and has to wait
-/// elsewhere; the owner may also make the point itself.
+/// Making it flushes the dirty cache entries to the database. For hard links it also flushes the write
+/// buffers to files. Both take time, so the owner of the database only records that a point is due, and
+/// continues. The checkpoint's task makes it on its own thread. Writes of the owner before that must stay out
+/// of the point, so they wait as pending writes. The owner can also make the point itself.
 pub(crate) struct SnapshotPoint {
     writer: Writer,
     kind: PointKind,

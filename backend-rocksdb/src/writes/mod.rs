@@ -12,21 +12,21 @@ use crate::database::{Database, Family, SstWriter};
 use crate::error::failed;
 use readers::Readers;
 
-/// A load of at least this many bytes becomes a file.
+/// A load of at least this many bytes is written as a file.
 const FILE_BYTES: usize = 1 << 20;
 
 /// A range of at most this many entries is deleted entry by entry. A range tombstone slows down all reads until it is
 /// compacted.
 const POINT_DELETES: usize = 256;
 
-/// A range deletion looks for puts among at most this many operations before it in its batch.
+/// A range deletion searches this many operations before it in its batch for puts.
 const COMPARED_OPS: usize = 256;
 
-/// Writes to a database, and knows the column family of each state.
+/// Writes to a database with the column family of each state.
 #[derive(Clone)]
 pub(crate) struct Writer {
     database: Arc<Database>,
-    /// By the numbers of the states.
+    /// Indexed by state numbers.
     families: Vec<Family>,
 }
 
@@ -43,7 +43,7 @@ impl Writer {
         &self.families
     }
 
-    /// Sets the column family of the next state, or of one that is known.
+    /// Sets the column family of the next state, or of an existing one.
     pub fn set_family(&mut self, state: usize, family: Family) -> Result<()> {
         if state == self.families.len() {
             self.families.push(family);
@@ -63,7 +63,7 @@ impl Writer {
             .ok_or_else(|| Error::new(ErrorKind::IllegalState, "a key of a state that was not added"))
     }
 
-    /// Applies a batch as a whole.
+    /// Applies a batch atomically.
     pub fn write(&self, batch: &WriteBatch, readers: &Readers) -> Result<()> {
         readers.note_written(batch.size());
         let mut ops = batch.iter();
@@ -88,7 +88,7 @@ impl Writer {
         }
     }
 
-    /// Adds sorted entries to an empty range; a large batch as a file.
+    /// Adds sorted entries to an empty range. Writes a large batch as a file.
     pub fn load(&self, batch: &WriteBatch, readers: &Readers) -> Result<()> {
         if batch.size() < FILE_BYTES {
             return self.write(batch, readers);
@@ -113,7 +113,7 @@ impl Writer {
                 }
                 WriteOp::Delete { key } => writes.delete_cf(self.database.family(self.family(key)?)?, key),
                 WriteOp::DeleteRange { from, to } => {
-                    // A scan of the database does not find what the batch itself has put.
+                    // A scan of the database does not see puts of this batch.
                     let put_before = |op| matches!(op, WriteOp::Put { key, .. } if from <= key && key < to);
                     let whole = index > COMPARED_OPS || batch.iter().take(index).any(put_before);
                     let readers = Some(readers).filter(|_| !whole);
@@ -124,8 +124,8 @@ impl Writer {
         Ok(writes)
     }
 
-    /// Adds the deletion of a range to the batch: of the entries that `readers` find, or without `readers` of the range as a
-    /// whole, which covers what the batch has put there.
+    /// Adds the deletion of a range to the batch. With `readers`, deletes the entries that they find.
+    /// Without, deletes the whole range, including earlier puts of the batch.
     fn delete_range(
         &self,
         from: &[u8],
@@ -146,7 +146,7 @@ impl Writer {
         let mut left = POINT_DELETES;
         while let Some((key, _)) = cursor.next()? {
             if left == 0 {
-                // The entries that were added to the batch are deleted twice.
+                // Deletes entries again that were added to the batch as single deletions.
                 batch.delete_range_cf(handle, from, to);
                 return Ok(());
             }

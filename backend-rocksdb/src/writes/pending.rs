@@ -1,4 +1,4 @@
-//! Writes that wait until a snapshot point is made, because they come after it.
+//! Writes that wait until a snapshot point is made, because the point must not contain them.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Range;
@@ -10,7 +10,7 @@ use backend_bytes::{ByteCursor, WriteBatch, WriteOp};
 
 use super::readers::ReaderCursor;
 
-/// Memory of an entry or range beside its bytes.
+/// Memory of an entry or range in addition to its bytes.
 const OVERHEAD: usize = 96;
 
 /// Entries or ranges per released batch.
@@ -23,7 +23,7 @@ pub(crate) struct PendingWrites {
     entries: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
     /// Deleted ranges of the database, by their first key. No two overlap.
     ranges: BTreeMap<Vec<u8>, Vec<u8>>,
-    /// An upper bound of their memory.
+    /// Upper bound of their memory.
     bytes: usize,
 }
 
@@ -32,7 +32,7 @@ impl PendingWrites {
         self.entries.is_empty() && self.ranges.is_empty()
     }
 
-    /// An upper bound of the memory with one more batch.
+    /// Upper bound of the memory after `batch` is added.
     pub fn bytes_with(&self, batch: &WriteBatch) -> usize {
         self.bytes + bytes_of(batch)
     }
@@ -51,7 +51,7 @@ impl PendingWrites {
     }
 
     fn delete_range(&mut self, from: &[u8], to: &[u8]) {
-        // One key at a time: a range may hold more keys than should be copied.
+        // One key at a time, because a range may hold many keys.
         while let Some((key, _)) = self.entries_in(from, to).next() {
             let key = key.clone();
             self.entries.remove(&key);
@@ -98,8 +98,8 @@ impl PendingWrites {
         }
     }
 
-    /// Releases at least twice as many bytes as `batch` would add. If this is called with each batch that is added, nothing is
-    /// pending in the end.
+    /// Releases at least twice as many bytes as `batch` would add. If this is called with every added batch,
+    /// all writes are released in the end.
     ///
     /// # Errors
     /// Those of `write`. What is not written stays pending.
@@ -118,7 +118,8 @@ impl PendingWrites {
         Ok(())
     }
 
-    /// Passes some pending writes to `write`, oldest effect first. If that fails they stay pending.
+    /// Passes some pending writes to `write`: range deletions first, then entries. If `write` fails they stay
+    /// pending.
     pub fn release(&mut self, write: impl FnOnce(&WriteBatch) -> Result<()>) -> Result<()> {
         let mut batch = WriteBatch::default();
         if !self.ranges.is_empty() {
@@ -140,7 +141,7 @@ impl PendingWrites {
     }
 }
 
-/// An upper bound of the memory that a batch takes here.
+/// Upper bound of the memory that a batch takes here.
 fn bytes_of(batch: &WriteBatch) -> usize {
     batch.size() + batch.iter().count() * OVERHEAD
 }
@@ -150,9 +151,9 @@ pub(crate) struct PendingCursor<'h> {
     pending: &'h PendingWrites,
     entries: Peekable<Range<'h, Vec<u8>, Option<Vec<u8>>>>,
     stored: ReaderCursor<'h>,
-    /// The next entry of the database, or the one that is lent out.
+    /// The next entry of the database, or the one that was returned last.
     next: Option<(Vec<u8>, Vec<u8>)>,
-    /// True if `next` has been read and was not lent out yet.
+    /// True if `next` was read and not returned yet.
     fetched: bool,
 }
 

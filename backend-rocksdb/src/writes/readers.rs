@@ -11,8 +11,8 @@ use self_cell::self_cell;
 use crate::database::{Database, Family};
 use crate::error::failed;
 
-/// A reused iterator has no upper bound, so it might step over any number of tombstones behind its range. After this
-/// many it stops, and an iterator made for the range continues.
+/// A reused iterator has no upper bound, so it could step over any number of tombstones beyond its range. It
+/// stops after this many, and an iterator with bounds continues.
 const SKIPPED: u64 = 128;
 
 /// An iterator pins the write buffers and files of its time. An idle one is dropped after this many written bytes.
@@ -88,9 +88,9 @@ impl Readers {
     }
 }
 
-/// Steps through a range with an iterator that it gives back when dropped.
+/// Iterates over a range. Returns its iterator for reuse when dropped.
 pub(crate) struct ReaderCursor<'r> {
-    /// `None` only after it was given back.
+    /// `None` only after it was returned.
     reader: Option<Reader>,
     home: &'r Cell<Option<Reader>>,
     family: Family,

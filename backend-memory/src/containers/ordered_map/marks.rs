@@ -98,7 +98,7 @@ fn equal(marks: &[u8; MARKED], mark: u8) -> u32 {
 
 #[cfg(target_arch = "x86_64")]
 #[inline]
-#[expect(unsafe_code, reason = "XX at once needs an intrinsic")]
+#[expect(unsafe_code, reason = "comparing all marks at once needs an intrinsic")]
 fn equal_at_once(marks: &[u8; MARKED], mark: u8) -> u32 {
     use std::arch::x86_64::{_mm_cmpeq_epi8, _mm_loadu_si128, _mm_movemask_epi8, _mm_set1_epi8};
     // SAFETY: every x86_64 has these instructions. They read 16 bytes of any alignment.

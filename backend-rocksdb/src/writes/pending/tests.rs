@@ -56,7 +56,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
-    fn pending_writes_read_as_if_they_were_written(steps in steps()) {
+    fn reads_see_pending_writes(steps in steps()) {
         let folder = tempfile::tempdir().unwrap();
         let job = backend_api::JobFolder::new("job").unwrap();
         let options =
@@ -98,7 +98,7 @@ proptest! {
 }
 
 #[test]
-fn nothing_is_pending_in_the_end_however_much_is_added() {
+fn all_pending_writes_are_released_in_the_end() {
     let large = |round: u32| {
         let mut batch = WriteBatch::default();
         (0..5000_u32)
@@ -124,7 +124,7 @@ fn nothing_is_pending_in_the_end_however_much_is_added() {
         }
         pending.add(&batch);
         let bytes = pending.bytes_with(&WriteBatch::default());
-        assert!(bytes < before, "{bytes} bytes are pending, before it were {before}");
+        assert!(bytes < before, "{bytes} bytes are pending, {before} before");
         before = bytes;
     }
     assert_eq!(pending.bytes_with(&WriteBatch::default()), 0);

@@ -64,7 +64,7 @@ fn a_reused_iterator_sees_later_writes() {
 }
 
 #[test]
-fn a_scan_continues_behind_more_tombstones_than_are_skipped() {
+fn a_scan_continues_after_more_tombstones_than_are_skipped() {
     let folder = tempfile::tempdir().unwrap();
     let (database, readers) = (database(folder.path()), Readers::default());
     let removed = SKIPPED as u32 * 3;
