@@ -13,7 +13,7 @@ use backend_api::Result;
 /// ```
 #[derive(Clone, Debug, Default)]
 pub struct WriteBatch {
-    /// Two byte strings of each operation, one after the other.
+    /// Two byte strings per operation, concatenated.
     bytes: Vec<u8>,
     ops: Vec<Op>,
 }
@@ -53,7 +53,7 @@ pub enum WriteOp<'b> {
     DeleteRange {
         /// The first key.
         from: &'b [u8],
-        /// The key behind the last one.
+        /// The key after the last one.
         to: &'b [u8],
     },
 }
@@ -112,7 +112,7 @@ impl WriteBatch {
         self.bytes.len() + self.ops.len() * size_of::<Op>()
     }
 
-    /// Adds an operation that puts what `encode` appends under `key` and `suffix`. Gives the length of all
+    /// Adds a put under `key` and `suffix` of the bytes that `encode` appends. Returns the length of all
     /// three together. After an error nothing was added.
     pub(crate) fn put_encoded(
         &mut self,
@@ -137,11 +137,11 @@ impl WriteBatch {
         Ok(self.bytes.len() - start)
     }
 
-    /// Adds an element of the list with keys that begin with `prefix`. `encode` appends it with its length.
-    /// Gives its bytes.
+    /// Adds an element of the list whose keys start with `prefix`. `encode` appends it with its length.
+    /// Returns its bytes.
     ///
-    /// An element that `goes_on` is put into the entry of the last operation while that is short. Any other
-    /// one gets an entry of its own under `number`. After an error nothing was added.
+    /// An element that `goes_on` joins the entry of the last operation while that is short. Others get their
+    /// own entry under `number`. After an error nothing was added.
     pub(crate) fn put_element(
         &mut self,
         prefix: &[u8],
@@ -171,7 +171,7 @@ impl WriteBatch {
         self.ops.push(Op { kind: OpKind::Delete, start, split: end, end });
     }
 
-    /// Appends all operations of `other`, and empties that.
+    /// Moves all operations of `other` to the end.
     pub(crate) fn append(&mut self, other: &mut Self) {
         let by = self.bytes.len();
         self.bytes.append(&mut other.bytes);
@@ -183,7 +183,7 @@ impl WriteBatch {
     pub(crate) fn sort(&mut self) {
         let bytes = &self.bytes;
         let first = |op: &Op| &bytes[op.start..op.split];
-        // Most comparisons need the first bytes only, which lie side by side here.
+        // Most comparisons need only the first bytes, which are adjacent here.
         let beginning = |op: &Op| {
             let mut beginning = [0; 16];
             beginning.iter_mut().zip(first(op)).for_each(|(to, from)| *to = *from);

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use super::{ByteCursor, ByteSnapshot, ByteStore, WriteBatch, WriteOp};
 use backend_api::Result;
 
-/// The reference of [`ByteStore`]: a `BTreeMap` in memory.
+/// The reference implementation of [`ByteStore`]: a `BTreeMap` in memory.
 ///
-/// A snapshot is another reference to the map. The first write while one is alive copies the whole map, so
-/// this is fit for tests and small state.
+/// A snapshot shares the map. The first write while one exists copies the whole map, so this suits tests and
+/// small state.
 #[derive(Clone, Debug, Default)]
 pub struct BTreeStore {
     entries: Arc<BTreeMap<Vec<u8>, Vec<u8>>>,
@@ -36,7 +36,7 @@ impl ByteStore for BTreeStore {
                     entries.remove(key);
                 }
                 WriteOp::DeleteRange { from, to } => {
-                    // One key at a time: a range may hold more keys than should be copied.
+                    // One key at a time, because a range may hold many keys.
                     while let Some((key, _)) = range(entries, from, to).next() {
                         let key = key.clone();
                         entries.remove(&key);

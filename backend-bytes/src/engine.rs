@@ -4,14 +4,14 @@ use super::{ByteOptions, ByteStore, LayerState, StoreSnapshots};
 use backend_api::format::StateMeta;
 use backend_api::{CheckpointTarget, Error, ErrorKind, KeyedStateHandle, Result, StateKey, Subtask};
 
-/// Makes the stores of an [`EngineBackend`](super::EngineBackend) from options of its own. It may have a
-/// checkpoint format of its own.
+/// Opens the stores of an [`EngineBackend`](super::EngineBackend). It has its own options, and may have its
+/// own checkpoint format.
 ///
 /// An engine that needs neither is used through [`ByteOptions`], which take a closure.
 pub trait ByteEngine: 'static {
     /// The store.
     type Store: ByteStore;
-    /// What opening a backend needs.
+    /// The options that opening a backend takes.
     type Options: Clone + Debug + Send + Sync + 'static;
 
     /// The format of handles that [`open`](Self::open) reads and [`StoreSnapshots::native`] writes;
@@ -27,11 +27,9 @@ pub trait ByteEngine: 'static {
     /// Bytes of memory for the caches of decoded values; 0 for no caches.
     fn cache_bytes(options: &Self::Options) -> usize;
 
-    /// Opens a store of its own for a subtask. It holds what `native` has for the subtask's key groups, and
-    /// nothing else.
+    /// Opens a separate store for a subtask. It contains exactly the key groups of the subtask in `native`.
     ///
-    /// The handles are of [`FORMAT`](Self::FORMAT), fit the subtask's keys, and no two have a key group in
-    /// common.
+    /// The handles have [`FORMAT`](Self::FORMAT), fit the subtask's keys, and have no key group in common.
     ///
     /// # Errors
     /// Those of [`StateBackend::open`](backend_api::StateBackend::open). Nothing is left behind then.
@@ -45,15 +43,15 @@ pub trait ByteEngine: 'static {
     fn snapshots(store: &mut Self::Store) -> Option<&mut dyn StoreSnapshots>;
 }
 
-/// A store and what is in it.
+/// A store and its states.
 #[derive(Debug)]
 pub struct OpenedStore<S> {
     /// The store.
     pub store: S,
-    /// The states in it. The number of each is its index.
+    /// The states in the store. The index of a state is its number.
     pub states: Vec<StateMeta>,
-    /// The [`FreezeRequest::layer`](super::FreezeRequest::layer) of the restored checkpoints, joined. The
-    /// default if there are none.
+    /// The joined [`FreezeRequest::layer`](super::FreezeRequest::layer) of the restored checkpoints. The
+    /// default without a restore.
     pub layer: LayerState,
 }
 

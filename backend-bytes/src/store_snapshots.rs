@@ -46,7 +46,7 @@ pub trait StoreSnapshots {
     /// that. An error of the flush belongs to its snapshot.
     fn finish_flush(&mut self);
 
-    /// As [`finish_flush`](Self::finish_flush), but may give up after a short wait. Gives `false` then.
+    /// As [`finish_flush`](Self::finish_flush), but may give up after a short wait. Returns `false` then.
     fn try_finish_flush(&mut self) -> bool;
 }
 
@@ -61,5 +61,5 @@ pub struct FreezeRequest<'a> {
     pub request: SnapshotRequest,
 }
 
-/// Writes what a store froze, and gives the files.
+/// Writes what a store froze, and returns the files.
 pub type NativeTask = Box<dyn FnOnce(&Cancel, &Progress) -> Result<Vec<StateFile>> + Send>;

@@ -35,6 +35,7 @@ impl<'a> InitializationContext<'a> {
         Self { state, restored }
     }
 
+    /// The operator state.
     pub fn operator(&mut self) -> &mut OperatorState {
         self.state
     }
@@ -64,10 +65,12 @@ impl<'a> SnapshotContext<'a> {
         Self { state, checkpoint_id }
     }
 
+    /// The operator state.
     pub fn operator(&mut self) -> &mut OperatorState {
         self.state
     }
 
+    /// The id of the checkpoint.
     pub fn checkpoint_id(&self) -> u64 {
         self.checkpoint_id
     }

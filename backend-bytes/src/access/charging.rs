@@ -5,14 +5,14 @@ use crate::limits::Change;
 use crate::{ByteStore, EntryKey, WriteBatch, WriteOp};
 use backend_api::{Error, ErrorKind, Result, StateKey, StateKind};
 
-/// Entries of a list or map that are looked at for their bytes when it is cleared.
+/// Most entries that are read for their sizes when a list or map is cleared.
 const CLEARED: usize = 256;
 
-/// Sees to it that the list or map of an access does not grow above the limit.
+/// Keeps the list or map of an access within the limit.
 pub(crate) struct Charging<'c, 'a>(pub(crate) &'c mut Access<'a>);
 
 impl<'a> Charging<'_, 'a> {
-    /// Bytes of an entry that count: of a list element, or of map key and value.
+    /// Bytes of an entry that count: a list element, or map key and value.
     #[inline]
     pub fn content(&self, entry: usize) -> u64 {
         entry.saturating_sub(self.head_len()) as u64
@@ -24,14 +24,14 @@ impl<'a> Charging<'_, 'a> {
         self.0.key().len() + if is_list { EntryKey::SEQUENCE_BYTES } else { 0 }
     }
 
-    /// True if bytes that go should be found out, when this many are added.
+    /// True if removed bytes should be determined when `added` bytes are added.
     #[inline]
     pub fn is_close(&self, added: u64) -> bool {
         self.0.totals.is_close(self.0.buffers.keys.here(), added)
     }
 
-    /// Has `apply` change the list or map, if it stays within the limit. Where the total must be counted,
-    /// `write_out` sees to it before that the store has all of it.
+    /// Lets `apply` change the list or map if it stays within the limit. If the total must be counted,
+    /// `write_out` first writes everything that only the cache has.
     ///
     /// # Errors
     /// [`Size`](ErrorKind::Size) above the limit.
@@ -73,8 +73,8 @@ impl<'a> Charging<'_, 'a> {
         Err(Charging(access).too_long(total))
     }
 
-    /// Has `add` fill the batch, and writes it if the list or map stays within the limit. The store has all
-    /// of it.
+    /// Lets `add` fill the batch, and writes it if the list or map stays within the limit. The cache must
+    /// hold nothing that the store lacks.
     ///
     /// # Errors
     /// As [`apply`](Self::apply), and those of `add`. Nothing is written then.
@@ -83,7 +83,7 @@ impl<'a> Charging<'_, 'a> {
         self.apply(change, |_| Ok(()), Access::commit)
     }
 
-    /// As [`write`](Self::write), where `add` puts and removes map entries.
+    /// [`write`](Self::write) for an `add` that puts and removes map entries.
     pub fn write_entries(self, add: impl FnOnce(&mut Writer<'_>) -> Result<()>) -> Result<()> {
         let Self(access) = self;
         access.fill(add)?;
@@ -95,7 +95,7 @@ impl<'a> Charging<'_, 'a> {
         Charging(access).apply(change, |_| Ok(()), Access::commit)
     }
 
-    /// Has `replace` put a list in place of the one here, if it is not too long.
+    /// Lets `replace` replace the list, if the new one is within the limit.
     ///
     /// # Errors
     /// [`Size`](ErrorKind::Size) above the limit.
@@ -111,7 +111,7 @@ impl<'a> Charging<'_, 'a> {
         Ok(())
     }
 
-    /// Notes that the list in another namespace, which had this many bytes, is empty.
+    /// Records that the list in another namespace, which had this many bytes, is empty now.
     pub fn cleared_in<N: StateKey>(self, namespace: &N, bytes: u64) -> Result<()> {
         let Access { buffers, totals, origin, .. } = self.0;
         let key = buffers.keys.in_namespace(namespace).map_err(|error| origin.name(error))?;
@@ -119,10 +119,10 @@ impl<'a> Charging<'_, 'a> {
         Ok(())
     }
 
-    /// A lower bound of the bytes here, to be credited when they go. 0 where that does not matter. `cached`
-    /// gives one if the cache knows enough; otherwise the store is asked.
+    /// Returns a lower bound of the present bytes, to be credited when they are removed. 0 if the exact
+    /// number does not matter. `cached` returns one if the cache knows enough. Otherwise the store is read.
     pub fn lower_bound_bytes(self, cached: impl FnOnce(&[u8]) -> Option<u64>) -> Result<u64> {
-        // A pinned total is dropped, whatever it is.
+        // A pinned total is dropped, whatever its value.
         if !self.is_close(0) || self.0.totals.pinned(self.0.key()).is_some() {
             return Ok(0);
         }
@@ -132,7 +132,7 @@ impl<'a> Charging<'_, 'a> {
         }
     }
 
-    /// Bytes of the first entries here in the store.
+    /// Bytes of the first entries in the store.
     pub fn stored_bytes(self, entries: usize) -> Result<u64> {
         let (origin, head) = (self.0.origin, self.head_len());
         let mut cursor = self.0.reader().all()?;
@@ -154,8 +154,8 @@ impl<'a> Charging<'_, 'a> {
     }
 }
 
-/// Bytes of the map entries in a batch, and of those that they replace if that matters when this many bytes
-/// are added.
+/// Bytes of the map entries in a batch. Also bytes of the entries that they replace, if that matters when
+/// this many bytes are added.
 fn entries_in_batch(
     store: &dyn ByteStore,
     prefix: &[u8],
@@ -172,7 +172,7 @@ fn entries_in_batch(
     if !is_close(added) {
         return Ok(Change { added, removed: 0 });
     }
-    // Of an entry that is put twice only the last one counts.
+    // If an entry is put twice, only the last one counts.
     let mut change = Change::default();
     for (key, bytes) in pairs().collect::<BTreeMap<_, _>>() {
         change.added += bytes;

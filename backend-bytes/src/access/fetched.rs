@@ -1,15 +1,15 @@
-//! Values that were read from the store at once, for the accesses of a batch.
+//! Values read from the store in one call, for the accesses of a batch.
 
 use std::cell::Cell;
 use std::ops::Range;
 
-/// Most bytes that are kept. What is beyond that is read again.
+/// Most bytes that are kept. Values beyond that are read again.
 const KEPT_BYTES: usize = 1 << 20;
 
-/// Values of the store by their keys. Each is given out once, because it may be changed after that.
+/// Values of the store by key. Each is returned once, because the access may change it.
 #[derive(Debug, Default)]
 pub(crate) struct Fetched {
-    /// Sorted keys, and what was read at them.
+    /// Sorted keys and what was read.
     entries: Vec<Entry>,
     bytes: Vec<u8>,
 }
@@ -38,8 +38,8 @@ impl Fetched {
         self.entries.push(Entry { key: start..self.bytes.len(), found: Cell::default() });
     }
 
-    /// Has `read` read all keys, sorted, each once. It is given the keys, and a function that takes the value
-    /// at an index. Gives the number of values of this length that can be kept; `None` if none was found.
+    /// Calls `read` with all keys, sorted and distinct, and a function that takes the value at an index.
+    /// Returns how many values of this length can be kept, or `None` if no value was found.
     pub fn read<E>(
         &mut self,
         read: impl FnOnce(&[&[u8]], &mut dyn FnMut(usize, Option<&[u8]>)) -> Result<(), E>,
@@ -72,7 +72,7 @@ impl Fetched {
         Ok((number > 0).then(|| number * KEPT_BYTES / length.max(1)))
     }
 
-    /// Gives `read` what was read at a key. Gives `false` if that is not known or was taken before.
+    /// Calls `read` with the value at a key. Returns false if it was not read, or was taken before.
     #[inline]
     pub fn take(&self, key: &[u8], read: &mut dyn FnMut(Option<&[u8]>)) -> bool {
         let Self { entries, bytes } = self;
@@ -92,7 +92,7 @@ impl Fetched {
         self.entries.is_empty()
     }
 
-    /// Forgets all. Keeps the memory.
+    /// Removes all keys. Keeps the memory.
     pub fn clear(&mut self) {
         self.entries.clear();
         self.bytes.clear();

@@ -3,7 +3,7 @@ use std::ops::{Bound, RangeBounds};
 use crate::EntryKey;
 use backend_api::{BorrowedKey, Result, StateKey};
 
-/// The keys that one access needs, in buffers that are used again by the next one.
+/// The keys of one access, in buffers that the next access reuses.
 #[derive(Debug, Default)]
 pub(crate) struct KeyBuffers {
     /// State, key group, key and namespace of the access.
@@ -17,7 +17,7 @@ pub(crate) struct KeyBuffers {
 }
 
 impl KeyBuffers {
-    /// Begins an access.
+    /// Starts an access.
     ///
     /// # Errors
     /// If the namespace cannot be encoded.
@@ -123,7 +123,7 @@ impl KeyBuffers {
         (other, end)
     }
 
-    /// The key here, and a buffer for anything.
+    /// The key here, and a scratch buffer.
     #[inline]
     pub fn with_scratch(&mut self) -> (&[u8], &mut Vec<u8>) {
         (&self.here, &mut self.other)

@@ -1,7 +1,7 @@
-//! One access: a state at a key and namespace, in terms of bytes.
+//! One access: a state at a key and namespace, in bytes. "Here" means this key and namespace.
 //!
-//! [`KeyBuffers`] build keys, the [`Reader`] reads what the store has, the [`Writer`] fills a batch,
-//! [`EntrySizes`] and [`Charging`] see to the limits.
+//! [`KeyBuffers`] build keys, the [`Reader`] reads from the store, the [`Writer`] fills a batch.
+//! [`EntrySizes`] and [`Charging`] enforce the limits.
 
 mod charging;
 mod fetched;
@@ -22,13 +22,13 @@ pub(crate) use reader::{Reader, decoded};
 pub(crate) use sizes::EntrySizes;
 pub(crate) use writer::Writer;
 
-/// What all accesses of a backend share. They allocate nothing of their own.
+/// Buffers shared by all accesses of a backend, so that an access allocates nothing.
 #[derive(Debug, Default)]
 pub(crate) struct Buffers {
     pub keys: KeyBuffers,
     /// The writes of one call.
     pub batch: WriteBatch,
-    /// Values that were read at once, for the accesses of a batch.
+    /// Values read in one call, for the accesses of a batch.
     pub fetched: Fetched,
     /// The sequence number of the next list element.
     pub sequence: u64,
@@ -50,7 +50,7 @@ pub(crate) struct Access<'a> {
     pub limit: EntryLimit,
 }
 
-/// Where an error comes from.
+/// The source of an error.
 #[derive(Clone, Copy)]
 pub(crate) struct Origin<'a> {
     pub meta: &'a StateMeta,
@@ -58,7 +58,7 @@ pub(crate) struct Origin<'a> {
 }
 
 impl Origin<'_> {
-    /// Names state and key group in an error.
+    /// Adds state and key group to an error.
     #[cold]
     pub fn name(self, error: Error) -> Error {
         let error = error.in_state(&self.meta.name);
@@ -102,7 +102,7 @@ impl<'a> Access<'a> {
         self.buffers.keys.in_namespace(namespace).map_err(|error| origin.name(error))
     }
 
-    /// Reads what the store has here.
+    /// Reads from the store here.
     #[inline]
     pub fn reader(&mut self) -> Reader<'_> {
         let Buffers { keys, fetched, .. } = &mut *self.buffers;
@@ -121,7 +121,7 @@ impl<'a> Access<'a> {
         Charging(self)
     }
 
-    /// Fills the batch, for [`commit`](Self::commit). If `add` fails or panics, the next fill drops what it
+    /// Fills the batch for [`commit`](Self::commit). If `add` fails or panics, the next fill drops what it
     /// added.
     pub fn fill<R>(&mut self, add: impl FnOnce(&mut Writer<'_>) -> Result<R>) -> Result<R> {
         let Self { store, origin, limit, .. } = self;
@@ -139,13 +139,13 @@ impl<'a> Access<'a> {
         written.map_err(|error| self.origin.name(error))
     }
 
-    /// Fills the batch and writes it. Nothing is written if `add` fails or panics.
+    /// Fills the batch and writes it. If `add` fails or panics, nothing is written.
     pub fn write(&mut self, add: impl FnOnce(&mut Writer<'_>) -> Result<()>) -> Result<()> {
         self.fill(add)?;
         self.commit()
     }
 
-    /// The sequence numbers of list elements that are about to be added: the first of this many.
+    /// Reserves consecutive sequence numbers for list elements, and returns the first.
     #[inline]
     pub fn take_numbers(&mut self, elements: usize) -> u64 {
         let number = self.buffers.sequence;

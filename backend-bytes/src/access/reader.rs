@@ -6,7 +6,7 @@ use crate::runs::ElementCursor;
 use crate::{ByteCursor, ByteStore};
 use backend_api::{Codec, Result, StateKey, StateValue};
 
-/// Reads what the store has for one access. Errors name state and key group.
+/// Reads from the store for one access. Errors name state and key group.
 pub(crate) struct Reader<'r> {
     pub(super) store: &'r dyn ByteStore,
     pub(super) keys: &'r mut KeyBuffers,
@@ -89,7 +89,7 @@ fn decode_at<V: StateValue>(store: &dyn ByteStore, key: &[u8], codec: &dyn Codec
     value.transpose()
 }
 
-/// What `decode` makes of the entries of a cursor, where it gives something. Ends after an error.
+/// The results of `decode` for the entries of a cursor. Ends after an error.
 pub(crate) fn decoded<'c, T>(
     mut cursor: Box<dyn ByteCursor + 'c>,
     origin: Origin<'c>,

@@ -5,8 +5,8 @@ use crate::runs::{RUN_BYTES, taken};
 use backend_api::row::{encode_value, varint_len};
 use backend_api::{Codec, Result, StateKey, StateValue};
 
-/// Finds the sizes of entries of one access. A value that is only cached is encoded for that, so that one
-/// that cannot be encoded, or is too long, is refused at once. Errors name state and key group.
+/// Determines the sizes of entries of one access. Encodes values even if only the cache stores them, so that
+/// values that cannot be encoded or are too long are refused at once. Errors name state and key group.
 pub(crate) struct EntrySizes<'s> {
     keys: &'s mut KeyBuffers,
     origin: Origin<'s>,
@@ -69,11 +69,11 @@ impl<'s> EntrySizes<'s> {
         Ok(key.len() - here)
     }
 
-    /// Hands each of the elements to `keep` once it was found to fit. Gives the bytes of all of them, and
-    /// those of the longest entry.
+    /// Passes each element that fits to `keep`. Returns the bytes of all elements, and those of the longest
+    /// entry.
     ///
     /// # Errors
-    /// As [`value`](Self::value). Some elements were handed over by then.
+    /// As [`value`](Self::value). Some elements were passed before.
     #[inline]
     pub fn elements<V: StateValue>(
         self,
@@ -107,7 +107,7 @@ impl<'s> EntrySizes<'s> {
     }
 }
 
-/// Appends the encoding of a value. Gives the bytes that are there then.
+/// Appends the encoding of a value. Returns the length of the buffer afterwards.
 #[inline]
 fn encoded_size<V: StateValue>(out: &mut Vec<u8>, value: &V, codec: &dyn Codec<V>) -> Result<usize> {
     let before = out.len();

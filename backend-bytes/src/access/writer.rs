@@ -5,10 +5,10 @@ use crate::{ByteStore, EntryKey, WriteBatch};
 use backend_api::row::encode_value;
 use backend_api::{Codec, Result, StateKey, StateValue};
 
-/// Sequence numbers that one call uses again. More elements than these are removed as a range.
+/// Most sequence numbers that one call reuses. Elements beyond them are removed as a range.
 const REUSED_NUMBERS: usize = 1024;
 
-/// Fills the batch of one access. Nothing is written before [`Access::write`](super::Access::write) does so.
+/// Fills the batch of one access. [`Access::write`](super::Access::write) writes it.
 pub(crate) struct Writer<'w> {
     pub(super) store: &'w dyn ByteStore,
     pub(super) keys: &'w mut KeyBuffers,
@@ -42,7 +42,7 @@ impl Writer<'_> {
         self.limit.check(size)
     }
 
-    /// Appends elements to the list here. Gives their bytes.
+    /// Appends elements to the list here. Returns their bytes.
     pub fn append<V: StateValue>(
         &mut self,
         elements: impl IntoIterator<Item = V>,
@@ -60,8 +60,9 @@ impl Writer<'_> {
         Ok(bytes)
     }
 
-    /// Replaces the list here. The new elements take the sequence numbers of the old ones: a store that
-    /// compacts late would have to step over removed elements at each further read. Gives the bytes of both.
+    /// Replaces the list here. The new elements reuse the sequence numbers of the old ones. Otherwise a store
+    /// that compacts late would step over removed elements at each further read. Returns the bytes of both
+    /// lists.
     pub fn replace<V: StateValue>(
         &mut self,
         elements: impl IntoIterator<Item = V>,
@@ -84,7 +85,7 @@ impl Writer<'_> {
         }
         drop(cursor);
         if let Some(rest) = rest {
-            // Before anything is put behind it.
+            // Comes before anything is put in this range.
             let (from, to) = self.keys.elements_from(rest);
             self.batch.delete_range(from, to);
         }
@@ -105,7 +106,7 @@ impl Writer<'_> {
         Ok(change)
     }
 
-    /// Moves the elements of the list in another namespace behind those here. Gives their bytes.
+    /// Moves the elements of the list in another namespace to the end of the list here. Returns their bytes.
     pub fn move_elements<N: StateKey>(&mut self, namespace: &N) -> Result<u64> {
         let [from, to, key] = self.keys.all_in(namespace)?;
         let mut cursor = self.store.scan(from, to)?;

@@ -9,7 +9,7 @@ use backend_api::{
     KeyContext, Result, StateKey, StateToken, StateValue, ValueDescriptor, ValueToken, backend_closed,
 };
 
-/// Most values that a batch reads at once. It reads fewer until they are known to be short.
+/// Most values that a batch reads in one call. It reads fewer until they are known to be short.
 const FETCHED: usize = 128;
 
 /// A state at a key and namespace.
@@ -27,14 +27,14 @@ impl<K: StateKey, E: ByteEngine> EngineBackend<K, E> {
         key: KeyContext<'a, K>,
         namespace: &'a N,
     ) -> Result<Opened<'a, D>> {
-        // A batch that failed has left these.
+        // A failed batch left these.
         if !self.buffers.fetched.is_empty() {
             self.buffers.fetched.clear();
         }
         self.access_fetched(token, key, namespace)
     }
 
-    /// As [`access`](Self::access), after a [`fetch`](Self::fetch).
+    /// [`access`](Self::access) after a [`fetch`](Self::fetch).
     #[inline(always)]
     pub(super) fn access_fetched<'a, D: 'static, N: StateKey>(
         &'a mut self,
@@ -57,8 +57,8 @@ impl<K: StateKey, E: ByteEngine> EngineBackend<K, E> {
         Ok(Opened { access, descriptor, cache })
     }
 
-    /// Reads the values at the first of the keys at once, where the cache does not know them, for the
-    /// accesses that follow. Gives the number of these keys. Wrong tokens and keys are left to the accesses.
+    /// Reads the values of the first keys in one call, except those that the cache has, for the accesses that
+    /// follow. Returns the number of these keys. Skips wrong tokens and keys, which the accesses report.
     pub(super) fn fetch<D: 'static, N: StateKey>(
         &mut self,
         token: impl StateToken,
@@ -73,7 +73,7 @@ impl<K: StateKey, E: ByteEngine> EngineBackend<K, E> {
         };
         let first = keys.len().min(*read_at_once);
         for key in keys.iter().take(first).filter(|key| self.life.subtask().check(key).is_ok()) {
-            // So is a namespace that cannot be encoded.
+            // The access also reports a namespace that cannot be encoded.
             let set = buffers.set(token.index() as u16, key.group(), key.key(), namespace);
             if set.is_ok() && !cache.is_some_and(|cache| cache.has(buffers.here())) {
                 fetched.add(buffers.here());
@@ -81,7 +81,7 @@ impl<K: StateKey, E: ByteEngine> EngineBackend<K, E> {
         }
         let read = fetched.read(|keys, read| store.get_all(keys, read));
         if let Some(fit) = read.map_err(|error| error.in_state(&meta.name))? {
-            // In steps: a few short values do not tell that many are short.
+            // Grows in steps, since a few short values do not prove that many are short.
             *read_at_once = fit.min(2 * *read_at_once).clamp(1, FETCHED);
         }
         Ok(first)
@@ -100,7 +100,7 @@ impl<K: StateKey, E: ByteEngine> EngineBackend<K, E> {
         Ok(ByteValue { access, descriptor, values: Values::new(cache, &**descriptor.codec()) })
     }
 
-    /// Opens a value at each of the keys, in order. Values are read at once for some keys at a time.
+    /// Opens a value at each of the keys, in order. Reads the values of several keys in one call.
     pub(super) fn each_value<V: StateValue, N: StateKey>(
         &mut self,
         token: ValueToken<V, N>,
@@ -120,13 +120,13 @@ impl<K: StateKey, E: ByteEngine> EngineBackend<K, E> {
         Ok(())
     }
 
-    /// Takes entries out of the caches.
+    /// Evicts entries from the caches.
     #[cold]
     pub(super) fn make_room(&mut self) -> Result<()> {
         let store = self.store.as_mut().ok_or_else(backend_closed)?;
         let Some(eviction) = Eviction::due(&self.cache_budget, self.registry.caches()) else { return Ok(()) };
-        // Nothing can be written before a flush is finished. Until then clean entries make room; if there are
-        // too few each access waits a little.
+        // Nothing can be written before a flush is finished. Until then clean entries are evicted. If there
+        // are too few, each access waits a little.
         if let Some(snapshots) = E::snapshots(store)
             && (snapshots.is_flushing() && eviction.take_clean() || !snapshots.try_finish_flush())
         {

@@ -20,7 +20,8 @@ impl<K: StateKey, E: ByteEngine> EngineBackend<K, E> {
         let cursor = store.scan(&from, &to).map_err(|error| origin.name(error))?;
         let mut last: Option<Vec<u8>> = None;
         let pairs = decoded(cursor, origin, move |key, _| {
-            // Encodings are self-delimiting: a key that begins with the last pair is a further entry of it.
+            // Encodings are self-delimiting: a key that starts with the last pair is another entry of that
+            // pair.
             if last.as_ref().is_some_and(|last| key.starts_with(last)) {
                 return None;
             }

@@ -26,13 +26,13 @@ use backend_api::{
     StateKey, StateValue, Subtask, ValueDescriptor, ValueState, ValueToken, backend_closed, row,
 };
 
-/// A state backend over a [`ByteStore`]; see the [crate].
+/// A state backend over a [`ByteStore`]. See the [crate].
 ///
-/// Its checkpoints are full ones. Entries are not counted: [`StateInfo::entries`] is `None`. Restored rows
+/// Its checkpoints are full. It does not count entries, so [`StateInfo::entries`] is `None`. Restored rows
 /// are loaded into the store when their state is registered.
 pub type ByteBackend<K> = EngineBackend<K, AnyStore>;
 
-/// A state backend over the store of a [`ByteEngine`]. The engine may have a checkpoint format of its own.
+/// A state backend over the store of a [`ByteEngine`], which may have its own checkpoint format.
 pub struct EngineBackend<K: StateKey, E: ByteEngine> {
     life: Lifecycle<K>,
     options: E::Options,
@@ -46,12 +46,12 @@ pub struct EngineBackend<K: StateKey, E: ByteEngine> {
     cache_budget: Arc<Budget>,
     /// Seed of the hash tables of the caches.
     cache_seed: u64,
-    /// Rows that a failed registration may have left under the number of the next state.
+    /// Rows that a failed registration may have left under the next state's number.
     leftover: Option<(u16, Arc<RestoredState>)>,
 }
 
 impl<K: StateKey, E: ByteEngine> EngineBackend<K, E> {
-    /// The store, for figures that an engine has of it. `None` once the backend is closed.
+    /// The store, for an engine's own figures. `None` once the backend is closed.
     pub fn store(&self) -> Option<&E::Store> {
         self.store.as_ref()
     }
@@ -86,7 +86,7 @@ impl<K: StateKey, E: ByteEngine> StateBackend for EngineBackend<K, E> {
         let totals = (0..).map(|state| Totals::with_bounds(limit, &layer.bounds(state)));
         let held = states.into_iter().zip(totals);
         let registry = Registry::holding(held);
-        // Without a seed of the user's, a random one: nobody can choose keys that fall on one spot of a cache.
+        // Random unless the user sets a seed, so that keys cannot be chosen to collide.
         let cache_seed = match subtask.hash_seed() {
             0 => RandomState::new().hash_one(()),
             seed => seed,
@@ -306,7 +306,7 @@ impl<K: StateKey, E: ByteEngine> StateBackend for EngineBackend<K, E> {
         let meta = self.life.file_meta(row::FORMAT, id, states)?;
         let is_empty = meta.states.is_empty() && restored.is_empty();
         let (range, target) = (self.life.subtask().range(), self.target.clone());
-        // The flush of an earlier snapshot comes first.
+        // Finishes the flush of the previous snapshot first.
         finish_flush::<E>(store);
         let flush = CacheFlush::new(self.registry.caches().filter_map(|cache| cache.freeze()).collect());
         let prefers_native = E::snapshots(store).is_some_and(|snapshots| snapshots.prefers_native());
@@ -393,7 +393,7 @@ impl<K: StateKey, E: ByteEngine> std::fmt::Debug for EngineBackend<K, E> {
     }
 }
 
-/// Ends a flush that is due. Caches may write to the store after that.
+/// Finishes a due flush. Caches may write to the store afterwards.
 fn finish_flush<E: ByteEngine>(store: &mut E::Store) {
     if let Some(snapshots) = E::snapshots(store) {
         snapshots.finish_flush();

@@ -8,8 +8,7 @@ use backend_api::restore::RestoredState;
 use backend_api::{Codec, Error, Result, StateDescriptor, StateKey, backend_closed};
 
 impl<K: StateKey, E: ByteEngine> EngineBackend<K, E> {
-    /// Registers a state, whose objects in a cache are `O`, and gives its number. `MK` is the type of a map's
-    /// keys.
+    /// Registers a state whose cached objects are `O`, and returns its number. `MK` is the type of map keys.
     pub(super) fn register_state<D, N: StateKey, MK: StateKey, O: Object>(
         &mut self,
         descriptor: D,
@@ -30,7 +29,7 @@ impl<K: StateKey, E: ByteEngine> EngineBackend<K, E> {
             self.leftover = Some((number, rows));
             return Err(place(error));
         }
-        // The store may have a part of the state, and restored files another one.
+        // Part of the state may be in the store, and part in restored files.
         let held = self.registry.held(&meta)?;
         let number = held.map_or_else(|| self.registry.next_number().map_err(place), Ok)?;
         let restored = self.restored.state(&meta.name).cloned();
@@ -62,7 +61,7 @@ impl<K: StateKey, E: ByteEngine> EngineBackend<K, E> {
     }
 }
 
-/// Removes the rows of `restored` that a failed registration has left.
+/// Removes the rows of `restored` that a failed registration left.
 fn remove_rows(
     store: &mut dyn ByteStore,
     buffers: &mut Buffers,

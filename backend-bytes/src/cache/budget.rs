@@ -1,11 +1,11 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// One part in this many of the budget may be encodings of frozen entries that wait to be written, and
-/// another one encodings of those that were changed since. Larger batches are sorted better.
+/// Fraction of the budget for encoded frozen entries that wait to be written, and again for encoded entries
+/// that changed since. Larger batches sort better.
 const ENCODED_SHARE: usize = 4;
 
-/// The least bytes for those, however small the budget is.
+/// Least bytes for each of the two, with any budget.
 const ENCODED_MIN: usize = 256 << 10;
 
 /// Bytes that all caches of a backend hold together.

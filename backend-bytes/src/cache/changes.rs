@@ -2,7 +2,7 @@ use super::Write;
 use crate::{EntryKey, WriteBatch};
 use backend_api::Result;
 
-/// Ranges that are removed in one batch. A store may look into each of them, and at what comes before it in
+/// Most ranges that are removed in one batch. A store may read each of them, and search earlier operations of
 /// the batch.
 const RANGES: usize = 128;
 
@@ -19,7 +19,7 @@ pub(crate) struct Changes {
 }
 
 impl Changes {
-    /// Removes all that begins with the key, before anything else is done.
+    /// Removes all keys that start with the key, before any other operation.
     pub fn remove_all(&mut self, key: EntryKey<'_>) {
         if self.in_last == 0 || self.in_last == RANGES {
             self.ranges.push(WriteBatch::default());

@@ -4,11 +4,11 @@ use backend_api::{Error, Result};
 /// The epoch of an entry that is not dirty.
 pub(crate) const CLEAN: u32 = 0;
 
-/// Which slots the store lacks. A slot is dirty in the epoch of its last change; each freeze begins another
-/// epoch, so that frozen and newly dirty slots are told apart without touching them.
+/// The slots with changes that the store lacks. A slot is dirty in the epoch of its last change. Each freeze
+/// starts a new epoch, which separates frozen from newly dirty slots without touching them.
 pub(super) struct Dirty {
     epoch: u32,
-    /// Slots that became dirty in this epoch. Some are clean again by now, and some are listed twice.
+    /// Slots that became dirty in this epoch. Some may be clean again or listed twice.
     slots: Vec<u32>,
     /// The frozen epoch, or `CLEAN`.
     frozen: u32,
@@ -21,7 +21,7 @@ impl Dirty {
         Self { epoch: CLEAN + 1, slots: Vec::new(), frozen: CLEAN, moved: Vec::new() }
     }
 
-    /// The epoch in which slots become dirty now.
+    /// The epoch of slots that become dirty now.
     #[inline]
     pub fn epoch(&self) -> u32 {
         self.epoch
@@ -32,7 +32,7 @@ impl Dirty {
         epoch != CLEAN && epoch == self.frozen
     }
 
-    /// Lists a slot of this epoch. There are no slots from `end` on.
+    /// Adds a slot of this epoch. Slots from `end` on do not exist.
     pub fn add(&mut self, slot: u32, end: usize) {
         self.slots.push(slot);
         if self.slots.len() > end * 2 {
@@ -41,7 +41,7 @@ impl Dirty {
         }
     }
 
-    /// Lists a slot under its new number.
+    /// Adds a slot under its new number.
     pub fn add_moved(&mut self, slot: u32, epoch: u32) {
         if self.is_frozen(epoch) {
             self.moved.push(slot);
@@ -58,12 +58,12 @@ impl Dirty {
         slots
     }
 
-    /// No slot is dirty any more.
+    /// Marks all slots as clean.
     pub fn clear(&mut self) {
         self.slots.clear();
     }
 
-    /// Freezes the slots of this epoch, and lists them.
+    /// Freezes the slots of this epoch, and returns them.
     pub fn freeze(&mut self) -> Vec<u32> {
         self.frozen = self.epoch;
         self.moved.clear();
@@ -71,13 +71,13 @@ impl Dirty {
         std::mem::take(&mut self.slots)
     }
 
-    /// The frozen slots that have got other numbers since the last call.
+    /// The frozen slots whose numbers changed since the last call.
     pub fn take_moved(&mut self) -> Vec<u32> {
         std::mem::take(&mut self.moved)
     }
 }
 
-/// Frozen entries that were changed since, as they were when they were frozen.
+/// Frozen entries that changed since, in their frozen form.
 #[derive(Default)]
 pub(super) struct Preserved {
     changes: Changes,
@@ -85,7 +85,7 @@ pub(super) struct Preserved {
 }
 
 impl Preserved {
-    /// Has `encode` add an entry. An error is kept for [`take`](Self::take).
+    /// Lets `encode` add an entry. An error is kept for [`take`](Self::take).
     pub fn add(&mut self, encode: impl FnOnce(&mut Changes) -> Result<()>) {
         self.failed = encode(&mut self.changes).err().or(self.failed.take());
     }

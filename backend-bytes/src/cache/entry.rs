@@ -4,12 +4,12 @@ use super::table::Table;
 use super::{Cache, Object};
 use backend_api::{Codec, Result};
 
-/// What a cache has at a key, and its lock. The store must not be read or written while this is alive: it may
+/// A key in a cache, with the lock of the cache. The store must not be used while this exists, because it may
 /// wait for a flush of the cache.
 pub(crate) enum Entry<'c, O: Object> {
     /// The cache has an object.
     Known(Known<'c, O>),
-    /// It has none. Only the store knows what is there.
+    /// The cache has no object. Only the store knows the content.
     Unknown(Unknown<'c, O>),
 }
 
@@ -19,14 +19,14 @@ pub(crate) struct Known<'c, O: Object> {
     slot: u32,
 }
 
-/// The place of an object that a cache does not have.
+/// A key without an object in the cache.
 pub(crate) struct Unknown<'c, O: Object> {
     table: MutexGuard<'c, Table<O>>,
     hash: u32,
 }
 
 impl<O: Object> Cache<O> {
-    /// Searches for a key, once, and locks the cache.
+    /// Looks up a key once, and locks the cache.
     #[inline]
     pub fn entry(&self, key: &[u8]) -> Entry<'_, O> {
         let mut table = self.lock();
@@ -36,7 +36,7 @@ impl<O: Object> Cache<O> {
         }
     }
 
-    /// Adds an object at a key that is not known. The store has all of it.
+    /// Adds an object for an unknown key. The store has all of it.
     ///
     /// # Errors
     /// As [`Unknown::insert`].
@@ -48,7 +48,7 @@ impl<O: Object> Cache<O> {
 }
 
 impl<'c, O: Object> Entry<'c, O> {
-    /// The object, if there is one. Otherwise the cache is unlocked.
+    /// The object, or `None` with the cache unlocked.
     #[inline]
     pub fn known(self) -> Option<Known<'c, O>> {
         match self {
@@ -57,7 +57,6 @@ impl<'c, O: Object> Entry<'c, O> {
         }
     }
 
-    /// The object, if there is one.
     #[inline]
     pub fn get(&self) -> Option<&O> {
         match self {
@@ -66,7 +65,7 @@ impl<'c, O: Object> Entry<'c, O> {
         }
     }
 
-    /// The object, or else one that knows nothing. `key` is that of the entry.
+    /// The object, or a new one without content. `key` is that of the entry.
     ///
     /// # Errors
     /// As [`Unknown::insert`].
@@ -78,7 +77,7 @@ impl<'c, O: Object> Entry<'c, O> {
         }
     }
 
-    /// True if what is read here should be kept.
+    /// True if values that are read here should be kept.
     pub fn keeps_reads(&self) -> bool {
         match self {
             Self::Known(Known { table, .. }) | Self::Unknown(Unknown { table, .. }) => table.keeps_reads(),
@@ -92,7 +91,6 @@ impl<O: Object> Known<'_, O> {
         self.slot
     }
 
-    /// The object.
     #[inline]
     pub fn get(&self) -> Option<&O> {
         self.table.object(self.slot)
@@ -103,18 +101,18 @@ impl<O: Object> Known<'_, O> {
         self.table.is_dirty(self.slot)
     }
 
-    /// What it has was not enough for this lookup.
+    /// Counts the lookup as a miss, because the object was incomplete.
     pub fn missed(&mut self) {
         self.table.missed();
     }
 
-    /// Changes it to something that the store lacks.
+    /// Applies a change that the store lacks.
     #[inline]
     pub fn change<R: Default>(&mut self, change: impl FnOnce(&mut O, &dyn Codec<O::Value>) -> R) -> R {
         self.table.change(self.slot, change)
     }
 
-    /// Adds something that the store has.
+    /// Adds content that the store has.
     #[inline]
     pub fn fill<R: Default>(&mut self, fill: impl FnOnce(&mut O, &dyn Codec<O::Value>) -> R) -> R {
         self.table.fill(self.slot, fill)

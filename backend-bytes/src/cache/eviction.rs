@@ -1,48 +1,48 @@
 //! Which entries leave the caches.
 //!
-//! All caches of a backend share one budget. When it is exceeded the largest of them frees some bytes. It
-//! finds entries that were not used lately by a clock: the hand takes the mark of an entry that was used, and
-//! picks one without a mark. Dirty entries are written first, many at once. What is read is not kept while
-//! few reads hit.
+//! All caches of a backend share one budget. When it is exceeded, the largest cache evicts some bytes. A
+//! clock finds entries that were not used lately: the hand clears the mark of used entries, and picks entries
+//! without a mark. Dirty entries are written first, in batches. While few reads hit, values that were read
+//! are not kept.
 
 use super::slots::{Slot, Slots};
 use super::{AnyCache, Budget, Write};
 use backend_api::Result;
 
-/// Most bytes that are freed at once. The backend waits for them to be written.
+/// Most bytes evicted at once. The backend waits while they are written.
 const STEP_MAX: usize = 512 << 10;
 
-/// One part in this many of the budget is freed at once.
+/// Fraction of the budget evicted at once.
 const STEP_SHARE: usize = 16;
 
-/// Slots that are looked at in search of clean ones.
+/// Slots searched for clean ones.
 const CLEAN_SEARCHED: usize = 4096;
 
-/// Lookups from which the share of hits is taken.
+/// Lookups per sample of the hit rate.
 const SAMPLE: u32 = 4096;
 
-/// What is read is kept if at least one lookup in this many hits.
+/// Values that were read are kept if at least one lookup in this many hits.
 const HIT_SHARE: u32 = 5;
 
-/// Bytes to free, and the cache that frees them.
+/// Bytes to evict, and the cache to evict them from.
 pub(crate) struct Eviction<'c> {
     cache: &'c dyn AnyCache,
     bytes: usize,
 }
 
 impl<'c> Eviction<'c> {
-    /// What is due now that the budget is exceeded. `None` if there is no cache.
+    /// The eviction that is due because the budget is exceeded. `None` without caches.
     pub fn due(budget: &Budget, caches: impl Iterator<Item = &'c dyn AnyCache>) -> Option<Self> {
         let bytes = budget.excess() + (budget.max() / STEP_SHARE).min(STEP_MAX);
         caches.max_by_key(|cache| cache.bytes()).map(|cache| Self { cache, bytes })
     }
 
-    /// Takes out clean entries that a short search finds. Gives `false` if it finds none.
+    /// Evicts clean entries found by a short search. Returns false if there are none.
     pub fn take_clean(&self) -> bool {
         self.cache.evict_clean(self.bytes, CLEAN_SEARCHED)
     }
 
-    /// Takes out entries until the bytes are free or all are out. Dirty ones are written first.
+    /// Evicts entries until the bytes are free or the cache is empty. Writes dirty ones first.
     pub fn take(&self, write: &mut Write<'_>) -> Result<()> {
         self.cache.evict(self.bytes, write)
     }
@@ -55,7 +55,7 @@ pub(super) struct Clock {
 }
 
 impl Clock {
-    /// Picks slots that were not used lately and that `fits` agrees to, among the next `searched` ones, until
+    /// Picks slots that were not used lately and that `fits` accepts, among the next `searched` ones, until
     /// they have `bytes` together.
     pub fn pick<O: Default>(
         &mut self,
@@ -84,14 +84,14 @@ impl Clock {
         picked
     }
 
-    /// Picks slots until they have `bytes` together, or all of them.
+    /// Picks slots until they have `bytes` together, or all slots.
     pub fn pick_any<O: Default>(&mut self, slots: &mut Slots<O>, bytes: usize) -> Vec<u32> {
-        // The first round takes all marks, the second one all slots.
+        // The first round clears all marks, the second one picks all slots.
         self.pick(slots, bytes, slots.end() * 2, |_| true)
     }
 }
 
-/// Tells by the share of hits whether what is read is worth keeping.
+/// Decides by the hit rate if values that were read are kept.
 pub(super) struct Admission {
     lookups: u32,
     hits: u32,
@@ -114,12 +114,12 @@ impl Admission {
         }
     }
 
-    /// What the last lookup found was not enough: it was no hit.
+    /// Counts the last lookup as a miss, because what it found was incomplete.
     pub fn missed(&mut self) {
         self.hits = self.hits.saturating_sub(1);
     }
 
-    /// True if what is read should be kept.
+    /// True if values that are read should be kept.
     pub fn keeps_reads(&self) -> bool {
         self.keeps_reads
     }

@@ -1,21 +1,21 @@
-//! The dirty objects of caches on their way into the store, for a snapshot.
+//! Flushing the dirty objects of caches to the store, for a snapshot.
 
 use super::{Cache, Changes, FrozenCache, Object};
 use crate::WriteBatch;
 use backend_api::Result;
 
-/// Frozen slots that are looked at under one lock. The backend may have to wait for that.
+/// Frozen slots that are processed under one lock. The backend may have to wait for that.
 const SLICE: usize = 512;
 
-/// Takes what caches flush, and puts it into a store. A closure that writes a batch at once is one.
+/// Receives the flush of caches, and writes it to a store. A closure that writes each batch is one.
 pub trait CacheFlushWriter {
-    /// Takes a sorted batch. Gives `true` if all that was taken so far is stored.
+    /// Takes a sorted batch. Returns true if all batches so far are stored.
     ///
     /// # Errors
     /// Those of the store.
     fn write(&mut self, batch: &WriteBatch) -> Result<bool>;
 
-    /// Sees to it that all that was taken is stored.
+    /// Stores all batches so far.
     ///
     /// # Errors
     /// Those of the store.
@@ -32,7 +32,7 @@ impl<F: FnMut(&WriteBatch) -> Result<()>> CacheFlushWriter for F {
     }
 }
 
-/// What the caches of a backend must write before its store is frozen. See
+/// The dirty entries that the caches of a backend must write before its store is frozen. See
 /// [`StoreSnapshots`](crate::StoreSnapshots).
 #[derive(Default)]
 pub struct CacheFlush(Vec<Box<dyn FrozenCache>>);
@@ -47,13 +47,13 @@ impl CacheFlush {
         self.0.is_empty()
     }
 
-    /// Hands over sorted batches, as large as the budget of the caches allows, state by state in the order of
-    /// their numbers.
+    /// Passes sorted batches to `to`, as large as the budget of the caches allows, state by state in the
+    /// order of their numbers.
     ///
-    /// Any thread may do so. The backend goes on meanwhile, but must not write to the store.
+    /// Can run on any thread. The backend continues meanwhile, but must not write to the store.
     ///
     /// # Errors
-    /// Those of `to` and of codecs. What was not written stays in the caches for the next time.
+    /// Those of `to` and of codecs. Entries that were not written stay in the caches.
     pub fn apply(mut self, to: &mut dyn CacheFlushWriter) -> Result<()> {
         self.0.iter_mut().try_for_each(|frozen| frozen.write(to))?;
         to.flush()?;
@@ -75,7 +75,7 @@ pub(super) struct FrozenSlots<O: Object> {
     slots: Vec<u32>,
     /// Number of slots encoded so far.
     encoded: usize,
-    /// Number of those that are known to be stored.
+    /// Number of these that are known to be stored.
     stored: usize,
 }
 
@@ -87,7 +87,7 @@ impl<O: Object> FrozenSlots<O> {
     }
 
     fn write_all(&mut self, to: &mut dyn CacheFlushWriter) -> Result<()> {
-        // In the order in which they lie in memory: most are encoded before the backend comes to change them.
+        // In memory order, so that most are encoded before the backend changes them.
         self.slots.sort_unstable();
         let mut changes = Changes::default();
         loop {
@@ -130,13 +130,13 @@ impl<O: Object> FrozenSlots<O> {
         Ok(())
     }
 
-    /// Writes what was changed in the meantime, as it was.
+    /// Writes the frozen form of entries that changed meanwhile.
     fn write_preserved(&self, to: &mut dyn CacheFlushWriter) -> Result<()> {
         let preserved = self.cache.lock_slice().take_preserved()?;
         preserved.write(&mut |batch| to.write(batch).map(drop))
     }
 
-    /// All that was handed over is stored.
+    /// Marks all slots encoded so far as stored.
     fn mark_stored(&mut self) {
         for slots in self.slots.get(self.stored..self.encoded).unwrap_or_default().chunks(SLICE) {
             let mut table = self.cache.lock_slice();
@@ -145,7 +145,7 @@ impl<O: Object> FrozenSlots<O> {
         self.stored = self.encoded;
     }
 
-    /// Either all is stored, or what is not known to be stored never will be.
+    /// Ends the flush. If not `written`, slots that are not known to be stored become dirty again.
     fn finish(&mut self, written: bool) {
         let mut slots = std::mem::take(&mut self.slots).split_off(self.stored);
         loop {
@@ -153,7 +153,7 @@ impl<O: Object> FrozenSlots<O> {
                 let mut table = self.cache.lock_slice();
                 slots.iter().for_each(|slot| table.end_frozen(*slot, written));
             }
-            // Those that had other numbers when it was their turn.
+            // Slots whose numbers changed before they were encoded.
             slots = self.cache.lock_slice().take_moved();
             if slots.is_empty() {
                 break;

@@ -4,16 +4,16 @@ use crate::EntryKey;
 use crate::runs::encode_element;
 use backend_api::{Codec, Result, StateValue};
 
-/// Lists of more elements are not kept.
+/// Lists of more elements are not cached.
 const ELEMENTS_MAX: usize = 1024;
 
-/// What is known of a list: all of it, or some elements at its end that the store lacks.
+/// The known part of a list: all of it, or some elements at its end that the store lacks.
 pub(crate) struct CachedList<T> {
     elements: Vec<T>,
     /// Number of elements that the store has.
     stored: usize,
-    /// Sequence number of the first element that the store lacks. The others follow; those in the store have
-    /// lower ones.
+    /// Sequence number of the first element that the store lacks. The others follow it. Elements in the store
+    /// have lower numbers.
     first: u64,
     /// Bytes that the elements own on the heap.
     heap: usize,
@@ -33,7 +33,7 @@ impl<T: StateValue> CachedList<T> {
         elements > ELEMENTS_MAX || elements * size_of::<T>() + heap > COLLECTION_BYTES_MAX
     }
 
-    /// The known elements, which are all if it is whole.
+    /// The known elements. These are all if the list is whole.
     pub fn elements(&self) -> &[T] {
         &self.elements
     }
@@ -46,8 +46,8 @@ impl<T: StateValue> CachedList<T> {
     /// Adds elements that own `heap` bytes. Sequence numbers from `number` on are free.
     pub fn append(&mut self, elements: impl ExactSizeIterator<Item = T>, heap: usize, number: u64) {
         if self.stored == self.elements.len() {
-            // A cleared list begins with 0 again: a store that compacts late would have to step over the
-            // removed elements at each read of new ones behind them. The old ones are removed before.
+            // A cleared list starts with 0 again, because a store that compacts late would step over removed
+            // elements at each read. The old elements are removed first.
             self.first = if self.base.is_cleared() { 0 } else { number };
         }
         grow(&mut self.elements, elements.len());
@@ -55,7 +55,8 @@ impl<T: StateValue> CachedList<T> {
         self.heap += heap;
     }
 
-    /// Adds what the store has before [`first`](Self::first). `heap` is what that owns on the heap.
+    /// Adds the elements in the store, which come before [`first`](Self::first). `heap` is what they own on
+    /// the heap.
     pub fn complete(&mut self, mut stored: Vec<T>, heap: usize) {
         self.stored = stored.len();
         stored.append(&mut self.elements);
@@ -86,7 +87,7 @@ impl<T: StateValue> Object for CachedList<T> {
         scratch.clear();
         scratch.extend_from_slice(&key.head());
         scratch.extend_from_slice(key.own);
-        // Elements that come later leave the entries of these as they are, or make the last one longer.
+        // Later elements leave the entries of these unchanged, or extend the last one.
         for (index, element) in (0..).zip(self.elements.iter().skip(self.stored)) {
             let number = || (self.first + index).to_be_bytes();
             batch.put_element(scratch, number, index > 0, |out| encode_element(element, codec, out))?;
@@ -99,7 +100,7 @@ impl<T: StateValue> Object for CachedList<T> {
             self.stored = self.elements.len();
             self.base = self.base.stored(self.elements.is_empty());
         } else {
-            // What comes before them is not known.
+            // The elements before them are not known.
             *self = Self { is_long: self.is_long, ..Self::default() };
         }
     }

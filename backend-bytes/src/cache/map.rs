@@ -8,7 +8,7 @@ use backend_api::{Codec, Result, StateKey, StateValue};
 /// Maps of more entries are not cached whole.
 const ENTRIES_MAX: usize = 256;
 
-/// What is known of a map.
+/// The known part of a map.
 pub(crate) struct CachedMap<MK, MV> {
     /// In the order of their keys.
     entries: Vec<(MK, Entry<MV>)>,
@@ -17,16 +17,16 @@ pub(crate) struct CachedMap<MK, MV> {
     base: Base,
     /// True if the map is known to be too long to be cached whole.
     is_long: bool,
-    /// True if entries are listed as absent though the map is whole, which says that already.
+    /// True if absent entries are listed although the map is whole, which makes them redundant.
     is_untidy: bool,
 }
 
 enum Entry<MV> {
-    /// As it is in the store.
+    /// As in the store.
     Stored(MV),
-    /// Put. The store lacks it.
+    /// Put, and not in the store yet.
     Put(MV),
-    /// Removed. The store may have it.
+    /// Removed, and perhaps still in the store.
     Removed,
     /// Not in the store.
     Absent,
@@ -57,13 +57,13 @@ impl<MK: StateKey, MV: StateValue> CachedMap<MK, MV> {
         entries > ENTRIES_MAX || entries * size_of::<(MK, Entry<MV>)>() + heap > COLLECTION_BYTES_MAX
     }
 
-    /// The key that is found for `key`.
+    /// The cached key that equals `key`.
     pub fn known_key(&self, key: &MK) -> Option<&MK> {
         let at = self.position(key).ok()?;
         self.entries.get(at).map(|(key, _)| key)
     }
 
-    /// The value at a key; `None` if it is not known, and `Some(None)` if there is none.
+    /// The value at a key. `None` if it is not known, `Some(None)` if there is none.
     #[inline]
     pub fn get(&self, key: &MK) -> Option<Option<&MV>> {
         match self.position(key) {
@@ -92,7 +92,7 @@ impl<MK: StateKey, MV: StateValue> CachedMap<MK, MV> {
         before(range.start_bound(), 0, false)..before(range.end_bound(), self.entries.len(), true)
     }
 
-    /// Takes the first position with a value off `positions`, and gives its entry.
+    /// Removes the first position with a value from `positions`, and returns its entry.
     pub fn next_in(&self, positions: &mut Range<usize>) -> Option<(&MK, &MV)> {
         positions.find_map(|at| {
             let (key, entry) = self.entries.get(at)?;
@@ -136,7 +136,7 @@ impl<MK: StateKey, MV: StateValue> CachedMap<MK, MV> {
         }
     }
 
-    /// Adds what the store has at a key that is not known.
+    /// Adds the store's content at an unknown key.
     pub fn fill(&mut self, key: MK, value: Option<MV>, key_heap: usize, codec: &dyn Codec<MV>) {
         let Err(at) = self.position(&key) else { return };
         if self.entries.len() >= ENTRIES_MAX || self.is_too_long() {
@@ -153,13 +153,13 @@ impl<MK: StateKey, MV: StateValue> CachedMap<MK, MV> {
         self.insert(at, key, value.map_or(Entry::Absent, Entry::Stored), key_heap);
     }
 
-    /// Adds all that the store had, in order, to a map that is not whole. `heap` is what that owns on the
+    /// Adds the store's whole content, in order, to a map that is not whole. `heap` is what that owns on the
     /// heap.
     pub fn complete(&mut self, stored: Vec<(MK, MV)>, heap: usize, codec: &dyn Codec<MV>) {
         let known = std::mem::take(&mut self.entries);
         self.entries = stored.into_iter().map(|(key, value)| (key, Entry::Stored(value))).collect();
         self.heap += heap;
-        // What is known here is as new as what was read, or newer.
+        // Entries known here are at least as new as those that were read.
         for (key, entry) in known {
             match self.position(&key) {
                 Ok(at) => {
@@ -179,8 +179,8 @@ impl<MK: StateKey, MV: StateValue> CachedMap<MK, MV> {
         }
     }
 
-    /// Forgets what is absent from a whole map. That moves entries, so it must not happen while a reader
-    /// steps through them.
+    /// Removes absent entries from a whole map. That moves entries, so it must not happen while a reader
+    /// iterates over them.
     pub fn tidy(&mut self) {
         if std::mem::take(&mut self.is_untidy) {
             self.entries.retain(|(_, entry)| !matches!(entry, Entry::Absent));

@@ -1,11 +1,9 @@
-//! Decoded values in front of a store. What is used often is neither read from the store nor written to it at
-//! each access.
+//! Decoded values in front of a store. Accesses to hot values neither read the store nor write to it.
 //!
-//! A cache belongs to one state. It has an [`Object`] for some of the keys and namespaces: a value, or what
-//! is known of a list or a map. A changed object is *dirty* until it is written back: when it makes room for
-//! others, when the store is scanned, and when a snapshot is taken. A snapshot only lists the dirty objects,
-//! which takes no time; its task encodes and writes them. An object that is changed before that is encoded
-//! first, as it was.
+//! Each state has its own cache. It has an [`Object`] for some keys and namespaces: a value, or the known
+//! part of a list or map. A changed object is *dirty* until it is written: at eviction, before a scan of the
+//! store, and for a snapshot. A snapshot only lists the dirty objects, which is fast. Its task encodes and
+//! writes them. If a listed object changes before that, its old form is encoded first.
 
 mod budget;
 mod changes;
@@ -40,17 +38,17 @@ pub(crate) use list::CachedList;
 pub(crate) use map::CachedMap;
 pub(crate) use object::{Collection, Object};
 
-/// Values, elements and entries of more bytes are not kept: encoding them at each change would cost more than
-/// it saves.
+/// Longer values, elements and entries are not cached: encoding them at each change would cost more than it
+/// saves.
 pub(crate) const VALUE_BYTES_MAX: usize = 4 << 10;
 
-/// Lists and maps of more bytes of memory are not kept as a whole.
+/// Lists and maps with more bytes in memory are not cached whole.
 const COLLECTION_BYTES_MAX: usize = 16 << 10;
 
 /// Writes a sorted batch to the store.
 pub(crate) type Write<'w> = dyn FnMut(&WriteBatch) -> Result<()> + 'w;
 
-/// What a cache knows of its state.
+/// A cache's description of its state.
 pub(crate) struct CacheConfig {
     /// Number of the state.
     pub number: u16,
@@ -61,14 +59,13 @@ pub(crate) struct CacheConfig {
     pub budget: Arc<Budget>,
 }
 
-/// The cache of one state. Clones are the same cache: one belongs to the backend, others to tasks of
-/// snapshots.
+/// The cache of one state. Clones share it: one belongs to the backend, others to tasks of snapshots.
 pub(crate) struct Cache<O: Object>(Arc<Shared<O>>);
 
 struct Shared<O: Object> {
     table: Mutex<Table<O>>,
-    /// True while the backend waits for the lock. A task that frees it and asks again at once would get it
-    /// first each time.
+    /// True while the backend waits for the lock. Otherwise a task that releases the lock and takes it again
+    /// at once would always win.
     is_awaited: AtomicBool,
 }
 
@@ -85,30 +82,30 @@ pub(crate) trait AnyCache: Send {
     /// Bytes of memory.
     fn bytes(&self) -> usize;
 
-    /// True if something is known of a key.
+    /// True if the cache has an object for a key.
     fn has(&self, key: &[u8]) -> bool;
 
-    /// Writes all dirty objects. What cannot be written stays dirty.
+    /// Writes all dirty objects. Those that cannot be written stay dirty.
     fn flush(&self, write: &mut Write<'_>) -> Result<()>;
 
-    /// Takes out objects that were not used lately, until `bytes` are free or all are out. Dirty ones are
-    /// written first.
+    /// Evicts objects that were not used lately, until `bytes` are free or the cache is empty. Writes dirty
+    /// ones first.
     fn evict(&self, bytes: usize, write: &mut Write<'_>) -> Result<()>;
 
-    /// Takes out clean objects that were not used lately, among the next `searched` ones. Gives `false` if
-    /// there is none.
+    /// Evicts clean objects that were not used lately, among the next `searched` ones. Returns false if there
+    /// is none.
     fn evict_clean(&self, bytes: usize, searched: usize) -> bool;
 
-    /// Freezes the dirty objects. `None` if there are none. What was frozen before must be written by then.
+    /// Freezes the dirty objects. `None` if there are none. Everything frozen before must have been written.
     fn freeze(&self) -> Option<Box<dyn FrozenCache>>;
 }
 
-/// Dirty objects that are to be written before the store is frozen. What is not written stays dirty.
+/// Dirty objects to write before the store is frozen. Those that are not written stay dirty.
 pub(crate) trait FrozenCache: Send {
-    /// Hands them over.
+    /// Passes them to `to`.
     fn write(&mut self, to: &mut dyn CacheFlushWriter) -> Result<()>;
 
-    /// All that was handed over is stored.
+    /// Marks everything passed so far as stored.
     fn end(&mut self);
 }
 
@@ -118,12 +115,12 @@ impl<O: Object> Cache<O> {
         Self(Arc::new(Shared { table, is_awaited: AtomicBool::new(false) }))
     }
 
-    /// Locks the cache for the backend. A task of a snapshot holds the lock for a slice at a time only.
+    /// Locks the cache for the backend. Tasks of snapshots hold the lock for one slice at a time.
     #[inline]
     pub fn lock(&self) -> MutexGuard<'_, Table<O>> {
         match self.0.table.try_lock() {
             Ok(table) => table,
-            // A user's function that panicked under the lock was lent an object and could not change it.
+            // A user function that panicked under the lock had a shared reference, and changed nothing.
             Err(TryLockError::Poisoned(table)) => table.into_inner(),
             Err(TryLockError::WouldBlock) => self.wait(),
         }
@@ -137,7 +134,7 @@ impl<O: Object> Cache<O> {
         table
     }
 
-    /// Locks the cache for a slice of a snapshot. The backend comes first.
+    /// Locks the cache for a slice of a snapshot. The backend has priority.
     fn lock_slice(&self) -> MutexGuard<'_, Table<O>> {
         while self.0.is_awaited.load(Ordering::Relaxed) {
             thread::yield_now();
@@ -145,15 +142,15 @@ impl<O: Object> Cache<O> {
         self.0.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Keeps what was read at a key that is not known, if reads are worth keeping.
+    /// Keeps a value read at an unknown key, if reads are worth keeping.
     pub fn keep_read(&self, key: &[u8], object: O) {
         if self.lock().keeps_reads() {
-            // If there is no room for it, it is read again.
+            // If there is no room, the value is read again next time.
             drop(self.insert(key, object));
         }
     }
 
-    /// Forgets a key. The store has all of it.
+    /// Drops a key, all of whose content is in the store.
     pub fn forget(&self, key: &[u8]) {
         self.lock().forget(key);
     }

@@ -2,50 +2,49 @@ use super::Changes;
 use crate::EntryKey;
 use backend_api::{Codec, Result, StateValue};
 
-/// What a state has under one key and namespace. The default is that of a cache that knows nothing.
+/// The cached content of a state under one key and namespace. The default knows nothing.
 ///
-/// It remembers which parts of it the store has.
+/// An object records which parts of it the store has.
 pub(crate) trait Object: Default + Send + 'static {
-    /// What the codec of the state encodes.
+    /// The type that the state's codec encodes.
     type Value: StateValue;
 
-    /// Adds what the store lacks. It does no harm to write that twice, or to write it before what the object
-    /// has become.
+    /// Adds the changes that the store lacks. Writing them twice is harmless, and so is writing them before
+    /// later changes.
     fn encode(&self, key: EntryKey<'_>, codec: &dyn Codec<Self::Value>, changes: &mut Changes) -> Result<()>;
 
     /// The store has all of it now.
     fn mark_stored(&mut self);
 
-    /// The store may get what [`encode`](Self::encode) gives now at any time, and the object is about to
-    /// change.
+    /// Called before a change, when the present [`encode`](Self::encode) result may reach the store at any
+    /// time.
     fn preserve(&mut self);
 
-    /// Bytes that it owns on the heap, about.
+    /// Approximate bytes that it owns on the heap.
     fn heap_size(&self, codec: &dyn Codec<Self::Value>) -> usize;
 }
 
-/// A list or map. A cache may know only a part of it.
+/// A list or map, possibly known only in part.
 pub(crate) trait Collection: Object {
-    /// One that is too long to be cached whole. The store has all of it.
+    /// A collection too long to be cached whole, with all of it in the store.
     fn long() -> Self;
 
-    /// True if the store has nothing that is not known here, except what was removed.
+    /// True if everything in the store, except removed entries, is known.
     fn is_whole(&self) -> bool;
 
-    /// True if more is known of it than should be kept.
+    /// True if more of it is known than should be kept.
     fn is_too_long(&self) -> bool;
 
     /// True if it is known to be empty, so that clearing it changes nothing.
     fn is_clear(&self) -> bool;
 
-    /// Removes all that is in it.
     fn clear(&mut self);
 
-    /// Bytes of the encodings of all that is known to be in it. What cannot be encoded is left out.
+    /// Bytes of the encodings of its known content. Skips values that cannot be encoded.
     fn lower_bound_bytes(&self, codec: &dyn Codec<Self::Value>) -> u64;
 }
 
-/// A value, an accumulator or a sum. `None` if the state has nothing there.
+/// A value, an accumulator or a sum. `None` if there is none.
 impl<V: StateValue> Object for Option<V> {
     type Value = V;
 
@@ -74,27 +73,27 @@ impl<V: StateValue> Object for Option<V> {
     }
 }
 
-/// What the store has of a list or map.
+/// The store's content of a list or map, relative to the cache.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Base {
-    /// Perhaps more than is known here.
+    /// Possibly more than the cache knows.
     #[default]
     Partial,
-    /// Nothing but what is known here.
+    /// Exactly what the cache knows.
     Whole,
-    /// Something that must be removed before anything that is known here is written.
+    /// Content that must be removed before the cache's entries are written.
     ClearPending,
-    /// Nothing.
+    /// None.
     Empty,
 }
 
 impl Base {
-    /// After all was removed.
+    /// The result of clearing the collection.
     pub fn cleared(self) -> Self {
         if self == Self::Empty { Self::Empty } else { Self::ClearPending }
     }
 
-    /// After all was written.
+    /// The result of writing everything.
     pub fn stored(self, is_empty: bool) -> Self {
         match self {
             Self::Partial => Self::Partial,
@@ -103,23 +102,23 @@ impl Base {
         }
     }
 
-    /// When the store may get what is known here at any time.
+    /// The result when the present content may reach the store at any time.
     pub fn preserved(self) -> Self {
         if self == Self::Empty { Self::Whole } else { self }
     }
 
-    /// True if the store need not be asked for anything.
+    /// True if a lookup need not read the store.
     pub fn is_whole(self) -> bool {
         self != Self::Partial
     }
 
-    /// True if the store has nothing once a pending clear is written.
+    /// True if the store is empty once a pending clear is written.
     pub fn is_cleared(self) -> bool {
         matches!(self, Self::ClearPending | Self::Empty)
     }
 }
 
-/// Makes room for `by` more items. It does not double what stays small: caches hold many of these.
+/// Reserves room for `by` more items in small steps, because caches hold many small collections.
 pub(super) fn grow<T>(items: &mut Vec<T>, by: usize) {
     if items.capacity() - items.len() < by {
         items.reserve_exact(by + items.len() / 4);

@@ -13,7 +13,7 @@ const ENTRIES_MAX: usize = PLACES / 16 * 13;
 /// Most places that are not empty, so that searches end soon.
 const USED_MAX: usize = PLACES / 16 * 15;
 
-/// Most leading bits of a hash that choose a segment.
+/// Most leading hash bits that select a segment.
 const DEPTH_MAX: u32 = 22;
 
 /// A place that was never used.
@@ -24,15 +24,15 @@ const REMOVED: u16 = 0xff00;
 
 /// Entries of a state, in an extendible hash table.
 ///
-/// A segment has the entries whose hashes begin alike, side by side, and an index of two bytes a place. The
-/// indexes of hundreds of thousands of entries stay in the processor's caches, so that a search waits for
-/// memory once, for the entry. The time of a step does not depend on the number of entries, except for copies
-/// of the directory, four bytes a segment.
+/// A segment holds the entries whose hashes share their leading bits, and an index with two bytes per place.
+/// The indexes of hundreds of thousands of entries stay in the CPU caches, so a lookup waits for memory once,
+/// for the entry. The time of a step does not depend on the number of entries, except for copying the
+/// directory, which has four bytes per segment.
 pub(super) struct Slots<O> {
     /// The segment for each value of the first `depth` bits of a hash.
     directory: Vec<u32>,
     depth: u32,
-    /// Of each segment: at each place the tag and the number of an entry.
+    /// For each segment, the tag and number of an entry at each place.
     indexes: Vec<[u16; PLACES]>,
     segments: Vec<Segment<O>>,
     /// New numbers of entries that were moved since the last [`take_moved`](Self::take_moved).
@@ -41,11 +41,11 @@ pub(super) struct Slots<O> {
 
 struct Segment<O> {
     slots: Vec<Slot<O>>,
-    /// Numbers of the slots that are free.
+    /// Free slots.
     holes: Vec<u8>,
     /// Places in the index that are not empty.
     used: usize,
-    /// Number of leading bits that all its hashes share.
+    /// Number of leading bits shared by all its hashes.
     depth: u32,
 }
 
@@ -57,9 +57,9 @@ pub(super) struct Slot<O> {
     /// The epoch in which it became dirty, or `CLEAN`.
     pub dirty: u32,
     pub group: u16,
-    /// True if it was used since the hand of the clock was here.
+    /// True if it was used since the clock hand passed.
     pub used: bool,
-    /// True if it is frozen and on its way to the store.
+    /// True if it is frozen and encoded, but not known to be stored.
     pub encoded: bool,
     pub object: O,
 }
@@ -84,7 +84,7 @@ impl<O> Segment<O> {
         self.slots.len() - self.holes.len()
     }
 
-    /// Adds a slot to a segment that has room for it. Gives its number in the segment.
+    /// Adds a slot to a segment that has room for it. Returns its number in the segment.
     fn add(&mut self, slot: Slot<O>) -> u8 {
         if let Some(hole) = self.holes.pop()
             && let Some(free) = self.slots.get_mut(usize::from(hole))
@@ -93,7 +93,7 @@ impl<O> Segment<O> {
             return hole;
         }
         if self.slots.len() == self.slots.capacity() {
-            // In small steps: all segments together should have little more than they need.
+            // Grows in small steps, so that all segments together waste little.
             self.slots.reserve_exact(self.slots.len() / 8 + 8);
         }
         self.slots.push(slot);
@@ -107,7 +107,7 @@ impl<O: Default> Slots<O> {
         Self { directory: Vec::new(), depth: 0, indexes: Vec::new(), segments: Vec::new(), moved: Vec::new() }
     }
 
-    /// A number above those of all slots. Some numbers below it have no slot.
+    /// An upper bound of all slot numbers. Some numbers below it have no slot.
     pub fn end(&self) -> usize {
         self.segments.len() << u8::BITS
     }
@@ -122,8 +122,8 @@ impl<O: Default> Slots<O> {
         self.segments.get_mut((at >> u8::BITS) as usize)?.slots.get_mut(usize::from(at as u8))
     }
 
-    /// The number of the slot with this hash that `is_it` agrees to. It is valid until something is added or
-    /// removed.
+    /// The number of the slot with this hash that `is_it` accepts. It is valid until the next insertion or
+    /// removal.
     #[inline]
     pub fn find(&self, hash: u32, mut is_it: impl FnMut(&Slot<O>) -> bool) -> Option<u32> {
         let segment = self.segment_of(hash)?;
@@ -140,12 +140,12 @@ impl<O: Default> Slots<O> {
             {
                 return Some(segment << u8::BITS | u32::from(entry as u8));
             }
-            // Ends: there always is an empty place.
+            // Ends, since there is always an empty place.
             place = place.wrapping_add(1);
         }
     }
 
-    /// Adds a slot. Gives its number.
+    /// Adds a slot. Returns its number.
     ///
     /// # Errors
     /// [`Size`](ErrorKind::Size) if too many have one hash.
@@ -184,7 +184,7 @@ impl<O: Default> Slots<O> {
         let mut place = places.into_iter().find(|place| index[usize::from(*place)] == entry)?;
         let slot = std::mem::replace(own.slots.get_mut(usize::from(number))?, Slot::free());
         index[usize::from(place)] = REMOVED;
-        // At the end of a run a removed entry is as good as an empty place.
+        // At the end of a run a removed entry can become an empty place.
         while index[usize::from(place.wrapping_add(1))] == EMPTY && index[usize::from(place)] == REMOVED {
             index[usize::from(place)] = EMPTY;
             own.used -= 1;
@@ -194,12 +194,12 @@ impl<O: Default> Slots<O> {
         Some(slot)
     }
 
-    /// New numbers of entries that were moved since the last call.
+    /// New numbers of entries that moved since the last call.
     pub fn take_moved(&mut self) -> Vec<u32> {
         std::mem::take(&mut self.moved)
     }
 
-    /// The segment for a hash, if there is any.
+    /// The segment for a hash, if there is one.
     #[inline]
     fn segment_of(&self, hash: u32) -> Option<u32> {
         self.directory.get(beginning(hash, self.depth)).copied()
@@ -241,7 +241,7 @@ impl<O: Default> Slots<O> {
         Ok(())
     }
 
-    /// Builds the index of a segment again, without removed places.
+    /// Rebuilds the index of a segment without removed places.
     fn index_again(&mut self, segment: usize) {
         let own = &mut self.segments[segment];
         let mut index = [EMPTY; PLACES];
@@ -260,21 +260,21 @@ fn beginning(hash: u32, bits: u32) -> usize {
     (u64::from(hash) << bits >> u32::BITS) as usize
 }
 
-/// The place where the search for a hash begins.
+/// The place where a search for a hash starts.
 #[inline]
 fn home(hash: u32) -> u8 {
     hash as u8
 }
 
-/// A tag in the upper byte, by which most hashes with one home differ. It is neither 0 nor that of a removed
-/// place.
+/// A tag in the upper byte, which distinguishes most hashes with the same home. It is neither 0 nor the tag
+/// of removed places.
 #[inline]
 fn tag(hash: u32) -> u16 {
     let tag = u16::from((hash >> u8::BITS) as u8);
     (tag.max(1) << u8::BITS).min(REMOVED - (1 << u8::BITS))
 }
 
-/// The first place for another entry of a hash.
+/// The first free place for an entry with this hash.
 fn free_place(index: &[u16; PLACES], hash: u32) -> usize {
     let mut place = home(hash);
     while !matches!(index[usize::from(place)], EMPTY | REMOVED) {
@@ -291,7 +291,7 @@ mod tests {
 
     use super::*;
 
-    /// Hashes that begin alike, that have one home, and others.
+    /// Hashes with equal leading bits, hashes with the same home, and others.
     fn hash() -> impl Strategy<Value = u32> {
         prop_oneof![
             4 => any::<u32>(),
@@ -316,7 +316,7 @@ mod tests {
         fn it_holds_what_was_added_and_not_removed(
             steps in prop::collection::vec((hash(), any::<bool>(), any::<prop::sample::Index>()), 1..1500),
         ) {
-            // By objects, which are all different: hash and number of the slot.
+            // By object, which are all different: hash and number of the slot.
             let (mut slots, mut model) = (Slots::new(), BTreeMap::<u32, (u32, u32)>::new());
             for (object, (hash, removes, which)) in (1..).zip(steps) {
                 if removes && model.len() > 300 {

@@ -9,10 +9,10 @@ use super::{Budget, CacheConfig, Changes, Object, Write};
 use crate::EntryKey;
 use backend_api::{Codec, Result};
 
-/// Bytes that a slot takes beside itself, and that the allocator adds to what its object owns, about.
+/// Approximate bytes of a slot in addition to its object, allocator overhead included.
 const SLOT_BYTES: usize = 24;
 
-/// Objects of one state by their keys.
+/// Objects of one state by key.
 pub(crate) struct Table<O: Object> {
     config: CacheConfig,
     codec: Arc<dyn Codec<O::Value>>,
@@ -45,7 +45,7 @@ impl<O: Object> Table<O> {
     }
 
     /// The slot of a key, or else the hash of the key. Marks the slot as used. A slot keeps its number until
-    /// something is added or removed.
+    /// the next insertion or removal.
     #[inline]
     pub fn find(&mut self, key: &[u8]) -> Result<u32, u32> {
         let own = EntryKey::without_head(key);
@@ -69,18 +69,18 @@ impl<O: Object> Table<O> {
         self.hash(EntryKey::without_head(key))
     }
 
-    /// The hash of a key without its head. The head follows from the rest.
+    /// The hash of a key without its head, which follows from the rest.
     #[inline]
     fn hash(&self, own: &[u8]) -> u32 {
         (xxh3_64_with_seed(own, self.config.seed) >> 32) as u32
     }
 
-    /// What the last search found was not enough.
+    /// Counts the last lookup as a miss.
     pub fn missed(&mut self) {
         self.admission.missed();
     }
 
-    /// True if what is read should be kept.
+    /// True if values that are read should be kept.
     pub fn keeps_reads(&self) -> bool {
         self.admission.keeps_reads()
     }
@@ -91,12 +91,12 @@ impl<O: Object> Table<O> {
         self.slots.get(at).map(|slot| &slot.object)
     }
 
-    /// True if a slot has something that the store lacks.
+    /// True if a slot has changes that the store lacks.
     pub fn is_dirty(&self, at: u32) -> bool {
         self.slots.get(at).is_some_and(|slot| slot.dirty != CLEAN)
     }
 
-    /// Adds to an object what the store has. Gives what `fill` gives.
+    /// Adds the store's content to an object. Returns the result of `fill`.
     #[inline]
     pub fn fill<R: Default>(&mut self, at: u32, fill: impl FnOnce(&mut O, &dyn Codec<O::Value>) -> R) -> R {
         let Some(slot) = self.slots.get_mut(at) else { return R::default() };
@@ -105,7 +105,7 @@ impl<O: Object> Table<O> {
         result
     }
 
-    /// Changes an object to something that the store lacks. Gives what `change` gives.
+    /// Applies a change that the store lacks. Returns the result of `change`.
     #[inline]
     pub fn change<R: Default>(
         &mut self,
@@ -118,8 +118,8 @@ impl<O: Object> Table<O> {
         self.fill(at, change)
     }
 
-    /// Adds an object at a key that has no slot, and gives its slot. It is clean. `hash` is what
-    /// [`find`](Self::find) gave.
+    /// Adds a clean object for a key without a slot, and returns its slot. `hash` comes from
+    /// [`find`](Self::find).
     ///
     /// # Errors
     /// [`Size`](backend_api::ErrorKind::Size) if too many keys have one hash.
@@ -137,7 +137,7 @@ impl<O: Object> Table<O> {
         Ok(at)
     }
 
-    /// Marks an object that is about to be changed and is not dirty in this epoch.
+    /// Prepares an object that is not dirty in this epoch for a change.
     #[cold]
     fn mark_dirty(&mut self, at: u32) {
         let Some(slot) = self.slots.get_mut(at) else { return };
@@ -145,13 +145,13 @@ impl<O: Object> Table<O> {
             preserve(&self.config, slot, &*self.codec, &mut self.preserved);
             slot.object.preserve();
         }
-        // It does not belong to the frozen ones any more.
+        // It is not part of the frozen ones any more.
         slot.encoded = false;
         slot.dirty = self.dirty.epoch();
         self.dirty.add(at, self.slots.end());
     }
 
-    /// The store has all of a slot.
+    /// Marks a slot as clean, because the store has all of it.
     fn mark_stored(&mut self, at: u32) {
         if let Some(slot) = self.slots.get_mut(at) {
             slot.object.mark_stored();
@@ -159,7 +159,7 @@ impl<O: Object> Table<O> {
         }
     }
 
-    /// Takes out slots that are clean, or that the store has all the same.
+    /// Removes slots that are clean or whose content the store has anyway.
     pub fn remove_all(&mut self, slots: &[u32]) {
         for &at in slots {
             let Some(slot) = self.slots.get_mut(at).filter(|slot| slot.bytes > 0) else { continue };
@@ -173,14 +173,14 @@ impl<O: Object> Table<O> {
         }
     }
 
-    /// Forgets a key. The store has all of it.
+    /// Drops a key, all of whose content is in the store.
     pub fn forget(&mut self, key: &[u8]) {
         if let Some(at) = self.locate(key) {
             self.remove_all(&[at]);
         }
     }
 
-    /// Adds what the store lacks of a key. It stays dirty.
+    /// Adds the changes at a key that the store lacks. The key stays dirty.
     pub fn encode(&self, key: &[u8], changes: &mut Changes) -> Result<()> {
         match self.locate(key).and_then(|at| self.slots.get(at)) {
             Some(slot) if slot.dirty != CLEAN => encode(&self.config, slot, &*self.codec, changes),
@@ -188,10 +188,10 @@ impl<O: Object> Table<O> {
         }
     }
 
-    /// Writes the dirty ones of some slots, sorted by key. No slot may be named twice. If that fails, or a
-    /// codec panics, they are as dirty as before.
+    /// Writes the dirty ones of some distinct slots, sorted by key. If that fails or a codec panics, they
+    /// stay dirty.
     ///
-    /// To be called only while nothing is frozen.
+    /// Must not be called while anything is frozen.
     pub fn write_back(&mut self, slots: &[u32], write: &mut Write<'_>) -> Result<()> {
         let mut changes = Changes::default();
         let is_dirty = |slot: &&mut Slot<O>| slot.dirty != CLEAN;
@@ -219,8 +219,8 @@ impl<O: Object> Table<O> {
         Ok(())
     }
 
-    /// Takes out slots that were not used lately, until `bytes` are free or all are out. Dirty ones are
-    /// written first.
+    /// Evicts slots that were not used lately, until `bytes` are free or the table is empty. Writes dirty
+    /// ones first.
     pub fn evict(&mut self, bytes: usize, write: &mut Write<'_>) -> Result<()> {
         let slots = self.clock.pick_any(&mut self.slots, bytes);
         self.write_back(&slots, write)?;
@@ -228,20 +228,20 @@ impl<O: Object> Table<O> {
         Ok(())
     }
 
-    /// Takes out slots that were not used lately and are clean, among the next `searched` ones. Gives `false`
-    /// if there is none.
+    /// Evicts clean slots that were not used lately, among the next `searched` ones. Returns false if there
+    /// is none.
     pub fn evict_clean(&mut self, bytes: usize, searched: usize) -> bool {
         let slots = self.clock.pick(&mut self.slots, bytes, searched, |slot| slot.dirty == CLEAN);
         self.remove_all(&slots);
         !slots.is_empty()
     }
 
-    /// Freezes the dirty slots, and lists them. Some get [other numbers](Self::take_moved) later.
+    /// Freezes the dirty slots, and returns them. Some get [other numbers](Self::take_moved) later.
     pub fn freeze(&mut self) -> Vec<u32> {
         self.dirty.freeze()
     }
 
-    /// Adds those of the slots that still are as they were frozen.
+    /// Adds the slots that are unchanged since they were frozen.
     pub fn encode_frozen(&mut self, slots: &[u32], changes: &mut Changes) -> Result<()> {
         for &at in slots {
             let Some(slot) = self.slots.get_mut(at) else { continue };
@@ -253,33 +253,33 @@ impl<O: Object> Table<O> {
         Ok(())
     }
 
-    /// Frozen slots that have got other numbers since the last call, whatever was done with them before.
+    /// Frozen slots whose numbers changed since the last call, even if they were processed before.
     pub fn take_moved(&mut self) -> Vec<u32> {
         self.dirty.take_moved()
     }
 
-    /// Takes what was frozen and changed since, as it was.
+    /// Takes the frozen form of the entries that changed since.
     pub fn take_preserved(&mut self) -> Result<Changes> {
         self.preserved.take()
     }
 
-    /// Forgets what was frozen and changed since.
+    /// Drops the frozen form of the entries that changed since.
     pub fn forget_preserved(&mut self) {
         self.preserved = Preserved::default();
     }
 
-    /// True if that takes as much memory as it may.
+    /// True if the preserved entries have reached their memory limit.
     pub fn is_much_preserved(&self) -> bool {
         self.preserved.size() >= self.config.budget.encoded_max()
     }
 
-    /// True if changes that wait to be written take as much memory as they may.
+    /// True if `changes` have reached their memory limit.
     pub fn is_much(&self, changes: &Changes) -> bool {
         changes.size() >= self.config.budget.encoded_max()
     }
 
-    /// A frozen slot is stored now, or, if not `written`, is dirty as before. Another object may be in the
-    /// slot by now; one that is not encoded yet is not stored.
+    /// Marks a frozen slot as stored, or, if not `written`, as dirty again. If the slot holds another object
+    /// by now that is not encoded, nothing changes.
     pub fn end_frozen(&mut self, at: u32, written: bool) {
         let Some(slot) = self.slots.get_mut(at).filter(|slot| self.dirty.is_frozen(slot.dirty)) else {
             return;
@@ -288,14 +288,13 @@ impl<O: Object> Table<O> {
             (slot.encoded, slot.dirty) = (false, CLEAN);
             self.mark_stored(at);
         } else if !written {
-            // The store may have it all the same: some batches are stored before another one fails.
+            // The store may have it anyway: some batches are stored before another one fails.
             (slot.encoded, slot.dirty) = (false, CLEAN);
             slot.object.preserve();
             self.mark_dirty(at);
         }
     }
 
-    /// The name of the state, for errors.
     pub fn name(&self) -> &str {
         &self.config.name
     }
@@ -307,7 +306,7 @@ impl<O: Object> Drop for Table<O> {
     }
 }
 
-/// Counts the bytes of memory of a slot again.
+/// Updates the memory size of a slot.
 #[inline]
 fn recount<O: Object>(slot: &mut Slot<O>, codec: &dyn Codec<O::Value>, all: &mut usize, budget: &Budget) {
     let bytes = SLOT_BYTES + size_of::<Slot<O>>() + slot.key.len() + slot.object.heap_size(codec);
@@ -319,7 +318,7 @@ fn recount<O: Object>(slot: &mut Slot<O>, codec: &dyn Codec<O::Value>, all: &mut
     }
 }
 
-/// Adds what a frozen slot has that the store lacks, unless that is on its way already.
+/// Adds the changes of a frozen slot that the store lacks, unless they are encoded already.
 fn preserve<O: Object>(
     config: &CacheConfig,
     slot: &Slot<O>,
@@ -331,7 +330,7 @@ fn preserve<O: Object>(
     }
 }
 
-/// Adds what a slot has that the store lacks.
+/// Adds the changes of a slot that the store lacks.
 fn encode<O: Object>(
     config: &CacheConfig,
     slot: &Slot<O>,

@@ -13,7 +13,7 @@ enum Step {
     Put(u8, u32),
     Clear(u8),
     Read(u8),
-    /// Written to the store past the cache, as values are that are too long; held as long as something is
+    /// Written to the store past the cache, as values that are too long are. Held back while anything is
     /// frozen.
     PutPast(u8, u32),
     Flush {
@@ -24,7 +24,7 @@ enum Step {
         bytes: usize,
     },
     EvictClean(usize),
-    /// Freezes. What was frozen before is written first.
+    /// Freezes, after writing what was frozen before.
     Freeze,
     WriteFrozen {
         fails: bool,
@@ -60,14 +60,14 @@ fn key(key: u8) -> Vec<u8> {
     vec![0, 7, 0, key % 3, b'k', key]
 }
 
-/// A cache over a store, beside what both together must hold.
+/// A cache over a store, and the expected content of both together.
 struct World {
     store: BTreeStore,
     cache: Cache<Option<u32>>,
     model: BTreeMap<u8, u32>,
-    /// What is frozen, and what the store must hold once it is written.
+    /// The frozen cache, and the content of the store once it is written.
     frozen: Option<(Box<dyn FrozenCache>, BTreeMap<u8, u32>)>,
-    /// Batches that are above the store until that is written.
+    /// Batches that apply after the frozen cache is written.
     held: Vec<WriteBatch>,
 }
 
@@ -78,14 +78,14 @@ impl World {
         Self { store, cache, model, frozen: None, held: Vec::new() }
     }
 
-    /// What the store has, and what is held.
+    /// The content of the store and of held batches.
     fn below(&self) -> BTreeMap<u8, u32> {
         let mut store = self.store.clone();
         self.held.iter().for_each(|batch| store.write(batch).unwrap());
         stored(&store)
     }
 
-    /// A write to the store is preceded by what is frozen.
+    /// Writes what is frozen, which must precede other writes to the store.
     fn settle(&mut self, fails: bool) {
         let Some((mut frozen, expected)) = self.frozen.take() else { return };
         let written = frozen.write(&mut |batch: &WriteBatch| put(&mut self.store, batch, fails));
@@ -201,7 +201,7 @@ proptest! {
     }
 }
 
-/// A key of one of two groups. Only its end differs from others.
+/// A key of one of two groups. Keys differ only at the end.
 fn long_key(number: u32) -> Vec<u8> {
     [&[0, 7, 0, (number % 2) as u8][..], b"long beginning", &number.to_be_bytes()].concat()
 }
@@ -244,13 +244,13 @@ fn frozen_entries_are_written_in_sorted_batches() {
 
 #[test]
 fn frozen_entries_are_written_once_while_others_are_added() {
-    // After a failure it begins again.
+    // After a failure it starts again.
     for fails_at in [None, Some(0), Some(1)] {
         let cache = cache(Budget::new(1));
         change(&cache, 0..MANY, 1);
         let mut frozen = cache.freeze().unwrap();
         let mut next = MANY..;
-        // Additions move other entries. Some of the frozen ones are changed.
+        // Insertions move other entries. Some of the frozen ones change.
         change(&cache, next.by_ref().take(5000), 2);
         change(&cache, (0..MANY).step_by(7), 2);
         let (mut written, mut batches) = (BTreeMap::new(), 0);
@@ -273,7 +273,7 @@ fn frozen_entries_are_written_once_while_others_are_added() {
             assert!(written.clone().into_iter().eq(frozen.collect::<BTreeMap<_, _>>()));
         }
         drop(frozen);
-        // Dirty are those that were changed since, and those that were not written.
+        // Dirty are the entries that changed since, and those that were not written.
         let mut flushed = BTreeMap::new();
         cache
             .flush(&mut |batch| {
@@ -284,13 +284,13 @@ fn frozen_entries_are_written_once_while_others_are_added() {
         for number in 0..next.next().unwrap() {
             let (key, is_new) = (long_key(number), number >= MANY || number.is_multiple_of(7));
             let expected = if is_new { Some(2) } else { (!written.contains_key(&key)).then_some(1) };
-            // After a failure some that are stored may be written again.
+            // After a failure some stored entries may be written again.
             if expected.is_some() || fails_at.is_none() {
                 assert_eq!(flushed.get(&key).copied(), expected, "{number}");
             }
         }
         assert!(cache.freeze().is_none());
-        // All are written again once they are changed again.
+        // Changing all entries again writes all of them again.
         let end = next.next().unwrap() - 1;
         change(&cache, 0..end, 3);
         let mut frozen = cache.freeze().unwrap();

@@ -1,10 +1,10 @@
-//! What lists and maps have in common.
+//! Shared by lists and maps.
 
 use crate::access::{Access, Writer};
 use crate::cache::{Cache, Changes, Collection, Object};
 use backend_api::{Codec, Result, StateKey};
 
-/// Adds to the batch what the cache has here that the store lacks.
+/// Adds the changes of the cache here that the store lacks.
 fn add_cached<O: Object>(writer: &mut Writer<'_>, cache: &Cache<O>) -> Result<()> {
     let (batch, keys) = writer.parts();
     let mut changes = Changes::default();
@@ -13,7 +13,8 @@ fn add_cached<O: Object>(writer: &mut Writer<'_>, cache: &Cache<O>) -> Result<()
     Ok(())
 }
 
-/// Writes what the cache has here and in other namespaces and the store lacks. The cache forgets it.
+/// Writes the changes of the cache here and in other namespaces that the store lacks, and drops them from the
+/// cache.
 pub(super) fn write_out<O: Object, N: StateKey>(
     access: &mut Access<'_>,
     cache: &Cache<O>,
@@ -36,7 +37,8 @@ pub(super) fn write_out<O: Object, N: StateKey>(
     })
 }
 
-/// Writes what the cache has here and the store lacks, and what `add` adds after that. The cache forgets it.
+/// Writes the changes of the cache here that the store lacks, then what `add` adds. Drops the entry from the
+/// cache.
 pub(super) fn write_past<O: Object>(
     access: &mut Access<'_>,
     cache: &Cache<O>,
@@ -50,8 +52,8 @@ pub(super) fn write_past<O: Object>(
     Ok(())
 }
 
-/// Writes what the cache has of the list or map here, which is too long for it. The cache remembers only
-/// that.
+/// Writes the cached part of the list or map here, which is too long. The cache keeps only the fact that it
+/// is too long.
 #[cold]
 pub(super) fn spill<O: Collection>(access: &mut Access<'_>, cache: &Cache<O>) -> Result<()> {
     write_past(access, cache, |_| Ok(()))?;
@@ -60,7 +62,7 @@ pub(super) fn spill<O: Collection>(access: &mut Access<'_>, cache: &Cache<O>) ->
     known.map_err(|error| access.origin.name(error))
 }
 
-/// Changes what the cache knows of the list or map here. One that has grown too long is spilled before.
+/// Changes the cached part of the list or map here. Spills it first if it is too long.
 #[inline]
 pub(super) fn change<O: Collection>(
     access: &mut Access<'_>,
@@ -77,7 +79,7 @@ pub(super) fn change<O: Collection>(
     known.map(|mut known| known.change(change)).map_err(|error| access.origin.name(error))
 }
 
-/// Removes all of the list or map here.
+/// Clears the list or map here.
 pub(super) fn clear<O: Collection>(access: &mut Access<'_>, cache: Option<&Cache<O>>) -> Result<()> {
     let bytes = lower_bound_bytes(access, cache)?;
     match cache {
@@ -98,16 +100,15 @@ pub(super) fn clear<O: Collection>(access: &mut Access<'_>, cache: Option<&Cache
     Ok(())
 }
 
-/// A lower bound of the bytes of the list or map here, to be credited when they go. 0 where that does not
-/// matter.
+/// A lower bound of the bytes of the list or map here, to be credited when they are removed. 0 if the exact
+/// number does not matter.
 pub(super) fn lower_bound_bytes<O: Collection>(
     access: &mut Access<'_>,
     cache: Option<&Cache<O>>,
 ) -> Result<u64> {
     access.charging().lower_bound_bytes(|key| {
         let mut known = cache?.entry(key).known()?;
-        // Of a part that is clean the store has more, and nothing that was removed: that was credited
-        // already.
+        // If a part is cached and clean, the store has more. Entries removed from it were credited before.
         let is_enough = known.is_dirty() || known.get().is_some_and(O::is_whole);
         is_enough.then(|| known.fill(|collection, codec| collection.lower_bound_bytes(codec)))
     })
