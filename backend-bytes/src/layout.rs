@@ -103,7 +103,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_key_that_is_split_has_the_parts_it_was_made_of() {
+    fn splitting_a_key_returns_its_parts() {
         let key = EntryKey { state: 0x1234, group: 0x5678, own: b"own" };
         let bytes = [&key.head()[..], key.own].concat();
         assert_eq!(EntryKey::split(&bytes), Some(key));
@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn ranges_hold_the_keys_of_their_state_and_groups_and_no_others() {
+    fn ranges_contain_exactly_the_keys_of_their_state_and_groups() {
         let key = |state, group| [&EntryKey::head_of(state, group)[..], &[u8::MAX; 9]].concat();
         let (from, to) = EntryKey::state_range(5);
         let of_state = |key: &[u8]| &from[..] <= key && key < &to[..];

@@ -184,7 +184,7 @@ impl FrozenRows {
     }
 
     fn entry(&self, rows: &mut Rows<'_, '_>, key: &[u8], value: &[u8]) -> Result<()> {
-        let foreign = || Error::new(ErrorKind::Corrupt, "the store gives a key that was never put");
+        let foreign = || Error::new(ErrorKind::Corrupt, "the store returned a key that was never put");
         let key = EntryKey::split(key).ok_or_else(foreign)?;
         let form = self.states.get(usize::from(key.state)).ok_or_else(foreign)?;
         rows.entry(key, form.kind, &form.prefix, value).map_err(|error| error.in_group(key.group))

@@ -1,4 +1,4 @@
-//! What coordination costs: `cargo run --release -p coordinator --example cost`.
+//! The cost of coordination: `cargo run --release -p coordinator --example cost`.
 
 #![expect(clippy::print_stdout, reason = "a program talks to people")]
 
@@ -25,7 +25,7 @@ fn tasks() -> Vec<TaskId> {
     (0..SUBTASKS).map(|subtask| TaskId::new("op", subtask)).collect()
 }
 
-/// The best of some rounds, since others use this machine too.
+/// The best of several rounds, because other programs use this machine too.
 fn best(rounds: usize, mut round: impl FnMut() -> Result<Duration>) -> Result<Duration> {
     let mut best = Duration::MAX;
     for _ in 0..rounds {
@@ -34,7 +34,7 @@ fn best(rounds: usize, mut round: impl FnMut() -> Result<Duration>) -> Result<Du
     Ok(best)
 }
 
-/// `acknowledge`, without the last one, which makes the checkpoint whole.
+/// Measures `acknowledge`, except the last call, which completes the checkpoint.
 fn acknowledgements() -> Result<()> {
     let tasks = tasks();
     let mut coordinator = CheckpointCoordinator::new(CheckpointConfig::default(), "job", &tasks, None)?;
@@ -64,7 +64,8 @@ fn ack<S>(job: &std::sync::Arc<str>, checkpoint_id: u64, task: &TaskId, state: S
     Ack { job: job.clone(), checkpoint_id, task: task.clone(), state, metrics: TaskMetrics::default() }
 }
 
-/// From the trigger until the checkpoint is complete, with a few bytes of state for each subtask and a store in memory.
+/// Measures from the trigger until the checkpoint is complete, with a few bytes of state per subtask and a
+/// store in memory.
 fn checkpoint() -> Result<()> {
     let tasks = tasks();
     let target = CheckpointTarget::memory(5 << 20)?;
@@ -127,7 +128,7 @@ fn checkpoint() -> Result<()> {
     Ok(())
 }
 
-/// The synchronous part of the snapshot of a list, and the first change after it.
+/// Measures the synchronous part of a list's snapshot, and the first change after it.
 fn synchronous_part() -> Result<()> {
     let subtask = Subtask::single("source", KeySpace::<u64>::new(128)?)?;
     let target = CheckpointTarget::memory(1 << 30)?;

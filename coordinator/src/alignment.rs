@@ -1,21 +1,22 @@
-//! Barrier alignment: an operator with several inputs takes its snapshot when the barrier has come on all of them.
+//! Barrier alignment: an operator with several inputs takes its snapshot when the barrier has arrived on all
+//! of them.
 
 use std::collections::{BTreeMap, VecDeque};
 
 use crate::{Barrier, CheckpointingMode};
 
-/// What comes in at one input.
+/// A message on one input.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Message<T> {
-    /// Work.
+    /// A record.
     Record(T),
-    /// Work before it belongs to the checkpoint, work after it does not.
+    /// Separates the records before a checkpoint from those after it.
     Barrier(Barrier),
-    /// Nothing comes any more.
+    /// The end of the input.
     End,
 }
 
-/// What an operator does next.
+/// The next step of an operator.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Aligned<T> {
     /// Process a record.
@@ -25,14 +26,14 @@ pub enum Aligned<T> {
         /// The record.
         record: T,
     },
-    /// Take the snapshot and pass the barrier on.
+    /// Take the snapshot and forward the barrier.
     Barrier {
         /// The barrier.
         barrier: Barrier,
-        /// Bytes that were held back for it, the most at one time.
+        /// Most bytes that were held back at one time for this barrier.
         held_bytes: u64,
     },
-    /// The alignment was given up, because a newer barrier has overtaken it: decline this checkpoint.
+    /// Decline this checkpoint: a newer barrier has overtaken it, so its alignment was abandoned.
     Abandoned {
         /// The checkpoint.
         id: u64,
@@ -41,14 +42,14 @@ pub enum Aligned<T> {
     End,
 }
 
-/// Brings several inputs together at barriers.
+/// Aligns several inputs at barriers.
 ///
-/// With exactly-once, what comes on an input behind its barrier is held back until the barrier has come on all inputs.
-/// What is held back is bounded: an input whose barrier has come is [not wanted](Self::wants) once the limit is
-/// reached, and an engine that does not read it is slowed down by it. With at-least-once nothing is held back, so
-/// records behind a barrier may become part of its snapshot.
+/// With exactly-once, messages behind a barrier are held back until the barrier has arrived on all inputs.
+/// Held bytes are limited: once the limit is reached, inputs behind a barrier are [not wanted](Self::wants),
+/// and an engine that stops reading them causes backpressure. With at-least-once nothing is held back, so
+/// records behind a barrier can become part of its snapshot.
 ///
-/// An input that has ended counts as one on which every barrier has come.
+/// An input that has ended counts as if every barrier had arrived on it.
 ///
 /// ```
 /// use coordinator::{Aligned, Alignment, Barrier, BarrierKind, CheckpointingMode, Message};
@@ -69,9 +70,9 @@ pub enum Aligned<T> {
 #[derive(Clone, Debug)]
 pub struct Alignment<T> {
     inputs: Vec<Input<T>>,
-    /// Barriers that have come on some inputs and not on all.
+    /// Barriers that have arrived on some inputs but not on all.
     barriers: BTreeMap<u64, Barrier>,
-    /// Other barriers up to this one are done with.
+    /// Barriers up to this one are complete or abandoned.
     last: Option<u64>,
     held_bytes: u64,
     held_most: u64,
@@ -82,13 +83,13 @@ pub struct Alignment<T> {
 #[derive(Clone, Debug)]
 struct Input<T> {
     waiting: VecDeque<(Message<T>, u64)>,
-    /// The newest barrier that has come.
+    /// The newest barrier that has arrived.
     reached: Option<u64>,
     has_ended: bool,
 }
 
 impl<T> Alignment<T> {
-    /// So many inputs, with so many bytes to hold back at most.
+    /// An alignment of this many inputs that holds back at most `held_bytes_max` bytes.
     pub fn new(inputs: usize, held_bytes_max: u64) -> Self {
         let input = || Input { waiting: VecDeque::new(), reached: None, has_ended: false };
         Self {
@@ -102,7 +103,7 @@ impl<T> Alignment<T> {
         }
     }
 
-    /// Takes what has come at an input; `bytes` is its size. An input that is not there is ignored.
+    /// Adds a message of an input, with its size in bytes. Ignores an unknown input.
     pub fn push(&mut self, input: usize, message: Message<T>, bytes: u64) {
         if let Some(input) = self.inputs.get_mut(input) {
             input.waiting.push_back((message, bytes));
@@ -110,7 +111,7 @@ impl<T> Alignment<T> {
         }
     }
 
-    /// True if an input should be read.
+    /// True if the input should be read.
     pub fn wants(&self, input: usize) -> bool {
         self.inputs.get(input).is_some_and(|input| {
             !input.has_ended && (!self.is_held_back(input) || self.held_bytes < self.limit)
@@ -122,19 +123,19 @@ impl<T> Alignment<T> {
         self.barriers.first_key_value().map(|(id, _)| *id)
     }
 
-    /// Bytes that have come and were not given out.
+    /// Bytes that were added and not returned yet.
     pub fn held_bytes(&self) -> u64 {
         self.held_bytes
     }
 
-    /// Checkpoint `id` was aborted: inputs do not wait for its barrier any longer.
+    /// Aborts checkpoint `id`: inputs no longer wait for its barrier.
     pub fn abort(&mut self, id: u64) {
         if self.barriers.remove(&id).is_some() {
             self.last = self.last.max(Some(id));
         }
     }
 
-    /// What is to be done next; `None` until more has come.
+    /// The next step, or `None` until more messages are added.
     #[expect(clippy::should_implement_trait, reason = "there may be more after `None`")]
     pub fn next(&mut self) -> Option<Aligned<T>> {
         loop {
@@ -165,14 +166,14 @@ impl<T> Alignment<T> {
         })
     }
 
-    /// A barrier has come on an input.
+    /// Handles a barrier that has arrived on an input.
     fn reach(&mut self, input: usize, barrier: Barrier) -> Option<Aligned<T>> {
         let id = barrier.id;
         self.inputs[input].reached = self.inputs[input].reached.max(Some(id));
         if Some(id) <= self.last && !self.barriers.contains_key(&id) {
             return None;
         }
-        // An input that has not been held back at the older one will never bring it.
+        // An input that was not held back at the older barrier will never deliver it.
         let is_exact = barrier.mode == CheckpointingMode::ExactlyOnce;
         let abandoned = self.aligning().filter(|aligning| is_exact && *aligning < id);
         if let Some(abandoned) = abandoned {
@@ -185,7 +186,7 @@ impl<T> Alignment<T> {
         abandoned.map(|id| Aligned::Abandoned { id })
     }
 
-    /// The barrier that has come on all inputs.
+    /// Returns the barrier that has arrived on all inputs.
     fn complete(&mut self) -> Option<Aligned<T>> {
         let (&id, &barrier) = self.barriers.first_key_value()?;
         self.held_most = self.held_most.max(self.held_bytes);
@@ -221,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn an_input_that_is_ahead_is_held_back_and_not_read_beyond_the_limit() {
+    fn an_input_that_is_ahead_is_held_back_up_to_the_limit() {
         let one = barrier(1, CheckpointingMode::ExactlyOnce);
         let mut inputs = Alignment::new(2, 10);
         inputs.push(0, Message::Barrier(one), 0);
@@ -237,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn at_least_once_holds_nothing_back_and_keeps_two_barriers_apart() {
+    fn at_least_once_holds_nothing_back() {
         let [one, two] = [1, 2].map(|id| barrier(id, CheckpointingMode::AtLeastOnce));
         let mut inputs = Alignment::new(2, 0);
         for message in [Message::Barrier(one), Message::Record(5), Message::Barrier(two), Message::Record(6)]
@@ -262,7 +263,7 @@ mod tests {
         assert_eq!(all(&mut inputs), [Aligned::Abandoned { id: 1 }, record(0, 5)]);
         inputs.push(0, Message::Barrier(two), 0);
         assert!(matches!(all(&mut inputs)[..], [Aligned::Barrier { barrier, .. }] if barrier == two));
-        // A barrier of the past means nothing.
+        // A barrier older than the present one is ignored.
         inputs.push(1, Message::Barrier(one), 0);
         inputs.push(1, Message::Record(7), 0);
         assert_eq!(all(&mut inputs), [record(1, 7)]);
@@ -282,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn an_input_that_has_ended_has_brought_every_barrier() {
+    fn an_ended_input_counts_as_aligned() {
         let one = barrier(1, CheckpointingMode::ExactlyOnce);
         let mut inputs = Alignment::<u32>::new(2, 100);
         inputs.push(0, Message::Barrier(one), 0);

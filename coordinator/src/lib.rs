@@ -1,9 +1,11 @@
-//! The checkpoints of a job: when they are taken, which are complete, which files they share, and what may be deleted.
+//! The checkpoints of a job: when they are taken, which are complete, which files they share, and what can be
+//! deleted.
 //!
-//! [`CheckpointCoordinator`] decides; it is a state machine without I/O, clock and threads. [`CheckpointStore`] is its
-//! hand on the storage, and [`SharedStateRegistry`] knows which checkpoint uses which shared file. [`JobConfig`] reads
-//! Flink's settings. [`Alignment`] is for operators with several inputs. [`JobDriver`] runs all of it on threads, for
-//! jobs of one process; an engine of its own takes what it needs.
+//! [`CheckpointCoordinator`] decides. It is a state machine without I/O, clock and threads.
+//! [`CheckpointStore`] stores and deletes checkpoints, and [`SharedStateRegistry`] records which checkpoint
+//! uses which shared file. [`JobConfig`] reads Flink's settings. [`Alignment`] is for operators with several
+//! inputs. [`JobDriver`] runs all of it on threads, for jobs in one process. Other engines use the parts they
+//! need.
 
 mod alignment;
 mod config;

@@ -19,11 +19,11 @@ impl SharedStateRegistry {
         Self::default()
     }
 
-    /// Notes that checkpoint `checkpoint_id` uses the shared ones of `files`. Registering them again changes nothing.
+    /// Registers the shared ones of `files` as used by checkpoint `checkpoint_id`. Idempotent.
     ///
     /// # Errors
-    /// [`IllegalState`](ErrorKind::IllegalState) if the registry is closed, or if one is a file of an earlier checkpoint
-    /// that this registry does not know: it may be deleted already. Nothing is noted then.
+    /// [`IllegalState`](ErrorKind::IllegalState) if the registry is closed, or if a file of an earlier
+    /// checkpoint is not registered, since it may be deleted already. Nothing is registered then.
     pub fn register<'f>(
         &mut self,
         checkpoint_id: u64,
@@ -41,7 +41,7 @@ impl SharedStateRegistry {
         self.register_restored(checkpoint_id, files)
     }
 
-    /// As [`register`](Self::register), for the files of a retained checkpoint, all of which exist.
+    /// [`register`](Self::register) for a retained checkpoint, all of whose files exist.
     ///
     /// # Errors
     /// [`IllegalState`](ErrorKind::IllegalState) if the registry is closed.
@@ -64,8 +64,8 @@ impl SharedStateRegistry {
         shared_path(file).is_none_or(|path| self.is_used(path))
     }
 
-    /// Removes checkpoint `checkpoint_id`. Returns the paths of the files that have no users left, each once; none for an
-    /// unknown id. Works on a closed registry too.
+    /// Removes checkpoint `checkpoint_id`. Returns the paths of the files without users, each once. Empty for
+    /// an unknown id. Works on a closed registry too.
     pub fn release(&mut self, checkpoint_id: u64) -> Vec<String> {
         self.release_where(|user| user == checkpoint_id)
     }

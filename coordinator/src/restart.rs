@@ -1,23 +1,23 @@
-//! Restart strategies: whether a job that failed starts again, and when.
+//! Restart strategies: if and when a failed job starts again.
 
 use std::time::Duration;
 
 use crate::config::{millis, number, one_of, parse_duration};
 
-/// What is done when a job fails.
+/// What happens when a job fails.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub enum RestartStrategy {
-    /// The job fails.
+    /// The job ends as failed.
     #[default]
     None,
-    /// It starts again `attempts` times, each time after `delay`.
+    /// The job restarts `attempts` times, each time after `delay`.
     FixedDelay {
-        /// How often; 1 by default.
+        /// Number of restarts. 1 by default.
         attempts: u32,
-        /// Time before each start; 1 second by default.
+        /// Time before each restart. 1 second by default.
         delay: Duration,
     },
-    /// It starts again after a delay that grows with each failure, without end.
+    /// The job restarts any number of times, after a delay that grows with each failure.
     ExponentialDelay {
         /// The first delay; 1 second by default.
         initial: Duration,
@@ -25,7 +25,7 @@ pub enum RestartStrategy {
         max: Duration,
         /// Factor from one delay to the next; 1.5 by default, and above 1.
         multiplier: f64,
-        /// How long the job must run for the next delay to be the first again; 1 hour by default.
+        /// Time the job must run until the delay is reset. 1 hour by default.
         reset_after: Duration,
     },
 }
@@ -55,7 +55,7 @@ impl RestartStrategy {
                 1 => Self::fixed_delay(),
                 _ => Self::exponential_delay(),
             };
-            // What was set of the same strategy stays.
+            // Settings that were made for the same strategy stay.
             if std::mem::discriminant(self) != std::mem::discriminant(&chosen) {
                 *self = chosen;
             }
@@ -91,7 +91,7 @@ impl RestartStrategy {
     }
 }
 
-/// The failures of one job, as far as its strategy has to know them.
+/// The failures of one job that its strategy needs.
 #[derive(Clone, Debug)]
 pub struct Restarts {
     strategy: RestartStrategy,
@@ -101,17 +101,18 @@ pub struct Restarts {
 }
 
 impl Restarts {
-    /// No failure so far.
+    /// The state before the first failure.
     pub fn new(strategy: RestartStrategy) -> Self {
         Self { strategy, failures: 0, next_ms: 0, last_failure: None }
     }
 
-    /// How often the job has failed.
+    /// Number of failures so far.
     pub fn failures(&self) -> u32 {
         self.failures
     }
 
-    /// The job failed at `now`, in milliseconds. After how long it starts again; `None` if it does not.
+    /// Records a failure at `now`, in milliseconds. Returns the time until the restart, or `None` if the job
+    /// is not restarted.
     pub fn failed(&mut self, now: u64) -> Option<Duration> {
         self.failures = self.failures.saturating_add(1);
         let since = self.last_failure.replace(now).map_or(u64::MAX, |last| now.saturating_sub(last));
@@ -119,7 +120,7 @@ impl Restarts {
             RestartStrategy::None => None,
             RestartStrategy::FixedDelay { attempts, delay } => (self.failures <= attempts).then_some(delay),
             RestartStrategy::ExponentialDelay { initial, max, multiplier, reset_after } => {
-                // The pause before the last start is no time that the job ran.
+                // The delay before the last restart does not count as running.
                 if since.saturating_sub(self.next_ms) >= millis(reset_after) {
                     self.next_ms = 0;
                 }

@@ -4,39 +4,39 @@ use std::collections::VecDeque;
 
 use crate::{AbortReason, CheckpointReport, TaskMetrics};
 
-/// How many checkpoints are remembered, as in Flink.
+/// Checkpoints in the history, as in Flink.
 const REMEMBERED: usize = 10;
 
-/// What the checkpoints of a job took.
+/// Statistics of a job's checkpoints.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Statistics {
-    /// How many completed, savepoints included.
+    /// Completed checkpoints, including savepoints.
     pub completed: u64,
-    /// How many were aborted.
+    /// Aborted checkpoints.
     pub failed: u64,
-    /// Why the first of them was.
+    /// Reason of the first failure.
     pub first_failure: Option<AbortReason>,
-    /// Bytes that the completed ones wrote, all together.
+    /// Bytes written by completed checkpoints.
     pub delta_bytes: u64,
-    /// The last ones, the newest first.
+    /// The last checkpoints, newest first.
     pub history: VecDeque<CheckpointReport>,
 }
 
-/// Least, median and most of a figure over the subtasks of a checkpoint.
+/// Minimum, median, maximum and sum of a figure over the subtasks of a checkpoint.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Summary {
-    /// The least.
+    /// Minimum.
     pub min: u64,
-    /// The median; of an even number of figures the lower one of the two in the middle.
+    /// Median, or the lower one of two.
     pub median: u64,
-    /// The most.
+    /// Maximum.
     pub max: u64,
-    /// All together.
+    /// Sum.
     pub sum: u64,
 }
 
 impl Statistics {
-    /// Adds a checkpoint that has ended.
+    /// Adds a finished checkpoint.
     pub fn add(&mut self, report: CheckpointReport) {
         match &report.failure {
             None => {
@@ -55,7 +55,7 @@ impl Statistics {
 }
 
 impl CheckpointReport {
-    /// From trigger to end, in milliseconds.
+    /// Time from trigger to end, in milliseconds.
     pub fn duration_ms(&self) -> u64 {
         self.ended.saturating_sub(self.started)
     }

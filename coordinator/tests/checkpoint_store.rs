@@ -1,4 +1,4 @@
-//! The store of completed checkpoints: what is complete, what is kept, what is deleted, also where the storage fails.
+//! The store of completed checkpoints: completion, retention and deletion, also on a failing storage.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -13,7 +13,7 @@ use coordinator::{CheckpointStore, CheckpointStoreOptions};
 use support::{Faulty, checkpoint, ids, in_file, inline, job, open, options, path, written};
 
 #[test]
-fn a_completed_checkpoint_is_there_after_a_restart() {
+fn a_completed_checkpoint_survives_a_restart() {
     let storage = Arc::new(Faulty::default());
     let mut store = open(&storage, 1);
     assert!(store.latest().is_none());
@@ -26,7 +26,7 @@ fn a_completed_checkpoint_is_there_after_a_restart() {
 }
 
 #[test]
-fn the_newest_are_kept_and_of_the_others_nothing_is_left() {
+fn the_newest_are_retained_and_others_deleted_completely() {
     let storage = Arc::new(Faulty::default());
     let mut store = open(&storage, 3);
     for id in 1..=5 {
@@ -39,7 +39,7 @@ fn the_newest_are_kept_and_of_the_others_nothing_is_left() {
 }
 
 #[test]
-fn metadata_goes_before_the_files_that_it_names() {
+fn metadata_is_deleted_before_its_files() {
     let storage = Arc::new(Faulty::default());
     let mut store = open(&storage, 1);
     store.complete(written(&storage, 1, &[])).unwrap();
@@ -54,7 +54,7 @@ fn metadata_goes_before_the_files_that_it_names() {
 }
 
 #[test]
-fn an_id_that_is_not_above_the_latest_is_refused_and_nothing_touched() {
+fn an_id_not_above_the_latest_is_refused_without_effect() {
     let storage = Arc::new(Faulty::default());
     let mut store = open(&storage, 2);
     store.complete(written(&storage, 3, &[])).unwrap();
@@ -67,7 +67,7 @@ fn an_id_that_is_not_above_the_latest_is_refused_and_nothing_touched() {
 }
 
 #[test]
-fn a_checkpoint_that_cannot_be_made_complete_leaves_nothing_and_keeps_the_older_ones() {
+fn a_failed_completion_leaves_nothing_and_keeps_older_checkpoints() {
     for fault in ["create job/chk-2/_metadata", "", "unknown file"] {
         let storage = Arc::new(Faulty::default());
         let limit = if fault.is_empty() { 400 } else { 10 << 20 };
@@ -91,7 +91,7 @@ fn a_checkpoint_that_cannot_be_made_complete_leaves_nothing_and_keeps_the_older_
         assert_eq!(store.complete(second).unwrap_err().kind(), expected);
         storage.fail(&[]);
         assert_eq!((ids(&store), storage.paths()), (vec![1], before), "{fault:?}");
-        // The shared file of the first one is still known, and the next checkpoint may use it.
+        // The shared file of the first checkpoint is still registered, and the next one may use it.
         store.complete(written(&storage, 3, &[1])).unwrap();
         assert_eq!(ids(&store), [3]);
         assert!(storage.names().contains(&"1 shared".to_owned()));
@@ -99,14 +99,14 @@ fn a_checkpoint_that_cannot_be_made_complete_leaves_nothing_and_keeps_the_older_
 }
 
 #[test]
-fn a_metadata_file_that_cannot_be_taken_back_keeps_its_files() {
+fn metadata_that_cannot_be_deleted_keeps_its_files() {
     let storage = Arc::new(Faulty::default());
     let mut store = open(&storage, 1);
     store.complete(written(&storage, 1, &[])).unwrap();
     let second = written(&storage, 2, &[]);
     storage.fail(&["create job/chk-2", "delete job/chk-2"]);
     assert_eq!(store.complete(second).unwrap_err().kind(), ErrorKind::Io);
-    // Whether the metadata is there is not known, so what it would name must be.
+    // The metadata may exist, so the files that it would name must exist too.
     assert_eq!(storage.names(), ["1 meta", "1 private", "1 shared", "2 private", "2 shared"]);
     storage.fail(&[]);
     drop(store);
@@ -115,9 +115,9 @@ fn a_metadata_file_that_cannot_be_taken_back_keeps_its_files() {
     assert_eq!(storage.names(), ["1 meta", "1 private", "1 shared"]);
 }
 
-/// What cannot be deleted holds back what must come after it, and nothing else.
+/// A failed deletion holds back only the deletions that must come after it.
 #[test]
-fn what_cannot_be_deleted_is_tried_again_and_holds_back_its_own_alone() {
+fn failed_deletions_are_retried_and_hold_back_only_their_own_checkpoint() {
     for (fault, left) in [
         ("delete job/chk-1/_metadata", &["1 meta", "1 private", "1 shared"][..]),
         ("delete job/chk-1/op", &["1 private"]),
@@ -128,7 +128,7 @@ fn what_cannot_be_deleted_is_tried_again_and_holds_back_its_own_alone() {
         store.complete(written(&storage, 1, &[])).unwrap();
         storage.fail(&[fault]);
         store.complete(written(&storage, 2, &[])).unwrap();
-        // Of others everything goes: of a subsumed one, and of one that has failed.
+        // All files of other checkpoints are deleted: of a subsumed one, and of one that failed.
         let failed = written(&storage, 3, &[]);
         store.discard(3, &failed.tasks);
         store.complete(written(&storage, 4, &[])).unwrap();
@@ -144,13 +144,13 @@ fn what_cannot_be_deleted_is_tried_again_and_holds_back_its_own_alone() {
 }
 
 #[test]
-fn a_restart_removes_what_a_crash_left_behind() {
+fn a_restart_removes_leftovers_of_a_crash() {
     let storage = Arc::new(Faulty::default());
     let mut store = open(&storage, 2);
     store.complete(written(&storage, 1, &[])).unwrap();
     store.complete(written(&storage, 2, &[1])).unwrap();
     let whole: BTreeSet<_> = storage.paths().into_iter().collect();
-    // A crash before the metadata: files of the checkpoint, private and shared.
+    // A crash before the metadata: the checkpoint's private and shared files.
     let third = written(&storage, 3, &[1]);
     storage.put("job/taskowned/log", b"x");
     let files = third.files().filter(|file| file.created_by == 3).map(path);
@@ -164,7 +164,7 @@ fn a_restart_removes_what_a_crash_left_behind() {
 }
 
 #[test]
-fn a_restart_keeps_fewer_if_fewer_are_asked_for() {
+fn a_restart_can_retain_fewer() {
     let storage = Arc::new(Faulty::default());
     let mut store = open(&storage, 3);
     for id in 1..=3 {
@@ -209,7 +209,7 @@ fn storage_len(storage: &Faulty, path: &str) -> usize {
 }
 
 #[test]
-fn a_storage_that_cannot_be_read_fails_the_start_and_loses_nothing() {
+fn an_unreadable_storage_fails_the_start_and_loses_nothing() {
     let storage = Arc::new(Faulty::default());
     let mut store = open(&storage, 1);
     store.complete(written(&storage, 1, &[])).unwrap();
@@ -239,7 +239,7 @@ fn limits_are_exact_and_errors_name_both_sizes() {
         assert!(error.message().contains(&number.to_string()), "{error}");
     }
 
-    // All kept checkpoints together, and for a moment there is one more than is kept.
+    // Limits all retained checkpoints together. For a moment there is one more.
     let second = || checkpoint(2, vec![inline(500)]);
     let mut store = CheckpointStore::open(in_memory().max_total_bytes(1500)).unwrap();
     store.complete(of(1000)).unwrap();
@@ -253,7 +253,7 @@ fn limits_are_exact_and_errors_name_both_sizes() {
 }
 
 #[test]
-fn limits_and_numbers_of_nothing_are_refused() {
+fn limits_and_numbers_of_zero_are_refused() {
     let options = || CheckpointStoreOptions::in_memory(job());
     for options in [options().retained(0), options().max_message_bytes(0), options().max_total_bytes(0)] {
         assert_eq!(CheckpointStore::open(options).unwrap_err().kind(), ErrorKind::InvalidArgument);
@@ -261,7 +261,7 @@ fn limits_and_numbers_of_nothing_are_refused() {
 }
 
 #[test]
-fn discarding_a_failed_checkpoint_deletes_its_own_files_alone() {
+fn discarding_a_failed_checkpoint_deletes_only_its_own_files() {
     let storage = Arc::new(Faulty::default());
     let mut store = open(&storage, 1);
     store.complete(written(&storage, 1, &[])).unwrap();
@@ -285,7 +285,7 @@ fn a_completed_checkpoint_cannot_be_discarded() {
 }
 
 #[test]
-fn an_old_checkpoint_whose_deletion_was_taken_back_in_part_is_not_taken_for_whole() {
+fn a_partly_restored_old_checkpoint_is_not_taken_for_complete() {
     let storage = Arc::new(Faulty::default());
     let mut store = open(&storage, 2);
     store.complete(written(&storage, 1, &[])).unwrap();
@@ -296,7 +296,7 @@ fn an_old_checkpoint_whose_deletion_was_taken_back_in_part_is_not_taken_for_whol
     assert_eq!(ids(&store), [2]);
     assert_eq!(storage.names(), ["2 meta", "2 private", "2 shared"]);
     drop(store);
-    // Of the newest it is found, and nothing is deleted.
+    // A missing file of the newest checkpoint is an error, and nothing is deleted.
     storage.delete(path(&in_file(0, 2, true))).unwrap();
     let before = storage.paths();
     let error = CheckpointStore::open(options(&storage).retained(2)).unwrap_err();

@@ -71,7 +71,7 @@ fn every_key_is_read_from_yaml() {
 }
 
 #[test]
-fn keys_may_be_maps_in_maps_and_in_toml() {
+fn nested_keys_and_toml_are_read() {
     let toml = ALL.lines().filter(|line| !line.is_empty()).map(|line| {
         let (key, value) = line.split_once(": ").unwrap();
         format!("{key} = {value:?}\n")
@@ -83,7 +83,7 @@ fn keys_may_be_maps_in_maps_and_in_toml() {
 }
 
 #[test]
-fn earlier_names_mean_the_same() {
+fn earlier_names_of_keys_work() {
     let config = JobConfig::from_yaml(
         "state.backend: hashmap\nstate.backend.incremental: true\nstate.checkpoints.dir: /c\nstate.savepoints.dir: /s\n\
          state.checkpoints.num-retained: 2\nrestart-strategy: fixed-delay\nrestart-strategy.fixed-delay.attempts: 9",
@@ -97,7 +97,7 @@ fn earlier_names_mean_the_same() {
 
 /// Q239, Q240, Q244.
 #[test]
-fn what_is_wrong_is_one_line_that_names_the_key() {
+fn errors_are_one_line_naming_the_key() {
     let cases = [
         ("execution.checkpointing.intervall: 30 s", "there is no setting of this name"),
         ("execution.checkpointing.interval: 9 ms", "less than 10ms"),
@@ -129,7 +129,7 @@ fn what_is_wrong_is_one_line_that_names_the_key() {
 }
 
 #[test]
-fn a_setting_that_is_given_twice_is_refused() {
+fn a_duplicate_setting_is_refused() {
     let twice = [
         "execution.checkpointing.num-retained: 1\nstate.checkpoints.num-retained: 2",
         "execution.checkpointing.num-retained: 1\nexecution:\n  checkpointing:\n    num-retained: 2",

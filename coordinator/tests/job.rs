@@ -1,7 +1,7 @@
-//! A job of two sources and three operators on the driver, killed at random: the counts are exact with alignment, and
-//! never too few without.
+//! A job of two sources and three operators on the driver, killed at random. With alignment the counts are
+//! exact. Without it they are never too low.
 //!
-//! `JOB_KILLS` sets how often it is killed (20 by default).
+//! `JOB_KILLS` sets the number of kills (20 by default).
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -34,13 +34,13 @@ fn numbers(seed: u64) -> impl FnMut(u64) -> u64 {
     }
 }
 
-/// A job, and what can be seen of it from outside.
+/// A job, with what the test observes from outside.
 struct Job {
     target: CheckpointTarget,
     kills: u64,
-    /// Records of each source: enough that the last kill comes before the end.
+    /// Records of each source. Enough that the last kill comes before the end.
     records: u64,
-    /// How many records the job processes before it is killed the next time.
+    /// Records until the next kill.
     fuse: AtomicU64,
     result: std::sync::Mutex<BTreeMap<u64, u64>>,
 }
@@ -83,7 +83,7 @@ impl State {
 }
 
 impl Job {
-    /// Another record is processed: by chance the process is killed, which here is the end of a task.
+    /// Counts a record. When the fuse has burnt down, the process is killed, which here ends a task.
     fn burn(&self) -> Result<()> {
         match self.fuse.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)) {
             Ok(1) => Err(Error::new(ErrorKind::Function, "killed")),
@@ -91,7 +91,7 @@ impl Job {
         }
     }
 
-    /// Sends numbers from where it was.
+    /// Sends numbers from the restored position on.
     fn source(&self, mut context: TaskContext, mut state: State, out: &Sender<Message<u64>>) -> Result<()> {
         let mut content = state.read()?;
         let index = u64::from(context.task().subtask);
@@ -123,7 +123,7 @@ impl Job {
         send(out, Message::End)
     }
 
-    /// Joins both sources and counts what came: an operator with two inputs.
+    /// Joins both sources, and counts records: an operator with two inputs.
     fn join(
         &self,
         mut context: TaskContext,
@@ -154,7 +154,7 @@ impl Job {
         }
     }
 
-    /// Counts all records once more, behind the join.
+    /// Counts all records again after the join.
     fn sink(&self, mut context: TaskContext, mut state: State, input: Receiver<Message<u64>>) -> Result<()> {
         let mut content = state.read()?;
         let mut inputs = Inputs::new(vec![input], 1 << 10, |_| 8);
@@ -216,7 +216,7 @@ fn send(out: &Sender<Message<u64>>, message: Message<u64>) -> Result<()> {
     out.send(message).map_err(|_| Error::new(ErrorKind::Closed, "the task behind has ended"))
 }
 
-/// Runs the job, killed so often, and gives what it counts.
+/// Runs the job with this many kills, and returns its counts.
 fn run(mode: CheckpointingMode, kills: u64, seed: u64) -> (BTreeMap<u64, u64>, JobOutcome) {
     let storage: Arc<dyn Storage> = Arc::new(MemoryStorage::new());
     let folder = JobFolder::new("job").unwrap();
@@ -236,7 +236,7 @@ fn records(kills: u64) -> u64 {
     150 * kills
 }
 
-/// What comes of the job if every record counts once.
+/// The counts if every record is counted once.
 fn exact() -> BTreeMap<u64, u64> {
     let records = records(kills());
     let count = |word| 2 * (0..records).filter(|record| record % WORDS == word).count() as u64;
@@ -248,7 +248,7 @@ fn kills() -> u64 {
 }
 
 #[test]
-fn killed_at_random_every_record_counts_exactly_once() {
+fn exactly_once_counts_are_exact_when_killed_at_random() {
     let (found, outcome) = run(CheckpointingMode::ExactlyOnce, kills(), 1);
     assert_eq!(found, exact());
     assert_eq!((outcome.end, u64::from(outcome.restarts)), (JobEnd::Finished, kills()));
@@ -256,7 +256,7 @@ fn killed_at_random_every_record_counts_exactly_once() {
 }
 
 #[test]
-fn without_alignment_no_record_is_lost_and_some_count_twice() {
+fn without_alignment_no_record_is_lost_but_some_count_twice() {
     let mut too_many = 0;
     for seed in 0..4 {
         let (found, _) = run(CheckpointingMode::AtLeastOnce, kills(), seed);
@@ -265,12 +265,12 @@ fn without_alignment_no_record_is_lost_and_some_count_twice() {
             too_many += found[&word] - count;
         }
     }
-    // Else the test of exact counts would prove nothing.
+    // Otherwise the test of exact counts would prove nothing.
     assert!(too_many > 0);
 }
 
 #[test]
-fn a_job_that_may_not_start_again_tells_why_it_failed() {
+fn a_job_without_restarts_reports_why_it_failed() {
     let storage: Arc<dyn Storage> = Arc::new(MemoryStorage::new());
     let options = CheckpointStoreOptions::in_storage(JobFolder::new("job").unwrap(), storage);
     let store = CheckpointStore::open(options).unwrap();

@@ -18,7 +18,7 @@ const JOB: &str = "job";
 const TASKS: u16 = 2;
 const TIMEOUT: u64 = 20;
 
-/// A state file: of which checkpoint and subtask.
+/// A state file, by checkpoint and subtask.
 type File = (u64, u16);
 
 #[derive(Clone, Debug)]
@@ -46,7 +46,7 @@ struct World {
     barriers: BTreeSet<File>,
     /// Acknowledgements on their way, and how often each may still arrive.
     acks: BTreeMap<File, u8>,
-    /// What the storage has to do, in order.
+    /// Pending work of the storage, in order.
     stores: VecDeque<(u64, Vec<File>)>,
     storage: Storage,
     told: BTreeMap<u64, Told>,
@@ -61,9 +61,9 @@ struct Storage {
     files: BTreeSet<File>,
     /// Completed checkpoints, with the files that they need.
     completed: BTreeMap<u64, Vec<File>>,
-    /// True if there was one.
+    /// True if a checkpoint completed.
     has_completed: bool,
-    /// Files of which no coordinator can know: their acknowledgement was lost.
+    /// Files whose acknowledgement was lost, so that no coordinator can know them.
     lost: BTreeSet<File>,
 }
 
@@ -369,14 +369,14 @@ fn two_at_a_time() {
 }
 
 #[test]
-fn one_at_a_time_and_nothing_kept() {
+fn one_at_a_time_without_retention() {
     let (requests, end) = if is_large() { (3, TIMEOUT) } else { (2, TIMEOUT / 2) };
     let retention = Retention::None;
     check(Bounds { requests, end, max_concurrent: 1, interval: None, retained: 1, retention });
 }
 
 #[test]
-fn periodic_ones_with_a_pause() {
+fn periodic_with_a_pause() {
     let end = if is_large() { 5 * TIMEOUT } else { 7 * TIMEOUT / 2 };
     let retention = Retention::DeleteOnCancellation;
     let interval = Some(3 * TIMEOUT / 2);

@@ -1,4 +1,4 @@
-//! Several checkpoints are under way at once: nothing that one of them builds on is deleted.
+//! Concurrent checkpoints: files that one of them builds on are not deleted.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -8,9 +8,9 @@ use std::sync::Arc;
 
 use support::{Faulty, ids, open, written};
 
-/// 2 begins before 1 is complete, so it is whole by itself; 3 builds on 1; then 2 lets go of 1.
+/// Checkpoint 2 begins before 1 is complete, so it is full. 3 builds on 1. Then 2 subsumes 1.
 #[test]
-fn files_of_a_subsumed_checkpoint_stay_for_those_that_began_before() {
+fn files_of_a_subsumed_checkpoint_stay_for_checkpoints_that_began_before() {
     for retained in 1..3 {
         let storage = Arc::new(Faulty::default());
         let mut store = open(&storage, retained);
@@ -31,9 +31,9 @@ fn files_of_a_subsumed_checkpoint_stay_for_those_that_began_before() {
     }
 }
 
-/// However a checkpoint under way ends, what was kept for it goes: it is discarded, fails, or a later one is complete.
+/// Files kept for a running checkpoint are deleted when it is discarded, fails, or a later one completes.
 #[test]
-fn files_that_were_kept_go_with_the_last_that_may_need_them() {
+fn kept_files_are_deleted_with_the_last_checkpoint_that_may_need_them() {
     for end in ["discarded", "failed", "overtaken", "nothing"] {
         let storage = Arc::new(Faulty::default());
         let mut store = open(&storage, 1);
@@ -49,7 +49,7 @@ fn files_that_were_kept_go_with_the_last_that_may_need_them() {
                 store.complete(written(&storage, third, &[first])).unwrap_err();
                 storage.fail(&[]);
             }
-            // Its tasks have written, and nobody says so.
+            // Its tasks have written, and no acknowledgement arrives.
             "overtaken" => _ = written(&storage, third, &[first]),
             _ => {}
         }
@@ -60,9 +60,9 @@ fn files_that_were_kept_go_with_the_last_that_may_need_them() {
     }
 }
 
-/// A late one can be neither completed nor does it disturb the later one.
+/// An overtaken checkpoint cannot complete, and does not disturb the later one.
 #[test]
-fn a_checkpoint_that_was_overtaken_cannot_be_completed() {
+fn an_overtaken_checkpoint_cannot_be_completed() {
     let storage = Arc::new(Faulty::default());
     let mut store = open(&storage, 1);
     let [first, second] = [store.begin().unwrap(), store.begin().unwrap()];

@@ -1,4 +1,4 @@
-//! Whose files are whose: two stores of one job, other people's files, and looking without touching.
+//! Ownership of files: two stores of one job, foreign files, and reading without changes.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -13,17 +13,17 @@ use coordinator::{CheckpointStore, CheckpointStoreOptions, JobContents};
 use support::{Faulty, checkpoint, ids, inline, job, open, options, path, short, written};
 
 #[test]
-fn a_store_that_was_opened_later_takes_the_folder() {
+fn the_store_opened_last_owns_the_folder() {
     let storage = Arc::new(Faulty::default());
     let mut old = open(&storage, 2);
     old.complete(written(&storage, 1, &[])).unwrap();
     let mut new = open(&storage, 2);
-    // Of the same id, too, as an engine may count for itself.
+    // Even with the same id, since an engine may count ids itself.
     let error = old.complete(written(&storage, 2, &[1])).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::IllegalState, "{error}");
     new.complete(written(&storage, 2, &[1])).unwrap();
     let whole = storage.paths();
-    // The old one touches nothing any more.
+    // The old store changes nothing any more.
     assert_eq!(old.begin().unwrap_err().kind(), ErrorKind::IllegalState);
     old.complete(written(&storage, 3, &[1])).unwrap_err();
     old.discard(2, &written(&storage, 2, &[1]).tasks);
@@ -36,7 +36,7 @@ fn a_store_that_was_opened_later_takes_the_folder() {
     assert_eq!(ids(&open(&storage, 2)), [2, id]);
 }
 
-/// A store that does not know yet that another one has come deletes nothing of it either, whatever it is asked.
+/// A store that has lost the folder without noticing deletes nothing of the new owner.
 #[test]
 fn a_store_that_lost_the_folder_deletes_nothing() {
     type Call = fn(&mut CheckpointStore, &Faulty, u64);
@@ -62,7 +62,7 @@ fn a_store_that_lost_the_folder_deletes_nothing() {
     }
 }
 
-/// A folder that was emptied and begun anew is another one's, whatever its numbers.
+/// A folder that was emptied and used again belongs to another store, with any numbers.
 #[test]
 fn a_store_whose_folder_was_emptied_owns_nothing() {
     let storage = Arc::new(Faulty::default());
@@ -78,7 +78,7 @@ fn a_store_whose_folder_was_emptied_owns_nothing() {
     new.complete(written(&storage, 2, &[])).unwrap();
 }
 
-/// A store that could not be opened takes nothing away from the one that is at work.
+/// A store that cannot be opened takes nothing from the running one.
 #[test]
 fn a_store_that_fails_to_open_owns_nothing() {
     for fault in ["list job", "open job/chk-1/_metadata", "create job/_owner"] {
@@ -92,7 +92,7 @@ fn a_store_that_fails_to_open_owns_nothing() {
     }
 }
 
-/// Opens a second store when the first is about to write the metadata, or has just written it.
+/// Opens a second store just before or just after the first one writes the metadata.
 #[derive(Debug)]
 struct Interrupted {
     inner: Arc<Faulty>,
@@ -157,9 +157,9 @@ impl Storage for Shared {
     }
 }
 
-/// At whichever moment the second store comes, there is a checkpoint that can be restored afterwards.
+/// At any moment at which the second store opens, a restorable checkpoint exists afterwards.
 #[test]
-fn a_second_store_may_come_at_any_moment() {
+fn a_second_store_can_open_at_any_moment() {
     let moments = [
         "list job/_owner",
         "list job/chk-2",
@@ -192,9 +192,9 @@ fn a_second_store_may_come_at_any_moment() {
     }
 }
 
-/// Only names that we make count, and only they are deleted.
+/// Only this project's names count, and only such files are deleted.
 #[test]
-fn files_of_others_are_neither_counted_nor_deleted() {
+fn foreign_files_are_neither_counted_nor_deleted() {
     let foreign = [
         "job/taskowned/part-99999999999999999",
         "job/taskowned/op-0-00000000000000ab-99999999999999999",
@@ -233,7 +233,7 @@ fn files_of_others_are_neither_counted_nor_deleted() {
 }
 
 #[test]
-fn looking_deletes_and_takes_nothing() {
+fn reading_contents_changes_nothing() {
     let storage = Arc::new(Faulty::default());
     let look = |job: &JobFolder| JobContents::read(&*storage, job).unwrap();
     assert!(look(&job()).latest().is_none());
@@ -259,7 +259,7 @@ fn looking_deletes_and_takes_nothing() {
 
 /// A running job may subsume a checkpoint between the listing and the reading.
 #[test]
-fn a_look_at_a_running_job_is_taken_again() {
+fn reading_contents_of_a_running_job_is_retried() {
     #[derive(Debug)]
     struct Running(Arc<Faulty>, Mutex<Option<CheckpointStore>>);
     impl Storage for Running {
@@ -295,7 +295,7 @@ fn a_look_at_a_running_job_is_taken_again() {
 }
 
 #[test]
-fn damage_is_told_by_a_look_too() {
+fn reading_contents_finds_damage() {
     let storage = Arc::new(Faulty::default());
     let mut store = open(&storage, 1);
     let first = written(&storage, 1, &[]);

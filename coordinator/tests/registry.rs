@@ -15,7 +15,7 @@ fn files(registry: &SharedStateRegistry) -> Vec<&str> {
 
 /// L168: a file that two checkpoints use is dead when the second is released, and not before.
 #[test]
-fn a_file_lives_as_long_as_a_user() {
+fn a_file_lives_as_long_as_it_has_users() {
     let mut registry = SharedStateRegistry::new();
     registry.register(1, &vec![shared("a", 1), shared("b", 1)]).unwrap();
     registry.register(2, &vec![shared("a", 1), shared("c", 2)]).unwrap();
@@ -27,23 +27,23 @@ fn a_file_lives_as_long_as_a_user() {
 
 /// L168: the handles of several subtasks of one checkpoint are released together.
 #[test]
-fn the_handles_of_one_checkpoint_go_together() {
+fn all_handles_of_a_checkpoint_are_released_together() {
     let mut registry = SharedStateRegistry::new();
     registry.register(1, &vec![shared("a", 1)]).unwrap();
     registry.register(1, &vec![shared("b", 1)]).unwrap();
     assert_eq!(registry.release(1), ["job/shared/a", "job/shared/b"]);
 }
 
-/// L169: a reference to a file of an earlier checkpoint that the registry does not know is refused, and nothing of
-/// that handle is noted.
+/// L169: a reference to an unregistered file of an earlier checkpoint is refused, and nothing of that handle
+/// is registered.
 #[test]
-fn an_unknown_reference_is_refused_as_a_whole() {
+fn an_unknown_reference_registers_nothing() {
     let mut registry = SharedStateRegistry::new();
     let error = registry.register(2, &vec![shared("own", 2), shared("old", 1)]).unwrap_err();
     assert_eq!((error.kind(), error.file()), (ErrorKind::IllegalState, Some("old")));
     assert!(error.message().contains('1') && error.message().contains('2'), "{error}");
     assert_eq!(files(&registry), [""; 0]);
-    // Out of a retained checkpoint it is known to be there.
+    // The file of a retained checkpoint is known to exist.
     registry.register_restored(2, &vec![shared("own", 2), shared("old", 1)]).unwrap();
     registry.register(3, &vec![shared("old", 1)]).unwrap();
     assert_eq!(registry.release(2), ["job/shared/own"]);
@@ -61,9 +61,9 @@ fn registering_twice_counts_once() {
     assert_eq!(registry.release(1), [""; 0]);
 }
 
-/// L173: a closed registry takes no handle and still releases what it has.
+/// L173: a closed registry refuses handles and still releases files.
 #[test]
-fn a_closed_registry_releases_only() {
+fn a_closed_registry_only_releases() {
     let mut registry = SharedStateRegistry::new();
     let first = vec![shared("a", 1)];
     registry.register(1, &first).unwrap();
@@ -73,9 +73,9 @@ fn a_closed_registry_releases_only() {
     assert_eq!(registry.release(1), ["job/shared/a"]);
 }
 
-/// L174: a registry that was rebuilt from the retained checkpoints gives each file up once.
+/// L174: a registry rebuilt from the retained checkpoints releases each file once.
 #[test]
-fn a_rebuilt_registry_gives_each_file_up_once() {
+fn a_rebuilt_registry_releases_each_file_once() {
     let mut registry = SharedStateRegistry::new();
     for id in 1..=3 {
         let files: Vec<_> =
@@ -89,9 +89,9 @@ fn a_rebuilt_registry_gives_each_file_up_once() {
     assert_eq!(dead, ["job/shared/f1", "job/shared/f2", "job/shared/f3"]);
 }
 
-/// L175: of the files last used below an id all go, those used at it or above stay; unknown ids answer nothing.
+/// L175: files last used below an id are released, and later ones stay. Unknown ids return nothing.
 #[test]
-fn files_unused_since_an_id_go() {
+fn files_unused_since_an_id_are_released() {
     let mut registry = SharedStateRegistry::new();
     registry.register(2, &vec![shared("two", 2), shared("both", 2)]).unwrap();
     registry.register(3, &vec![shared("three", 3), shared("both", 2)]).unwrap();
@@ -103,7 +103,7 @@ fn files_unused_since_an_id_go() {
     assert_eq!(registry.unregister_unused(u64::MAX), ["job/shared/both", "job/shared/three"]);
 }
 
-/// Private files and inline state are no business of the registry.
+/// The registry ignores private files and inline state.
 #[test]
 fn only_shared_files_are_counted() {
     let mut registry = SharedStateRegistry::new();

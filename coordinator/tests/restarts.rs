@@ -11,18 +11,18 @@ fn delays(strategy: RestartStrategy, failures: &[u64]) -> Vec<Option<u64>> {
 }
 
 #[test]
-fn none_never_starts_again() {
+fn no_strategy_never_restarts() {
     assert_eq!(delays(RestartStrategy::None, &[5]), [None]);
 }
 
 #[test]
-fn a_fixed_delay_starts_again_so_often() {
+fn a_fixed_delay_restarts_a_fixed_number_of_times() {
     let strategy = RestartStrategy::FixedDelay { attempts: 2, delay: Duration::from_millis(30) };
     assert_eq!(delays(strategy, &[1, 2, 3]), [Some(30), Some(30), None]);
 }
 
 #[test]
-fn an_exponential_delay_grows_to_its_most_and_begins_again_after_a_quiet_time() {
+fn an_exponential_delay_grows_to_its_maximum_and_resets() {
     let millis = Duration::from_millis;
     let (initial, max, reset_after) = (millis(100), millis(500), millis(10_000));
     let strategy = RestartStrategy::ExponentialDelay { initial, max, multiplier: 2.0, reset_after };

@@ -1,4 +1,4 @@
-//! A checkpoint is complete only if it can be restored, and a wrong one never takes the place of a right one.
+//! A checkpoint completes only if it can be restored, and a wrong one never replaces a right one.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -13,7 +13,7 @@ use coordinator::{CheckpointStore, CheckpointStoreOptions};
 
 use support::{Faulty, checkpoint, ids, in_file, inline, job, open, path, task, written};
 
-/// Checkpoint 1 is complete, and `wrong` is refused as the second one.
+/// Completes checkpoint 1, and checks that `wrong` is refused as the second one.
 fn refused(storage: &Arc<Faulty>, wrong: Checkpoint) -> String {
     let mut store = open(storage, 1);
     let error = store.complete(wrong).unwrap_err();
@@ -33,13 +33,13 @@ fn with_first() -> Arc<Faulty> {
 }
 
 #[test]
-fn what_was_discarded_cannot_be_completed() {
+fn a_discarded_checkpoint_cannot_be_completed() {
     let storage = with_first();
     let mut store = open(&storage, 1);
     let second = written(&storage, 2, &[1]);
     store.discard(2, &second.tasks);
     let before = storage.paths();
-    // Also if the files are there again, which a late task may have written.
+    // Even if the files exist again, because a late task wrote them.
     for again in [second.clone(), written(&storage, 2, &[1])] {
         let error = store.complete(again).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::IllegalState);
@@ -50,7 +50,7 @@ fn what_was_discarded_cannot_be_completed() {
 }
 
 #[test]
-fn what_has_failed_to_complete_cannot_be_completed_later() {
+fn a_failed_completion_cannot_be_repeated() {
     for fault in ["create job/chk-2/_metadata", "list job/_owner", "list job/shared"] {
         let storage = with_first();
         let mut store = open(&storage, 1);
@@ -64,9 +64,9 @@ fn what_has_failed_to_complete_cannot_be_completed_later() {
     }
 }
 
-/// The files of a task that is under way go when the store is opened again.
+/// Opening the store again deletes the files of running tasks.
 #[test]
-fn what_was_under_way_when_the_store_was_opened_cannot_be_completed() {
+fn a_checkpoint_running_at_open_cannot_be_completed() {
     let storage = with_first();
     let mut first = open(&storage, 1);
     let id = first.begin().unwrap();
@@ -80,7 +80,7 @@ fn what_was_under_way_when_the_store_was_opened_cannot_be_completed() {
 }
 
 #[test]
-fn each_file_must_be_there_as_it_was_written() {
+fn each_file_must_exist_with_its_length() {
     let second = |storage: &Faulty| written(storage, 2, &[1]);
     let names: Vec<String> = second(&Faulty::default()).files().map(|file| path(file).to_owned()).collect();
     assert_eq!(names.len(), 3, "a private one, a shared one, and one of checkpoint 1");
@@ -102,7 +102,7 @@ fn each_file_must_be_there_as_it_was_written() {
 
 #[test]
 fn only_shared_files_of_kept_checkpoints_can_be_used() {
-    // Known to nobody, though it is there; of a later checkpoint; private to another one.
+    // An unregistered file that exists, a file of a later checkpoint, and a private file of another one.
     for (subtask, created_by, shared) in [(7, 1, true), (0, 3, true), (0, 1, false)] {
         let storage = with_first();
         let file = in_file(subtask, created_by, shared);
@@ -120,7 +120,7 @@ fn only_shared_files_of_kept_checkpoints_can_be_used() {
 }
 
 #[test]
-fn each_subtask_must_be_there_once() {
+fn each_subtask_must_occur_once() {
     let subtask = |number| task(2, number, 2, vec![inline(1)]);
     let wrong: [(&str, Vec<TaskState>); 7] = [
         ("missing", vec![subtask(0)]),
@@ -135,16 +135,16 @@ fn each_subtask_must_be_there_once() {
         let error = refused(&with_first(), Checkpoint::new(2, tasks));
         assert!(error.contains(word) && error.contains("\"op\""), "{error}");
     }
-    // Operators are counted apart, and the order is no matter.
+    // Operators are counted separately, in any order.
     let other = |number| TaskState::new("other", number, 3, None);
     let tasks = vec![other(2), subtask(1), other(0), subtask(0), other(1)];
     open(&with_first(), 1).complete(Checkpoint::new(2, tasks)).unwrap();
 }
 
 #[test]
-fn the_key_groups_must_be_those_of_the_subtasks() {
+fn key_groups_must_match_the_subtasks() {
     let range = |start, end| KeyGroupRange::new(start, end).unwrap();
-    // A gap, an overlap, too few and too many, another number of groups.
+    // A gap, an overlap, too few and too many, and another number of groups.
     for (first, second) in
         [((0, 3), (5, 9)), ((0, 5), (5, 9)), ((0, 4), (5, 8)), ((0, 4), (5, 10)), ((0, 9), (0, 9))]
     {
@@ -160,7 +160,7 @@ fn the_key_groups_must_be_those_of_the_subtasks() {
     (handle.max_parallelism, handle.range) = (20, range(10, 19));
     refused(&with_first(), Checkpoint::new(2, other.into()));
 
-    // The streams of raw state are checked alike.
+    // Streams of raw state are checked in the same way.
     let raw = |range| RawKeyedHandle { checkpoint_id: 2, range, max_parallelism: 10, file: inline(1) };
     let with_raw = |range| TaskState { raw_keyed: Some(raw(range)), ..task(2, 0, 1, vec![]) };
     refused(&with_first(), Checkpoint::new(2, vec![with_raw(range(0, 8))]));
@@ -168,7 +168,7 @@ fn the_key_groups_must_be_those_of_the_subtasks() {
 }
 
 #[test]
-fn every_part_must_be_of_this_checkpoint_operator_and_kind_of_keys() {
+fn all_parts_must_match_checkpoint_operator_and_keys() {
     let parts = || [0, 1].map(|number| task(2, number, 2, vec![]));
     let changed = |change: &dyn Fn(&mut TaskState)| {
         let mut parts = parts();
@@ -184,16 +184,16 @@ fn every_part_must_be_of_this_checkpoint_operator_and_kind_of_keys() {
     open(&with_first(), 1).complete(Checkpoint::new(2, parts().into())).unwrap();
 }
 
-/// A subtask that has no state registered has none in its key groups.
+/// The key groups of a subtask without registered state are empty.
 #[test]
 fn a_subtask_without_keyed_state_leaves_no_gap() {
     let tasks = vec![task(2, 0, 2, vec![]), TaskState::new("op", 1, 2, None)];
     open(&with_first(), 1).complete(Checkpoint::new(2, tasks)).unwrap();
 }
 
-/// Two operators of one name would write over one another.
+/// Two operators of one name would overwrite each other's files.
 #[test]
-fn a_file_cannot_be_that_of_two_subtasks() {
+fn two_subtasks_cannot_own_one_file() {
     let storage = with_first();
     let file = in_file(0, 2, false);
     storage.put(path(&file), b"x");
@@ -202,7 +202,7 @@ fn a_file_cannot_be_that_of_two_subtasks() {
 }
 
 #[test]
-fn no_id_is_given_out_twice_whatever_was_written() {
+fn no_id_is_assigned_twice() {
     let storage = Arc::new(Faulty::default());
     let mut given = std::collections::BTreeSet::new();
     for round in 0..5_u64 {
@@ -222,9 +222,9 @@ fn no_id_is_given_out_twice_whatever_was_written() {
     assert_eq!(reserved.len(), 1, "{reserved:?}");
 }
 
-/// A reservation that fails gives out no id, and is made up for.
+/// A failed reservation assigns no id, and is repeated.
 #[test]
-fn an_id_that_could_not_be_reserved_is_not_given_out() {
+fn an_unreserved_id_is_not_assigned() {
     let storage = Arc::new(Faulty::default());
     let mut store = open(&storage, 1);
     storage.fail(&["create job/reserved-ids"]);

@@ -313,7 +313,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn it_holds_what_was_added_and_not_removed(
+        fn slots_match_a_map(
             steps in prop::collection::vec((hash(), any::<bool>(), any::<prop::sample::Index>()), 1..1500),
         ) {
             // By object, which are all different: hash and number of the slot.
@@ -341,7 +341,7 @@ mod tests {
     }
 
     #[test]
-    fn more_of_one_hash_than_a_segment_takes_are_refused_and_the_others_stay() {
+    fn a_full_segment_of_one_hash_refuses_more() {
         let (mut slots, mut model) = (Slots::new(), BTreeMap::new());
         for object in 0..ENTRIES_MAX as u32 {
             let mut slot = Slot::new(b"key", 7, 0, object);

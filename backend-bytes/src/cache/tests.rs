@@ -190,7 +190,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 2000, ..ProptestConfig::default() })]
 
     #[test]
-    fn cache_and_store_together_hold_what_was_put(steps in steps()) {
+    fn cache_and_store_together_match_a_map(steps in steps()) {
         let mut world = World::new();
         for step in &steps {
             world.run(step);
@@ -257,7 +257,7 @@ fn frozen_entries_are_written_once_while_others_are_added() {
         let result = frozen.write(&mut |batch: &WriteBatch| {
             change(&cache, next.by_ref().take(5000), 2);
             if Some(batches) == fails_at {
-                return Err(Error::new(ErrorKind::Io, "no"));
+                return Err(Error::new(ErrorKind::Io, "refused"));
             }
             batches += 1;
             for (key, value) in puts(batch) {
@@ -306,7 +306,7 @@ fn frozen_entries_are_written_once_while_others_are_added() {
 }
 
 #[test]
-fn bytes_are_given_back() {
+fn bytes_are_freed() {
     let budget = Budget::new(1000);
     let cache = cache(Arc::clone(&budget));
     for number in 0..KEYS {

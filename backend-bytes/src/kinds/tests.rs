@@ -99,7 +99,7 @@ fn texts(number: usize) -> impl Iterator<Item = String> {
 }
 
 #[test]
-fn a_long_list_that_is_cleared_credits_its_bytes_in_the_store() {
+fn clearing_a_long_list_credits_its_bytes_in_the_store() {
     let fill = |world: &mut World<List>| {
         world.list(|list| list.add_all(texts(40))).unwrap();
         assert_eq!(world.list(|list| list.get()).unwrap().len(), 40);
@@ -108,7 +108,7 @@ fn a_long_list_that_is_cleared_credits_its_bytes_in_the_store() {
 }
 
 #[test]
-fn a_list_that_was_written_in_part_credits_its_bytes_in_the_store() {
+fn clearing_a_partly_written_list_credits_its_bytes_in_the_store() {
     let fill = |world: &mut World<List>| {
         world.evict();
         world.list(|list| list.add_all(texts(10))).unwrap();
@@ -118,7 +118,7 @@ fn a_list_that_was_written_in_part_credits_its_bytes_in_the_store() {
 }
 
 #[test]
-fn removed_entries_that_were_not_written_are_not_credited_again() {
+fn removed_unwritten_entries_are_credited_once() {
     let mut world = World::<Map>::new(StateKind::Map, LIMIT * 3 / 4);
     world.map(|map| map.put_all((0..).zip(texts(20)))).unwrap();
     world.evict();

@@ -165,7 +165,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_total_that_is_pinned_takes_the_place_of_the_smallest_other() {
+    fn pinning_a_total_unpins_the_smallest() {
         let limit = 1000;
         // Too high for any, also where several meet.
         let mut totals = Totals::with_bounds(limit, &[limit * 100; BUCKETS]);

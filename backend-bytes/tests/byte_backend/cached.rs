@@ -491,7 +491,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 500, ..ProptestConfig::default() })]
 
     #[test]
-    fn a_cache_of_any_size_behaves_as_no_cache_does(
+    fn caches_of_any_size_change_no_result(
         steps in steps(),
         cache in prop::sample::select(&[1_usize, 600, 3_000, 20_000, 1 << 20]),
     ) {

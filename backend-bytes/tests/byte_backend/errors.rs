@@ -166,7 +166,7 @@ fn errors_name_state_and_key_group() {
 /// Debug builds read back all that is written.
 #[cfg(debug_assertions)]
 #[test]
-fn what_cannot_be_read_back_is_refused_with_state_and_key_group() {
+fn values_that_cannot_be_read_back_are_refused_with_state_and_key_group() {
     let mut backend = open(&in_memory(), &[]);
     let name = key("some key");
     let value = backend.register(ValueDescriptor::with_codec("value", Arc::new(Late))).unwrap();

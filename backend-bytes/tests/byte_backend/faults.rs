@@ -95,7 +95,7 @@ const CALLS: [Call; 14] = [
 ];
 
 #[test]
-fn a_write_that_fails_at_any_call_leaves_the_state_as_it_was() {
+fn a_failed_write_changes_nothing() {
     for (number, call) in CALLS.iter().enumerate() {
         for calls in 0.. {
             let (backend, calls_left) = failing(&[]);
@@ -124,7 +124,7 @@ fn a_write_that_fails_at_any_call_leaves_the_state_as_it_was() {
 }
 
 #[test]
-fn reads_that_fail_end_with_one_error() {
+fn a_failed_read_ends_with_one_error() {
     let (backend, calls_left) = failing(&[]);
     let mut backend = backend.unwrap();
     fill(&mut backend).unwrap();
@@ -141,7 +141,7 @@ fn reads_that_fail_end_with_one_error() {
 }
 
 #[test]
-fn a_snapshot_that_fails_at_any_call_gives_no_handle_and_the_next_one_has_all() {
+fn a_failed_snapshot_returns_no_handle_and_the_next_one_is_complete() {
     for calls in 0.. {
         let (backend, calls_left) = failing(&[]);
         let mut backend = backend.unwrap();
@@ -162,7 +162,7 @@ fn a_snapshot_that_fails_at_any_call_gives_no_handle_and_the_next_one_has_all() 
 }
 
 #[test]
-fn a_registration_that_fails_at_any_call_can_be_tried_again() {
+fn a_failed_registration_can_be_tried_again() {
     let mut source = open(&in_memory(), &[]);
     fill(&mut source).unwrap();
     let expected = seen(&mut source);
@@ -185,7 +185,7 @@ fn a_registration_that_fails_at_any_call_can_be_tried_again() {
 }
 
 #[test]
-fn rows_that_could_not_be_removed_are_not_seen_by_the_next_state() {
+fn leftover_rows_are_not_visible_to_the_next_state() {
     let mut source = open(&in_memory(), &[]);
     // More than is written at once.
     list(&mut source, 0).unwrap().add_all(0..4_000_000).unwrap();

@@ -33,7 +33,7 @@ fn a_value_is_written_read_updated_and_cleared() {
 }
 
 #[test]
-fn a_default_is_read_and_creates_nothing_until_it_is_written() {
+fn reading_a_default_creates_nothing() {
     let mut backend = open(&in_memory(), &[]);
     let count = backend.register(ValueDescriptor::<u64>::new("count").default_value(42)).unwrap();
     let a = key("a");
@@ -133,7 +133,7 @@ fn owned((key, value): (std::borrow::Cow<'_, u64>, std::borrow::Cow<'_, u64>)) -
 }
 
 #[test]
-fn an_entry_beyond_the_limit_is_refused_and_the_old_one_stays() {
+fn an_entry_above_the_limit_is_refused_and_the_old_one_stays() {
     let options = in_memory().with_entry_bytes_max(40).unwrap();
     let mut backend = open(&options, &[]);
     let text = backend.register(ValueDescriptor::<String>::new("text")).unwrap();
@@ -170,7 +170,7 @@ fn an_entry_beyond_the_limit_is_refused_and_the_old_one_stays() {
 }
 
 #[test]
-fn a_list_keeps_the_order_of_the_adds() {
+fn a_list_keeps_insertion_order() {
     let mut backend = open(&in_memory(), &[]);
     let list = backend.register(ListDescriptor::<u64>::new("list")).unwrap();
     let (a, b) = (key("a"), key("b"));
@@ -194,7 +194,7 @@ fn a_list_keeps_the_order_of_the_adds() {
 }
 
 #[test]
-fn keys_that_begin_alike_are_kept_apart() {
+fn keys_with_a_common_prefix_are_distinct() {
     let mut backend = open(&in_memory(), &[]);
     let map = backend.register(MapDescriptor::<i64, String>::new("map")).unwrap();
     let list = backend.register(ListDescriptor::<u64, ()>::new("list").namespaced::<String>()).unwrap();
@@ -396,7 +396,7 @@ fn the_empty_key_and_namespace_are_listed() {
 }
 
 #[test]
-fn a_name_belongs_to_one_state_and_a_token_to_one_backend() {
+fn names_are_unique_and_tokens_belong_to_one_backend() {
     let mut backend = open(&in_memory(), &[]);
     let a = key("a");
     let count = backend.register(ValueDescriptor::<u64>::new("count")).unwrap();
@@ -421,7 +421,7 @@ fn a_name_belongs_to_one_state_and_a_token_to_one_backend() {
 }
 
 #[test]
-fn a_list_is_replaced_by_shorter_and_longer_ones() {
+fn a_list_can_be_replaced_by_shorter_and_longer_ones() {
     let mut backend = open(&in_memory(), &[]);
     let list = backend.register(ListDescriptor::<u64>::new("list")).unwrap();
     let (a, b) = (key("a"), key("b"));
@@ -437,7 +437,7 @@ fn a_list_is_replaced_by_shorter_and_longer_ones() {
 }
 
 #[test]
-fn a_merge_forgets_nothing_that_only_the_cache_knows() {
+fn a_merge_keeps_entries_that_only_the_cache_has() {
     let options = in_memory().with_cache_bytes(1 << 20);
     let mut backend = open(&options, &[]);
     let sum = ReducingDescriptor::new("sum", |a: &u64, b: &u64| a + b).namespaced::<u64>();

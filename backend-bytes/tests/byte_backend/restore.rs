@@ -86,7 +86,7 @@ fn every_key_is_found_once_after_each_rescale() {
 }
 
 #[test]
-fn a_state_that_is_not_registered_is_carried_on() {
+fn an_unregistered_state_is_passed_on() {
     let storage = Arc::new(MemoryStorage::default());
     let options = in_files(&storage);
     let mut backend = open(&options, &[]);
@@ -247,7 +247,7 @@ fn increments_of_values_and_maps_put_and_remove() {
 }
 
 #[test]
-fn a_registration_that_does_not_fit_leaves_the_state_for_a_further_try() {
+fn a_refused_registration_leaves_the_state_unchanged() {
     let mut backend = open(&in_memory(), &[]);
     fill(&mut backend);
     let handle = snapshot(&mut backend, 1);
@@ -271,7 +271,7 @@ fn a_registration_that_does_not_fit_leaves_the_state_for_a_further_try() {
 }
 
 #[test]
-fn rows_that_do_not_decode_are_refused_and_nothing_of_them_stays() {
+fn rows_that_do_not_decode_are_refused_and_removed() {
     // More elements than are written at once, and then a row that ends within one.
     let first = elements(0, std::iter::repeat_n(7, 100_000));
     let mut second = elements(100_000, 0..1);
@@ -336,7 +336,7 @@ fn handles_that_do_not_fit_are_refused() {
 }
 
 #[test]
-fn states_with_different_codecs_are_kept_and_fit_no_registration() {
+fn states_with_different_codecs_are_kept_and_cannot_be_registered() {
     let plain = || ValueDescriptor::<u64>::new("count");
     let other = || ValueDescriptor::<u64>::with_codec("count", Arc::new(NoThirteen));
     let write = |descriptor, parallelism, index| {
@@ -372,7 +372,7 @@ fn states_with_different_codecs_are_kept_and_fit_no_registration() {
 }
 
 #[test]
-fn every_flipped_bit_and_every_cut_is_found_when_opened() {
+fn every_flipped_bit_and_truncation_is_found_at_open() {
     let mut backend = open(&in_memory(), &[]);
     let count = backend.register(ValueDescriptor::<u64>::new("count")).unwrap();
     for n in 0..20 {
@@ -395,7 +395,7 @@ fn every_flipped_bit_and_every_cut_is_found_when_opened() {
 }
 
 #[test]
-fn only_the_needed_part_is_read_and_missing_files_are_named() {
+fn only_needed_files_are_read_and_missing_ones_are_named() {
     let storage = Arc::new(MemoryStorage::default());
     let options = in_files(&storage);
     let mut backend = open(&options, &[]);

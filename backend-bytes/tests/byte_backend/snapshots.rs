@@ -22,7 +22,7 @@ fn read(backend: &mut crate::support::Backend, n: u64) -> Option<u64> {
 }
 
 #[test]
-fn a_task_that_runs_late_on_another_thread_sees_the_state_at_its_start() {
+fn a_late_task_on_another_thread_sees_the_state_of_its_snapshot() {
     let mut backend = open(&in_memory(), &[]);
     numbers(&mut backend, 0..10, 0);
     let first = backend.snapshot(SnapshotRequest::new(1)).unwrap();
@@ -45,7 +45,7 @@ fn a_task_that_runs_late_on_another_thread_sees_the_state_at_its_start() {
 }
 
 #[test]
-fn a_backend_without_states_has_no_handle_and_one_without_entries_has() {
+fn a_backend_without_states_has_no_handle_but_one_without_entries_has() {
     let mut backend = open(&in_memory(), &[]);
     assert_eq!(backend.snapshot(SnapshotRequest::new(1)).unwrap().run().unwrap(), None);
     backend.register(ValueDescriptor::<u64>::new("count")).unwrap();
@@ -73,7 +73,7 @@ fn checkpoint_ids_increase() {
 }
 
 #[test]
-fn long_lists_and_maps_come_back_whole() {
+fn long_lists_and_maps_are_restored_in_full() {
     let mut backend = open(&in_memory(), &[]);
     let list = backend.register(ListDescriptor::<String>::new("list")).unwrap();
     let map = backend.register(MapDescriptor::<u64, String>::new("map")).unwrap();

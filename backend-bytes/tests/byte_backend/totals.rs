@@ -197,7 +197,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
 
     #[test]
-    fn changes_within_the_limit_are_taken_and_others_are_refused(
+    fn changes_above_the_limit_are_refused(
         steps in steps(),
         cache in prop::sample::select(vec![0, 1000, 1 << 20]),
     ) {
@@ -206,7 +206,7 @@ proptest! {
 }
 
 #[test]
-fn entries_that_are_replaced_again_and_again_are_not_refused() {
+fn entries_can_be_replaced_again_and_again() {
     for cache in [0, 1000, 1 << 20] {
         let options = in_memory().with_entry_bytes_max(LIMIT).unwrap().with_cache_bytes(cache);
         let mut world = World::new(open(&options, &[]), Model::default());

@@ -1,13 +1,13 @@
-/// Where a job keeps its state, as its configuration says. What makes options of it knows the backends.
+/// The backend of a job, from its configuration. Code that knows the backends turns it into their options.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct BackendConfig {
     /// The kind of backend.
     pub kind: BackendKind,
-    /// True if checkpoints write only what changed.
+    /// True for incremental checkpoints.
     pub incremental: bool,
-    /// Up to how many bytes a file goes into the checkpoint's metadata.
+    /// The largest file, in bytes, that is inline in the checkpoint's metadata.
     pub inline_max: Option<u64>,
-    /// How many bytes the state of one subtask may have in a checkpoint in memory.
+    /// Limit, in bytes, of one subtask's state in a checkpoint in memory.
     pub max_state_bytes: Option<u64>,
     /// Folder of RocksDB's working files.
     pub working_dir: Option<String>,

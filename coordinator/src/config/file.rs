@@ -145,7 +145,7 @@ const UNKNOWN: &str = "there is no setting of this name";
 
 const BOOLS: [(&str, bool); 2] = [("true", true), ("false", false)];
 
-/// The name of today for a setting that had another in earlier versions of Flink.
+/// The current name of a setting that earlier versions of Flink named differently.
 fn current_name(key: &str) -> &str {
     match key {
         "state.checkpoints.dir" => "execution.checkpointing.dir",
@@ -173,7 +173,7 @@ pub(crate) fn one_of<T: Copy>(value: &str, choices: &[(&str, T)]) -> Result<T, S
     })
 }
 
-/// A configuration as it is written.
+/// A configuration before it is interpreted.
 #[derive(Default, serde::Deserialize)]
 struct Settings(BTreeMap<String, Node>);
 
@@ -188,7 +188,7 @@ enum Node {
     Other(serde::de::IgnoredAny),
 }
 
-/// Puts `node` under its whole key.
+/// Stores `node` under its full key.
 fn flatten(key: String, node: Node, flat: &mut BTreeMap<String, String>) -> Result<()> {
     let text = match node {
         Node::Map(map) => {

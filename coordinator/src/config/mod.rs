@@ -13,25 +13,25 @@ use std::time::Duration;
 
 use backend_api::{Error, ErrorKind, Result};
 
-/// What a restart may do to a record: count it twice, or not.
+/// How often a record can affect state across a restart.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum CheckpointingMode {
-    /// Every record has its effect on state once: inputs that are ahead wait for the others at a barrier.
+    /// Exactly once: inputs that are ahead wait for the others at a barrier.
     #[default]
     ExactlyOnce,
-    /// Every record has its effect at least once: no input waits.
+    /// At least once: no input waits.
     AtLeastOnce,
 }
 
-/// What becomes of the completed checkpoints when the job ends.
+/// What happens to completed checkpoints when the job ends.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Retention {
-    /// They are deleted, however the job ends (`NO_EXTERNALIZED_CHECKPOINTS`).
+    /// They are always deleted (`NO_EXTERNALIZED_CHECKPOINTS`).
     #[default]
     None,
-    /// They stay if the job fails, and are deleted otherwise (`DELETE_ON_CANCELLATION`).
+    /// They are kept if the job fails (`DELETE_ON_CANCELLATION`).
     DeleteOnCancellation,
-    /// They stay unless the job finishes (`RETAIN_ON_CANCELLATION`).
+    /// They are kept unless the job finishes (`RETAIN_ON_CANCELLATION`).
     RetainOnCancellation,
 }
 
@@ -40,16 +40,16 @@ pub enum Retention {
 pub enum JobEnd {
     /// All input is read.
     Finished,
-    /// Someone cancelled it.
+    /// A user cancelled it.
     Cancelled,
     /// It failed, and is not restarted.
     Failed,
-    /// The coordinator gives the job up; another one may go on with it.
+    /// This coordinator gives the job up, and another one may continue it.
     Suspended,
 }
 
 impl Retention {
-    /// True if completed checkpoints stay after that end.
+    /// True if completed checkpoints are kept after this end.
     pub fn keeps_after(self, end: JobEnd) -> bool {
         match self {
             Self::None => false,
@@ -62,26 +62,26 @@ impl Retention {
 /// When checkpoints are taken and how many are kept. The defaults are Flink's.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct CheckpointConfig {
-    /// Time between two periodic checkpoints; `None` for no periodic ones. At least 10 ms.
+    /// Time between two periodic checkpoints, at least 10 ms. `None` disables them.
     pub interval: Option<Duration>,
     /// The guarantee.
     pub mode: CheckpointingMode,
-    /// How long a checkpoint may take. At least 10 ms; 10 minutes by default.
+    /// Limit of a checkpoint's duration. At least 10 ms, and 10 minutes by default.
     pub timeout: Duration,
-    /// Time that must pass between the completion of a checkpoint and the next periodic one; at most 365 days. If it is
-    /// not zero, one checkpoint is under way at a time.
+    /// Least time between the completion of a checkpoint and the next periodic one, at most 365 days. If it
+    /// is not zero, only one checkpoint runs at a time.
     pub min_pause: Duration,
-    /// How many checkpoints may be under way at once. At least 1.
+    /// Most concurrent checkpoints. At least 1.
     pub max_concurrent: usize,
-    /// How many checkpoints in a row may fail before the job does.
+    /// Consecutive failed checkpoints that the job tolerates.
     pub tolerable_failures: u32,
-    /// How many completed checkpoints are kept. At least 1.
+    /// Number of completed checkpoints to retain. At least 1.
     pub retained: usize,
-    /// What becomes of them when the job ends.
+    /// What happens to them when the job ends.
     pub retention: Retention,
     /// The folder of checkpoints.
     pub checkpoint_dir: Option<String>,
-    /// The folder of savepoints for which none is named.
+    /// The default folder of savepoints.
     pub savepoint_dir: Option<String>,
 }
 
@@ -105,7 +105,7 @@ impl Default for CheckpointConfig {
 /// Shortest interval and timeout.
 const SHORTEST: Duration = Duration::from_millis(10);
 
-/// Longest pause: longer ones are taken as this.
+/// Longest pause. Longer ones are cut to this.
 const LONGEST_PAUSE: Duration = Duration::from_secs(365 * 24 * 3600);
 
 impl CheckpointConfig {
@@ -128,18 +128,18 @@ impl CheckpointConfig {
         positive("execution.checkpointing.num-retained", self.retained)
     }
 
-    /// The pause that is kept, in milliseconds.
+    /// The effective pause in milliseconds.
     pub(crate) fn pause_ms(&self) -> u64 {
         millis(self.min_pause.min(LONGEST_PAUSE))
     }
 
-    /// The interval that is kept, in milliseconds: never shorter than the pause.
+    /// The effective interval in milliseconds, which is at least the pause.
     pub(crate) fn interval_ms(&self) -> Option<u64> {
         Some(millis(self.interval?).max(self.pause_ms()))
     }
 
-    /// How many checkpoints may be under way. Flink's documentation says that a pause implies one, its code does not
-    /// see to it; here it does.
+    /// Most concurrent checkpoints. A pause implies one, as Flink's documentation says, although Flink's code
+    /// does not enforce it.
     pub(crate) fn concurrent(&self) -> usize {
         if self.min_pause.is_zero() { self.max_concurrent } else { 1 }
     }
@@ -153,7 +153,7 @@ pub(crate) fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// A setting that cannot be.
+/// Error for an invalid setting.
 #[cold]
 fn refused(key: &str, reason: &str) -> Error {
     Error::new(ErrorKind::InvalidArgument, format!("{key}: {reason}"))

@@ -64,7 +64,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn durations_are_read_as_flink_reads_them() {
+    fn durations_parse_as_in_flink() {
         let read = [
             ("10 min", 600_000),
             ("30 s", 30_000),
@@ -85,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn sizes_are_read_as_flink_reads_them() {
+    fn sizes_parse_as_in_flink() {
         for (text, bytes) in
             [("5 mb", 5 << 20), ("20kb", 20 << 10), ("1 GB", 1 << 30), ("7", 7), ("7 bytes", 7)]
         {

@@ -1,4 +1,4 @@
-//! Failures in a row, as Flink's `CheckpointFailureManager` counts them.
+//! Consecutive failures, counted as by Flink's `CheckpointFailureManager`.
 
 use std::collections::BTreeSet;
 
@@ -16,7 +16,6 @@ impl Failures {
         Self { tolerable, counted: BTreeSet::new(), last_success: None }
     }
 
-    /// Checkpoint `id` completed.
     pub fn succeeded(&mut self, id: u64) {
         if self.last_success < Some(id) {
             self.last_success = Some(id);
@@ -24,7 +23,8 @@ impl Failures {
         }
     }
 
-    /// Checkpoint `id` failed. Whether those are more than may be, in which case the count begins again.
+    /// Records the failure of checkpoint `id`. Returns true, and resets the count, if the tolerable number is
+    /// exceeded.
     pub fn failed(&mut self, id: u64) -> bool {
         if Some(id) < self.last_success {
             return false;

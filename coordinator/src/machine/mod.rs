@@ -22,7 +22,7 @@ use failures::Failures;
 use pending::Pending;
 use requests::{Request, Requests};
 
-/// How many ids of checkpoints that ended are remembered, to tell late acknowledgements apart.
+/// Ids of ended checkpoints that are kept to recognize late acknowledgements.
 const REMEMBERED: usize = 1024;
 
 /// Decides when checkpoints of one job begin, complete and fail. `S` is what a task acknowledges.
@@ -63,13 +63,13 @@ pub struct CheckpointCoordinator<S> {
     pending: BTreeMap<u64, Pending<S>>,
     latest: Option<u64>,
     last_completion: Option<u64>,
-    /// When the next periodic request is due.
+    /// Time of the next periodic request.
     due: Option<u64>,
-    /// The stop with a savepoint that is under way.
+    /// The running stop with a savepoint.
     stopping: Option<RequestId>,
-    /// Old checkpoints that are still being deleted.
+    /// Old checkpoints whose deletion is pending.
     cleaning: usize,
-    /// True if completed checkpoints are to be deleted, the job having ended.
+    /// True if the job has ended and completed checkpoints must be deleted.
     deletes: bool,
     failures: Failures,
     aborted: VecDeque<u64>,
@@ -87,8 +87,8 @@ enum Phase {
 }
 
 impl<S> CheckpointCoordinator<S> {
-    /// The coordinator of `job`, of which all `tasks` have to acknowledge. `latest` is the completed checkpoint that the
-    /// job starts from. [`start`](Self::start) it when the tasks run.
+    /// A coordinator of `job` that waits for acknowledgements of all `tasks`. `latest` is the completed
+    /// checkpoint that the job starts from. Call [`start`](Self::start) once the tasks run.
     ///
     /// # Errors
     /// Those of [`CheckpointConfig::check`].
@@ -121,12 +121,12 @@ impl<S> CheckpointCoordinator<S> {
         })
     }
 
-    /// What is to be done, in this order; each thing is given out once.
+    /// The actions that the engine must carry out, in order. Each is returned once.
     pub fn outputs(&mut self) -> Vec<Output<S>> {
         std::mem::take(&mut self.outputs)
     }
 
-    /// When [`tick`](Self::tick) has something to do next.
+    /// The time at which [`tick`](Self::tick) must be called next.
     pub fn next_deadline(&self) -> Option<u64> {
         let expiries = self.pending.values().filter(|pending| !pending.is_storing);
         let expiry = expiries.map(|pending| self.expiry(pending)).min();
@@ -138,17 +138,17 @@ impl<S> CheckpointCoordinator<S> {
         self.latest
     }
 
-    /// The checkpoints under way, ascending.
+    /// The running checkpoints, ascending.
     pub fn pending(&self) -> impl ExactSizeIterator<Item = u64> {
         self.pending.keys().copied()
     }
 
-    /// How many requests are waiting.
+    /// Number of waiting requests.
     pub fn waiting(&self) -> usize {
         self.requests.len()
     }
 
-    /// All tasks run: periodic checkpoints begin, the first one after an interval.
+    /// All tasks run. Periodic checkpoints begin after one interval.
     pub fn start(&mut self, now: u64) {
         if self.phase != Phase::Ended {
             self.phase = Phase::Running;
@@ -156,17 +156,17 @@ impl<S> CheckpointCoordinator<S> {
         }
     }
 
-    /// No checkpoint is triggered any more, and those under way are aborted, until [`start`](Self::start).
+    /// Stops triggering, and aborts running checkpoints, until [`start`](Self::start).
     pub fn stop(&mut self, now: u64) {
         self.halt(now, Phase::Stopped, AbortReason::Stopped, Refusal::Stopped);
     }
 
-    /// A task has failed: checkpoints under way are aborted, until all tasks run again.
+    /// A task failed. Running checkpoints are aborted, and none begins until [`start`](Self::start).
     pub fn task_failed(&mut self, now: u64) {
         self.halt(now, Phase::NotReady, AbortReason::TaskFailed, Refusal::TasksNotReady);
     }
 
-    /// The job has ended: nothing is accepted any more, and completed checkpoints stay or go, as is configured.
+    /// The job ended. Nothing is accepted any more. The retention decides about completed checkpoints.
     pub fn end(&mut self, now: u64, end: JobEnd) {
         if self.phase == Phase::Ended {
             return;
@@ -176,7 +176,7 @@ impl<S> CheckpointCoordinator<S> {
         self.delete_completed();
     }
 
-    /// Time has come to `now`.
+    /// The time is `now`.
     pub fn tick(&mut self, now: u64) {
         let is_expired =
             |(_, pending): &(&u64, &Pending<S>)| !pending.is_storing && self.expiry(pending) <= now;
@@ -192,17 +192,17 @@ impl<S> CheckpointCoordinator<S> {
         }
     }
 
-    /// A user asks for a checkpoint.
+    /// Requests a checkpoint for a user.
     pub fn trigger(&mut self, now: u64) -> RequestId {
         self.request(now, BarrierKind::Checkpoint, false, None)
     }
 
-    /// A user asks for a savepoint, in a new folder within `target` or the default one.
+    /// Requests a savepoint in a new folder within `target` or the default folder.
     pub fn savepoint(&mut self, now: u64, target: Option<&str>) -> RequestId {
         self.request_savepoint(now, BarrierKind::Savepoint, target)
     }
 
-    /// A user asks for a savepoint after which the job stops. No periodic checkpoints are taken meanwhile.
+    /// Requests a savepoint after which the job stops. Periodic checkpoints pause meanwhile.
     pub fn stop_with_savepoint(&mut self, now: u64, target: Option<&str>, drain: bool) -> RequestId {
         let refused = self.outputs.len();
         let request = self.request_savepoint(now, BarrierKind::StopWithSavepoint { drain }, target);
@@ -216,7 +216,7 @@ impl<S> CheckpointCoordinator<S> {
         request
     }
 
-    /// An id was reserved, or none could be: the answer to [`Output::ReserveId`].
+    /// The answer to [`Output::ReserveId`]: the reserved id, or why there is none.
     pub fn id_reserved(&mut self, now: u64, id: Result<u64, String>) {
         let Some(request) = self.triggering.take() else { return };
         match id {
@@ -252,7 +252,7 @@ impl<S> CheckpointCoordinator<S> {
             }
             return Acknowledged::Accepted;
         }
-        // A complete checkpoint has had one acknowledgement of each task: this is the same state.
+        // All tasks of a complete checkpoint have acknowledged, so this repeats the same state.
         if self.completed.contains(&id) || self.latest == Some(id) {
             return Acknowledged::Duplicate;
         }
@@ -269,7 +269,7 @@ impl<S> CheckpointCoordinator<S> {
         }
     }
 
-    /// A checkpoint was stored, or could not be: the answer to [`Output::Store`].
+    /// The answer to [`Output::Store`].
     pub fn stored(&mut self, now: u64, id: u64, result: Result<(), String>) {
         if self.pending.get(&id).is_none_or(|pending| !pending.is_storing) {
             return;
@@ -283,13 +283,14 @@ impl<S> CheckpointCoordinator<S> {
         self.delete_completed();
     }
 
-    /// How many old checkpoints are still being deleted: while they are more than may be under way, none begins.
+    /// Reports how many old checkpoints are still being deleted. None begins while they exceed the limit of
+    /// concurrent checkpoints.
     pub fn cleaning(&mut self, now: u64, checkpoints: usize) {
         self.cleaning = checkpoints;
         self.begin_next(now);
     }
 
-    /// Has completed checkpoints deleted if none is to be kept, once those that are being stored are done with.
+    /// If completed checkpoints must be deleted, does so once none is being stored.
     fn delete_completed(&mut self) {
         if self.deletes && self.pending.is_empty() {
             self.deletes = false;
@@ -301,7 +302,7 @@ impl<S> CheckpointCoordinator<S> {
         pending.started.saturating_add(self.config.timeout_ms())
     }
 
-    /// Sets when the next periodic request is due.
+    /// Sets the time of the next periodic request.
     fn schedule(&mut self, now: u64) {
         let is_periodic = self.phase == Phase::Running && self.stopping.is_none();
         self.due =
@@ -318,7 +319,7 @@ impl<S> CheckpointCoordinator<S> {
         for request in requests.collect::<Vec<_>>() {
             self.answer(request.id, Err(refusal.clone()));
         }
-        // Of those that are being stored only the storage knows how they end.
+        // Only the storage knows the result of checkpoints that are being stored.
         let open = self.pending.iter().filter(|(_, pending)| !pending.is_storing).map(|(id, _)| *id);
         for id in open.collect::<Vec<_>>() {
             self.abort(now, id, reason.clone());
@@ -360,7 +361,7 @@ impl<S> CheckpointCoordinator<S> {
         RequestId(self.next_request)
     }
 
-    /// Begins what is first among the requests, if it may begin now.
+    /// Begins the first request, if it may begin now.
     fn begin_next(&mut self, now: u64) {
         if self.phase != Phase::Running || self.triggering.is_some() {
             return;
@@ -385,8 +386,8 @@ impl<S> CheckpointCoordinator<S> {
         self.outputs.push(Output::ReserveId);
     }
 
-    /// Gives out what all tasks have acknowledged. Of checkpoints an older one waits for a newer one that is being stored,
-    /// which will subsume it.
+    /// Outputs the checkpoints that all tasks have acknowledged. An older one waits while a newer one is
+    /// being stored, which will subsume it.
     fn store_whole(&mut self) {
         let is_subsuming = |pending: &Pending<S>| pending.is_storing && !pending.barrier.kind.is_savepoint();
         let newest = self.pending.iter().rfind(|(_, pending)| is_subsuming(pending)).map(|(id, _)| *id);
@@ -445,7 +446,7 @@ impl<S> CheckpointCoordinator<S> {
             self.stopping = None;
             self.schedule(now);
         }
-        // The tasks may have stopped already, so the job cannot go on after a failed stop.
+        // The tasks may have stopped already, so a failed stop fails the job.
         let is_fatal = is_stop && matches!(reason, AbortReason::Declined(..));
         if is_fatal || (reason.counts(kind) && self.failures.failed(id)) {
             self.outputs.push(Output::FailJob { reason });

@@ -27,16 +27,16 @@ impl fmt::Display for TaskId {
     }
 }
 
-/// What a barrier asks for.
+/// The purpose of a barrier.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum BarrierKind {
-    /// A checkpoint of the coordinator's own.
+    /// A checkpoint of the coordinator.
     Checkpoint,
     /// A savepoint, which belongs to the user.
     Savepoint,
     /// A savepoint after which the job stops.
     StopWithSavepoint {
-        /// True if windows and timers that are open fire first.
+        /// True if open windows and timers fire first.
         drain: bool,
     },
 }
@@ -48,7 +48,7 @@ impl BarrierKind {
     }
 }
 
-/// What flows through the streams between the records before a checkpoint and those after it.
+/// Separates the records before a checkpoint from those after it. Flows through the streams.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Barrier {
     /// The checkpoint.
@@ -57,12 +57,12 @@ pub struct Barrier {
     pub kind: BarrierKind,
     /// Decides if operators with several inputs align.
     pub mode: CheckpointingMode,
-    /// The last completed checkpoint: a backend may build on it even if it has not been told.
+    /// The last completed checkpoint. A backend may build on it even if its notification was lost.
     pub latest: Option<u64>,
 }
 
 impl Barrier {
-    /// What is asked of the backends.
+    /// The request to the backends.
     pub fn request(&self) -> SnapshotRequest {
         let kind = if self.kind.is_savepoint() { SnapshotKind::Full } else { SnapshotKind::Checkpoint };
         let request = SnapshotRequest::new(self.id).with_kind(kind);
@@ -70,11 +70,11 @@ impl Barrier {
     }
 }
 
-/// Names a request, so that its answer can be told from others.
+/// Identifies a request and its answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RequestId(pub(super) u64);
 
-/// Why a request did not become a checkpoint.
+/// Why a request produced no checkpoint.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Refusal {
     /// 1,000 requests are waiting.
@@ -91,11 +91,11 @@ pub enum Refusal {
     NoTarget,
     /// No id could be reserved.
     NoId(String),
-    /// It became a checkpoint, which was aborted.
+    /// Its checkpoint was aborted.
     Aborted(u64, AbortReason),
 }
 
-/// Why a checkpoint will never be complete.
+/// Why a checkpoint will never complete.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum AbortReason {
     /// It took longer than the timeout.
@@ -115,7 +115,7 @@ pub enum AbortReason {
 }
 
 impl AbortReason {
-    /// True if it counts as a failure of a checkpoint, or of a savepoint, as in Flink's `CheckpointFailureManager`.
+    /// True if it counts as a failure of a checkpoint or savepoint, as in Flink's `CheckpointFailureManager`.
     pub(super) fn counts(&self, kind: BarrierKind) -> bool {
         match self {
             Self::Expired => !kind.is_savepoint(),
@@ -159,24 +159,24 @@ impl fmt::Display for Refusal {
 /// Where a checkpoint is stored.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum StoreAs {
-    /// Among the job's completed checkpoints, of which the oldest go.
+    /// Among the job's completed checkpoints, which subsumes the oldest.
     Checkpoint,
-    /// As a savepoint in this folder, where there is nothing yet.
+    /// As a savepoint in this new folder.
     Savepoint(String),
 }
 
-/// What one task tells of its part of a checkpoint.
+/// Figures of one task's part of a checkpoint.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct TaskMetrics {
-    /// How long the task stood still for the snapshot, in microseconds.
+    /// Duration of the synchronous part, in microseconds.
     pub sync_us: u64,
-    /// How long writing took, in microseconds.
+    /// Duration of the asynchronous part, in microseconds.
     pub async_us: u64,
-    /// How long the first input waited for the last one, in microseconds.
+    /// Duration of the alignment, in microseconds.
     pub alignment_us: u64,
-    /// Bytes that were held back meanwhile.
+    /// Bytes held back during the alignment.
     pub alignment_bytes: u64,
-    /// Bytes that were written.
+    /// Bytes written.
     pub delta_bytes: u64,
     /// Bytes that a restore needs.
     pub full_bytes: u64,
@@ -193,99 +193,99 @@ pub struct Ack<S> {
     pub task: TaskId,
     /// Its state.
     pub state: S,
-    /// What it took.
+    /// Its figures.
     pub metrics: TaskMetrics,
 }
 
-/// What became of an acknowledgement.
+/// The result of an acknowledgement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Acknowledged {
     /// It counts.
     Accepted,
-    /// The task has acknowledged before. The state is the same and must stay.
+    /// The task acknowledged before. The state is the same and must be kept.
     Duplicate,
-    /// No such task, or the checkpoint is gone: the state is to be discarded.
+    /// The task or checkpoint is unknown or gone. The state must be discarded.
     Discarded {
-        /// True if the checkpoint was one of the last that were aborted.
+        /// True if the checkpoint was aborted recently.
         was_pending: bool,
     },
-    /// It is another job's: nothing is done.
+    /// It belongs to another job, and nothing is done.
     OtherJob,
 }
 
-/// How a checkpoint ended, and what it took.
+/// The result and figures of a checkpoint.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct CheckpointReport {
     /// The checkpoint.
     pub id: u64,
-    /// What it was.
+    /// Its purpose.
     pub kind: BarrierKind,
-    /// When it was triggered, in milliseconds.
+    /// Time of the trigger, in milliseconds.
     pub started: u64,
-    /// When it ended.
+    /// Time of the end, in milliseconds.
     pub ended: u64,
     /// `None` if it completed.
     pub failure: Option<AbortReason>,
-    /// What the tasks tell that have acknowledged.
+    /// The figures of the tasks that have acknowledged.
     pub tasks: Vec<TaskMetrics>,
 }
 
-/// What an engine has to do.
+/// An action for the engine.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Output<S> {
-    /// Reserve the next checkpoint id, durably, and answer with
+    /// Reserve the next checkpoint id durably, and answer with
     /// [`id_reserved`](super::CheckpointCoordinator::id_reserved).
     ReserveId,
     /// Send this barrier from all sources.
     SendBarrier(Barrier),
-    /// Store this checkpoint and answer with [`stored`](super::CheckpointCoordinator::stored). Several are stored in
-    /// the order in which they are given out. If it cannot be stored, its state is deleted.
+    /// Store this checkpoint, and answer with [`stored`](super::CheckpointCoordinator::stored). Several are
+    /// stored in the order of the outputs. If storing fails, delete the state.
     Store {
         /// The checkpoint.
         id: u64,
         /// Where.
         target: StoreAs,
-        /// The state of all tasks, in their order.
+        /// The states of all tasks, in the order of the tasks.
         states: Vec<S>,
     },
-    /// Tell all tasks that this checkpoint is complete.
+    /// Notify all tasks that this checkpoint is complete.
     NotifyComplete {
         /// The checkpoint.
         id: u64,
     },
-    /// Tell all tasks that this checkpoint will never be complete.
+    /// Notify all tasks that this checkpoint will never complete.
     NotifyAborted {
         /// The checkpoint.
         id: u64,
         /// The last completed one.
         latest: Option<u64>,
     },
-    /// Delete state that is part of no checkpoint.
+    /// Delete state that belongs to no checkpoint.
     Discard {
         /// The checkpoint that it was written for.
         id: u64,
         /// The state.
         states: Vec<S>,
     },
-    /// Answer a request: with the id of its checkpoint, which is complete.
+    /// Answer a request with the id of its complete checkpoint.
     Answer {
         /// The request.
         request: RequestId,
         /// The checkpoint, or why there is none.
         result: Result<u64, Refusal>,
     },
-    /// Too many checkpoints have failed: fail the job.
+    /// Fail the job, because too many checkpoints failed.
     FailJob {
         /// Why the last one failed.
         reason: AbortReason,
     },
-    /// The savepoint of a stop is complete: end all tasks.
+    /// End all tasks, because the savepoint of a stop is complete.
     StopJob {
         /// The savepoint.
         id: u64,
     },
-    /// The job has ended and no checkpoint of it is kept: delete all completed ones.
+    /// Delete all completed checkpoints, because the job has ended and none is retained.
     DeleteCompleted,
-    /// A checkpoint has ended, well or not.
+    /// A checkpoint ended.
     Report(CheckpointReport),
 }

@@ -1,4 +1,4 @@
-//! A checkpoint under way.
+//! A running checkpoint.
 
 use super::output::{Barrier, RequestId, TaskMetrics};
 
@@ -37,7 +37,7 @@ impl<S> Pending<S> {
         }
     }
 
-    /// Notes an acknowledgement. Whether it is the task's first.
+    /// Records an acknowledgement. Returns true if it is the task's first.
     pub fn acknowledge(&mut self, task: usize, state: S, metrics: TaskMetrics) -> bool {
         let (Some(states), Some(place)) = (self.states.get_mut(task), self.metrics.get_mut(task)) else {
             return false;
@@ -50,7 +50,7 @@ impl<S> Pending<S> {
         true
     }
 
-    /// True if all tasks have acknowledged and the state has not been given out.
+    /// True if all tasks have acknowledged, and the state was not returned yet.
     pub fn is_whole(&self) -> bool {
         self.missing == 0 && !self.is_storing
     }

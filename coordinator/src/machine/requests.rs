@@ -1,13 +1,13 @@
-//! Requests that wait for their turn.
+//! Waiting requests.
 
 use std::collections::BTreeMap;
 
 use super::output::{BarrierKind, RequestId};
 
-/// The most that may wait.
+/// Most waiting requests.
 pub const MOST: usize = 1000;
 
-/// A wish for a checkpoint.
+/// A request for a checkpoint.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Request {
     pub id: RequestId,
@@ -17,7 +17,7 @@ pub struct Request {
     pub target: Option<String>,
 }
 
-/// What a request is ranked by: savepoints, then what users ask for, then periodic ones; the older first.
+/// Order of requests: savepoints, then user requests, then periodic ones. Older ones first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 struct Rank {
     is_checkpoint: bool,
@@ -30,7 +30,7 @@ struct Rank {
 pub struct Requests(BTreeMap<Rank, Request>);
 
 impl Requests {
-    /// Adds a request, and gives the one that has to go for it: the new one, or a periodic one.
+    /// Adds a request. If too many wait, returns the one that is refused: a periodic one or the new one.
     pub fn add(&mut self, request: Request) -> Option<Request> {
         if self.0.len() >= MOST && self.0.last_key_value().is_none_or(|(last, _)| !last.is_periodic) {
             return Some(request);

@@ -9,7 +9,7 @@ use crate::config::{CheckpointingMode, Retention};
 
 const JOB: &str = "job";
 
-/// A coordinator with its clock, its ids and what it has given out.
+/// A coordinator with its clock, its ids and its outputs.
 struct World {
     coordinator: CheckpointCoordinator<(u64, u16)>,
     now: u64,
@@ -26,7 +26,7 @@ impl World {
         Self { coordinator, now: 0, next_id: 1, tasks, seen: Vec::new() }
     }
 
-    /// Goes on with what has been given out: ids are reserved, the rest is noted.
+    /// Handles the outputs: reserves ids, and records the rest.
     fn settle(&mut self) {
         loop {
             let outputs = self.coordinator.outputs();
@@ -70,7 +70,7 @@ impl World {
         Ack { job, checkpoint_id, task, state: (checkpoint_id, subtask), metrics: TaskMetrics::default() }
     }
 
-    /// All tasks acknowledge, and the storage does its part.
+    /// Acknowledges for all tasks, and stores the checkpoint.
     fn complete(&mut self, id: u64) {
         (0..2).for_each(|subtask| _ = self.ack(id, subtask));
         self.act(|coordinator, now| coordinator.stored(now, id, Ok(())));
@@ -189,7 +189,7 @@ fn q243_an_interval_is_never_shorter_than_the_pause() {
 }
 
 #[test]
-fn q245_so_many_are_under_way_and_no_more() {
+fn q245_the_number_of_concurrent_checkpoints_is_limited() {
     for most in [1, 2, 5] {
         let mut world = World::new(CheckpointConfig { interval: Some(ms(10)), ..concurrent(most) });
         (1..100).for_each(|n| world.tick_to(10 * n));
@@ -200,7 +200,7 @@ fn q245_so_many_are_under_way_and_no_more() {
 }
 
 #[test]
-fn q246_a_newer_one_subsumes_an_older_one() {
+fn q246_a_newer_checkpoint_subsumes_older_ones() {
     let mut world = World::new(concurrent(2));
     (0..4).for_each(|_| world.trigger());
     assert_eq!(world.pending(), [1, 2]);
@@ -213,7 +213,7 @@ fn q246_a_newer_one_subsumes_an_older_one() {
 }
 
 #[test]
-fn q246_an_older_one_that_is_whole_is_not_stored_after_a_newer_one() {
+fn q246_an_older_checkpoint_is_not_stored_after_a_newer_one() {
     let mut world = World::new(concurrent(2));
     (0..2).for_each(|_| world.trigger());
     (0..2).for_each(|subtask| _ = world.ack(2, subtask));
@@ -222,13 +222,13 @@ fn q246_an_older_one_that_is_whole_is_not_stored_after_a_newer_one() {
         world.seen.iter().any(|output| matches!(output, Output::Store { id, .. } if *id == stored))
     };
     assert!(is_stored(&world, 2) && !is_stored(&world, 1));
-    // If the newer one cannot be stored, the older one is.
+    // If the newer one cannot be stored, the older one is stored.
     world.act(|coordinator, now| coordinator.stored(now, 2, Err("full".to_owned())));
     assert!(is_stored(&world, 1));
 }
 
 #[test]
-fn q247_ids_increase_and_the_latest_is_handed_on() {
+fn q247_ids_increase_and_barriers_carry_the_latest() {
     let mut world = World::new(concurrent(1));
     for id in 1..=3 {
         world.trigger();
@@ -257,7 +257,7 @@ fn q248_a_timeout_aborts_and_discards() {
 }
 
 #[test]
-fn q248_what_is_being_stored_does_not_expire() {
+fn q248_a_checkpoint_being_stored_does_not_expire() {
     let mut world = World::new(CheckpointConfig { timeout: ms(10), ..concurrent(1) });
     world.trigger();
     (0..2).for_each(|subtask| _ = world.ack(1, subtask));
@@ -279,7 +279,7 @@ fn q249_repeated_unknown_and_foreign_acknowledgements() {
     assert_eq!(discards(&world), 1);
     let ack = Ack { job: "another".into(), ..world.ack_of(1, 1) };
     assert_eq!(world.coordinator.acknowledge(ack), Acknowledged::OtherJob);
-    // A repeated one that comes after the completion must not cost the complete checkpoint its files.
+    // A repeated acknowledgement after the completion must not delete the files of the complete checkpoint.
     world.complete(1);
     assert_eq!(world.ack(1, 0), Acknowledged::Duplicate);
     assert_eq!(discards(&world), 1);
@@ -300,13 +300,13 @@ fn q250_a_decline_aborts_and_discards() {
 }
 
 #[test]
-fn q251_more_failures_in_a_row_than_tolerable_fail_the_job() {
+fn q251_too_many_consecutive_failures_fail_the_job() {
     let mut world = World::new(CheckpointConfig { tolerable_failures: 1, ..concurrent(1) });
     let decline = |world: &mut World, id| {
         world.trigger();
         let task = world.tasks[0].clone();
         world.act(|coordinator, now| coordinator.decline(now, id, task.clone(), ""));
-        // The same one again counts nothing.
+        // A repeated failure counts once.
         world.act(|coordinator, now| coordinator.decline(now, id, task, ""));
     };
     decline(&mut world, 1);
@@ -319,7 +319,7 @@ fn q251_more_failures_in_a_row_than_tolerable_fail_the_job() {
 }
 
 #[test]
-fn q252_what_is_nobodys_fault_does_not_count() {
+fn q252_only_failures_of_the_checkpoint_itself_count() {
     let mut world = World::new(CheckpointConfig { min_pause: ms(100), ..concurrent(1) });
     world.coordinator.config.tolerable_failures = 0;
     world.coordinator.failures = Failures::new(0);
@@ -344,7 +344,7 @@ fn q252_what_is_nobodys_fault_does_not_count() {
 }
 
 #[test]
-fn q256_what_becomes_of_completed_checkpoints() {
+fn q256_retention_decides_about_completed_checkpoints() {
     let ends = [JobEnd::Finished, JobEnd::Cancelled, JobEnd::Failed, JobEnd::Suspended];
     let kept = [
         (Retention::None, [false, false, false, false]),
@@ -362,13 +362,13 @@ fn q256_what_becomes_of_completed_checkpoints() {
 }
 
 #[test]
-fn q257_savepoints_go_first_and_then_the_older_of_the_users_requests() {
+fn q257_savepoints_come_first_then_older_user_requests() {
     let mut world = World::new(CheckpointConfig { interval: Some(ms(10)), ..concurrent(1) });
     world.tick_to(10);
     world.tick_to(20);
     world.trigger();
     world.trigger();
-    // A savepoint need not wait for a place.
+    // A savepoint does not wait for other checkpoints.
     world.act(|coordinator, now| _ = coordinator.savepoint(now, Some("savepoints")));
     let kinds = |world: &World| -> Vec<(u64, BarrierKind)> {
         let barriers = world.seen.iter().filter_map(|output| match output {
@@ -386,18 +386,18 @@ fn q257_savepoints_go_first_and_then_the_older_of_the_users_requests() {
         answers.collect()
     };
     (1..=5).for_each(|id| world.complete(id));
-    // The first periodic one, the savepoint, both users' requests, and the periodic one that had waited.
+    // The first periodic one, the savepoint, both user requests, and the periodic one that had waited.
     assert_eq!(answered(&world), [1, 5, 3, 4, 2]);
 }
 
 #[test]
-fn q258_a_thousand_requests_may_wait() {
+fn q258_at_most_a_thousand_requests_wait() {
     let mut world = World::new(CheckpointConfig { interval: Some(ms(10)), ..concurrent(1) });
     world.tick_to(10);
     world.tick_to(20);
     (0..999).for_each(|_| world.trigger());
     assert_eq!((world.coordinator.waiting(), world.refusals().len()), (1000, 0));
-    // The periodic one has to go for a user's, and then there is none.
+    // A user request displaces the periodic one. Then there is none left to displace.
     let periodic = RequestId(2);
     world.trigger();
     let too_many = |request| Output::Answer { request, result: Err(Refusal::TooManyRequests) };
@@ -438,7 +438,7 @@ fn q261_after_the_end_nothing_is_accepted() {
 }
 
 #[test]
-fn q262_tasks_are_told_once_and_after_the_checkpoint_was_stored() {
+fn q262_tasks_are_notified_once_after_storing() {
     let mut world = World::new(concurrent(1));
     world.trigger();
     (0..2).for_each(|subtask| _ = world.ack(1, subtask));
@@ -448,7 +448,7 @@ fn q262_tasks_are_told_once_and_after_the_checkpoint_was_stored() {
 }
 
 #[test]
-fn q263_nothing_begins_while_too_much_is_being_deleted() {
+fn q263_no_checkpoint_starts_while_too_many_are_being_deleted() {
     let mut world = World::new(concurrent(1));
     world.act(|coordinator, now| coordinator.cleaning(now, 2));
     world.trigger();
@@ -458,7 +458,7 @@ fn q263_nothing_begins_while_too_much_is_being_deleted() {
 }
 
 #[test]
-fn q264_the_mode_is_only_passed_on() {
+fn q264_the_mode_is_passed_on() {
     for mode in [CheckpointingMode::ExactlyOnce, CheckpointingMode::AtLeastOnce] {
         let mut world = World::new(CheckpointConfig { mode, ..concurrent(1) });
         world.trigger();
@@ -467,7 +467,7 @@ fn q264_the_mode_is_only_passed_on() {
 }
 
 #[test]
-fn m188_a_savepoint_subsumes_nothing_and_tells_nobody() {
+fn m188_a_savepoint_neither_subsumes_nor_notifies() {
     let config = CheckpointConfig { savepoint_dir: Some("s".to_owned()), ..concurrent(2) };
     let mut world = World::new(config);
     world.trigger();
@@ -475,7 +475,7 @@ fn m188_a_savepoint_subsumes_nothing_and_tells_nobody() {
     world.complete(2);
     assert_eq!(world.count(&Output::NotifyComplete { id: 2 }), 0);
     assert_eq!((world.pending(), world.coordinator.latest()), (vec![1], None));
-    // Nor is a savepoint under way dropped for a checkpoint.
+    // A checkpoint does not abort a running savepoint.
     world.act(|coordinator, now| _ = coordinator.savepoint(now, None));
     world.complete(1);
     assert_eq!(world.pending(), [3]);
@@ -490,7 +490,7 @@ fn m189_a_savepoint_without_a_folder_is_refused() {
 }
 
 #[test]
-fn m190_two_savepoints_at_once_have_two_folders() {
+fn m190_concurrent_savepoints_have_separate_folders() {
     let mut world = World::new(concurrent(1));
     (0..2).for_each(|_| world.act(|coordinator, now| _ = coordinator.savepoint(now, Some("s"))));
     (1..=2).for_each(|id| (0..2).for_each(|subtask| _ = world.ack(id, subtask)));
@@ -502,7 +502,7 @@ fn m190_two_savepoints_at_once_have_two_folders() {
 }
 
 #[test]
-fn a_stop_with_savepoint_ends_the_job_once_it_is_stored() {
+fn a_stop_with_savepoint_ends_the_job_after_storing() {
     let config = CheckpointConfig { interval: Some(ms(10)), timeout: ms(1000), ..concurrent(1) };
     let mut world = World::new(config.clone());
     world.act(|coordinator, now| _ = coordinator.stop_with_savepoint(now, Some("s"), true));
@@ -512,7 +512,7 @@ fn a_stop_with_savepoint_ends_the_job_once_it_is_stored() {
     assert_eq!(world.count(&Output::NotifyComplete { id: 1 }), 1);
     assert_eq!(world.count(&Output::StopJob { id: 1 }), 1);
 
-    // One that expires lets the job go on; one that a task declines does not.
+    // The job continues after an expired savepoint, and fails after a declined one.
     let mut world = World::new(config);
     world.act(|coordinator, now| _ = coordinator.stop_with_savepoint(now, Some("s"), false));
     world.tick_to(1000);

@@ -9,8 +9,7 @@ use backend_api::{
 
 use super::contents::missing_file;
 
-/// Checks that each operator has each of its subtasks once, each with its own key groups: none is missing, and none is there
-/// twice.
+/// Checks that each operator has each of its subtasks exactly once, with its key groups.
 pub(super) fn check_tasks(checkpoint: &Checkpoint) -> Result<()> {
     let mut operators: BTreeMap<&str, Vec<&TaskState>> = BTreeMap::new();
     for task in &checkpoint.tasks {
@@ -42,11 +41,11 @@ fn subtasks_fault(tasks: &[&TaskState]) -> Option<String> {
     missing.map(|missing| format!("subtask {missing} of {parallelism} is missing"))
 }
 
-/// What all handles of an operator have in common.
+/// Properties shared by all handles of an operator.
 #[derive(Clone, Copy, PartialEq)]
 struct Keys<'h> {
     max_parallelism: u16,
-    /// Mapping to key groups and schema, of keyed state.
+    /// Mapping to key groups, and key schema, of keyed state.
     of_keyed: Option<(&'h str, &'h str)>,
 }
 
@@ -98,7 +97,7 @@ fn handles_fault(checkpoint_id: u64, tasks: &[&TaskState]) -> Option<String> {
     None
 }
 
-/// Checks that all files of the checkpoint exist: its own, and those of earlier checkpoints, which must be shared and
+/// Checks that all files of the checkpoint exist. Files of earlier checkpoints must also be shared and
 /// registered.
 pub(super) fn check_files(
     checkpoint: &Checkpoint,

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use backend_api::{Checkpoint, Error, ErrorKind, JobFile, JobFolder, Result, StateData, StateFile, Storage};
 
-/// How often reading is repeated if a checkpoint was deleted meanwhile.
+/// How often reading is retried if a checkpoint is deleted meanwhile.
 const LOOKS: usize = 8;
 
 /// The checkpoints in a job's folder, read without changing anything. For tools, and for jobs that start from another job's
@@ -29,7 +29,7 @@ impl JobContents {
     pub fn read(storage: &dyn Storage, job: &JobFolder) -> Result<Self> {
         for _ in 1..LOOKS {
             match Self::look(storage, job) {
-                // A running job has subsumed one of them between the listing and the reading.
+                // A running job subsumed a checkpoint between listing and reading.
                 Err(error) if error.kind() == ErrorKind::NotFound => {}
                 result => return result,
             }
@@ -44,7 +44,8 @@ impl JobContents {
         let ids = ours().filter_map(|file| if let JobFile::Metadata(id) = file { Some(id) } else { None });
         let ids: BTreeSet<u64> = ids.collect();
         let (mut complete, mut partly_deleted) = (Vec::new(), Vec::new());
-        // The newest first: an older one that names missing files is one whose deletion a crash took back in part.
+        // Newest first. An older checkpoint with missing files was partly restored by a crash during its
+        // deletion.
         for id in ids.into_iter().rev() {
             let checkpoint = read_metadata(storage, &job.metadata(id), id)?;
             match missing_file(checkpoint.files(), &all) {
@@ -77,7 +78,7 @@ impl JobContents {
         self.complete.last()
     }
 
-    /// The highest id that was or may have been used; 0 if there is none.
+    /// The highest id that was used or reserved, or 0.
     pub fn highest_id(&self) -> u64 {
         self.highest_id
     }
@@ -87,7 +88,7 @@ impl JobContents {
         self.files.iter().filter(|path| !self.needed.contains(*path)).map(String::as_str)
     }
 
-    /// Older checkpoints of which only a part is left, newest first: a crash undid a part of their deletion.
+    /// Older checkpoints that exist only in part, newest first. A crash undid part of their deletion.
     pub(super) fn partly_deleted(&self) -> &[Checkpoint] {
         &self.partly_deleted
     }
@@ -117,7 +118,7 @@ pub(super) fn path_of(file: &StateFile) -> Option<&str> {
     }
 }
 
-/// The first of these files that is not `there` with the same length.
+/// The first of these files that does not exist with its length in `there`.
 pub(super) fn missing_file<'f>(
     mut files: impl Iterator<Item = &'f StateFile>,
     there: &BTreeMap<String, u64>,

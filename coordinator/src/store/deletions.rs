@@ -1,4 +1,4 @@
-//! Deletes files in an order that a crash may interrupt at any time.
+//! Deletes files in an order that is safe against crashes.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,8 +7,8 @@ use backend_api::{JobFile, JobFolder, Result, Storage};
 use super::ids::Ids;
 use crate::SharedStateRegistry;
 
-/// Deletions that are due. One that fails holds back only what must come after it. The metadata of a checkpoint is deleted
-/// before the files that it names, so a checkpoint that has lost files never looks complete.
+/// Pending deletions. A failed one holds back only those that must come after it. The metadata of a
+/// checkpoint is deleted before its files, so a checkpoint without its files never looks complete.
 #[derive(Debug, Default)]
 pub(super) struct Deletions {
     /// Checkpoints whose metadata may exist, with the files that only they need.
@@ -47,7 +47,7 @@ impl Deletions {
         *self = Self::default();
     }
 
-    /// True if nothing is due.
+    /// True if nothing is pending.
     pub fn is_empty(&self) -> bool {
         self.len() == 0 && self.registered.is_empty()
     }
@@ -57,7 +57,7 @@ impl Deletions {
         self.metadata.len() + self.unnamed.len() + self.files.len()
     }
 
-    /// Deletes as much as possible now.
+    /// Deletes as much as possible.
     pub fn run(
         &mut self,
         storage: Option<&dyn Storage>,

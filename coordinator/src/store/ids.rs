@@ -1,4 +1,4 @@
-//! Gives out ids of checkpoints. No id is used twice.
+//! Assigns ids of checkpoints. No id is used twice.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,16 +10,17 @@ const BLOCK: u64 = 64;
 /// The ids that were used, those under way, and the checkpoints that those under way need.
 #[derive(Debug, Default)]
 pub(super) struct Ids {
-    /// The latest completed checkpoint, or the highest id in the storage at the start. No id up to it can be completed.
+    /// The latest completed checkpoint, or the highest id in the storage at the start. Only ids above it can
+    /// be completed.
     floor: u64,
-    /// The highest id that was seen or given out.
+    /// The highest id that was seen or assigned.
     highest: u64,
     /// Ids up to this one are reserved in the storage.
     reserved: u64,
-    /// Ids above the floor that were discarded or have failed.
+    /// Ids above the floor that were discarded or failed.
     ended: BTreeSet<u64>,
     under_way: BTreeSet<u64>,
-    /// Subsumed checkpoints, each with those that were under way then and may build on its files.
+    /// Subsumed checkpoints, each with the checkpoints that were running then and may build on its files.
     held: BTreeMap<u64, BTreeSet<u64>>,
 }
 
@@ -29,12 +30,12 @@ impl Ids {
         Self { floor: highest, highest, reserved: highest, ..Self::default() }
     }
 
-    /// Later ids are above `id`.
+    /// Makes later ids greater than `id`.
     pub fn skip_to(&mut self, id: u64) {
         self.highest = self.highest.max(id);
     }
 
-    /// Gives out the next id. It is reserved in the storage first, so no crash makes it available again.
+    /// Assigns the next id. Reserves it in the storage first, so that it is not assigned again after a crash.
     pub fn begin(&mut self, storage: Option<&dyn Storage>, job: &JobFolder) -> Result<u64> {
         let exhausted = || Error::new(ErrorKind::IllegalState, "there are no more checkpoint ids");
         let mut id = self.highest.checked_add(1).ok_or_else(exhausted)?;
@@ -53,7 +54,7 @@ impl Ids {
     /// Reserves a block that starts at `first` or later. Returns its first id.
     fn reserve(&mut self, mut first: u64, storage: &dyn Storage, job: &JobFolder) -> Result<Option<u64>> {
         loop {
-            // Blocks end at multiples, so that those of two stores have no id in common.
+            // Blocks end at multiples of their size, so blocks of two stores never overlap.
             let Some(last) = first.checked_next_multiple_of(BLOCK) else { return Ok(None) };
             match storage.create(&job.reserved_ids(last), &Cancel::new())?.finish() {
                 Ok(()) => {
@@ -63,7 +64,7 @@ impl Ids {
                     }
                     return Ok(Some(first));
                 }
-                // Whoever has made that file, it is not known that all of these ids are free.
+                // Another store reserved this block, so it is skipped.
                 Err(error) if error.kind() == ErrorKind::AlreadyExists => {
                     let Some(next) = last.checked_add(1) else { return Ok(None) };
                     first = next;
@@ -88,7 +89,7 @@ impl Ids {
         Err(Error::new(ErrorKind::IllegalState, message))
     }
 
-    /// Checkpoint `id` has failed or was discarded.
+    /// Marks checkpoint `id` as failed or discarded.
     pub fn discard(&mut self, id: u64) {
         self.highest = self.highest.max(id);
         if id > self.floor {
@@ -97,7 +98,7 @@ impl Ids {
         self.end(id);
     }
 
-    /// Checkpoint `id` is complete. Returns the earlier ones that were under way, which can no longer be completed.
+    /// Marks checkpoint `id` as complete. Returns the earlier running ones, which can no longer complete.
     pub fn complete(&mut self, id: u64) -> Vec<u64> {
         self.floor = id;
         self.highest = self.highest.max(id);
@@ -107,14 +108,14 @@ impl Ids {
         overtaken
     }
 
-    /// Checkpoint `id` is subsumed. The checkpoints under way now may still need its files.
+    /// Marks checkpoint `id` as subsumed. Running checkpoints may still need its files.
     pub fn subsume(&mut self, id: u64) {
         if !self.under_way.is_empty() {
             self.held.insert(id, self.under_way.clone());
         }
     }
 
-    /// True if a checkpoint under way may build on the files of the subsumed checkpoint `id`.
+    /// True if a running checkpoint may build on the files of the subsumed checkpoint `id`.
     pub fn is_held(&self, id: u64) -> bool {
         self.held.contains_key(&id)
     }
@@ -132,7 +133,7 @@ impl Ids {
     }
 }
 
-/// Only the highest reservation counts, so older ones may be removed, and do no harm until then.
+/// Only the highest reservation counts. Older ones are harmless until they are removed.
 fn delete_reserved_below(last: u64, storage: &dyn Storage, job: &JobFolder) -> Result<()> {
     for entry in storage.list(&job.reserved())? {
         if matches!(job.file_of(&entry.path), Some(JobFile::ReservedIds(id)) if id < last) {

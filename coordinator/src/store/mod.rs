@@ -20,19 +20,22 @@ use owner::Owner;
 pub use contents::JobContents;
 pub use options::CheckpointStoreOptions;
 
-/// The completed checkpoints of one job. It completes checkpoints, keeps the newest, and deletes what is no longer needed.
+/// The completed checkpoints of one job. Completes checkpoints, retains the newest, and deletes files that
+/// are no longer needed.
 ///
-/// It starts nothing by itself. An engine takes an id from [`begin`](Self::begin), collects the acknowledgements of all tasks
-/// and calls [`complete`](Self::complete), or [`discard`](Self::discard) if a task failed.
+/// It starts nothing by itself. An engine takes an id from [`begin`](Self::begin), collects the
+/// acknowledgements of all tasks and calls [`complete`](Self::complete), or [`discard`](Self::discard) if a
+/// task failed.
 ///
 /// # Ids
-/// No id is used twice, whatever crashes, so a late task of a failed checkpoint never writes into another one. An engine
-/// may count ids itself instead of taking them from [`begin`](Self::begin). Then the store knows only the ids of which it
-/// finds files, and it does not know what is under way: see [`complete`](Self::complete).
+/// No id is used twice, even after crashes, so a late task of a failed checkpoint never writes into another
+/// one. An engine can count ids itself instead of calling [`begin`](Self::begin). Then the store only knows
+/// ids from files, and does not know running checkpoints: see [`complete`](Self::complete).
 ///
 /// # Ownership
-/// One store at a time owns a job's folder: the one that was opened last. It deletes what the previous owner has not
-/// completed. The previous owner's next [`complete`](Self::complete) fails, and from then on it deletes nothing.
+/// One store at a time owns a job's folder: the one that was opened last. It deletes what the previous owner
+/// has not completed. The previous owner's next [`complete`](Self::complete) fails, and from then on it
+/// deletes nothing.
 #[derive(Debug)]
 pub struct CheckpointStore {
     options: CheckpointStoreOptions,
@@ -83,19 +86,19 @@ impl CheckpointStore {
         self.completed.iter()
     }
 
-    /// Tells the store that the job starts from `checkpoint` of another job: the ids of this store begin above it, as
-    /// restored backends demand. The files of that checkpoint stay the other job's, so the backends must not claim them.
+    /// Starts the job from `checkpoint` of another job. Ids of this store will be above its id, as restored
+    /// backends require. Its files belong to the other job, so the backends must not claim them.
     pub fn start_from(&mut self, checkpoint: &Checkpoint) {
         self.ids.skip_to(checkpoint.id);
     }
 
-    /// Begins a checkpoint: gives an id that was never given out before. Until [`complete`](Self::complete) or
-    /// [`discard`](Self::discard) ends it, or a later one is complete, the files of the checkpoints that are kept now stay,
-    /// for the tasks may build on them.
+    /// Begins a checkpoint, and returns an id that was never used before. The files of all retained
+    /// checkpoints are kept, because the tasks may build on them, until [`complete`](Self::complete) or
+    /// [`discard`](Self::discard) ends this checkpoint or a later one completes.
     ///
     /// # Errors
-    /// [`Io`](ErrorKind::Io), at one call in 64; [`IllegalState`](ErrorKind::IllegalState) if this store is known to be
-    /// no longer the owner, or has given out all ids.
+    /// [`Io`](ErrorKind::Io), at one call in 64. [`IllegalState`](ErrorKind::IllegalState) if this store is
+    /// known to be no longer the owner, or if all ids are used.
     pub fn begin(&mut self) -> Result<u64> {
         if self.lost {
             return Err(lost());
@@ -103,20 +106,21 @@ impl CheckpointStore {
         self.ids.begin(self.options.storage.as_deref(), &self.options.job)
     }
 
-    /// Makes `checkpoint` complete, durably, and only then lets go of the oldest ones beyond the number to keep. Old
-    /// files that cannot be deleted are no error: they are tried again next time.
+    /// Completes `checkpoint` durably, and then subsumes the oldest ones beyond the number to retain. Old
+    /// files that cannot be deleted are no error, and are tried again next time.
     ///
-    /// It is complete only if it can be restored. Each operator must have each of its subtasks once, with the key groups
-    /// of that subtask (one without keyed state has none in them). Each file that it wrote must be there with its length, and
-    /// each file of an earlier checkpoint must be one that a kept checkpoint uses, or one used by a checkpoint that was
-    /// subsumed after this one [began](Self::begin).
+    /// The checkpoint must be restorable. Each operator must have each of its subtasks once, with the key
+    /// groups of that subtask (a subtask without keyed state has none). Each file that the checkpoint wrote
+    /// must exist with its length. Each file of an earlier checkpoint must be used by a retained checkpoint,
+    /// or by one that was subsumed after this one [began](Self::begin).
     ///
     /// # Errors
-    /// - [`IllegalState`](ErrorKind::IllegalState), and nothing is touched, if the id is not above that of the latest,
-    ///   was there when the store was opened, was discarded or has failed; or if another store has opened the
+    /// - [`IllegalState`](ErrorKind::IllegalState), and nothing is changed, if the id is not above the latest
+    ///   one, existed when the store was opened, was discarded or failed, or if another store has opened the
     ///   job's folder since.
-    /// - [`IllegalState`](ErrorKind::IllegalState) if it could not be restored; [`Size`](ErrorKind::Size) beyond a
-    ///   limit; [`Io`](ErrorKind::Io). The checkpoint is discarded then, and the ones before it stay as they were.
+    /// - [`IllegalState`](ErrorKind::IllegalState) if it is not restorable. [`Size`](ErrorKind::Size) beyond
+    ///   a limit. [`Io`](ErrorKind::Io). The checkpoint is discarded then, and earlier ones stay as they
+    ///   were.
     pub fn complete(&mut self, checkpoint: Checkpoint) -> Result<()> {
         let _span = tracing::info_span!("complete", checkpoint_id = checkpoint.id).entered();
         self.ids.check(checkpoint.id)?;
@@ -138,11 +142,11 @@ impl CheckpointStore {
         Ok(())
     }
 
-    /// Deletes what the tasks wrote for a checkpoint that will never be complete, also what they did not acknowledge.
-    /// What cannot be deleted is tried again later. A checkpoint that is complete stays.
+    /// Deletes everything that tasks wrote for a checkpoint that will never complete, including
+    /// unacknowledged files. Failed deletions are tried again later. A completed checkpoint stays.
     ///
-    /// A task that is still running may write afterwards. [`orphans`](Self::orphans) lists such files, and the next
-    /// [`open`](Self::open) deletes them.
+    /// A task that is still running may write afterwards. [`orphans`](Self::orphans) lists such files, and
+    /// the next [`open`](Self::open) deletes them.
     pub fn discard(&mut self, checkpoint_id: u64, acknowledged: &[TaskState]) {
         if self.completed.iter().any(|checkpoint| checkpoint.id == checkpoint_id) {
             tracing::warn!(checkpoint_id, "a completed checkpoint is not to be discarded");
@@ -151,18 +155,18 @@ impl CheckpointStore {
         self.abandon(checkpoint_id, acknowledged, false);
     }
 
-    /// Deletes all completed checkpoints: the job is done and nobody will start from them.
+    /// Deletes all completed checkpoints, because the job has ended and will not restart from them.
     pub fn remove_all(&mut self) {
         self.subsume(0);
     }
 
-    /// Tries again to delete what could not be deleted before, and gives the number of files and checkpoints that are
-    /// still to go. Each completion tries, too.
+    /// Tries failed deletions again. Returns the number of files and checkpoints that are still pending. Each
+    /// completion also tries.
     pub fn retry_deletions(&mut self) -> usize {
         if self.deletions.is_empty() {
             return 0;
         }
-        // Only the owner knows what nobody needs.
+        // Only the owner knows which files are unneeded.
         if let Err(error) = self.check_owner() {
             tracing::warn!(%error, "nothing is deleted now");
             if self.lost {
@@ -175,8 +179,8 @@ impl CheckpointStore {
         deletions.len()
     }
 
-    /// The files of the job's checkpoints that no kept checkpoint needs, nor one that is under way: what a crash, a late
-    /// task or a failed deletion left behind.
+    /// The files of the job's checkpoints that no retained or running checkpoint needs: leftovers of a crash,
+    /// a late task or a failed deletion.
     ///
     /// # Errors
     /// [`Io`](ErrorKind::Io).
@@ -199,7 +203,7 @@ impl CheckpointStore {
 
     fn recover(&mut self, storage: &dyn Storage) -> Result<()> {
         let job = self.options.job.clone();
-        // What cannot be read is left as it is, and its owner goes on.
+        // If the contents cannot be read, nothing is changed, and the present owner continues.
         JobContents::read(storage, &job)?;
         let mut owner = Owner::take(storage, &job)?;
         let found = match storage.sweep(job.path()).and_then(|_| JobContents::read(storage, &job)) {
@@ -245,7 +249,8 @@ impl CheckpointStore {
         if self.lost { Err(lost()) } else { Ok(()) }
     }
 
-    /// An error of writing: if another store has opened the folder, it has removed what was not finished, and is the reason.
+    /// Maps a write error. If another store has opened the folder, it removed unfinished files, and is the
+    /// cause.
     fn named_by_owner(&mut self, error: Error) -> Error {
         let was_lost = self.lost;
         match self.check_owner() {
@@ -258,7 +263,7 @@ impl CheckpointStore {
         for task in &checkpoint.tasks {
             task.check_message_size(self.options.max_message_bytes)?;
         }
-        // The oldest one goes only after the new one is stored, so for a moment there is one more.
+        // The oldest one is removed only after the new one is stored, so both count for a moment.
         let total = self
             .completed
             .iter()
@@ -290,27 +295,27 @@ impl CheckpointStore {
             if error.kind() != ErrorKind::AlreadyExists {
                 return error;
             }
-            // Not ours: an engine that counts ids itself has opened a second store.
+            // Another store completed it: an engine that counts ids itself has opened a second store.
             self.lost = true;
             lost().with_source(error)
         })?;
         let owned = self.check_owner();
-        // Whoever opened the folder before it had the metadata deletes the files, and metadata without files must not
-        // stay. If it had, the checkpoint is its own now.
+        // If the other store opened the folder before it had the metadata, it deletes the files, and metadata
+        // without files must not stay. Otherwise the checkpoint belongs to it.
         if self.lost && self.check_files(checkpoint).is_err() {
             storage.delete(&path)?;
         }
         owned
     }
 
-    /// Ends a checkpoint that is not complete; `written` says that its metadata may be there.
+    /// Ends a checkpoint that is not complete. `written` is true if its metadata may exist.
     fn abandon(&mut self, id: u64, tasks: &[TaskState], written: bool) {
         self.ids.discard(id);
         if self.lost {
             return;
         }
         let files = || tasks.iter().flat_map(TaskState::files);
-        // The registry is not closed.
+        // Succeeds, since the registry is open.
         _ = self.registry.register_restored(id, files().filter(|file| file.created_by == id));
         let private = own_private(id, files());
         if written {
@@ -322,7 +327,7 @@ impl CheckpointStore {
         self.retry_deletions();
     }
 
-    /// Lets go of all but the newest checkpoints.
+    /// Subsumes all but the newest `retained` checkpoints.
     fn subsume(&mut self, retained: usize) {
         while self.completed.len() > retained {
             let Some(oldest) = self.completed.pop_front() else { break };
@@ -333,7 +338,7 @@ impl CheckpointStore {
     }
 }
 
-/// Where the files lie that checkpoint `id` wrote for itself alone.
+/// The paths of the private files that checkpoint `id` wrote.
 fn own_private<'f>(id: u64, files: impl Iterator<Item = &'f StateFile>) -> Vec<String> {
     let own = files.filter(|file| file.created_by == id && !file.shared);
     own.filter_map(path_of).map(str::to_owned).collect()

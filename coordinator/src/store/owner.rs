@@ -4,12 +4,12 @@ use backend_api::{Cancel, Error, ErrorKind, JobFolder, Result, Storage};
 
 /// The mark of one store in the job's folder. The store with the highest mark is the owner.
 ///
-/// It is no lock: an earlier owner can still write. But it finds out before it completes a checkpoint, so two stores never
-/// complete checkpoints side by side.
+/// A mark is not a lock: an earlier owner can still write. But it notices before it completes a checkpoint,
+/// so two stores never both complete checkpoints.
 #[derive(Debug)]
 pub(super) struct Owner {
     mark: Mark,
-    /// The marks that were there before.
+    /// The marks of earlier owners.
     earlier: Vec<Mark>,
 }
 
