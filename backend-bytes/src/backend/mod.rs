@@ -118,8 +118,7 @@ impl<K: StateKey, E: ByteEngine> StateBackend for EngineBackend<K, E> {
         &mut self,
         descriptor: ValueDescriptor<V, N>,
     ) -> Result<ValueToken<V, N>> {
-        let number = self
-            .register_state::<_, N, (), Option<_>>(descriptor, |descriptor| Arc::clone(descriptor.codec()))?;
+        let number = self.register_state::<_, N, (), Option<_>>(descriptor, ValueDescriptor::codec)?;
         Ok(ValueToken::new(self.life.id(), number))
     }
 
@@ -127,9 +126,7 @@ impl<K: StateKey, E: ByteEngine> StateBackend for EngineBackend<K, E> {
         &mut self,
         descriptor: ListDescriptor<T, N>,
     ) -> Result<ListToken<T, N>> {
-        let number = self.register_state::<_, N, (), CachedList<T>>(descriptor, |descriptor| {
-            Arc::clone(descriptor.codec())
-        })?;
+        let number = self.register_state::<_, N, (), CachedList<T>>(descriptor, ListDescriptor::codec)?;
         Ok(ListToken::new(self.life.id(), number))
     }
 
@@ -137,9 +134,7 @@ impl<K: StateKey, E: ByteEngine> StateBackend for EngineBackend<K, E> {
         &mut self,
         descriptor: MapDescriptor<MK, MV, N>,
     ) -> Result<MapToken<MK, MV, N>> {
-        let number = self.register_state::<_, N, MK, CachedMap<MK, MV>>(descriptor, |descriptor| {
-            Arc::clone(descriptor.codec())
-        })?;
+        let number = self.register_state::<_, N, MK, CachedMap<MK, MV>>(descriptor, MapDescriptor::codec)?;
         Ok(MapToken::new(self.life.id(), number))
     }
 
@@ -147,8 +142,7 @@ impl<K: StateKey, E: ByteEngine> StateBackend for EngineBackend<K, E> {
         &mut self,
         descriptor: ReducingDescriptor<T, N>,
     ) -> Result<ReducingToken<T, N>> {
-        let number = self
-            .register_state::<_, N, (), Option<_>>(descriptor, |descriptor| Arc::clone(descriptor.codec()))?;
+        let number = self.register_state::<_, N, (), Option<_>>(descriptor, ReducingDescriptor::codec)?;
         Ok(ReducingToken::new(self.life.id(), number))
     }
 
@@ -156,8 +150,7 @@ impl<K: StateKey, E: ByteEngine> StateBackend for EngineBackend<K, E> {
         &mut self,
         descriptor: AggregatingDescriptor<A, N>,
     ) -> Result<AggregatingToken<A, N>> {
-        let number = self
-            .register_state::<_, N, (), Option<_>>(descriptor, |descriptor| Arc::clone(descriptor.codec()))?;
+        let number = self.register_state::<_, N, (), Option<_>>(descriptor, AggregatingDescriptor::codec)?;
         Ok(AggregatingToken::new(self.life.id(), number))
     }
 

@@ -12,7 +12,7 @@ impl<K: StateKey, E: ByteEngine> EngineBackend<K, E> {
     pub(super) fn register_state<D, N: StateKey, MK: StateKey, O: Object>(
         &mut self,
         descriptor: D,
-        codec: impl FnOnce(&D) -> Arc<dyn Codec<O::Value>>,
+        codec: impl FnOnce(&D) -> &Arc<dyn Codec<O::Value>>,
     ) -> Result<u32>
     where
         D: StateDescriptor + Send + Sync + 'static,
@@ -54,7 +54,7 @@ impl<K: StateKey, E: ByteEngine> EngineBackend<K, E> {
         let cache = self.cache_budget.is_some().then(|| {
             let (name, seed) = (meta.name.clone(), self.cache_seed);
             let config = CacheConfig { number, name, seed, budget: Arc::clone(&self.cache_budget) };
-            Box::new(Cache::<O>::new(config, codec(&descriptor))) as Box<dyn AnyCache>
+            Box::new(Cache::<O>::new(config, Arc::clone(codec(&descriptor)))) as Box<dyn AnyCache>
         });
         self.registry.add::<D, K, N>(number, meta, descriptor, cache, totals);
         Ok(number.into())
