@@ -1,6 +1,5 @@
 //! Runs of list elements. Elements that are added together are stored as one entry.
 
-use super::ByteCursor;
 use backend_api::row::{decode_sized, encode_sized, encode_value};
 use backend_api::{Codec, Error, ErrorKind, Result, StateValue};
 
@@ -42,32 +41,4 @@ pub(crate) fn elements(mut run: &[u8]) -> impl Iterator<Item = Result<&[u8]>> {
         }
         Some(element)
     })
-}
-
-/// Steps through the elements of the runs of a cursor.
-pub(crate) struct ElementCursor<'c> {
-    runs: Box<dyn ByteCursor + 'c>,
-    /// A copy of the run that is being read, from `at` on. The cursor lends a run only until it moves.
-    run: Vec<u8>,
-    at: usize,
-}
-
-impl<'c> ElementCursor<'c> {
-    pub fn new(runs: Box<dyn ByteCursor + 'c>) -> Self {
-        Self { runs, run: Vec::new(), at: 0 }
-    }
-
-    /// The next element. There is no further call after an error.
-    pub fn next(&mut self) -> Result<Option<&[u8]>> {
-        while self.at == self.run.len() {
-            let Some((_, run)) = self.runs.next()? else { return Ok(None) };
-            self.run.clear();
-            self.run.extend_from_slice(run);
-            self.at = 0;
-        }
-        let mut rest = &self.run[self.at..];
-        let element = decode_sized(&mut rest)?;
-        self.at = self.run.len() - rest.len();
-        Ok(Some(element))
-    }
 }

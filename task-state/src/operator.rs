@@ -13,9 +13,6 @@ use crate::restored::{self, Restored};
 use crate::views::{Broadcast, BroadcastEntries, OperatorList};
 use crate::{BroadcastToken, OperatorListToken, OperatorStateDescriptor};
 
-/// Format of files with operator state.
-pub const FORMAT: &str = "operator/1";
-
 /// The metadata option with a state's redistribution.
 const REDISTRIBUTION: &str = "redistribution";
 

@@ -8,7 +8,9 @@ use backend_api::{
 };
 
 use crate::content::FrozenContent;
-use crate::operator::FORMAT;
+
+/// Format of files with operator state.
+pub const FORMAT: &str = "operator/1";
 
 /// One state, with its elements in order. Its files stay open, so they may be deleted meanwhile.
 #[derive(Clone)]

@@ -4,6 +4,7 @@
 //! [`EntrySizes`] and [`Charging`] enforce the limits.
 
 mod charging;
+mod elements;
 mod fetched;
 mod key;
 mod reader;
@@ -16,6 +17,7 @@ use backend_api::format::StateMeta;
 use backend_api::{BorrowedKey, Error, Result, StateKey};
 
 pub(crate) use charging::Charging;
+pub(crate) use elements::ElementCursor;
 pub(crate) use fetched::Fetched;
 pub(crate) use key::KeyBuffers;
 pub(crate) use reader::{Reader, decoded};

@@ -1,8 +1,7 @@
 use std::iter::from_fn;
 use std::ops::RangeBounds;
 
-use super::{Fetched, KeyBuffers, Origin};
-use crate::runs::ElementCursor;
+use super::{ElementCursor, Fetched, KeyBuffers, Origin};
 use crate::{ByteCursor, ByteStore};
 use backend_api::{Codec, Result, StateKey, StateValue};
 

@@ -1,12 +1,10 @@
 //! Counts the bytes of a state, and checks them against the budget.
 
-use std::cell::Cell;
-
 use backend_api::{Result, StateKey};
 
-use super::budget::{Budget, Charge};
-use super::content::{Content, Measure};
-use super::row_key::{Lookup, RowKey};
+use super::budget::{Charge, check};
+use super::content::Content;
+use super::row_key::Lookup;
 use super::state::HeapState;
 use crate::table::TableKey;
 
@@ -77,26 +75,4 @@ impl<K: StateKey, N: StateKey, C: Content, X> Drop for HeapState<K, N, C, X> {
         // A failed registration returns what it had charged.
         self.budget.charge(self.charged, Charge::default());
     }
-}
-
-/// Size of a cell, or 0 for kinds that are not measured.
-#[inline]
-pub(super) fn measure<C: Content>(content: &C, cell: Option<&C::Cell>) -> Measure {
-    match cell {
-        Some(cell) if C::MEASURED => content.measure(cell),
-        _ => Measure::default(),
-    }
-}
-
-/// Returns the stored form of a new key, and counts the bytes that it owns.
-#[inline]
-pub(super) fn store<K: StateKey, N: StateKey>(lookup: &Lookup<'_, K, N>, bytes: &Cell<u64>) -> RowKey<K, N> {
-    let row = lookup.store();
-    bytes.set(row.heap_size() as u64);
-    row
-}
-
-#[inline(never)]
-pub(super) fn check(budget: &Budget, name: &str, growth: usize, more: u64) -> Result<()> {
-    budget.check((growth as u64).saturating_add(more)).map_err(|error| error.in_state(name))
 }

@@ -70,3 +70,9 @@ impl Budget {
         change(&self.held.log_bytes, before.log_bytes, now.log_bytes);
     }
 }
+
+/// Checks that the state `name` may grow by `growth` and `more` bytes.
+#[inline(never)]
+pub(super) fn check(budget: &Budget, name: &str, growth: usize, more: u64) -> Result<()> {
+    budget.check((growth as u64).saturating_add(more)).map_err(|error| error.in_state(name))
+}

@@ -4,12 +4,9 @@ use std::fmt::Debug;
 use std::sync::Arc;
 
 use backend_api::restore::RestorePlan;
-use backend_api::{Cancel, CheckpointTarget, KeyedStateHandle, Progress, Result, SnapshotRequest, Storage};
+use backend_api::{CheckpointTarget, KeyedStateHandle, Result, SnapshotRequest, Storage};
 
-use super::HeapSnapshot;
-
-/// Writes a snapshot of the heap. Runs on any thread.
-pub type WriteHeap = Box<dyn FnOnce(&Cancel, &Progress) -> Result<Option<KeyedStateHandle>> + Send>;
+use super::snapshot::{HeapSnapshot, WriteHeap};
 
 /// How a heap backend stores its checkpoints.
 pub trait Checkpointing: Debug + Send + Sized + 'static {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use backend_api::row::{RowChange, RowOp, encode_elements, encode_items, encode_sized};
 use backend_api::{Codec, Error, ErrorKind, Result, StateKey, StateValue, check_ascending};
 
-use super::rows::{EntryRows, ROW_OVERHEAD};
+use super::entry_rows::{EntryRows, ROW_OVERHEAD};
 use crate::containers::{Delta, ListCell, OrderedMap};
 use crate::table::{Container, DROPPED_IN_PLACE, Handle, Placement, TableValue, UserValue};
 
@@ -71,6 +71,15 @@ pub(super) trait Content: Send + Sync + 'static {
 
     /// Applies a row of a checkpoint to the cell, as a write in `epoch`.
     fn change(&self, cell: &mut Option<Self::Cell>, change: RowChange<'_>, epoch: u32) -> Result<()>;
+}
+
+/// Size of a cell, or 0 for kinds that are not measured.
+#[inline]
+pub(super) fn measure<C: Content>(content: &C, cell: Option<&C::Cell>) -> Measure {
+    match cell {
+        Some(cell) if C::MEASURED => content.measure(cell),
+        _ => Measure::default(),
+    }
 }
 
 /// One value: value, reducing and aggregating state.

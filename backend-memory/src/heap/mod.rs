@@ -9,6 +9,7 @@ mod backend;
 mod budget;
 mod checkpointing;
 mod content;
+mod entry_rows;
 mod registered;
 mod restore;
 mod row_key;
@@ -19,7 +20,7 @@ mod views;
 
 pub use crate::containers::SharedArray;
 pub use backend::HeapBackend;
-pub use checkpointing::{Checkpointing, WriteHeap};
+pub use checkpointing::Checkpointing;
 pub use rows::{Extent, StateSnapshot};
-pub use snapshot::HeapSnapshot;
+pub use snapshot::{HeapSnapshot, WriteHeap};
 pub use views::{HeapAggregating, HeapList, HeapMap, HeapReducing, HeapValue};

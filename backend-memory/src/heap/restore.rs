@@ -11,10 +11,9 @@ use backend_api::restore::{RestoredSection, RestoredState};
 use backend_api::row::{RowChange, decode_key};
 use backend_api::{Error, ErrorKind, KeySpace, LookupKey, Result, StateKey};
 
-use super::accounting::{measure, store};
 use super::budget::{Budget, Charge};
-use super::content::{Content, Measure, unfit};
-use super::row_key::{Lookup, entry_hash};
+use super::content::{Content, Measure, measure, unfit};
+use super::row_key::{Lookup, entry_hash, store};
 use super::state::{AnyState, HeapState};
 use crate::table::TableKey;
 

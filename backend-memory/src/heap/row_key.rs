@@ -1,5 +1,6 @@
 //! The keys of heap tables: key and namespace in stored form.
 
+use std::cell::Cell;
 use std::hash::{BuildHasher, Hash, Hasher, RandomState};
 
 use backend_api::{Borrowed, BorrowedKey, KeyContext, Result, StateKey, StoredKey};
@@ -110,6 +111,14 @@ impl<K: StateKey, N: StateKey> KeyHash for &Lookup<'_, K, N> {
         self.namespace.with_encoded(|bytes| bytes.hash(&mut hasher));
         hasher.finish()
     }
+}
+
+/// Returns the stored form of a new key, and counts the bytes that it owns.
+#[inline]
+pub(super) fn store<K: StateKey, N: StateKey>(lookup: &Lookup<'_, K, N>, bytes: &Cell<u64>) -> RowKey<K, N> {
+    let row = lookup.store();
+    bytes.set(row.heap_size() as u64);
+    row
 }
 
 /// The hash of a key and a namespace. For `()` it is the key's own.

@@ -10,10 +10,6 @@ use super::content::Content;
 use super::row_key::RowKey;
 use crate::table::TableSnapshot;
 
-/// Bytes that a row of a delta has in addition to the same row of a full section: the operation and its
-/// length.
-pub(super) const ROW_OVERHEAD: u64 = 5;
-
 /// A delta is written if it saves this many times its overhead. The margin is for compression, which may
 /// shrink the full section more.
 const MARGIN: u64 = 4;
@@ -27,66 +23,6 @@ enum Stop {
 impl From<Error> for Stop {
     fn from(error: Error) -> Self {
         Self::Failed(error)
-    }
-}
-
-/// Writes the rows of one state and key group into a file. The first row starts the section.
-struct Rows<'r, 'w> {
-    writer: &'r mut CheckpointWriter<'w>,
-    name: &'r str,
-    state: u16,
-    group: u16,
-    kind: SectionKind,
-    begun: bool,
-    written: u64,
-}
-
-impl<'r, 'w> Rows<'r, 'w> {
-    #[inline]
-    fn begin(&mut self) -> Result<()> {
-        if !self.begun {
-            self.writer.begin_section(self.state, self.group, self.kind)?;
-            self.begun = true;
-        }
-        Ok(())
-    }
-
-    /// Adds state and key group to an encoding error. Storage errors concern no single row.
-    #[cold]
-    fn locate(&self, error: Error) -> Error {
-        match error.kind() {
-            ErrorKind::Io | ErrorKind::Cancelled => error,
-            _ => error.in_state(self.name).in_group(self.group),
-        }
-    }
-
-    #[inline]
-    fn of<'e, K: StateKey, N: StateKey>(&'e mut self, key: &'e RowKey<K, N>) -> EntryRows<'e, 'r, 'w, K, N> {
-        EntryRows { rows: self, key }
-    }
-}
-
-/// The rows of one entry.
-pub(super) struct EntryRows<'e, 'r, 'w, K: StateKey, N: StateKey> {
-    rows: &'e mut Rows<'r, 'w>,
-    key: &'e RowKey<K, N>,
-}
-
-impl<K: StateKey, N: StateKey> EntryRows<'_, '_, '_, K, N> {
-    /// Writes a row. `rest` appends what follows key and namespace.
-    #[inline]
-    pub(super) fn row(&mut self, op: RowOp, rest: impl FnOnce(&mut Vec<u8>) -> Result<()>) -> Result<()> {
-        self.rows.begin()?;
-        let (kind, key) = (self.rows.kind, self.key);
-        let written = self.rows.writer.row(|out| {
-            if kind == SectionKind::Delta {
-                op.encode(out);
-            }
-            key.encode(out)?;
-            rest(out)
-        });
-        self.rows.written += 1;
-        written.map_err(|error| self.rows.locate(error))
     }
 }
 

@@ -4,10 +4,12 @@ use std::sync::Arc;
 
 use backend_api::format::{CheckpointWriter, FileMeta};
 use backend_api::restore::RestoredState;
-use backend_api::{AttemptTarget, KeyGroupRange, KeyedStateHandle, Result, StateFile};
+use backend_api::{AttemptTarget, Cancel, KeyGroupRange, KeyedStateHandle, Progress, Result, StateFile};
 
-use super::checkpointing::WriteHeap;
 use super::rows::{Extent, StateSnapshot};
+
+/// Writes a snapshot of the heap. Runs on any thread.
+pub type WriteHeap = Box<dyn FnOnce(&Cancel, &Progress) -> Result<Option<KeyedStateHandle>> + Send>;
 
 /// All states of a backend at one moment. A checkpoint is written from it, on any thread.
 pub struct HeapSnapshot {

@@ -10,10 +10,9 @@ use backend_api::{
     BoxError, Error, KeyGroupRange, Keys, Result, StateInfo, StateKey, StateKind, function_failed,
 };
 
-use super::accounting::{check, measure, store};
-use super::budget::{Budget, Charge};
-use super::content::{Content, Measure};
-use super::row_key::{Lookup, RowKey};
+use super::budget::{Budget, Charge, check};
+use super::content::{Content, Measure, measure};
+use super::row_key::{Lookup, RowKey, store};
 use super::rows::{RegisteredSnapshot, StateSnapshot};
 use crate::containers::OrderedMap;
 use crate::table::{Table, TableKey};

@@ -10,10 +10,7 @@ use std::{
     thread,
 };
 
-use super::{
-    segment::HEADER_SIZE,
-    sync::{Mutex, MutexGuard},
-};
+use super::sync::{Mutex, MutexGuard};
 
 /// Chunks grow up to the size of a huge page, and are then aligned to it.
 const HUGE: usize = 2 << 20;
@@ -47,7 +44,7 @@ unsafe impl Send for Inner {}
 impl Slab {
     /// The size of the layout `block` must be a multiple of its alignment.
     pub(super) fn new(block: Layout) -> Self {
-        debug_assert!(block.size() >= HEADER_SIZE && block.size().is_multiple_of(block.align()));
+        debug_assert!(block.size() > 0 && block.size().is_multiple_of(block.align()));
         Self { block, inner: Mutex::default() }
     }
 

@@ -1,7 +1,7 @@
 //! Refusing options that would lose entries or break a restore.
 //!
-//! The binding cannot read most options back. So an empty database is opened with them, used a little, and asked for the
-//! options file that it writes.
+//! The binding cannot read most options back. The check opens an empty database with them, writes to it, and reads the
+//! options file that RocksDB writes.
 
 use std::path::Path;
 use std::{fs, io};
@@ -44,27 +44,33 @@ const FAMILY: [Rule; 9] = [
     rule("inplace_update_support", &["false"], "snapshots would change"),
 ];
 
-/// Checks the options of `setup` with an empty database in the new folder `path`, which is removed again.
-///
-/// # Errors
-/// [`InvalidArgument`](ErrorKind::InvalidArgument) for an option that is refused; [`Io`](ErrorKind::Io).
-pub(super) fn check(setup: &Setup, path: &Path) -> Result<()> {
-    if setup.has_wal_dir() {
-        return Err(outside());
+impl Setup {
+    /// Checks that no option that the user changed loses entries or breaks a restore. Opens an empty database
+    /// in the new folder `path`, and removes it again.
+    ///
+    /// # Errors
+    /// [`InvalidArgument`](ErrorKind::InvalidArgument) for an option that is refused. [`Io`](ErrorKind::Io).
+    pub fn check(&self, path: &Path) -> Result<()> {
+        if !self.is_tuned() {
+            return Ok(());
+        }
+        if self.has_wal_dir() {
+            return Err(outside());
+        }
+        let refused = |error: rocksdb::Error| {
+            Error::new(ErrorKind::InvalidArgument, "RocksDB refuses its options").with_source(error)
+        };
+        let checked = self.open_raw(path).map_err(refused).and_then(|db| {
+            check_options(path)?;
+            use_database(&db).map_err(refused)?;
+            check_files(&db, path)
+        });
+        let removed = match fs::remove_dir_all(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(io_failed(error, path)),
+            _ => Ok(()),
+        };
+        checked.and(removed)
     }
-    let refused = |error: rocksdb::Error| {
-        Error::new(ErrorKind::InvalidArgument, "RocksDB refuses its options").with_source(error)
-    };
-    let checked = setup.open_raw(path).map_err(refused).and_then(|db| {
-        check_options(path)?;
-        use_database(&db).map_err(refused)?;
-        check_files(&db, path)
-    });
-    let removed = match fs::remove_dir_all(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(io_failed(error, path)),
-        _ => Ok(()),
-    };
-    checked.and(removed)
 }
 
 /// Does what a backend does: writes, deletes ranges, flushes.

@@ -7,7 +7,7 @@ use rocksdb::{
     Cache, ColumnFamilyDescriptor, DB, DBCompressionType, LruCacheOptions, Options, WriteBufferManager,
 };
 
-use super::{Family, check};
+use super::Family;
 use crate::error::failed;
 use crate::{Profile, RocksDbOptions, Tuned, ffi};
 
@@ -104,14 +104,6 @@ impl Setup {
             .map(|family| ColumnFamilyDescriptor::new(family.name(), family.of_each(&self.families).clone()))
     }
 
-    /// Checks that no option breaks a restore, in the new folder `path`, which is removed again.
-    ///
-    /// # Errors
-    /// [`InvalidArgument`](backend_api::ErrorKind::InvalidArgument) for an option that is refused.
-    pub fn check(&self, path: &Path) -> Result<()> {
-        if self.is_tuned { check::check(self, path) } else { Ok(()) }
-    }
-
     /// Opens the database in `path`, or creates it.
     pub fn open(&self, path: &Path) -> Result<DB> {
         self.open_raw(path).map_err(failed)
@@ -120,6 +112,11 @@ impl Setup {
     /// [`open`](Self::open) with RocksDB's error.
     pub(super) fn open_raw(&self, path: &Path) -> Result<DB, rocksdb::Error> {
         DB::open_cf_descriptors(&self.database, path, self.descriptors())
+    }
+
+    /// True if the user may have changed options.
+    pub(super) fn is_tuned(&self) -> bool {
+        self.is_tuned
     }
 
     /// True if the log has a folder of its own.

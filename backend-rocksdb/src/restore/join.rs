@@ -9,7 +9,7 @@ use backend_api::{Error, ErrorKind, KeyGroupRange, Result};
 use backend_bytes::{ByteCursor, EntryKey};
 use rocksdb::{DB, ReadOptions};
 
-use super::{OpenSource, link, numbered};
+use super::{OpenSource, Target, link, numbered};
 use crate::database::{Cursor, Database, Family, SstFile, SstWriter};
 use crate::error::io_failed;
 use crate::parallel::{CHUNK_BYTES, for_each_file};
@@ -19,14 +19,6 @@ const COPY_FILE_BYTES: u64 = 64 << 20;
 
 /// Fewer bytes of a state than this are not worth another thread.
 const COPY_PART_BYTES: u64 = 1 << 20;
-
-/// Where a state of another database goes.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Target {
-    /// The state's number here.
-    pub number: u16,
-    pub family: Family,
-}
 
 /// Key groups of a state that are copied by one thread.
 struct Copy {

@@ -7,8 +7,7 @@ use backend_api::Result;
 use backend_bytes::EntryKey;
 use rocksdb::LiveFile;
 
-use super::OpenSource;
-use super::join::Target;
+use super::{OpenSource, Target};
 use crate::database::{Database, Family};
 use crate::error::failed;
 use crate::ffi;

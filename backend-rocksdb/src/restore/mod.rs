@@ -35,6 +35,14 @@ struct Source<'h> {
     range: KeyGroupRange,
 }
 
+/// Where a state of another database goes.
+#[derive(Clone, Copy, Debug)]
+struct Target {
+    /// The state's number here.
+    number: u16,
+    family: Family,
+}
+
 /// A source that is to be joined, fetched to `path` and opened.
 struct OpenSource<'h> {
     source: Source<'h>,

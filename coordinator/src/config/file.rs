@@ -5,8 +5,8 @@ use backend_api::{Error, ErrorKind, Result};
 use serde::de::{Deserialize, Deserializer, Error as _};
 
 use super::{
-    BackendConfig, BackendKind, CheckpointConfig, CheckpointingMode, Retention, parse_duration, parse_size,
-    refused,
+    BackendConfig, BackendKind, CheckpointConfig, CheckpointingMode, Retention, number, one_of,
+    parse_duration, parse_size, refused,
 };
 use crate::RestartStrategy;
 
@@ -158,19 +158,6 @@ fn current_name(key: &str) -> &str {
         "restart-strategy" => "restart-strategy.type",
         _ => key,
     }
-}
-
-pub(crate) fn number<T: TryFrom<u64>>(value: &str) -> Result<T, String> {
-    let number = value.parse::<u64>().ok().and_then(|number| T::try_from(number).ok());
-    number.ok_or_else(|| format!("{value:?} is not a whole number in its range, from 0 on"))
-}
-
-pub(crate) fn one_of<T: Copy>(value: &str, choices: &[(&str, T)]) -> Result<T, String> {
-    let found = choices.iter().find(|(name, _)| name.eq_ignore_ascii_case(value));
-    found.map(|(_, choice)| *choice).ok_or_else(|| {
-        let names: Vec<_> = choices.iter().map(|(name, _)| *name).collect();
-        format!("{value:?} is none of {}", names.join(", "))
-    })
 }
 
 /// A configuration before it is interpreted.

@@ -6,7 +6,7 @@ mod notation;
 
 pub use backend::{BackendConfig, BackendKind};
 pub use file::JobConfig;
-pub(crate) use file::{number, one_of};
+pub(crate) use notation::{number, one_of};
 pub use notation::{parse_duration, parse_size};
 
 use std::time::Duration;

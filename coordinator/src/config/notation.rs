@@ -1,4 +1,4 @@
-//! Durations and sizes as Flink writes them: `10 min`, `5 mb`.
+//! Values of settings as Flink writes them: `10 min`, `5 mb`.
 
 use std::time::Duration;
 
@@ -57,6 +57,21 @@ fn split(text: &str) -> Result<(u64, &str), String> {
 fn factor(unit: &str, default: &str, units: &[(&[&str], u64)]) -> Option<u64> {
     let unit = if unit.is_empty() { default.to_owned() } else { unit.to_lowercase() };
     units.iter().find(|(names, _)| names.contains(&&*unit)).map(|(_, factor)| *factor)
+}
+
+/// A whole number.
+pub(crate) fn number<T: TryFrom<u64>>(value: &str) -> Result<T, String> {
+    let number = value.parse::<u64>().ok().and_then(|number| T::try_from(number).ok());
+    number.ok_or_else(|| format!("{value:?} is not a whole number in its range, from 0 on"))
+}
+
+/// The choice with this name, in any case of letters.
+pub(crate) fn one_of<T: Copy>(value: &str, choices: &[(&str, T)]) -> Result<T, String> {
+    let found = choices.iter().find(|(name, _)| name.eq_ignore_ascii_case(value));
+    found.map(|(_, choice)| *choice).ok_or_else(|| {
+        let names: Vec<_> = choices.iter().map(|(name, _)| *name).collect();
+        format!("{value:?} is none of {}", names.join(", "))
+    })
 }
 
 #[cfg(test)]
