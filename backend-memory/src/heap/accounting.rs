@@ -3,8 +3,8 @@
 use backend_api::{Result, StateKey};
 
 use super::budget::{Charge, check};
-use super::content::Content;
-use super::row_key::Lookup;
+use super::content::{Content, Measure};
+use super::row_key::{Lookup, RowKey};
 use super::state::HeapState;
 use crate::table::TableKey;
 

@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use backend_api::format::{CheckpointWriter, SectionKind};
 use backend_api::row::{ReadBack, RowOp};
-use backend_api::{Error, ErrorKind, Result, StateKey};
+use backend_api::{Error, Result, StateKey};
 
 use super::content::Content;
+use super::entry_rows::{ROW_OVERHEAD, Rows};
 use super::row_key::RowKey;
 use crate::table::TableSnapshot;
 

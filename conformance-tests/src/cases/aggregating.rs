@@ -32,8 +32,8 @@ fn sum() -> AggregatingDescriptor<Sum> {
     AggregatingDescriptor::new("sum", Sum::default())
 }
 
-/// E62: a key to which nothing was added reads as `None`; no accumulator is created, at a read or a clear, and one
-/// for all adds to a key.
+/// E62: a key without inputs reads as `None`. Reads and clears create no accumulator, and all inputs of a key
+/// share one.
 pub fn e62_an_unwritten_key_is_absent_and_makes_no_accumulator<F: Factory>() {
     let world = World::<F>::new();
     let mut backend = world.open::<i32>();
@@ -50,7 +50,7 @@ pub fn e62_an_unwritten_key_is_absent_and_makes_no_accumulator<F: Factory>() {
     assert_eq!(backend.entries("sum"), 1);
 }
 
-/// E63: a function that changes its accumulator in place and one that replaces it give the same.
+/// E63: functions that change the accumulator in place and functions that replace it give the same result.
 pub fn e63_inputs_are_added_in_place_or_by_replacement<F: Factory>() {
     let world = World::<F>::new();
     let mut backend = world.open::<i32>();
@@ -63,7 +63,7 @@ pub fn e63_inputs_are_added_in_place_or_by_replacement<F: Factory>() {
     assert_eq!(backend.at(mean, &1).get().unwrap(), Some(14.0));
 }
 
-/// E64: what is stored is the accumulator and not the result, so adding goes on exactly after a restore.
+/// E64: the accumulator is stored, not the result, so additions continue exactly after a restore.
 pub fn e64_the_accumulator_is_what_is_stored<F: Factory>() {
     let world = World::<F>::new();
     let mut backend = world.open::<i32>();
@@ -79,7 +79,7 @@ pub fn e64_the_accumulator_is_what_is_stored<F: Factory>() {
     assert_eq!(backend.at(token, &1).get().unwrap(), Some(4.0));
 }
 
-/// E65: reading twice gives the same, and leaves the accumulator as it is.
+/// E65: reading does not change the accumulator.
 pub fn e65_reading_leaves_the_accumulator<F: Factory>() {
     let world = World::<F>::new();
     let mut backend = world.open::<i32>();
@@ -93,8 +93,7 @@ pub fn e65_reading_leaves_the_accumulator<F: Factory>() {
     assert_eq!(backend.at(mean, &1).get().unwrap(), Some(4.0));
 }
 
-/// E66: a function that fails or panics after it has touched the accumulator leaves it as it was before, and makes
-/// no entry where there was none.
+/// E66: a function that fails or panics after changing the accumulator has no effect, and creates no entry.
 pub fn e66_a_failed_function_changes_nothing<F: Factory>() {
     let world = World::<F>::new();
     let mut backend = world.open::<i32>();
@@ -111,7 +110,7 @@ pub fn e66_a_failed_function_changes_nothing<F: Factory>() {
     assert_eq!(backend.at(mean, &1).get().unwrap(), Some(6.0));
 }
 
-/// E67: adds to two keys in turn do not meet, and after clearing both nothing is left.
+/// E67: accumulators of two keys are independent, and clearing both leaves nothing.
 pub fn e67_accumulators_of_two_keys_are_apart<F: Factory>() {
     let world = World::<F>::new();
     let mut backend = world.open::<i32>();

@@ -1,4 +1,4 @@
-//! Storages that fail and bytes that are not what was written: no case of Flink's list, and what all of them rest on.
+//! Failing storages and damaged bytes. These cases are not in Flink's list, but all others depend on them.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -29,8 +29,8 @@ macro_rules! faults_cases {
     };
 }
 
-/// A world of which the checkpoints lie in memory, behind a storage that `wrap` makes: each of these cases writes
-/// thousands of files, none of which has to outlive it.
+/// A world whose checkpoints are in memory, behind a storage made by `wrap`. These cases write thousands of
+/// short-lived files.
 fn in_memory<F: Factory, S: Storage>(
     setup: Setup,
     wrap: impl FnOnce(Arc<dyn Storage>) -> S,
@@ -54,8 +54,8 @@ fn restored<F: Factory>(world: &World<F>, handle: &KeyedStateHandle) -> Result<C
     Ok(kinds.read(&mut backend))
 }
 
-/// Lets the checkpoints of one backend fail at the first call of the storage, the second, and so on, until one does
-/// not; `failed` is called after each that did.
+/// Lets the storage fail at its first call during a checkpoint, then at the second, and so on, until a
+/// checkpoint succeeds. Calls `failed` after each failure.
 fn fail_checkpoints<F: Factory>(faults: Faults, failed: impl Fn(&World<F>, usize, &str)) {
     let Some((world, storage)) = in_memory::<F, _>(Setup::default(), FailingStorage::new) else { return };
     let (mut backend, kinds, mut content) = filled(&world);
@@ -73,29 +73,28 @@ fn fail_checkpoints<F: Factory>(faults: Faults, failed: impl Fn(&World<F>, usize
         assert_eq!(error.kind(), ErrorKind::Io, "{error}");
         failed(&world, before.len(), &error.to_string());
         backend.notify_aborted(request.checkpoint_id()).unwrap();
-        // The backend goes on, and the next checkpoint is whole.
+        // The backend continues, and the next checkpoint is complete.
         kinds.change(&mut backend, &mut content, nth as i32);
         let handle = world.checkpoint(&mut backend);
         assert_eq!(restored(&world, &handle).unwrap(), content, "call {nth}");
     }
 }
 
-/// X1: whichever call of the storage fails, the checkpoint is the I/O error and leaves no file; the backend goes on,
-/// and the next checkpoint is whole.
+/// X1: if any call of the storage fails, the checkpoint fails with an I/O error and leaves no file. The
+/// backend continues, and the next checkpoint is complete.
 pub fn x01_a_checkpoint_that_fails_at_any_call_leaves_no_file<F: Factory>() {
     fail_checkpoints::<F>(Faults::Once, |world, before, fault| {
         assert_eq!(world.files().len(), before, "{fault}")
     });
 }
 
-/// X2: if the storage stays broken from some call on, there is no handle, and once it is well again the next
-/// checkpoint is whole.
+/// X2: if the storage stays broken, there is no handle. Once it works again, the next checkpoint is complete.
 pub fn x02_a_storage_that_stays_broken_gives_no_handle<F: Factory>() {
     fail_checkpoints::<F>(Faults::FromThenOn, |_, _, _| {});
 }
 
-/// X3: whichever call of the storage fails, the restore is the I/O error and changes no file, and a second try
-/// finds everything.
+/// X3: if any call of the storage fails, the restore fails with an I/O error and changes no file. A second
+/// try restores everything.
 pub fn x03_a_restore_that_fails_at_any_call_changes_nothing<F: Factory>() {
     let Some((world, storage)) = in_memory::<F, _>(Setup::default(), FailingStorage::new) else { return };
     let (mut backend, kinds, mut content) = filled(&world);
@@ -119,11 +118,11 @@ pub fn x03_a_restore_that_fails_at_any_call_changes_nothing<F: Factory>() {
     }
 }
 
-/// Every byte of a file of up to so many is damaged; of a longer file, so many of its bytes.
+/// Number of damaged positions in a file. Shorter files are damaged at every byte.
 const PLACES: usize = 400;
 
-/// The places at which a file of `len` bytes is damaged: all of them, or the first and the last quarter of [`PLACES`],
-/// where heads, indexes and checksums are, and others at even distances between.
+/// The positions at which a file of `len` bytes is damaged: all of them, or a quarter of [`PLACES`] at each
+/// end, where headers, indexes and checksums are, and the rest evenly spaced.
 fn places(len: usize) -> Vec<usize> {
     let end = PLACES / 4;
     if len <= PLACES {
@@ -133,8 +132,7 @@ fn places(len: usize) -> Vec<usize> {
     (0..end).chain((end..len - end).step_by(step)).chain(len - end..len).collect()
 }
 
-/// Restores a small checkpoint of which each of the files, in the handle or in the storage, is damaged in the ways that
-/// `damages` gives.
+/// Restores a small checkpoint with each of its files, inline or stored, damaged as `damages` says.
 fn damage_every_file<F: Factory>(damages: impl Fn(&[u8]) -> Vec<(String, Vec<u8>)>) {
     let mut worlds = vec![World::<F>::new()];
     if F::new().capabilities().storage {
@@ -164,7 +162,7 @@ fn damage_every_file<F: Factory>(damages: impl Fn(&[u8]) -> Vec<(String, Vec<u8>
                 damaged.files[index] = world.put_bytes(file, bytes);
                 let error = match restored(&world, &damaged) {
                     Err(error) => error,
-                    // Rows that a later file replaces need not be read.
+                    // Rows that a later file replaces are not necessarily read.
                     Ok(found) if index + 1 < handle.files.len() && found == content => continue,
                     Ok(_) => panic!("{what} of {} was not found", file.name),
                 };
@@ -178,8 +176,8 @@ fn damage_every_file<F: Factory>(damages: impl Fn(&[u8]) -> Vec<(String, Vec<u8>
     }
 }
 
-/// X4: every byte of a checkpoint that is not what was written is found when it is restored, with the file and the
-/// place, and no row of it is used. Rows that a later file replaces need not be read.
+/// X4: a restore finds every changed byte of a checkpoint, names file and position, and uses no damaged row.
+/// Rows that a later file replaces are not necessarily read.
 pub fn x04_every_changed_byte_is_found<F: Factory>() {
     damage_every_file::<F>(|good| {
         let flip = |at: usize| {
@@ -191,7 +189,7 @@ pub fn x04_every_changed_byte_is_found<F: Factory>() {
     });
 }
 
-/// X5: a checkpoint that is cut off anywhere, or goes on after its end, is found when it is restored.
+/// X5: a restore finds a checkpoint that was truncated at any position, or extended.
 pub fn x05_every_truncation_is_found<F: Factory>() {
     damage_every_file::<F>(|good| {
         let cut = |at: usize| (format!("the end at byte {at}"), good[..at].to_vec());
@@ -200,7 +198,7 @@ pub fn x05_every_truncation_is_found<F: Factory>() {
     });
 }
 
-/// X6: a file that is gone is the not-found error, with its path.
+/// X6: a missing file is a not-found error with its path.
 pub fn x06_a_missing_file_is_not_found<F: Factory>() {
     let Some(world) = World::<F>::in_files(Setup::default()) else { return };
     let (mut backend, ..) = filled(&world);
@@ -213,16 +211,16 @@ pub fn x06_a_missing_file_is_not_found<F: Factory>() {
     let _ = content_of(&mut backend);
 }
 
-/// What a job knows of its checkpoints when the power goes.
+/// A job's knowledge of its checkpoints when the power fails.
 #[derive(Default)]
 struct Known {
-    /// What was in the state at each checkpoint that was begun, by its id.
+    /// The state at each checkpoint that was started, by id.
     contents: BTreeMap<u64, Content>,
-    /// The last checkpoint of which the job was told that it is complete.
+    /// The last checkpoint that was reported complete to the job.
     completed: u64,
 }
 
-/// A job of a few checkpoints, of which one is kept, begun anew from the last one in the storage; ends at the first
+/// Runs a job of some checkpoints, with one retained, from the last one in the storage. Stops at the first
 /// error.
 fn job<F: Factory>(world: &World<F>, known: &mut Known, rounds: i32) -> Result<()> {
     let mut store = world.try_store(1)?;
@@ -251,8 +249,8 @@ fn job<F: Factory>(world: &World<F>, known: &mut Known, rounds: i32) -> Result<(
     Ok(())
 }
 
-/// Lets a job crash at the first call of the storage, the one `step` calls later, and so on, until it ends before;
-/// `rebooted` is called after each crash.
+/// Lets a job crash at the first call of the storage, then `step` calls later, and so on, until it ends
+/// without a crash. Calls `rebooted` after each crash.
 fn crash_everywhere<F: Factory>(step: usize, rebooted: impl Fn(&World<F>, &mut Known, &str)) {
     let claiming = Setup { incremental: Some(true), claim_restored: Some(true), ..Setup::default() };
     let lacks = F::new().capabilities().lacking(&claiming);
@@ -274,16 +272,16 @@ fn crash_everywhere<F: Factory>(step: usize, rebooted: impl Fn(&World<F>, &mut K
     }
 }
 
-/// X7: after a crash at whichever call of the storage, with writes done in part and deletions undone, exactly the last
-/// complete checkpoint, or a newer one, is restored, whole, and the job goes on.
+/// X7: after a crash at any call of the storage, with partial writes and undone deletions, the last complete
+/// checkpoint or a newer one restores exactly, and the job continues.
 pub fn x07_after_a_crash_at_any_call_the_last_checkpoint_is_whole<F: Factory>() {
     crash_everywhere::<F>(1, |world, known, what| {
         job(world, known, 1).unwrap_or_else(|error| panic!("{what}: {error}"));
     });
 }
 
-/// X8: after such a crash, here at every third call, and one more checkpoint, there are the files of that checkpoint and no others,
-/// unfinished ones neither.
+/// X8: after such a crash (here at every third call) and one more checkpoint, the storage has only the files
+/// of that checkpoint, and no unfinished ones.
 pub fn x08_after_a_crash_nothing_is_left_over<F: Factory>() {
     crash_everywhere::<F>(3, |world, known, what| {
         job(world, known, 1).unwrap_or_else(|error| panic!("{what}: {error}"));
@@ -303,8 +301,8 @@ pub fn x08_after_a_crash_nothing_is_left_over<F: Factory>() {
     });
 }
 
-/// X9: a process that is killed at any moment, while it restores, changes state or takes a checkpoint, leaves its last
-/// complete checkpoint, or a newer one, whole, at another parallelism too, and nothing else; the next one goes on.
+/// X9: a process killed at any moment leaves its last complete checkpoint or a newer one intact, also at
+/// another parallelism, and nothing else. The next process continues.
 pub fn x09_a_killed_process_loses_nothing_that_was_complete<F: Factory>() {
     killing::check::<F>();
 }

@@ -1,4 +1,4 @@
-//! Incremental checkpoints and the files that they share: behaviours L161 to L183.
+//! Incremental checkpoints and shared files: behaviours L161 to L186.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -42,9 +42,9 @@ macro_rules! incremental_cases {
             l181_an_increment_in_the_handle_makes_no_file
             l182_sizes_tell_what_was_written_and_what_is_needed
             l183_a_lost_confirmation_does_not_end_checkpointing
-            l183_a_lost_confirmation_does_no_harm
             l184_an_increment_is_not_larger_than_a_full_checkpoint
             l185_small_increments_do_not_pile_up_in_the_handle
+            l186_a_lost_confirmation_does_no_harm
         }
     };
 }
@@ -104,8 +104,7 @@ fn stored<F: Factory>(world: &World<F>) -> BTreeSet<String> {
     paths.filter(|path| !path.ends_with("/_metadata")).collect()
 }
 
-/// L161: the first checkpoint, and one that is asked for as full, refer to no earlier one; the one after a full one
-/// may.
+/// L161: the first checkpoint and a full one refer to no earlier checkpoint. The one after a full one may.
 pub fn l161_the_first_checkpoint_and_a_full_one_need_no_other<F: Factory>() {
     let Some(world) = world::<F>() else { return };
     let mut backend = world.open::<i32>();
@@ -120,7 +119,7 @@ pub fn l161_the_first_checkpoint_and_a_full_one_need_no_other<F: Factory>() {
     assert_restores(&world, &full, 3..1000, 1);
 }
 
-/// L162: a checkpoint of few changes writes less than all, and refers to the files of the confirmed one as they are.
+/// L162: a checkpoint with few changes writes few bytes, and refers to unchanged files of the confirmed one.
 pub fn l162_a_checkpoint_of_few_changes_is_small_and_refers_to_files<F: Factory>() {
     let Some(world) = world::<F>() else { return };
     let mut backend = world.open::<i32>();
@@ -135,7 +134,7 @@ pub fn l162_a_checkpoint_of_few_changes_is_small_and_refers_to_files<F: Factory>
     assert_restores(&world, &second, 10..5000, 1);
 }
 
-/// L163: a checkpoint that was taken and not confirmed is not built on; the next one has all its changes.
+/// L163: a checkpoint that is not confirmed is not built on. The next one has all its changes.
 pub fn l163_an_unconfirmed_checkpoint_is_not_built_on<F: Factory>() {
     let Some(world) = world::<F>() else { return };
     let mut backend = world.open::<i32>();
@@ -150,8 +149,8 @@ pub fn l163_an_unconfirmed_checkpoint_is_not_built_on<F: Factory>() {
     assert_restores(&world, &second, 10..100, 1);
 }
 
-/// L164: after an aborted checkpoint the next one builds on the confirmed one before, has the changes of the aborted
-/// one too, and uses none of its files.
+/// L164: the checkpoint after an aborted one builds on the last confirmed one, includes the changes of the
+/// aborted one, and uses none of its files.
 pub fn l164_an_aborted_checkpoint_is_not_built_on_and_loses_nothing<F: Factory>() {
     let Some(world) = world::<F>() else { return };
     let mut backend = world.open::<i32>();
@@ -175,8 +174,8 @@ pub fn l164_an_aborted_checkpoint_is_not_built_on_and_loses_nothing<F: Factory>(
     assert_eq!(restored.entries("value"), 999);
 }
 
-/// L165: confirming a checkpoint that is older than the confirmed one, or that nobody took, or aborting one of
-/// those, does not change what the next one builds on.
+/// L165: confirming or aborting a checkpoint that is older than the confirmed one, or unknown, does not
+/// change what the next one builds on.
 pub fn l165_a_late_or_unknown_confirmation_changes_nothing<F: Factory>() {
     let Some(world) = world::<F>() else { return };
     let mut backend = world.open::<i32>();
@@ -199,8 +198,8 @@ pub fn l165_a_late_or_unknown_confirmation_changes_nothing<F: Factory>() {
     assert_restores(&world, &third, 10..1000, 1);
 }
 
-/// L165: confirming a checkpoint whose task was dropped, failed or was cancelled does not change what the next one builds
-/// on: that one has the changes of the missing checkpoint too.
+/// L165: confirming a checkpoint whose task was dropped, failed or cancelled does not change what the next
+/// one builds on. The next one includes its changes.
 pub fn l165b_confirming_a_checkpoint_that_was_not_written_changes_nothing<F: Factory>() {
     let Some(world) = world::<F>() else { return };
     let mut backend = world.open::<i32>();
@@ -227,8 +226,8 @@ pub fn l165b_confirming_a_checkpoint_that_was_not_written_changes_nothing<F: Fac
     assert_eq!(restored.at(token, &10).get().unwrap(), None);
 }
 
-/// L166: of checkpoints that share files each can go without harm to the others, and with the last one no file is
-/// left.
+/// L166: deleting one of several checkpoints that share files does not harm the others. Deleting the last one
+/// leaves no file.
 pub fn l166_files_live_as_long_as_a_checkpoint_needs_them<F: Factory>() {
     let Some(world) = world::<F>() else { return };
     let storage = world.storage().unwrap();
@@ -258,7 +257,8 @@ pub fn l166_files_live_as_long_as_a_checkpoint_needs_them<F: Factory>() {
     assert_eq!(stored(&world), BTreeSet::new());
 }
 
-/// L167: a handle that no checkpoint took over discards all files that it wrote, shared ones too, and none of others.
+/// L167: a handle that no checkpoint took over discards all files that it wrote, including shared ones, and
+/// no others.
 pub fn l167_an_unregistered_handle_discards_its_own_files<F: Factory>() {
     let Some(world) = world::<F>() else { return };
     let storage = world.storage().unwrap();
@@ -277,8 +277,8 @@ pub fn l167_an_unregistered_handle_discards_its_own_files<F: Factory>() {
     assert_eq!(stored(&world), BTreeSet::new());
 }
 
-/// L170: several checkpoints under way at once all build on the one that was confirmed before them, and each can be
-/// confirmed or aborted without the others.
+/// L170: several concurrent checkpoints build on the one that was confirmed before them, and each can be
+/// confirmed or aborted independently.
 pub fn l170_overlapping_checkpoints_build_on_the_confirmed_one<F: Factory>() {
     let Some(world) = world::<F>() else { return };
     let mut backend = world.open::<i32>();
@@ -308,8 +308,8 @@ pub fn l170_overlapping_checkpoints_build_on_the_confirmed_one<F: Factory>() {
     }
 }
 
-/// L170b: a checkpoint that builds on one that another has subsumed meanwhile completes and restores, if it began before
-/// that; afterwards nothing of the subsumed one is left.
+/// L170b: a checkpoint whose base is subsumed while it runs completes and restores. Afterwards no file of the
+/// subsumed one is left.
 pub fn l170b_an_overlapping_checkpoint_completes_after_its_base_is_subsumed<F: Factory>() {
     let Some(world) = world::<F>() else { return };
     let mut store = world.store(1);
@@ -322,7 +322,7 @@ pub fn l170b_an_overlapping_checkpoint_completes_after_its_base_is_subsumed<F: F
         let id = store.begin().unwrap();
         let handle = backend.snapshot(SnapshotRequest::new(id)).unwrap().run().unwrap().unwrap();
         begun.push((id, handle));
-        // Always two are under way: the one before is completed once this one has begun, and confirmed.
+        // Two checkpoints run at a time: each is completed and confirmed after the next one has started.
         if begun.len() == 2 {
             let (id, handle) = begun.remove(0);
             store.complete(checkpoint_of([handle])).unwrap();
@@ -337,8 +337,8 @@ pub fn l170b_an_overlapping_checkpoint_completes_after_its_base_is_subsumed<F: F
     assert_eq!(stored(&world), paths(&last));
 }
 
-/// L171: what was removed between two checkpoints is not found in the later one, nor in any after it; what was
-/// removed and written again is.
+/// L171: entries removed between two checkpoints are absent from the later ones, unless they were written
+/// again.
 pub fn l171_what_is_removed_does_not_come_back<F: Factory>() {
     let Some(world) = world::<F>() else { return };
     let mut backend = world.open::<i32>();
@@ -364,14 +364,14 @@ pub fn l171_what_is_removed_does_not_come_back<F: Factory>() {
     }
 }
 
-/// L171: so it is whichever checkpoint of a long row it is removed before, also one that is due to write in full again what
-/// lies in many files.
+/// L171: this holds for a removal before any checkpoint of a long sequence, including one that is due to
+/// rewrite many files in full.
 pub fn l171b_what_is_removed_before_any_checkpoint_does_not_come_back<F: Factory>() {
     let Some(world) = world::<F>() else { return };
     let mut backend = world.open::<i32>();
     let token = backend.register(value()).unwrap();
     for round in 1..=60 {
-        // Every third round, so that it is not always an even number of files.
+        // Every third round, so that rewrites are not always at even numbers of files.
         let number = (round % 3 != 0).then_some(round);
         for key in 0..80 {
             backend.at(token, &key).update(|value| *value = number).unwrap();
@@ -384,7 +384,7 @@ pub fn l171b_what_is_removed_before_any_checkpoint_does_not_come_back<F: Factory
     }
 }
 
-/// L174: a store that was opened again over the retained checkpoints deletes each file once, when its last user goes.
+/// L174: a store reopened over the retained checkpoints deletes each file once, with its last user.
 pub fn l174_a_recovered_store_deletes_each_file_once<F: Factory>() {
     let Some(world) = world::<F>() else { return };
     let mut store = world.store(3);
@@ -411,7 +411,7 @@ pub fn l174_a_recovered_store_deletes_each_file_once<F: Factory>() {
     assert!(store.orphans().unwrap().is_empty());
 }
 
-/// L176: a chain of increments restores as a whole into every part of another parallelism.
+/// L176: a chain of increments restores completely at another parallelism.
 pub fn l176_a_chain_restores_at_another_parallelism<F: Factory>() {
     let Some(world) = world::<F>() else { return };
     let mut backend = world.open::<i32>();
@@ -432,8 +432,8 @@ pub fn l176_a_chain_restores_at_another_parallelism<F: Factory>() {
     assert_eq!(found, content);
 }
 
-/// L177: a claimed checkpoint that was restored is built on; its files stay as long as a checkpoint names them, also
-/// when it is not kept itself any more, and go after that.
+/// L177: a claimed checkpoint is built on after the restore. Its files stay as long as a checkpoint names
+/// them, even if it is no longer retained, and are deleted afterwards.
 pub fn l177_a_claimed_checkpoint_lives_until_nothing_needs_it<F: Factory>() {
     let setup = Setup { incremental: Some(true), claim_restored: Some(true), ..Setup::default() };
     let Some(world) = World::<F>::in_files(setup) else { return };
@@ -459,8 +459,8 @@ pub fn l177_a_claimed_checkpoint_lives_until_nothing_needs_it<F: Factory>() {
     assert_restores(&world, &last, 10..1000, 1);
 }
 
-/// L178: a checkpoint that was restored and not claimed is not built on, so it may go at once; the ones after the
-/// first build on that.
+/// L178: an unclaimed checkpoint is not built on after the restore, so it can be deleted at once. Later
+/// checkpoints build on the first new one.
 pub fn l178_an_unclaimed_checkpoint_is_not_built_on<F: Factory>() {
     let Some(world) = world::<F>() else { return };
     let mut backend = world.open::<i32>();
@@ -482,7 +482,7 @@ pub fn l178_an_unclaimed_checkpoint_is_not_built_on<F: Factory>() {
     assert_restores(&world, &second, 10..1000, 1);
 }
 
-/// L179: an upload that fails leaves none of its files; the next checkpoint has all its changes, on the same base.
+/// L179: a failed upload leaves no files. The next checkpoint has all its changes, on the same base.
 pub fn l179_a_failed_upload_leaves_nothing_and_loses_nothing<F: Factory>() {
     let setup = Setup { incremental: Some(true), ..Setup::default() };
     let Some((world, storage)) = World::<F>::over(setup, FailingStorage::new) else { return };
@@ -510,8 +510,8 @@ pub fn l179_a_failed_upload_leaves_nothing_and_loses_nothing<F: Factory>() {
     }
 }
 
-/// L180: a hundred checkpoints of overwrites, of which one is kept, leave the files of the last one alone, and that
-/// one is not long.
+/// L180: a hundred checkpoints of overwrites, with one retained, leave only the files of the last one, which
+/// are few.
 pub fn l180_a_hundred_checkpoints_leave_the_files_of_the_last<F: Factory>() {
     let Some(world) = world::<F>() else { return };
     let mut store: CheckpointStore = world.store(1);
@@ -530,8 +530,7 @@ pub fn l180_a_hundred_checkpoints_leave_the_files_of_the_last<F: Factory>() {
     assert_restores(&world, &last, 100..1000, 0);
 }
 
-/// L181: an increment that is small enough to be in the handle makes no file; it is whole, and so is the next one that
-/// builds on it.
+/// L181: an increment small enough for the handle writes no file, and it and the next increment restore.
 pub fn l181_an_increment_in_the_handle_makes_no_file<F: Factory>() {
     let setup = Setup { incremental: Some(true), inline_max: Some(4096), ..Setup::default() };
     let Some(world) = World::<F>::with(setup) else { return };
@@ -553,8 +552,8 @@ pub fn l181_an_increment_in_the_handle_makes_no_file<F: Factory>() {
     }
 }
 
-/// L182: a handle tells how many bytes its checkpoint wrote and how many a restore needs, and both are those of the
-/// files.
+/// L182: a handle reports the bytes that its checkpoint wrote and the bytes that a restore reads, which match
+/// its files.
 pub fn l182_sizes_tell_what_was_written_and_what_is_needed<F: Factory>() {
     let Some(world) = world::<F>() else { return };
     let storage: Arc<dyn backend_api::Storage> = world.storage().unwrap();
@@ -577,8 +576,8 @@ pub fn l182_sizes_tell_what_was_written_and_what_is_needed<F: Factory>() {
     assert_eq!(second.inline_size(), 0);
 }
 
-/// L183: when the confirmation of a checkpoint is lost and the one before is gone, the next checkpoints cannot complete;
-/// after a few that were aborted one does, and has everything.
+/// L183: if the confirmation of a checkpoint is lost and its predecessor is deleted, the next checkpoints
+/// cannot complete. After a few aborts one does, with everything.
 pub fn l183_a_lost_confirmation_does_not_end_checkpointing<F: Factory>() {
     let Some(world) = world::<F>() else { return };
     let mut store = world.store(1);
@@ -604,38 +603,11 @@ pub fn l183_a_lost_confirmation_does_not_end_checkpointing<F: Factory>() {
     panic!("five checkpoints in a row could not be completed");
 }
 
-/// L183: a backend that is not told that a checkpoint is complete, incremental or full, goes on completing checkpoints, if
-/// the requests name the last completed one, and each of them restores.
-pub fn l183_a_lost_confirmation_does_no_harm<F: Factory>() {
-    for full_at in [1, 2, 4] {
-        let Some(world) = world::<F>() else { return };
-        let mut store = world.store(1);
-        let mut backend = world.open::<i32>();
-        let kinds = Kinds::register(&mut backend).unwrap();
-        let mut content = Content::default();
-        for round in 1..=6 {
-            kinds.change(&mut backend, &mut content, round);
-            let id = store.begin().unwrap();
-            let latest = store.latest().map(|latest| latest.id);
-            let request = SnapshotRequest::new(id);
-            let request = latest.map_or(request, |latest| request.after(latest));
-            let request = if round == full_at { request.full() } else { request };
-            let handle = backend.snapshot(request).unwrap().run().unwrap().unwrap();
-            store.complete(checkpoint_of([handle.clone()])).unwrap();
-            // The first one alone is confirmed.
-            if round == 1 {
-                backend.notify_complete(id).unwrap();
-            }
-            assert_eq!(content_of(&mut world.restore(&handle)), content, "round {round}");
-        }
-    }
-}
-
 /// A change of a value state.
 type Change<'c, B> = &'c dyn Fn(&mut B, ValueToken<i64>);
 
-/// L184: an increment made of rows is not larger than a full checkpoint of the same state: neither after many keys came and
-/// went, nor after most or all keys were cleared, nor after all were changed.
+/// L184: an increment of rows is not larger than a full checkpoint of the same state: after many keys were
+/// added and removed, after most or all were cleared, and after all were changed.
 pub fn l184_an_increment_is_not_larger_than_a_full_checkpoint<F: Factory>() {
     let Some(world) = world::<F>() else { return };
     let sizes = |change: Change<'_, F::Backend<i32>>| {
@@ -678,7 +650,7 @@ pub fn l184_an_increment_is_not_larger_than_a_full_checkpoint<F: Factory>() {
     }
 }
 
-/// L185: however many small increments there are, the handle has few bytes of state, and restores.
+/// L185: any number of small increments leaves few bytes of state in the handle, and restores.
 pub fn l185_small_increments_do_not_pile_up_in_the_handle<F: Factory>() {
     let setup = Setup { incremental: Some(true), inline_max: Some(20_480), ..Setup::default() };
     let Some(world) = World::<F>::with(setup) else { return };
@@ -703,5 +675,32 @@ pub fn l185_small_increments_do_not_pile_up_in_the_handle<F: Factory>() {
     let token = restored.register(ValueDescriptor::<String>::new("text")).unwrap();
     for (key, round) in (0..).zip(rounds) {
         assert!(restored.at(token, &key).get().unwrap() == Some(text(key, round)), "key {key}");
+    }
+}
+
+/// L186: a backend that misses confirmations, incremental or full, completes checkpoints that restore, if the
+/// requests name the last completed one.
+pub fn l186_a_lost_confirmation_does_no_harm<F: Factory>() {
+    for full_at in [1, 2, 4] {
+        let Some(world) = world::<F>() else { return };
+        let mut store = world.store(1);
+        let mut backend = world.open::<i32>();
+        let kinds = Kinds::register(&mut backend).unwrap();
+        let mut content = Content::default();
+        for round in 1..=6 {
+            kinds.change(&mut backend, &mut content, round);
+            let id = store.begin().unwrap();
+            let latest = store.latest().map(|latest| latest.id);
+            let request = SnapshotRequest::new(id);
+            let request = latest.map_or(request, |latest| request.after(latest));
+            let request = if round == full_at { request.full() } else { request };
+            let handle = backend.snapshot(request).unwrap().run().unwrap().unwrap();
+            store.complete(checkpoint_of([handle.clone()])).unwrap();
+            // Only the first one is confirmed.
+            if round == 1 {
+                backend.notify_complete(id).unwrap();
+            }
+            assert_eq!(content_of(&mut world.restore(&handle)), content, "round {round}");
+        }
     }
 }

@@ -38,7 +38,7 @@ fn value() -> ValueDescriptor<i64> {
     ValueDescriptor::new("value")
 }
 
-/// J132: what is overwritten after a snapshot was taken and before its task runs shows in the live state alone.
+/// J132: overwriting a value between a snapshot and its task changes only the live state.
 pub fn j132_overwriting_before_the_task_runs_does_not_show<F: Factory>() {
     let world = World::<F>::new();
     let mut backend = world.open::<i32>();
@@ -62,8 +62,8 @@ pub fn j132_overwriting_before_the_task_runs_does_not_show<F: Factory>() {
     }
 }
 
-/// J133: a snapshot that is blocked in its storage holds up neither the next one nor the backend, and ends well once
-/// it is let go; each has the state of its own time (J134).
+/// J133: a snapshot that is blocked in its storage delays neither the next snapshot nor the backend. It
+/// completes once it is released, with the state of its own time (J134).
 pub fn j133_a_second_snapshot_does_not_wait_for_a_blocked_one<F: Factory>() {
     let Some((world, storage)) = World::<F>::over(Setup::default(), GatedStorage::new) else { return };
     let mut backend = world.open::<i32>();
@@ -87,7 +87,7 @@ pub fn j133_a_second_snapshot_does_not_wait_for_a_blocked_one<F: Factory>() {
     assert_eq!(content_of(&mut world.restore(&second)), second_content);
 }
 
-/// J134: of two snapshots the second may be run first, or the two at once.
+/// J134: of two snapshots the second can run first, or both concurrently.
 pub fn j134_tasks_may_run_in_any_order<F: Factory>() {
     for at_once in [false, true] {
         let world = World::<F>::new();
@@ -114,8 +114,8 @@ pub fn j134_tasks_may_run_in_any_order<F: Factory>() {
     }
 }
 
-/// J135: ten snapshots, before each of which a state is registered, all run in the background; each has exactly the
-/// states of its time.
+/// J135: with a state registered before each of ten snapshots, each snapshot has exactly the states of its
+/// time.
 pub fn j135_states_registered_between_snapshots_are_in_the_later_ones<F: Factory>() {
     let world = World::<F>::new();
     let mut backend = world.open::<i32>();
@@ -138,7 +138,7 @@ pub fn j135_states_registered_between_snapshots_are_in_the_later_ones<F: Factory
     }
 }
 
-/// J136: five snapshots are taken before the first of them runs; each has the state of its own time.
+/// J136: each of five snapshots that are taken before the first one runs has the state of its own time.
 pub fn j136_overlapping_snapshots_have_each_their_own_time<F: Factory>() {
     let world = World::<F>::new();
     let mut backend = world.open::<i32>();
@@ -150,7 +150,7 @@ pub fn j136_overlapping_snapshots_have_each_their_own_time<F: Factory>() {
         taken.push((backend.snapshot(world.request()).unwrap(), content.clone()));
     }
     kinds.change(&mut backend, &mut content, 5);
-    // The middle one first, the last one last.
+    // Starts with the middle one.
     taken.swap(0, 2);
     for (task, content) in taken {
         let handle = task.run().unwrap().unwrap();
@@ -159,8 +159,8 @@ pub fn j136_overlapping_snapshots_have_each_their_own_time<F: Factory>() {
     assert_eq!(kinds.read(&mut backend), content);
 }
 
-/// J137: writing, changing and clearing in every kind of state after a snapshot does not show in it, also if the
-/// backend was restored itself, round after round.
+/// J137: writing, changing and clearing any kind of state after a snapshot does not change it, also in a
+/// restored backend, round after round.
 pub fn j137_changes_of_every_kind_after_a_snapshot_do_not_show<F: Factory>() {
     let world = World::<F>::new();
     let mut backend = world.open::<i32>();
@@ -181,7 +181,7 @@ pub fn j137_changes_of_every_kind_after_a_snapshot_do_not_show<F: Factory>() {
     }
 }
 
-/// J138: a state that is registered after a snapshot was taken is not in it, and what is written to it neither.
+/// J138: a state registered after a snapshot is not in it, nor are its entries.
 pub fn j138_a_state_registered_after_a_snapshot_is_not_in_it<F: Factory>() {
     let world = World::<F>::new();
     let mut backend = world.open::<i32>();
@@ -196,7 +196,8 @@ pub fn j138_a_state_registered_after_a_snapshot_is_not_in_it<F: Factory>() {
     assert_eq!(world.restore::<i32>(&next).state_names(), ["late", "value"]);
 }
 
-/// J139: state that was restored and never registered is whole in the next checkpoints, beside states that change.
+/// J139: a restored state that is never registered is complete in later checkpoints, beside states that
+/// change.
 pub fn j139_a_restored_state_that_nobody_registers_is_carried_on<F: Factory>() {
     let world = World::<F>::new();
     let mut backend = world.open::<i32>();
@@ -211,7 +212,7 @@ pub fn j139_a_restored_state_that_nobody_registers_is_carried_on<F: Factory>() {
         let infos = backend.states();
         assert_eq!(infos.len(), 6);
         assert!(infos.iter().all(|info| info.registered == (info.name == "other")), "{infos:?}");
-        // Twice, so that the second may build on the first.
+        // Twice, so that the second one can build on the first.
         world.checkpoint(&mut backend);
         backend.at(other, &2).set(generation).unwrap();
     }
@@ -221,7 +222,8 @@ pub fn j139_a_restored_state_that_nobody_registers_is_carried_on<F: Factory>() {
     assert_eq!(backend.at(other, &2).get().unwrap(), Some(2));
 }
 
-/// J140: a backend without states gives no handle and makes no file; without handles a backend starts empty.
+/// J140: a backend without states returns no handle and writes no file. Without handles a backend starts
+/// empty.
 pub fn j140_without_states_there_is_no_handle<F: Factory>() {
     let world = World::<F>::new();
     let mut backend = world.open::<i32>();
@@ -231,8 +233,8 @@ pub fn j140_without_states_there_is_no_handle<F: Factory>() {
     assert!(world.open::<i32>().states().is_empty());
 }
 
-/// J141: a state without entries is known after a restore, also if it was registered between two checkpoints, and
-/// what does not fit it is refused.
+/// J141: a state without entries is known after a restore, even if it was registered between two checkpoints,
+/// and other types or kinds are refused.
 pub fn j141_a_state_without_entries_is_known_after_a_restore<F: Factory>() {
     let world = World::<F>::new();
     let mut backend = world.open::<i32>();
@@ -254,8 +256,8 @@ pub fn j141_a_state_without_entries_is_known_after_a_restore<F: Factory>() {
     assert_eq!(backend.entries("value"), 0);
 }
 
-/// J142: a task that is dropped and never run has made no file and not touched the storage; the backend goes on, and
-/// the next checkpoint has all that this one would have had.
+/// J142: a dropped task has written no file and not used the storage. The backend continues, and the next
+/// checkpoint includes its changes.
 pub fn j142_a_task_that_is_dropped_leaves_nothing<F: Factory>() {
     let Some((world, storage)) = World::<F>::over(Setup::default(), FailingStorage::new) else { return };
     let mut backend = world.open::<i32>();
@@ -274,7 +276,7 @@ pub fn j142_a_task_that_is_dropped_leaves_nothing<F: Factory>() {
     assert_eq!(content_of(&mut world.restore(&handle)), content);
 }
 
-/// J144: a checkpoint id that is not above all earlier ones is refused, and the backend goes on.
+/// J144: a checkpoint id that is not greater than all earlier ones is refused, and the backend continues.
 pub fn j144_checkpoint_ids_must_increase<F: Factory>() {
     let world = World::<F>::new();
     let mut backend = world.open::<i32>();

@@ -36,8 +36,8 @@ fn value() -> ValueDescriptor<i64> {
     ValueDescriptor::new("value")
 }
 
-/// G81: a key whose group is another subtask's is refused with the group and the range, when it is hashed and when
-/// it is used, and nothing is stored.
+/// G81: a key of another subtask's group is refused with the group and the range, when it is hashed and when
+/// it is used. Nothing is stored.
 pub fn g81_a_key_of_another_subtask_is_refused<F: Factory>() {
     let world = World::<F>::new();
     let (ours, theirs) = (part::<i32>(10, 2, 0), part::<i32>(10, 2, 1));
@@ -54,7 +54,7 @@ pub fn g81_a_key_of_another_subtask_is_refused<F: Factory>() {
     assert!(backend.sorted_keys("value").is_empty());
 }
 
-/// G82: what is made of a key tells the key and its group.
+/// G82: a key context returns the key and its group.
 pub fn g82_a_key_context_has_the_key_and_its_group<F: Factory>() {
     let world = World::<F>::new();
     let backend = world.open::<String>();
@@ -68,7 +68,7 @@ pub fn g82_a_key_context_has_the_key_and_its_group<F: Factory>() {
     assert_eq!(backend.subtask().range().to_string(), "0-9");
 }
 
-/// G84: a key that was hashed for another number of key groups is refused.
+/// G84: a key hashed for another number of key groups is refused.
 pub fn g84_a_key_hashed_for_another_number_of_groups_is_refused<F: Factory>() {
     let world = World::<F>::new();
     let mut backend = world.open::<i32>();
@@ -78,7 +78,7 @@ pub fn g84_a_key_hashed_for_another_number_of_groups_is_refused<F: Factory>() {
     assert_eq!(accessed.err().unwrap().kind(), ErrorKind::IllegalState);
 }
 
-/// G87: listing by namespaces of a type that the state does not have is the migration error.
+/// G87: listing with another type of namespaces is a migration error.
 pub fn g87_a_listing_by_namespaces_of_another_type_is_refused<F: Factory>() {
     let world = World::<F>::new();
     let mut backend = world.open::<i32>();
@@ -89,7 +89,7 @@ pub fn g87_a_listing_by_namespaces_of_another_type_is_refused<F: Factory>() {
     assert_eq!(sorted(backend.keys_and_namespaces::<()>("value").unwrap()), [(1, ())]);
 }
 
-/// G90: listing a state that is not registered is the not-found error, with its name.
+/// G90: listing an unregistered state is a not-found error with its name.
 pub fn g90_an_unknown_state_is_not_found<F: Factory>() {
     let world = World::<F>::new();
     let mut backend = world.open::<i32>();
@@ -105,7 +105,7 @@ pub fn g90_an_unknown_state_is_not_found<F: Factory>() {
     assert!(backend.states().is_empty());
 }
 
-/// G90: a state that was restored lists its keys once it is registered; before, it is not found.
+/// G90: a restored state lists its keys once it is registered, and is not found before.
 pub fn g90b_a_restored_state_is_not_found_until_it_is_registered<F: Factory>() {
     let world = World::<F>::new();
     let mut backend = world.open::<i32>();
@@ -121,7 +121,7 @@ pub fn g90b_a_restored_state_is_not_found_until_it_is_registered<F: Factory>() {
     assert_eq!(backend.keys("map", &()).unwrap().count(), 100);
 }
 
-/// G91: 1000 keys with a map of two entries each are 1000 keys.
+/// G91: 1000 keys with a map of two entries each are listed as 1000 keys.
 pub fn g91_a_key_with_several_entries_is_listed_once<F: Factory>() {
     let world = World::<F>::new();
     let mut backend = world.open::<i32>();
@@ -132,7 +132,7 @@ pub fn g91_a_key_with_several_entries_is_listed_once<F: Factory>() {
     assert!(backend.sorted_keys("map").into_iter().eq(0..1000));
 }
 
-/// G92: a function that is called with every key may change the state at it; each key is visited once.
+/// G92: a function called with every key can change the state at the key. Each key is visited once.
 pub fn g92_every_key_can_be_visited_and_cleared<F: Factory>() {
     let world = World::<F>::new();
     let mut backend = world.open::<i32>();
@@ -151,7 +151,7 @@ pub fn g92_every_key_can_be_visited_and_cleared<F: Factory>() {
     assert_eq!(backend.entries("list"), 0);
 }
 
-/// G93: the first error of that function ends the visit and reaches the caller; what was changed before it stays.
+/// G93: the first error of that function ends the visit and is returned. Earlier changes stay.
 pub fn g93_an_error_ends_the_visit_of_all_keys<F: Factory>() {
     let world = World::<F>::new();
     let mut backend = world.open::<i32>();
@@ -169,7 +169,7 @@ pub fn g93_an_error_ends_the_visit_of_all_keys<F: Factory>() {
     assert_eq!((calls, backend.entries("value")), (3, 7));
 }
 
-/// G94: one key group, and 32,768 of them, hold what they are given.
+/// G94: one key group and 32,768 key groups work.
 pub fn g94_one_key_group_and_the_most_of_them_work<F: Factory>() {
     let world = World::<F>::new();
     for groups in [1, 32_768] {
@@ -187,7 +187,7 @@ pub fn g94_one_key_group_and_the_most_of_them_work<F: Factory>() {
     }
 }
 
-/// G95: keys are equal if their encodings are, however they were built and of whatever type of text they are.
+/// G95: keys with equal encodings are equal, however they were built and whatever string type they have.
 pub fn g95_keys_are_equal_if_their_encodings_are<F: Factory>() {
     let world = World::<F>::new();
     let mut backend = world.open::<String>();
@@ -203,8 +203,8 @@ pub fn g95_keys_are_equal_if_their_encodings_are<F: Factory>() {
     assert_eq!(backend.at(token, &Arc::from("key")).get().unwrap(), Some(7));
 }
 
-/// G95: a batch of keys is read and updated in the order in which the keys are given, one that stands twice twice; a
-/// foreign key among them is an error.
+/// G95: a batch reads and updates its keys in the given order, a repeated key repeatedly. A foreign key in it
+/// is an error.
 pub fn g95b_a_batch_reads_and_updates_its_keys_in_order<F: Factory>() {
     let world = World::<F>::new();
     let mut backend = world.open::<i32>();

@@ -40,8 +40,8 @@ fn value() -> ValueDescriptor<i64> {
     ValueDescriptor::new("value")
 }
 
-/// P228: a token of another backend is refused, for every kind of state, also if that backend has a state of the
-/// same name and type; and so is a token from before a restore.
+/// P228: a token of another backend is refused for every kind of state, even if that backend has a state of
+/// the same name and type, and so is a token from before a restore.
 pub fn p228_a_token_of_another_backend_is_refused<F: Factory>() {
     fn refused<B: StateBackend<Key = i32>, T: Opens<B, Namespace = ()>>(backend: &mut B, token: T) {
         let key = backend.key(&1).unwrap();
@@ -67,13 +67,13 @@ pub fn p228_a_token_of_another_backend_is_refused<F: Factory>() {
     theirs.at(token, &1).set(1).unwrap();
     let mut theirs = world.reopen(theirs);
     refused(&mut theirs, token);
-    // A hint takes anything.
+    // A hint ignores wrong tokens.
     let key = theirs.key(&1).unwrap();
     theirs.prefetch(token, key, &());
     theirs.prefetch_batch(token, &[key; 40], &());
 }
 
-/// P229: closing a backend ends a snapshot that is blocked in its storage, as cancelled and without a file.
+/// P229: closing a backend ends a snapshot that is blocked in its storage as cancelled, without a file.
 pub fn p229_closing_ends_a_blocked_snapshot<F: Factory>() {
     let Some((world, storage)) = World::<F>::over(Setup::default(), GatedStorage::new) else { return };
     let mut backend = world.open::<i32>();
@@ -88,8 +88,8 @@ pub fn p229_closing_ends_a_blocked_snapshot<F: Factory>() {
     assert!(world.files().is_empty());
 }
 
-/// P230: cancelling a snapshot that is blocked in its storage ends it; the backend goes on, and the next checkpoint
-/// is whole.
+/// P230: cancelling a snapshot that is blocked in its storage ends it. The backend continues, and the next
+/// checkpoint is complete.
 pub fn p230_cancelling_ends_a_blocked_snapshot_and_the_backend_goes_on<F: Factory>() {
     let Some((world, storage)) = World::<F>::over(Setup::default(), GatedStorage::new) else { return };
     let mut backend = world.open::<i32>();
@@ -112,8 +112,8 @@ pub fn p230_cancelling_ends_a_blocked_snapshot_and_the_backend_goes_on<F: Factor
     }
 }
 
-/// P231: a task that is cancelled before it ran is cancelled when it is run: it does not touch the storage, and the
-/// next checkpoint has all that it would have had.
+/// P231: a task cancelled before it runs ends as cancelled and does not use the storage. The next checkpoint
+/// includes its changes.
 pub fn p231_a_task_cancelled_before_it_ran_does_nothing<F: Factory>() {
     let Some((world, storage)) = World::<F>::over(Setup::default(), FailingStorage::new) else { return };
     let mut backend = world.open::<i32>();
@@ -130,7 +130,7 @@ pub fn p231_a_task_cancelled_before_it_ran_does_nothing<F: Factory>() {
     assert_eq!(backend.at(token, &1).get().unwrap(), Some(2));
 }
 
-/// P232: every access to a closed backend is the closed error.
+/// P232: every access to a closed backend is a closed error.
 pub fn p232_a_closed_backend_answers_that_it_is<F: Factory>() {
     let world = World::<F>::new();
     let mut backend = world.open::<i32>();
@@ -171,7 +171,7 @@ pub fn p232_a_closed_backend_answers_that_it_is<F: Factory>() {
     backend.states();
 }
 
-/// P233: closing removes all working files of the backend; checkpoints are not touched and restore.
+/// P233: closing removes all working files of the backend. Checkpoints stay and restore.
 pub fn p233_closing_empties_the_working_folder_and_leaves_checkpoints<F: Factory>() {
     let world = World::<F>::new();
     let mut backend = world.open::<i32>();
@@ -186,8 +186,7 @@ pub fn p233_closing_empties_the_working_folder_and_leaves_checkpoints<F: Factory
     assert_eq!(content_of(&mut world.restore(&handle)), content);
 }
 
-/// P234: closing twice is no error, nor is closing a backend that was used for nothing, or a second one after a
-/// restore failed.
+/// P234: closing twice is no error, nor is closing an unused backend, or another one after a failed restore.
 pub fn p234_closing_twice_and_after_a_failed_restore_is_no_error<F: Factory>() {
     let world = World::<F>::new();
     let mut backend = world.open::<i32>();
@@ -202,7 +201,8 @@ pub fn p234_closing_twice_and_after_a_failed_restore_is_no_error<F: Factory>() {
     assert!(world.working_files().is_empty());
 }
 
-/// P235: dropping a backend is closing it: what it has under way is cancelled, working files go, checkpoints stay.
+/// P235: dropping a backend closes it: running snapshots are cancelled, working files are removed,
+/// checkpoints stay.
 pub fn p235_dropping_is_closing<F: Factory>() {
     let world = World::<F>::new();
     let mut backend = world.open::<i32>();
@@ -221,7 +221,7 @@ pub fn p235_dropping_is_closing<F: Factory>() {
     assert_eq!(backend.at(token, &1).get().unwrap(), Some(1));
 }
 
-/// P236: a snapshot that was cancelled, before it ran or by closing its backend, leaves no file.
+/// P236: a snapshot cancelled before it runs, or by closing its backend, leaves no file.
 pub fn p236_a_cancelled_snapshot_leaves_no_file<F: Factory>() {
     let Some(world) = World::<F>::in_files(Setup::default()) else { return };
     let mut backend = world.open::<i32>();
@@ -236,8 +236,8 @@ pub fn p236_a_cancelled_snapshot_leaves_no_file<F: Factory>() {
     assert!(world.files().is_empty());
 }
 
-/// P237: two backends of one operator run beside each other: neither sees the other's state, closing one leaves the
-/// other, and both have files of their own in one checkpoint.
+/// P237: two backends of one operator are independent: neither sees the other's state, closing one does not
+/// affect the other, and both write separate files for one checkpoint.
 pub fn p237_backends_of_one_operator_do_not_share_files<F: Factory>() {
     let world = World::<F>::new();
     let request = world.request();
@@ -260,8 +260,8 @@ pub fn p237_backends_of_one_operator_do_not_share_files<F: Factory>() {
     }
 }
 
-/// P237b: two attempts at one subtask that write for one checkpoint id have files of their own: what the late one writes
-/// does not change the handle of the other, whichever comes first.
+/// P237b: two attempts at one subtask write separate files for one checkpoint id, in any order. The late one
+/// does not change the other's handle.
 pub fn p237b_a_late_attempt_does_not_touch_the_files_of_another<F: Factory>() {
     for late_first in [false, true] {
         let world = World::<F>::new();
@@ -293,8 +293,8 @@ pub fn p237b_a_late_attempt_does_not_touch_the_files_of_another<F: Factory>() {
     }
 }
 
-/// P237c: a task that is dropped, or run, after its backend has ended does not touch the files of the next backend of the
-/// subtask, nor leave any of its own.
+/// P237c: a task that is dropped or run after its backend was closed does not touch files of the subtask's
+/// next backend, and leaves none of its own.
 pub fn p237c_a_task_that_outlives_its_backend_leaves_the_next_one_alone<F: Factory>() {
     for (is_closed, is_run) in [(true, false), (false, false), (true, true), (false, true)] {
         let world = World::<F>::new();
@@ -323,7 +323,7 @@ pub fn p237c_a_task_that_outlives_its_backend_leaves_the_next_one_alone<F: Facto
     }
 }
 
-/// P238: a backend may be moved to another thread, and its tokens are good there.
+/// P238: a backend can move to another thread, and its tokens stay valid.
 pub fn p238_a_backend_and_its_tokens_move_between_threads<F: Factory>() {
     let world = World::<F>::new();
     let mut backend = world.open::<i32>();

@@ -54,14 +54,14 @@ fn inline(bytes: usize) -> Setup {
     Setup { inline_max: Some(bytes), ..Setup::default() }
 }
 
-/// The length of the checkpoint file of `with_text(length)` where there is no limit.
+/// The length of the checkpoint file of `with_text(length)`, without a limit.
 fn length_of<F: Factory>(length: usize) -> u64 {
     let world = World::<F>::new();
     world.snapshot(&mut with_text(&world, length)).full_size()
 }
 
-/// O213: state beyond the limit fails the snapshot with the size and the limit; there is no handle, and the backend
-/// goes on.
+/// O213: a snapshot of state above the limit fails with the size and the limit, and returns no handle. The
+/// backend continues.
 pub fn o213_state_beyond_the_limit_fails_the_snapshot_alone<F: Factory>() {
     let Some(world) = World::<F>::with(limited(10)) else { return };
     let mut backend = with_text(&world, 100);
@@ -76,8 +76,8 @@ pub fn o213_state_beyond_the_limit_fails_the_snapshot_alone<F: Factory>() {
     assert_eq!(backend.entries("value"), 2);
 }
 
-/// O214: state of exactly the limit is written and restored, one byte more is not; without a limit of one's own
-/// there is still one or none, but small state passes.
+/// O214: state of exactly the limit is written and restored, and one byte more is refused. The default limit,
+/// if any, allows small state.
 pub fn o214_state_of_exactly_the_limit_is_allowed<F: Factory>() {
     let size = length_of::<F>(100);
     for (limit, allowed) in [(size, true), (size + 1, true), (size - 1, false)] {
@@ -103,7 +103,7 @@ pub fn o215_a_limit_of_nothing_is_refused<F: Factory>() {
     assert_eq!(kind(world.try_open::<i32>(single(10), &[])), ErrorKind::InvalidArgument);
 }
 
-/// O216: the limit is for all states of the backend together.
+/// O216: the limit applies to all states of the backend together.
 pub fn o216_all_states_share_the_limit<F: Factory>() {
     let Some(world) = World::<F>::with(limited(length_of::<F>(1000) + 500)) else { return };
     let mut backend = with_text(&world, 1000);
@@ -115,8 +115,8 @@ pub fn o216_all_states_share_the_limit<F: Factory>() {
     world.checkpoint(&mut backend);
 }
 
-/// O218: a file of state of up to as many bytes as may be inline is in the handle and not in the storage; with one byte
-/// more it is exactly one file there.
+/// O218: a state file of up to the inline limit is in the handle, and not in the storage. With one byte more
+/// it is exactly one file.
 pub fn o218_state_up_to_the_inline_limit_makes_no_file<F: Factory>() {
     let largest =
         |handle: &KeyedStateHandle| handle.files.iter().map(|file| file.data.length()).max().unwrap();
@@ -135,8 +135,8 @@ pub fn o218_state_up_to_the_inline_limit_makes_no_file<F: Factory>() {
     }
 }
 
-/// O219: an inline limit above 1 MiB is an invalid argument; 1 MiB and 0 are allowed, and with 0 all state is in
-/// files.
+/// O219: an inline limit above 1 MiB is an invalid argument. 1 MiB and 0 are allowed, and with 0 all state is
+/// in files.
 pub fn o219_the_inline_limit_has_bounds<F: Factory>() {
     let Some(world) = World::<F>::with(inline(1_048_577)) else { return };
     assert_eq!(kind(world.try_open::<i32>(single(10), &[])), ErrorKind::InvalidArgument);
@@ -147,15 +147,15 @@ pub fn o219_the_inline_limit_has_bounds<F: Factory>() {
     }
 }
 
-/// O220: a backend without states makes no file, whatever may be inline.
+/// O220: a backend without states writes no file, with any inline limit.
 pub fn o220_no_state_makes_no_file<F: Factory>() {
     let Some(world) = World::<F>::in_files(Setup::default()) else { return };
     assert!(world.try_snapshot(&mut world.open::<i32>()).unwrap().is_none());
     assert!(world.files().is_empty());
 }
 
-/// O224: of the handles of one checkpoint each discards its own files; the last one leaves an empty folder, and
-/// discarding again is no error.
+/// O224: each handle of one checkpoint discards its own files. The last one leaves an empty folder, and
+/// repeating is no error.
 pub fn o224_each_handle_discards_its_own_files<F: Factory>() {
     let Some(world) = World::<F>::in_files(Setup::default()) else { return };
     let storage = world.storage().unwrap();
@@ -178,7 +178,7 @@ pub fn o224_each_handle_discards_its_own_files<F: Factory>() {
     }
 }
 
-/// O225: a hundred thousand keys come back, each with its value.
+/// O225: a hundred thousand keys are restored with their values.
 pub fn o225_a_hundred_thousand_keys_come_back<F: Factory>() {
     let world = World::<F>::new();
     let numbers = || ValueDescriptor::<i64>::new("numbers");
@@ -195,8 +195,8 @@ pub fn o225_a_hundred_thousand_keys_come_back<F: Factory>() {
     assert!(backend.sorted_keys("numbers").into_iter().eq(0..100_000));
 }
 
-/// O226: a file that belongs to one checkpoint lies in that checkpoint's folder, and one that later ones may use in
-/// the shared folder; deleting the checkpoint's folder leaves the shared files.
+/// O226: private files are in the folder of their checkpoint, and shared ones in the shared folder. Deleting
+/// the checkpoint's folder keeps the shared files.
 pub fn o226_checkpoint_files_lie_in_the_folders_of_their_use<F: Factory>() {
     let Some(world) = World::<F>::in_files(Setup::default()) else { return };
     let (storage, job) = (world.storage().unwrap(), world.job());
@@ -220,7 +220,7 @@ pub fn o226_checkpoint_files_lie_in_the_folders_of_their_use<F: Factory>() {
     assert_eq!(restored.entries("value"), 2);
 }
 
-/// O227: 32,767 states can be snapshotted and restored; one more is the size error, and no handle.
+/// O227: 32,767 states can be snapshotted and restored. One more is a size error without a handle.
 pub fn o227_there_are_32767_states_at_most<F: Factory>() {
     let world = World::<F>::new();
     let state = |i: u32| ValueDescriptor::<u32>::new(format!("{i}"));
@@ -246,8 +246,8 @@ pub fn o227_there_are_32767_states_at_most<F: Factory>() {
     }
 }
 
-/// X10: what would make a list or map larger than an entry may be is refused when it is written, with the state, the key
-/// group, the size and the limit; what was there stays and can be read, and the same holds after a restore.
+/// X10: a write that makes a list or map larger than an entry can be is refused with state, key group, size
+/// and limit. The old content stays readable. The same holds after a restore.
 pub fn x10_a_list_or_map_beyond_the_limit_is_refused_when_written<F: Factory>() {
     const LIMIT: usize = 1 << 20;
     const PIECE: usize = LIMIT / 8;
@@ -279,7 +279,7 @@ pub fn x10_a_list_or_map_beyond_the_limit_is_refused_when_written<F: Factory>() 
             let expected = (piece < 7).then(|| vec![piece; PIECE]);
             assert_eq!(backend.at(map, &1).get(&piece).unwrap(), expected);
         }
-        // Replacing adds nothing, and another key has a list and a map of its own.
+        // Replacing adds nothing, and another key has its own list and map.
         backend.at(map, &1).put(0, vec![0; PIECE]).unwrap();
         backend.at(list, &2).add(two.concat()).unwrap();
         backend.at(map, &2).put(7, two.concat()).unwrap();
@@ -294,14 +294,14 @@ pub fn x10_a_list_or_map_beyond_the_limit_is_refused_when_written<F: Factory>() 
     backend.at(map, &1).put(7, vec![7; PIECE]).unwrap();
 }
 
-/// Keys that XXH3 gives one hash, whatever the number in the middle: where input and its public secret cancel out, it
-/// multiplies by 0.
+/// Keys with the same XXH3 hash for any number in the middle: where the input cancels out the public secret,
+/// XXH3 multiplies by 0.
 fn colliding(number: u64) -> (u64, u64, u64) {
     (0xb8fe_6c39_23a4_4bbe, number, 0x7240_a4a4_b7b3_671f)
 }
 
-/// X11: keys and map keys that somebody has chosen so that their hashes are alike are written, read, cleared and restored
-/// like others, however many there are.
+/// X11: any number of keys and map keys chosen to have equal hashes are written, read, cleared and restored
+/// like others.
 pub fn x11_keys_whose_hashes_collide_are_keys_like_others<F: Factory>() {
     const KEYS: u64 = 600;
     assert_eq!(colliding(1).stable_hash(), colliding(2).stable_hash());
@@ -331,7 +331,7 @@ pub fn x11_keys_whose_hashes_collide_are_keys_like_others<F: Factory>() {
     }
 }
 
-/// X12: lists and maps whose elements, keys or values have many bytes come back, also as changes.
+/// X12: lists and maps with large elements, keys or values are restored, also from increments.
 pub fn x12_lists_and_maps_of_large_elements_come_back<F: Factory>() {
     let world = World::<F>::new();
     let mut backend = world.open::<i32>();
@@ -359,7 +359,7 @@ pub fn x12_lists_and_maps_of_large_elements_come_back<F: Factory>() {
     }
 }
 
-/// X13: state that was cleared, key by key, counts no entries, and its keys are not listed.
+/// X13: cleared state counts no entries, and its keys are not listed.
 pub fn x13_cleared_state_counts_no_more<F: Factory>() {
     let world = World::<F>::new();
     let mut backend = world.open::<i32>();

@@ -37,7 +37,7 @@ fn list() -> ListDescriptor<i64> {
     ListDescriptor::new("list")
 }
 
-/// B17: a key that was never written reads as an empty list, and reading makes no entry.
+/// B17: a key that was never written reads as an empty list. Reading creates no entry.
 pub fn b17_an_unwritten_key_is_an_empty_list<F: Factory>() {
     let world = World::<F>::new();
     let mut backend = world.open::<i32>();
@@ -49,7 +49,7 @@ pub fn b17_an_unwritten_key_is_an_empty_list<F: Factory>() {
     assert!(backend.sorted_keys("list").is_empty());
 }
 
-/// B18: elements are read in the order in which they were added, after a restore too.
+/// B18: elements are read in insertion order, also after a restore.
 pub fn b18_elements_keep_the_order_of_the_adds<F: Factory>() {
     let world = World::<F>::new();
     let mut backend = world.open::<i32>();
@@ -64,7 +64,7 @@ pub fn b18_elements_keep_the_order_of_the_adds<F: Factory>() {
     assert_eq!(backend.at(token, &1).get().unwrap(), [17, 11, 5]);
 }
 
-/// B19: equal elements are all kept, and are one entry.
+/// B19: equal elements are all kept, and count as one entry.
 pub fn b19_equal_elements_are_kept<F: Factory>() {
     let world = World::<F>::new();
     let mut backend = world.open::<i32>();
@@ -76,7 +76,7 @@ pub fn b19_equal_elements_are_kept<F: Factory>() {
     assert_eq!(backend.entries("list"), 1);
 }
 
-/// B20: `set` leaves the new elements alone, more or fewer than before.
+/// B20: `set` replaces all elements, by more or fewer.
 pub fn b20_set_replaces_the_list<F: Factory>() {
     let world = World::<F>::new();
     let mut backend = world.open::<i32>();
@@ -91,7 +91,7 @@ pub fn b20_set_replaces_the_list<F: Factory>() {
     assert_eq!(backend.at(token, &2).get().unwrap(), (0..100).collect::<Vec<_>>());
 }
 
-/// B21: setting no elements removes the list, for a snapshot taken now too.
+/// B21: setting no elements removes the list, also for a snapshot taken now.
 pub fn b21_setting_nothing_clears<F: Factory>() {
     let world = World::<F>::new();
     let mut backend = world.open::<i32>();
@@ -107,7 +107,7 @@ pub fn b21_setting_nothing_clears<F: Factory>() {
     assert_eq!(backend.entries("list"), 0);
 }
 
-/// B22: adding no elements to no list makes no entry.
+/// B22: adding no elements to a missing list creates no entry.
 pub fn b22_adding_nothing_makes_no_entry<F: Factory>() {
     let world = World::<F>::new();
     let mut backend = world.open::<i32>();
@@ -128,8 +128,8 @@ pub fn b23_add_all_appends<F: Factory>() {
     assert_eq!(backend.at(list, &1).get().unwrap(), [3, 4, 5, 6]);
 }
 
-/// B24: an element that cannot be encoded fails when it is written, and then nothing of that call is written; or in
-/// the snapshot, of which there is no handle then.
+/// B24: an element that cannot be encoded fails at the write, which then writes nothing, or fails the
+/// snapshot, which returns no handle.
 pub fn b24_an_element_without_encoding_fails_once_and_for_all<F: Factory>() {
     let world = World::<F>::new();
     let mut backend = world.open::<i32>();
@@ -156,7 +156,7 @@ pub fn b24_an_element_without_encoding_fails_once_and_for_all<F: Factory>() {
     world.checkpoint(&mut backend);
 }
 
-/// B25: a list that lost its elements and one that never was cannot be told apart.
+/// B25: a list that lost its elements and a list that was never written are the same.
 pub fn b25_no_elements_and_no_list_are_the_same<F: Factory>() {
     let world = World::<F>::new();
     let mut backend = world.open::<i32>();
@@ -171,7 +171,7 @@ pub fn b25_no_elements_and_no_list_are_the_same<F: Factory>() {
     assert!(backend.sorted_keys("list").is_empty());
 }
 
-/// B27: clearing one key's list leaves the other's.
+/// B27: clearing the list of one key leaves those of other keys.
 pub fn b27_lists_of_two_keys_are_apart<F: Factory>() {
     let world = World::<F>::new();
     let mut backend = world.open::<String>();
@@ -215,8 +215,8 @@ pub fn b28_each_snapshot_has_its_own_elements<F: Factory>() {
     assert_eq!(backend.at(token, &3).get().unwrap(), ["u3"]);
 }
 
-/// B29: adding, replacing, clearing and clearing before adding after a snapshot do not show in it, and all show in
-/// the next one, which may build on it.
+/// B29: adding, replacing, clearing, and clearing before adding after a snapshot do not change it. All of it
+/// is in the next one, which may build on it.
 pub fn b29_changes_of_every_kind_after_a_snapshot_are_not_in_it<F: Factory>() {
     let world = World::<F>::new();
     let mut backend = world.open::<i32>();
@@ -264,7 +264,7 @@ pub fn b30_a_long_list_keeps_its_order<F: Factory>() {
     assert!(elements.eq(0..100_000));
 }
 
-/// B31: an iterator that is dropped half way leaves a list that can be used.
+/// B31: dropping an iterator halfway leaves the list usable.
 pub fn b31_an_iterator_dropped_half_way_changes_nothing<F: Factory>() {
     let world = World::<F>::new();
     let mut backend = world.open::<i32>();
@@ -277,7 +277,7 @@ pub fn b31_an_iterator_dropped_half_way_changes_nothing<F: Factory>() {
     assert_eq!(view.get().unwrap(), [1, 2, 3, 4, 5]);
 }
 
-/// B32: changing what was read does not change the state.
+/// B32: changing elements that were read does not change the state.
 pub fn b32_what_is_read_is_a_copy<F: Factory>() {
     let world = World::<F>::new();
     let mut backend = world.open::<i32>();
@@ -289,7 +289,7 @@ pub fn b32_what_is_read_is_a_copy<F: Factory>() {
     assert_eq!(backend.at(words, &1).get().unwrap(), ["a"]);
 }
 
-/// B33: if the iterator that gives the elements panics, the list is as it was.
+/// B33: if the source of the elements panics, the list is unchanged.
 pub fn b33_a_source_that_panics_adds_nothing<F: Factory>() {
     let world = World::<F>::new();
     let mut backend = world.open::<i32>();
@@ -304,7 +304,7 @@ pub fn b33_a_source_that_panics_adds_nothing<F: Factory>() {
     assert_eq!(backend.sorted_keys("list"), [1]);
 }
 
-/// B34: what is added after `clear` is all there is, also where a snapshot lies between.
+/// B34: after `clear`, only elements added later exist, also with a snapshot in between.
 pub fn b34_after_clear_a_list_begins_anew<F: Factory>() {
     let world = World::<F>::new();
     let mut backend = world.open::<i32>();

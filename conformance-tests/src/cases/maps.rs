@@ -55,7 +55,7 @@ fn text(pairs: &[(i32, &str)]) -> Vec<(i32, String)> {
     pairs.iter().map(|(key, value)| (*key, (*value).to_owned())).collect()
 }
 
-/// C35: a key that was never written reads as an empty map in every way, and reading makes no entry.
+/// C35: a key that was never written reads as an empty map in every way. Reading creates no entry.
 pub fn c35_an_unwritten_key_is_an_empty_map<F: Factory>() {
     let world = World::<F>::new();
     let mut backend = world.open::<i32>();
@@ -86,7 +86,7 @@ pub fn c36_keys_that_begin_alike_have_maps_of_their_own<F: Factory>() {
     }
 }
 
-/// C37: entries, keys and values come in ascending order of the keys, negative numbers before positive ones.
+/// C37: entries, keys and values are in ascending key order, negative numbers before positive ones.
 pub fn c37_entries_come_in_the_order_of_their_keys<F: Factory>() {
     let world = World::<F>::new();
     let mut backend = world.open::<i32>();
@@ -110,7 +110,7 @@ pub fn c37_entries_come_in_the_order_of_their_keys<F: Factory>() {
     }
 }
 
-/// C38: text keys are sorted by their bytes, zero bytes and empty text included, and so are pairs.
+/// C38: string keys are sorted by their bytes, including zero bytes and the empty string, and so are pairs.
 pub fn c38_text_keys_are_sorted_by_their_bytes_zeros_included<F: Factory>() {
     let world = World::<F>::new();
     let mut backend = world.open::<i32>();
@@ -133,7 +133,7 @@ pub fn c38_text_keys_are_sorted_by_their_bytes_zeros_included<F: Factory>() {
     assert_eq!(keys, expected.collect::<Vec<_>>());
 }
 
-/// C39: `put_all` adds to the entries that are there; with no entries it makes nothing.
+/// C39: `put_all` keeps existing entries. With no entries it creates nothing.
 pub fn c39_put_all_adds_to_what_is_there<F: Factory>() {
     let world = World::<F>::new();
     let mut backend = world.open::<i32>();
@@ -145,7 +145,7 @@ pub fn c39_put_all_adds_to_what_is_there<F: Factory>() {
     assert_eq!(backend.sorted_keys("map"), [1]);
 }
 
-/// C40: putting an entry again replaces its value and makes no second one.
+/// C40: putting an entry again replaces its value.
 pub fn c40_an_entry_that_is_put_twice_is_one_entry<F: Factory>() {
     let world = World::<F>::new();
     let mut backend = world.open::<i32>();
@@ -159,7 +159,7 @@ pub fn c40_an_entry_that_is_put_twice_is_one_entry<F: Factory>() {
     assert_eq!(entries(&mut backend.at(map, &1)), text(&[(1, "b"), (2, "d")]));
 }
 
-/// C41: over 1024 puts and 1024 removes, `is_empty` turns at the last remove and not before.
+/// C41: over 1024 puts and 1024 removals, `is_empty` becomes true at the last removal and not before.
 pub fn c41_a_map_is_empty_exactly_when_the_last_entry_is_gone<F: Factory>() {
     let world = World::<F>::new();
     let mut backend = world.open::<i32>();
@@ -179,7 +179,7 @@ pub fn c41_a_map_is_empty_exactly_when_the_last_entry_is_gone<F: Factory>() {
     assert_eq!(backend.entries("map"), 0);
 }
 
-/// C42: removing an entry that is not there is no error and changes nothing.
+/// C42: removing a missing entry is no error and changes nothing.
 pub fn c42_removing_a_missing_entry_changes_nothing<F: Factory>() {
     let world = World::<F>::new();
     let mut backend = world.open::<i32>();
@@ -191,8 +191,7 @@ pub fn c42_removing_a_missing_entry_changes_nothing<F: Factory>() {
     assert_eq!(entries(&mut backend.at(map, &1)), text(&[(1, "a")]));
 }
 
-/// C43: with its last entry the map is gone: the key is not listed, whichever way the entry was removed, and not
-/// after a restore either.
+/// C43: removing the last entry in any way removes the map: the key is not listed, also after a restore.
 pub fn c43_without_entries_the_key_is_not_listed<F: Factory>() {
     let world = World::<F>::new();
     let mut backend = world.open::<i32>();
@@ -213,7 +212,7 @@ pub fn c43_without_entries_the_key_is_not_listed<F: Factory>() {
     assert!(backend.sorted_keys("map").is_empty());
 }
 
-/// C44: an entry whose value is `None` is an entry: it is contained, is read as `Some(None)`, and outlives a restore.
+/// C44: an entry with the value `None` exists: it is contained, reads as `Some(None)`, and is restored.
 pub fn c44_an_entry_of_nothing_is_an_entry<F: Factory>() {
     let world = World::<F>::new();
     let mut backend = world.open::<i32>();
@@ -230,8 +229,8 @@ pub fn c44_an_entry_of_nothing_is_an_entry<F: Factory>() {
     }
 }
 
-/// C45: a range gives the entries within its bounds, in order, whichever kind the bounds are of; an empty or
-/// reversed one gives none.
+/// C45: a range returns the entries within its bounds of any kind, in order. An empty or reversed range
+/// returns none.
 pub fn c45_a_range_gives_its_entries_in_order<F: Factory>() {
     let world = World::<F>::new();
     let mut backend = world.open::<i32>();
@@ -264,7 +263,7 @@ pub fn c45_a_range_gives_its_entries_in_order<F: Factory>() {
     }
 }
 
-/// C46: a cursor removes the entry at which it stands, and goes on with the next. (Removing it twice does not compile.)
+/// C46: a cursor removes its current entry and continues with the next. (Removing it twice does not compile.)
 pub fn c46_a_cursor_removes_each_entry_it_stands_at<F: Factory>() {
     let world = World::<F>::new();
     let mut backend = world.open::<i32>();
@@ -284,8 +283,8 @@ pub fn c46_a_cursor_removes_each_entry_it_stands_at<F: Factory>() {
     assert_eq!(entries(&mut view), text(&[(1, "1"), (3, "3"), (5, "5"), (7, "7"), (9, "9")]));
 }
 
-/// C47: a value that is replaced at a cursor shows at once, and the rest is still visited exactly once. (Setting the
-/// value of a removed entry, C48 in Flink's words, does not compile.)
+/// C47: a value replaced at a cursor is visible at once, and the remaining entries are visited exactly once.
+/// (Setting the value of a removed entry, Flink's C48, does not compile.)
 pub fn c47_a_value_set_at_a_cursor_shows_at_once<F: Factory>() {
     let world = World::<F>::new();
     let mut backend = world.open::<i32>();
@@ -309,7 +308,7 @@ pub fn c47_a_value_set_at_a_cursor_shows_at_once<F: Factory>() {
     assert_eq!(entries(&mut view), text(&[(1, "a!"), (2, "b!"), (3, "c")]));
 }
 
-/// C48: a cursor over 4096 entries that removes some and sets some visits each exactly once.
+/// C48: a cursor over 4096 entries that removes some and sets others visits each exactly once.
 pub fn c48_a_cursor_over_a_large_map_visits_each_entry_once<F: Factory>() {
     let world = World::<F>::new();
     let mut backend = world.open::<i32>();
@@ -338,7 +337,7 @@ pub fn c48_a_cursor_over_a_large_map_visits_each_entry_once<F: Factory>() {
     assert_eq!(entries(&mut backend.at(token, &1)), expected);
 }
 
-/// C49: clearing the map of key 1 leaves those of 2 and 11, and of "1" those of "11" and "1\0".
+/// C49: clearing the map of key 1 leaves those of 2 and 11, and clearing that of "1" leaves "11" and "1\0".
 pub fn c49_clear_of_one_key_leaves_maps_of_similar_keys<F: Factory>() {
     let world = World::<F>::new();
     let mut numbers = world.open::<i32>();
@@ -361,7 +360,7 @@ pub fn c49_clear_of_one_key_leaves_maps_of_similar_keys<F: Factory>() {
     assert_eq!(words.sorted_keys("map"), ["", "1\0", "11"]);
 }
 
-/// C49: of a thousand entries none is left when the map is cleared, after a restore neither.
+/// C49: clearing a map of a thousand entries leaves none, also after a restore.
 pub fn c49b_a_large_map_leaves_nothing_when_it_is_cleared<F: Factory>() {
     let world = World::<F>::new();
     let mut backend = world.open::<i32>();
@@ -379,8 +378,8 @@ pub fn c49b_a_large_map_leaves_nothing_when_it_is_cleared<F: Factory>() {
     assert_eq!(entries(&mut backend.at(token, &1)), text(&[(5, "new")]));
 }
 
-/// C49: the maps of many keys that are cleared and filled anew between two snapshots have their new entries alone, after a
-/// restore too.
+/// C49: maps of many keys that are cleared and filled between two snapshots have only their new entries, also
+/// after a restore.
 pub fn c49c_many_maps_that_are_cleared_begin_anew<F: Factory>() {
     let world = World::<F>::new();
     let mut backend = world.open::<i32>();
@@ -401,8 +400,8 @@ pub fn c49c_many_maps_that_are_cleared_begin_anew<F: Factory>() {
     }
 }
 
-/// C50: an update of an entry whose function fails or panics leaves it, or its absence, as it was; one that succeeds
-/// puts, replaces or removes.
+/// C50: an update of an entry whose function fails or panics changes nothing. One that succeeds puts,
+/// replaces or removes.
 pub fn c50_a_failed_update_of_an_entry_changes_nothing<F: Factory>() {
     let world = World::<F>::new();
     let mut backend = world.open::<i32>();
@@ -430,8 +429,8 @@ pub fn c50_a_failed_update_of_an_entry_changes_nothing<F: Factory>() {
     assert_eq!(entries(&mut backend.at(map, &1)), text(&[(2, "b")]));
 }
 
-/// C51: putting, removing, clearing, updating and setting at a cursor after a snapshot do not show in it, and all
-/// show in the next one, which may build on it.
+/// C51: putting, removing, clearing, updating and setting at a cursor after a snapshot do not change it. All
+/// of it is in the next one, which may build on it.
 pub fn c51_changes_of_every_kind_after_a_snapshot_are_not_in_it<F: Factory>() {
     let world = World::<F>::new();
     let mut backend = world.open::<i32>();
@@ -468,8 +467,8 @@ pub fn c51_changes_of_every_kind_after_a_snapshot_are_not_in_it<F: Factory>() {
     }
 }
 
-/// C52: if one entry of `put_all` cannot be encoded, or the iterator that gives them panics, none is put; a backend
-/// that encodes later fails in the snapshot.
+/// C52: if an entry of `put_all` cannot be encoded, or the iterator panics, no entry is put. A backend that
+/// encodes later fails the snapshot.
 pub fn c52_put_all_is_all_or_nothing<F: Factory>() {
     let world = World::<F>::new();
     let mut backend = world.open::<i32>();
@@ -495,8 +494,8 @@ pub fn c52_put_all_is_all_or_nothing<F: Factory>() {
     world.checkpoint(&mut backend);
 }
 
-/// C53: an iterator goes over the entries of its own key to the end, however many other keys have some. (Going to
-/// another key while it is open does not compile.)
+/// C53: an iterator visits all entries of its own key and no others. (Moving to another key while it is open
+/// does not compile.)
 pub fn c53_an_iterator_sees_its_own_key_alone<F: Factory>() {
     let world = World::<F>::new();
     let mut backend = world.open::<i32>();

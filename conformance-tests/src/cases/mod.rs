@@ -1,4 +1,4 @@
-//! The cases, by group. Each group's list is in the macro at the head of its file.
+//! The cases, by group. The macro at the top of each file lists the cases of its group.
 
 pub mod aggregating;
 pub mod faults;

@@ -1,4 +1,4 @@
-//! Random programs against a plain model, and those that once showed a fault.
+//! Random programs compared with a plain model, and programs that found a fault.
 
 use crate::{Factory, lives, model};
 
@@ -15,7 +15,7 @@ macro_rules! model_cases {
     };
 }
 
-/// Scripts that every backend runs, with those of which the random ones once found a fault.
+/// Scripts that every backend runs, including random ones that found a fault.
 const SCRIPTS: [(&str, &str); 4] = [
     ("basic", include_str!("../../flink/scripts/basic.txt")),
     ("emptied", include_str!("../../flink/scripts/emptied.txt")),
@@ -23,22 +23,22 @@ const SCRIPTS: [(&str, &str); 4] = [
     ("snapshots", include_str!("../../flink/scripts/snapshots.txt")),
 ];
 
-/// Y1: random programs over random schemas, with overlapping and cancelled snapshots, crashes, restores and changes
-/// of parallelism, answer what a plain model answers.
+/// Y1: random programs over random schemas, with overlapping and cancelled snapshots, crashes, restores and
+/// rescaling, match a plain model.
 pub fn y01_random_programs_do_what_they_do_on_the_model<F: Factory>() {
     model::check_random::<F>();
 }
 
-/// Y2: so do the scripts of which Flink's answers are known, and the programs that once found a fault.
+/// Y2: scripts with known answers of Flink, and programs that found a fault, match the model.
 pub fn y02_scripts_do_what_they_do_on_the_model<F: Factory>() {
     for (name, script) in SCRIPTS {
         model::check::<F>(name, script);
     }
 }
 
-/// Y3: over whole lives of jobs, with overlapping attempts, late tasks, lost, late and repeated notifications, full checkpoints
-/// in between, two coordinators and a full disk, every completed checkpoint restores exactly, there is always one that
-/// does, and no file stays that no checkpoint names.
+/// Y3: over whole lives of jobs, with overlapping attempts, late tasks, lost, late and repeated
+/// notifications, full checkpoints, two coordinators and a full disk, every completed checkpoint restores
+/// exactly, a restorable one always exists, and no file stays that no checkpoint names.
 pub fn y03_over_whole_lives_of_jobs_every_completed_checkpoint_restores<F: Factory>() {
     lives::check_random::<F>();
 }

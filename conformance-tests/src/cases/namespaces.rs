@@ -40,7 +40,7 @@ fn joined() -> ReducingDescriptor<String, i64> {
     ReducingDescriptor::new("joined", |a: &String, b: &String| format!("({a}{b})")).namespaced()
 }
 
-/// F68: of every kind of state, what is written in one namespace is absent in the other.
+/// F68: for every kind of state, a write in one namespace is not visible in another.
 pub fn f68_a_write_in_one_namespace_is_not_seen_in_another<F: Factory>() {
     let world = World::<F>::new();
     let mut backend = world.open::<i32>();
@@ -64,7 +64,7 @@ pub fn f68_a_write_in_one_namespace_is_not_seen_in_another<F: Factory>() {
     assert_eq!(backend.within(map, &1, &1).get(&5).unwrap(), Some(5));
 }
 
-/// F69: clearing one namespace leaves the value in the other, after a restore too.
+/// F69: clearing one namespace leaves the value in the other, also after a restore.
 pub fn f69_clear_in_one_namespace_leaves_the_others<F: Factory>() {
     let world = World::<F>::new();
     let mut backend = world.open::<i32>();
@@ -81,8 +81,8 @@ pub fn f69_clear_in_one_namespace_leaves_the_others<F: Factory>() {
     assert_eq!(backend.within(token, &1, &b).get().unwrap(), Some(2));
 }
 
-/// F70: merging lists leaves the target's elements first, then those of the sources in the given order, and the
-/// sources empty; other keys are not touched.
+/// F70: merging lists appends the elements of the sources in the given order, and empties the sources. Other
+/// keys do not change.
 pub fn f70_merged_lists_are_appended_in_the_given_order<F: Factory>() {
     let world = World::<F>::new();
     let mut backend = world.open::<i32>();
@@ -102,7 +102,7 @@ pub fn f70_merged_lists_are_appended_in_the_given_order<F: Factory>() {
     assert_eq!(pairs, [(1, 1), (2, 1), (2, 2), (2, 3)]);
 }
 
-/// F70: so are lists of a thousand elements, and after a restore the sources are still empty.
+/// F70: this also holds for lists of a thousand elements, and the sources stay empty after a restore.
 pub fn f70b_long_lists_are_merged_and_leave_nothing<F: Factory>() {
     let world = World::<F>::new();
     let mut backend = world.open::<i32>();
@@ -119,15 +119,15 @@ pub fn f70b_long_lists_are_merged_and_leave_nothing<F: Factory>() {
     assert!(backend.within(token, &1, &1).get().unwrap().into_iter().eq(0..2000));
 }
 
-/// F71: an empty target takes what the sources have, empty sources leave the target, and nothing into nothing makes
-/// no entry.
+/// F71: an empty target takes the content of the sources, empty sources leave the target unchanged, and
+/// merging nothing into nothing creates no entry.
 pub fn f71_merging_works_with_nothing_on_either_side<F: Factory>() {
     let world = World::<F>::new();
     let mut backend = world.open::<i32>();
     let list = backend.register(list()).unwrap();
     let joined = backend.register(joined()).unwrap();
     let mean = backend.register(AggregatingDescriptor::new("mean", Mean).namespaced::<i64>()).unwrap();
-    // Key 1 has only a source, key 2 only the target, key 3 nothing.
+    // Key 1 has only a source, key 2 only the target, key 3 neither.
     for (key, namespace) in [(1, 2), (2, 1)] {
         backend.within(list, &key, &namespace).set([7]).unwrap();
         backend.within(joined, &key, &namespace).add("7".to_owned()).unwrap();
@@ -149,7 +149,7 @@ pub fn f71_merging_works_with_nothing_on_either_side<F: Factory>() {
     }
 }
 
-/// F72: no sources, nothing merged.
+/// F72: merging no sources changes nothing.
 pub fn f72_merging_no_sources_changes_nothing<F: Factory>() {
     let world = World::<F>::new();
     let mut backend = world.open::<i32>();
@@ -166,7 +166,7 @@ pub fn f72_merging_no_sources_changes_nothing<F: Factory>() {
     assert_eq!(sorted(backend.keys_and_namespaces::<i64>("list").unwrap()), [(1, 1)]);
 }
 
-/// F73: a target that is among its own sources keeps its content once, and a source that is named twice counts once.
+/// F73: a target among its own sources keeps its content once, and a repeated source counts once.
 pub fn f73_a_target_among_its_sources_counts_once<F: Factory>() {
     let world = World::<F>::new();
     let mut backend = world.open::<i32>();
@@ -186,7 +186,7 @@ pub fn f73_a_target_among_its_sources_counts_once<F: Factory>() {
     assert_eq!(backend.within(list, &1, &1).get().unwrap(), [1, 3, 2]);
     assert_eq!(backend.within(joined, &1, &1).get().unwrap().unwrap(), "(1(32))");
     assert_eq!(backend.within(sum, &1, &1).get().unwrap(), Some(6));
-    // The target alone: nothing to merge, and above all nothing to empty.
+    // The target alone: there is nothing to merge, and the target must not be emptied.
     backend.within(list, &1, &1).merge_from(&[1]).unwrap();
     backend.within(joined, &1, &1).merge_from(&[1, 1]).unwrap();
     backend.within(sum, &1, &1).merge_from(&[1]).unwrap();
@@ -195,8 +195,8 @@ pub fn f73_a_target_among_its_sources_counts_once<F: Factory>() {
     assert_eq!(backend.within(sum, &1, &1).get().unwrap(), Some(6));
 }
 
-/// F74: reducing and aggregating states are merged by their functions, a reducing one as `reduce(target,
-/// fold(sources))`; a function that fails leaves target and sources.
+/// F74: reducing and aggregating states merge by their functions, a reducing one as `reduce(target,
+/// fold(sources))`. A failing function leaves target and sources unchanged.
 pub fn f74_merged_sums_are_folded<F: Factory>() {
     let world = World::<F>::new();
     let mut backend = world.open::<i32>();
@@ -238,7 +238,7 @@ pub fn f74_merged_sums_are_folded<F: Factory>() {
     }
 }
 
-/// F75: what was merged, and what was emptied by it, is so after a restore, also if a snapshot was taken before.
+/// F75: merged targets and emptied sources are restored as such, also with an earlier snapshot.
 pub fn f75_merged_state_is_what_a_restore_finds<F: Factory>() {
     let world = World::<F>::new();
     let mut backend = world.open::<i32>();
@@ -264,7 +264,7 @@ pub fn f75_merged_state_is_what_a_restore_finds<F: Factory>() {
     }
 }
 
-/// F76: pairs of key and namespace that are alike when they are written one after the other are different pairs.
+/// F76: pairs of key and namespace whose concatenations are equal are different pairs.
 pub fn f76_keys_and_namespaces_do_not_run_into_one_another<F: Factory>() {
     let world = World::<F>::new();
     let mut backend = world.open::<String>();
@@ -297,7 +297,7 @@ pub fn f76_keys_and_namespaces_do_not_run_into_one_another<F: Factory>() {
     assert_eq!(pairs.len(), parts.len() * parts.len());
 }
 
-/// F77: writes to changing namespaces through one token go each to the namespace that it names.
+/// F77: writes through one token go to the namespace that each names.
 pub fn f77_each_write_goes_to_the_namespace_it_names<F: Factory>() {
     let world = World::<F>::new();
     let mut backend = world.open::<i32>();
@@ -310,7 +310,8 @@ pub fn f77_each_write_goes_to_the_namespace_it_names<F: Factory>() {
     }
 }
 
-/// F78: of 1000 keys in one namespace and 1000 others in another, a listing gives the first 1000, each once.
+/// F78: with 1000 keys in one namespace and 1000 others in another, a listing returns the first 1000, each
+/// once.
 pub fn f78_keys_are_listed_by_namespace<F: Factory>() {
     let world = World::<F>::new();
     let mut backend = world.open::<i32>();
@@ -330,7 +331,7 @@ pub fn f78_keys_are_listed_by_namespace<F: Factory>() {
     }
 }
 
-/// F79: a listing of keys and namespaces gives each pair once.
+/// F79: a listing of keys and namespaces returns each pair once.
 pub fn f79_pairs_of_key_and_namespace_are_listed_once<F: Factory>() {
     let world = World::<F>::new();
     let mut backend = world.open::<i32>();
