@@ -1,7 +1,7 @@
-//! Whatever decodes bytes from outside, fed with any bytes: for fuzzers (`fuzz/`), and for their corpora in
-//! `tests/decoders.rs`. Each function panics if a decoder panics or breaks its contract.
+//! Every decoder of foreign bytes, for fuzzers (`fuzz/`) and for their corpora in `tests/decoders.rs`. Each
+//! function panics if a decoder panics or breaks its contract.
 //!
-//! Checksums would keep a fuzzer out, so what is behind one is tried with a right one as well.
+//! Checksums would stop a fuzzer, so the bytes behind a checksum are also tried with a correct one.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
@@ -22,7 +22,7 @@ use crate::kinds::{Kinds, content_of};
 use crate::script::Datum;
 use crate::{Factory, World, single};
 
-/// The name under which the bytes are read.
+/// The file name in errors.
 const PATH: &str = "fuzzed";
 
 fn check_damage<T>(result: Result<T>) -> Option<T> {
@@ -36,7 +36,7 @@ fn check_damage<T>(result: Result<T>) -> Option<T> {
     }
 }
 
-/// The metadata of a checkpoint: the bytes as a file, and as what a file seals.
+/// The metadata of a checkpoint: the bytes as a file, and as the payload of a sealed container.
 pub fn metadata(bytes: &[u8]) {
     check_damage(Checkpoint::decode(bytes, PATH));
     if let Some(checkpoint) = check_damage(Checkpoint::decode(&seal(1, bytes), PATH)) {
@@ -45,10 +45,10 @@ pub fn metadata(bytes: &[u8]) {
     }
 }
 
-/// A checkpoint file: opened, and all of its sections read.
+/// A checkpoint file: opened, with all its sections read.
 pub fn checkpoint_file(bytes: &[u8]) {
     read_file(bytes.to_vec());
-    // The last 36 bytes are the trailer, of which 24 are under a checksum; the index is under one in the trailer.
+    // The trailer is the last 36 bytes, 24 of them under a checksum. It contains the checksum of the index.
     let mut mended = bytes.to_vec();
     let Some(trailer) = mended.len().checked_sub(36) else { return };
     let number = |at: usize| {
@@ -79,9 +79,9 @@ fn read_file(bytes: Vec<u8>) {
     }
 }
 
-/// Rows of a checkpoint with good checksums, restored by the heap and by a byte engine: what the heap takes, the
-/// engine takes too, and they hold the same. (The engine decodes values when they are read, so it may take more.)
-/// Each row is its state, whether it is of changes, its length, and its bytes.
+/// Rows of a checkpoint with correct checksums, restored by the heap and by a byte engine. The engine accepts
+/// what the heap accepts, with the same content. (The engine decodes values when they are read, so it may
+/// accept more.) Each row is its state, a flag for changes, its length, and its bytes.
 pub fn rows(mut bytes: &[u8]) {
     let mut sections: BTreeMap<(u8, bool), Vec<&[u8]>> = BTreeMap::new();
     while let [state, is_change, len, rest @ ..] = bytes {
@@ -135,7 +135,7 @@ fn restored<F: Factory>(
     Some(backend)
 }
 
-/// A type of one's own, with all that serde's order-keeping format has.
+/// A type with everything that serde's order-keeping format has.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 enum Own {
     Nothing,
@@ -148,8 +148,8 @@ enum Own {
 
 backend_api::serde_key!(Own);
 
-/// Keys: what decodes, encodes to the bytes that it was decoded from or to ones that mean the same, and the order of
-/// two keys is that of their bytes.
+/// Keys: a decoded key encodes to the same bytes or to equivalent ones, and the order of two keys is that of
+/// their bytes.
 pub fn keys(bytes: &[u8]) {
     key::<i64>(bytes);
     key::<u128>(bytes);
@@ -184,7 +184,7 @@ fn key<K: StateKey + Debug>(bytes: &[u8]) {
     check_damage(K::decode_last(bytes));
 }
 
-/// Codecs of values: what decodes, encodes to something that decodes to bytes alike; and the numbers of rows.
+/// Codecs of values: a decoded value encodes to bytes that decode equally. Also the numbers in rows.
 pub fn codecs(bytes: &[u8]) {
     codec::<u64>(bytes);
     codec::<f64>(bytes);

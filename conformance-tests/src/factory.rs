@@ -1,4 +1,4 @@
-//! What the author of a backend writes to have it checked.
+//! The interface that the author of a backend implements.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -25,76 +25,76 @@ pub trait Factory: Sized + 'static {
     /// A fresh world.
     fn new() -> Self;
 
-    /// A world of which all lies in a folder that outlives it, so that another process finds the checkpoints there; `None`
-    /// if the backend has nothing of the kind.
+    /// A world in a folder that outlives it, so that another process finds the checkpoints there. `None` if
+    /// the backend does not support that.
     fn in_folder(_folder: &Path) -> Option<Self> {
         None
     }
 
-    /// The options of a backend of this world, set up as `setup` asks; what it leaves open is the author's choice.
+    /// The options of a backend of this world, with the settings of `setup`. The author chooses those that it
+    /// leaves open.
     ///
     /// # Errors
-    /// What the backend itself says of a setting that is out of range, unless it says so in
-    /// [`open`](StateBackend::open).
+    /// The backend's errors for settings out of range, unless [`open`](StateBackend::open) returns them.
     fn options<K: StateKey>(&self, setup: &Setup) -> Result<<Self::Backend<K> as StateBackend>::Options>;
 
-    /// The storage into which checkpoints go when [`Setup::storage`] names none; `None` if they go into the handle.
+    /// The storage of checkpoints if [`Setup::storage`] is `None`. `None` if checkpoints go into the handle.
     fn storage(&self) -> Option<Arc<dyn Storage>>;
 
     /// The folder of the job within the storage.
     fn job(&self) -> JobFolder;
 
-    /// Which settings the backend has.
+    /// The settings that the backend has.
     fn capabilities(&self) -> Capabilities;
 
-    /// The folder in which backends of this world keep working files, if they do.
+    /// The folder of working files of this world's backends, if they have any.
     fn working_folder(&self) -> Option<PathBuf> {
         None
     }
 }
 
-/// What a case asks of a backend's options. `None` leaves the setting as the factory has it.
+/// Settings of a backend that a case needs. `None` leaves a setting to the factory.
 #[derive(Clone, Debug, Default)]
 pub struct Setup {
-    /// The storage for checkpoints: one that blocks or fails, say.
+    /// The storage for checkpoints, for example one that blocks or fails.
     pub storage: Option<Arc<dyn Storage>>,
-    /// The most bytes of a checkpoint file that go into the handle.
+    /// The largest checkpoint file, in bytes, that is inline in the handle.
     pub inline_max: Option<usize>,
-    /// The most bytes that the state of one checkpoint may have, of a backend that keeps it in memory.
+    /// The limit, in bytes, of the state of one checkpoint, for a backend that keeps it in memory.
     pub max_state_bytes: Option<u64>,
-    /// The most bytes of an entry, and of all that one list or map has.
+    /// The limit, in bytes, of an entry, and of each list or map as a whole.
     pub entry_bytes_max: Option<u64>,
-    /// Whether checkpoint files are compressed.
+    /// Compresses checkpoint files.
     pub compression: Option<bool>,
-    /// Whether a checkpoint builds on the one confirmed last.
+    /// Builds checkpoints on the last confirmed one.
     pub incremental: Option<bool>,
-    /// Whether the first incremental checkpoint builds on the restored one. Factories leave that off.
+    /// Builds the first incremental checkpoint on the restored one. Off in factories.
     pub claim_restored: Option<bool>,
 }
 
-/// Which settings of [`Setup`] a backend has: each field is named as the one that it heeds.
+/// The settings of [`Setup`] that a backend has, one field per setting.
 ///
-/// A case that asks for a setting the backend does not have is skipped, and says so on standard error.
+/// A case that needs a missing setting is skipped, and reports that on standard error.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Capabilities {
-    /// Heeds [`Setup::storage`].
+    /// Has [`Setup::storage`].
     pub storage: bool,
-    /// Heeds [`Setup::inline_max`].
+    /// Has [`Setup::inline_max`].
     pub inline_max: bool,
-    /// Heeds [`Setup::max_state_bytes`].
+    /// Has [`Setup::max_state_bytes`].
     pub max_state_bytes: bool,
-    /// Heeds [`Setup::entry_bytes_max`].
+    /// Has [`Setup::entry_bytes_max`].
     pub entry_bytes_max: bool,
-    /// Heeds [`Setup::compression`].
+    /// Has [`Setup::compression`].
     pub compression: bool,
-    /// Heeds [`Setup::incremental`].
+    /// Has [`Setup::incremental`].
     pub incremental: bool,
-    /// Heeds [`Setup::claim_restored`].
+    /// Has [`Setup::claim_restored`].
     pub claim_restored: bool,
 }
 
 impl Capabilities {
-    /// The name of the first setting that `setup` asks for and the backend does not have.
+    /// The name of the first setting in `setup` that the backend lacks.
     pub fn lacking(&self, setup: &Setup) -> Option<&'static str> {
         let asked = [
             ("storage", setup.storage.is_some(), self.storage),

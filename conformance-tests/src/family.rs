@@ -24,7 +24,7 @@ pub use named::{FAMILY, Member, Opened};
 #[cfg(feature = "rocksdb")]
 pub use rocksdb::RocksDb;
 
-/// Bytes of a cache that holds some 64 values, so that there is always one that has to go.
+/// Bytes of a cache for about 64 values, so that it always evicts.
 pub const TINY: usize = 8 << 10;
 
 fn job() -> JobFolder {
@@ -35,7 +35,7 @@ fn local(folder: &Path) -> Arc<dyn Storage> {
     Arc::new(LocalStorage::open(folder).expect("a storage"))
 }
 
-/// What a backend has that writes increments into files.
+/// The capabilities of a backend that writes increments into files.
 fn increments_in_files() -> Capabilities {
     Capabilities {
         storage: true,
@@ -58,7 +58,7 @@ impl Factory for Memory {
     }
 
     fn options<K: StateKey>(&self, setup: &Setup) -> Result<MemoryOptions> {
-        // Cases about other things may have more than 5 MiB.
+        // Some cases about other things have more than 5 MiB of state.
         MemoryOptions::default().max_state_bytes(setup.max_state_bytes.unwrap_or(1 << 30))
     }
 
@@ -75,8 +75,7 @@ impl Factory for Memory {
     }
 }
 
-/// The filesystem backend, each world in a folder of its own; checkpoints are incremental, or not, where a case
-/// leaves that open.
+/// The filesystem backend, each world in its own folder. `INCREMENTAL` is the default of the setting.
 pub struct Fs<const INCREMENTAL: bool> {
     storage: Arc<dyn Storage>,
     _folder: Option<TempDir>,
@@ -121,11 +120,11 @@ impl<const INCREMENTAL: bool> Factory for Fs<INCREMENTAL> {
     }
 }
 
-/// The backend of a byte engine, a `BTreeMap` here, with a cache of so many bytes.
+/// The backend of a byte engine, a `BTreeMap`, with a cache of `CACHE` bytes.
 pub struct Bytes<const CACHE: usize>(Arc<dyn Storage>);
 
 impl<const CACHE: usize> Drop for Bytes<CACHE> {
-    /// Checks the promise of [`Factory`]: a world outlives all backends in it, which hold its storage.
+    /// Checks the rule of [`Factory`] that a world outlives its backends, which hold its storage.
     fn drop(&mut self) {
         assert!(thread::panicking() || Arc::strong_count(&self.0) == 1, "the world ends before its backend");
     }

@@ -1,4 +1,4 @@
-//! Codecs and functions of the user's, some of which fail.
+//! User codecs and functions, some of which fail.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -7,7 +7,7 @@ use backend_api::{Aggregate, BoxError, Codec, Error, ErrorKind, Result, default_
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-/// The default codec of `T` under a name of its own. It counts how often it encodes, and may refuse to.
+/// The default codec of `T` with its own id. Counts encodings, and can refuse values.
 pub struct TestCodec<T> {
     id: String,
     inner: Arc<dyn Codec<T>>,
@@ -16,17 +16,17 @@ pub struct TestCodec<T> {
 }
 
 impl<T: Serialize + DeserializeOwned + Send + Sync + 'static> TestCodec<T> {
-    /// A codec of that identity.
+    /// A codec with that id.
     pub fn new(id: &str) -> Arc<Self> {
         Self::refusing(id, |_| false)
     }
 
-    /// A codec of that identity that cannot encode the values for which `refuses` is true.
+    /// A codec with that id that cannot encode the values for which `refuses` is true.
     pub fn refusing(id: &str, refuses: fn(&T) -> bool) -> Arc<Self> {
         Arc::new(Self { id: id.to_owned(), inner: default_codec(), refuses, encoded: AtomicU64::new(0) })
     }
 
-    /// How many values it was asked to encode.
+    /// Number of values it was asked to encode.
     pub fn encoded(&self) -> u64 {
         self.encoded.load(Ordering::SeqCst)
     }
@@ -54,13 +54,13 @@ impl<T: Send + Sync + 'static> Codec<T> for TestCodec<T> {
     }
 }
 
-/// What [`Mean`] and [`Sum`] do when they are given it: fail.
+/// An input for which [`Mean`] and [`Sum`] fail.
 pub const FAIL: i64 = -1;
 
-/// What they do when they are given it: panic.
+/// An input for which they panic.
 pub const PANIC: i64 = -2;
 
-/// Fails or panics, if `input` says so, after the accumulator was touched.
+/// Fails or panics for these inputs. Called after the accumulator has changed.
 fn trip(input: i64) -> Result<(), BoxError> {
     match input {
         FAIL => Err("the test's function fails".into()),
@@ -69,7 +69,7 @@ fn trip(input: i64) -> Result<(), BoxError> {
     }
 }
 
-/// The mean of what was added; changes its accumulator (sum, count) in place.
+/// The mean of the inputs. Changes its accumulator (sum, count) in place.
 #[derive(Debug)]
 pub struct Mean;
 
@@ -98,7 +98,7 @@ impl Aggregate for Mean {
     }
 }
 
-/// The sum of what was added; puts a new accumulator in the place of the old one. It counts how often it creates one.
+/// The sum of the inputs. Replaces its accumulator, and counts created ones.
 #[derive(Debug, Default)]
 pub struct Sum {
     created: Arc<AtomicU64>,

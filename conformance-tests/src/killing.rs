@@ -1,4 +1,4 @@
-//! A job in a process of its own, which is killed again and again.
+//! A job in another process, which is killed repeatedly.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufRead, Read, Write};
@@ -18,16 +18,16 @@ use crate::random::Random;
 use crate::runner::{again, is_again};
 use crate::{Factory, OPERATOR, Setup, World, checkpoint_of, part, skip};
 
-/// How often a process is killed, unless `KILL_ROUNDS` tells.
+/// Number of kills, unless `KILL_ROUNDS` is set.
 const KILLS: u64 = 6;
 
-/// The longest time from the checkpoint after which a process is to be killed until it is.
+/// Longest time from the chosen checkpoint until the kill.
 const DELAY_MICROS: u64 = 40_000;
 
-/// Each of them changes some of so many keys.
+/// Number of keys that rounds change.
 const KEYS: u64 = 200;
 
-/// The key at which the number of rounds is kept.
+/// The key with the number of rounds.
 const ROUNDS_KEY: i32 = 0;
 
 /// The changes of a round, the same each time.
@@ -44,7 +44,7 @@ fn changes(round: i32) -> impl Iterator<Item = (Change, i32)> {
     })
 }
 
-/// What is in the state after so many rounds.
+/// The content of the state after this many rounds.
 fn expected(rounds: i32) -> Content {
     let mut content = Content::default();
     for round in 1..=rounds {
@@ -59,7 +59,7 @@ struct Subtask<F: Factory> {
     rounds: ValueToken<i64>,
 }
 
-/// A job whose state tells how many rounds it has done.
+/// A job whose state contains the number of its rounds.
 struct Job<F: Factory> {
     store: CheckpointStore,
     subtasks: Vec<Subtask<F>>,
@@ -68,8 +68,8 @@ struct Job<F: Factory> {
 }
 
 impl<F: Factory> Job<F> {
-    /// Begins from the latest checkpoint of the world in a folder, in which there must be what the job does in some
-    /// number of rounds. `life` chooses the parallelism and whether the checkpoint is claimed.
+    /// Starts from the latest checkpoint of the world in a folder, and checks that it is the result of some
+    /// number of rounds. `life` selects the parallelism and if the checkpoint is claimed.
     fn open(folder: &Path, life: u64) -> Self {
         let mut setup = Setup { claim_restored: Some(life % 3 == 2), ..Setup::default() };
         if F::new().capabilities().lacking(&setup).is_some() {
@@ -106,7 +106,7 @@ impl<F: Factory> Job<F> {
         self.world
     }
 
-    /// Does the changes of the next round.
+    /// Makes the changes of the next round.
     fn change(subtasks: &mut [Subtask<F>], round: i32) {
         for (change, key) in changes(round) {
             let owner = subtasks.iter_mut().find(|subtask| subtask.backend.key(&key).is_ok());
@@ -120,8 +120,8 @@ impl<F: Factory> Job<F> {
         }
     }
 
-    /// Does rounds, each with a checkpoint that is written while the next round goes on, until `completed`, which is called
-    /// with the number of rounds that a complete checkpoint has, says that it is enough.
+    /// Runs rounds, each with a checkpoint that is written during the next one. Stops when `completed`, which
+    /// is called with the number of rounds in a complete checkpoint, returns true.
     fn run(&mut self, mut completed: impl FnMut(i32) -> bool) {
         Self::change(&mut self.subtasks, self.rounds + 1);
         loop {
@@ -146,18 +146,18 @@ impl<F: Factory> Job<F> {
     }
 }
 
-/// Where a process writes how many rounds its last complete checkpoint has.
+/// The file in which a process records the rounds of its last complete checkpoint.
 fn noted_in(folder: &Path) -> PathBuf {
     folder.join("noted")
 }
 
-/// The last number in that file; what is cut off behind it does not count.
+/// The last number in that file. An incomplete line at the end does not count.
 fn noted(folder: &Path) -> i32 {
     let bytes = fs::read(noted_in(folder)).unwrap_or_default();
     bytes.as_chunks().0.last().map_or(0, |number| i32::from_le_bytes(*number))
 }
 
-/// The process that is killed. It ends by itself when there is no parent any more.
+/// The process to be killed. It exits when its parent is gone.
 fn live<F: Factory>() -> ! {
     let mut line = String::new();
     io::stdin().lock().read_line(&mut line).expect("the parent tells what to do");
@@ -180,7 +180,7 @@ fn state_in(folder: &Path) -> PathBuf {
     folder.join("state")
 }
 
-/// Begins a process that lives in a folder.
+/// Starts a process that works in a folder.
 fn begin(folder: &Path, life: u64) -> Child {
     let errors = File::create(folder.join("errors")).unwrap();
     let mut command = again().expect("this program can be run again");
@@ -191,10 +191,10 @@ fn begin(folder: &Path, life: u64) -> Child {
     child
 }
 
-/// Waits until a process has noted so many rounds.
+/// Waits until a process has recorded this many rounds.
 ///
 /// # Panics
-/// With what it said, if it ends before.
+/// If the process ends before, with its output.
 fn wait_for(child: &mut Child, folder: &Path, rounds: i32) {
     while noted(folder) < rounds {
         if let Some(status) = child.try_wait().unwrap() {
@@ -205,10 +205,10 @@ fn wait_for(child: &mut Child, folder: &Path, rounds: i32) {
     }
 }
 
-/// Lets processes go on with one job, and kills each of them.
+/// Lets processes continue one job, and kills each of them.
 ///
 /// # Panics
-/// If what is found after a kill is not the state of the last complete checkpoint, or of a newer one.
+/// If the state after a kill is not that of the last complete checkpoint or a newer one.
 pub(crate) fn check<F: Factory>() {
     if is_again() {
         live::<F>();
@@ -223,7 +223,7 @@ pub(crate) fn check<F: Factory>() {
     let mut rounds = 0;
     for life in 0..kills {
         let mut child = begin(folder, life);
-        // None more: it is killed while it restores, say.
+        // Possibly no further round: it may be killed while it restores.
         wait_for(&mut child, folder, rounds + random.below(4) as i32);
         thread::sleep(Duration::from_micros(random.below(DELAY_MICROS)));
         child.kill().unwrap();

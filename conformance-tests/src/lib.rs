@@ -1,15 +1,16 @@
-//! A suite of behaviours that any state backend can be held to.
+//! A suite of behaviours for any state backend.
 //!
-//! It knows no backend. Whoever writes one implements [`Factory`] for it, and one line makes a `#[test]` of every
-//! behaviour, under the behaviour's name:
+//! It knows no backend. The author of a backend implements [`Factory`], and one line makes a `#[test]` of
+//! every behaviour, named after the behaviour:
 //!
 //! ```ignore
 //! conformance_tests::suite!(my_backend, MyFactory);
 //! ```
 //!
-//! A case is a function over the factory in [`cases`]; its documentation is the behaviour that it checks, with its
-//! number in `BEHAVIOURS.md`, where those that have no case are listed too, with the reason. A case that asks for a
-//! setting that the backend does not have ([`Capabilities`]) says so on standard error and is skipped.
+//! A case is a function over the factory in [`cases`]. Its documentation is the behaviour that it checks,
+//! with its number in `BEHAVIOURS.md`. That file also lists behaviours without a case, with the reason. A
+//! case that needs a setting that the backend lacks ([`Capabilities`]) reports that on standard error and is
+//! skipped.
 #![allow(clippy::unwrap_used, reason = "a case fails by a panic, as every test does")]
 
 pub mod access;

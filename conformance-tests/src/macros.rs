@@ -1,7 +1,6 @@
-//! From the lists of cases to tests.
+//! Turns the lists of cases into tests.
 
-/// Makes a module `$module` with one `#[test]` for every case, run on the backends of `$factory`, in a module for
-/// each group.
+/// Makes a module `$module` with one `#[test]` per case, for backends of `$factory`, in a module per group.
 #[macro_export]
 macro_rules! suite {
     ($module:ident, $factory:ty) => {
@@ -13,7 +12,7 @@ macro_rules! suite {
     };
 }
 
-/// Hands the cases of every group to the macro `$expand`.
+/// Passes the cases of each group to the macro `$expand`.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! for_each_group {

@@ -1,4 +1,4 @@
-//! Runs the suite on one of the family's backends and prints a table of the groups.
+//! Runs the suite on one of our backends and prints a table of the groups.
 #![allow(clippy::print_stdout, reason = "a program")]
 
 use std::process::ExitCode;
@@ -9,17 +9,17 @@ use conformance_tests::family::FAMILY;
 use conformance_tests::{Case, Outcome, run_cases};
 use serde_json::json;
 
-/// Runs the suite on a backend: a table of groups with passed, failed and skipped, and the failures in full.
-/// The exit status is 1 if there are any.
+/// Runs the suite on a backend. Prints a table of groups with passed, failed and skipped cases, and the
+/// failures in full. The exit status is 1 if there are failures.
 #[derive(Parser)]
 struct Arguments {
     /// Which backend.
     #[arg(long, value_parser = FAMILY.iter().map(|member| member.name).collect::<Vec<_>>())]
     backend: String,
-    /// Prints one JSON object in place of the table.
+    /// Prints a JSON object instead of the table.
     #[arg(long)]
     json: bool,
-    /// Runs only cases whose group::name contains this.
+    /// Runs only cases whose group::name contains this text.
     filter: Option<String>,
 }
 
@@ -40,7 +40,7 @@ fn main() -> ExitCode {
     ExitCode::from(u8::from(outcomes.iter().any(|outcome| matches!(outcome, Outcome::Failed(_)))))
 }
 
-/// How many passed, failed and were skipped.
+/// Numbers of passed, failed and skipped cases.
 fn counts<'a>(results: impl Iterator<Item = &'a (&'a Case, &'a Outcome)>) -> [usize; 3] {
     results.fold([0; 3], |mut counts, (_, outcome)| {
         counts[match outcome {

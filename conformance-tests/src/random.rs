@@ -1,4 +1,4 @@
-/// Numbers that look random and are the same each time (Knuth's linear congruential generator).
+/// Reproducible pseudo-random numbers (Knuth's linear congruential generator).
 #[derive(Debug, Default)]
 pub(crate) struct Random(pub u64);
 

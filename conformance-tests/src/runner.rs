@@ -11,14 +11,14 @@ use std::thread;
 
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 
-/// A behaviour, run on the backends of one factory.
+/// A behaviour for the backends of one factory.
 #[derive(Clone, Copy, Debug)]
 pub struct Case {
     /// The name of its group.
     pub group: &'static str,
     /// Its name, which begins with its number.
     pub name: &'static str,
-    /// Panics if the backend does not behave so.
+    /// Panics if the backend behaves differently.
     pub run: fn(),
 }
 
@@ -32,15 +32,15 @@ impl Case {
 /// The outcome of a case.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// The backend shows the behaviour.
+    /// The backend behaves as required.
     Passed,
-    /// It does not: the panic's message and place.
+    /// It does not: message and location of the panic.
     Failed(String),
     /// The case does not apply to the backend: the reason.
     Skipped(String),
 }
 
-/// Notes of a thread that runs a case.
+/// State of a thread that runs a case.
 #[derive(Default)]
 struct Notes {
     /// Name of the case; `None` on threads of another harness.
@@ -55,8 +55,8 @@ thread_local! {
 
 /// Reports that a case was not run.
 ///
-/// The runners of this crate count it as skipped. Below Rust's own test harness, which cannot, the report goes to
-/// standard error and the case counts as passed.
+/// The runners of this crate count it as skipped. Rust's own test harness cannot, so there the report goes to
+/// standard error, and the case counts as passed.
 pub fn skip(why: &str) {
     if NOTES.with(|notes| notes.case.borrow().is_some()) {
         NOTES.with(|notes| *notes.skipped.borrow_mut() = Some(why.to_owned()));
@@ -69,7 +69,7 @@ pub fn skip(why: &str) {
 /// Environment variable with the name of the one case that a process runs.
 const AGAIN: &str = "CONFORMANCE_TESTS_AGAIN";
 
-/// A command that runs the case of this thread in a process of its own, which [knows](is_again) that it is one.
+/// A command that runs this thread's case in another process, in which [`is_again`] is true.
 ///
 /// # Errors
 /// If the path of this program is not known.
@@ -96,7 +96,7 @@ pub(crate) fn is_again() -> bool {
 /// Panics of the cases become [`Outcome::Failed`] and do not appear on standard error.
 pub fn run_cases(cases: &[Case], threads: usize) -> Vec<Outcome> {
     if let Ok(again) = env::var(AGAIN) {
-        // The panic of a failed case ends this process; its parent reads the message.
+        // The panic of a failed case ends this process. Its parent reads the message.
         cases.iter().filter(|case| case.full_name() == again).for_each(|case| (case.run)());
         return vec![Outcome::Passed; cases.len()];
     }
@@ -119,9 +119,10 @@ pub fn run_cases(cases: &[Case], threads: usize) -> Vec<Outcome> {
     outcomes.into_inner().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The main function of a test target without Rust's test harness: runs suites as tests, with the usual arguments.
+/// The main function of a test target without Rust's test harness. Runs suites as tests, with the usual
+/// arguments.
 ///
-/// Tests are named `suite::group::case`. Skipped cases count as ignored, so that the totals tell how many cases a
+/// Tests are named `suite::group::case`. Skipped cases count as ignored, so the totals show how many cases a
 /// backend really passes. The target needs `harness = false` in its `Cargo.toml`.
 ///
 /// ```no_run
@@ -153,7 +154,7 @@ pub fn run_tests(suites: impl IntoIterator<Item = (&'static str, Vec<Case>)>) ->
     noting_panics(|| libtest_mimic::run(&arguments, trials)).exit_code()
 }
 
-/// Runs `run` while panics are noted for the runner and kept off standard error.
+/// Runs `run` while panics go to the runner instead of standard error.
 fn noting_panics<T>(run: impl FnOnce() -> T) -> T {
     let hook = take_hook();
     set_hook(Box::new(|panic| {

@@ -9,7 +9,7 @@ use backend_api::{
 };
 
 use crate::content::{AnyContent, FrozenContent, ListContent, MapContent};
-use crate::restored::{self, Restored};
+use crate::restored::{self, FORMAT, Restored};
 use crate::views::{Broadcast, BroadcastEntries, OperatorList};
 use crate::{BroadcastToken, OperatorListToken, OperatorStateDescriptor};
 

@@ -66,7 +66,7 @@ fn rules() -> BroadcastDescriptor<i64, String> {
     BroadcastDescriptor::new("rules")
 }
 
-/// What subtask `index` of `parallelism` starts from.
+/// The restore of subtask `index` of `parallelism`.
 fn restore(checkpoint: Option<&Checkpoint>, parallelism: u16, index: u16) -> Result<TaskRestore> {
     match checkpoint {
         Some(checkpoint) => checkpoint.restore(&part::<i32>(10, parallelism, index)),
@@ -74,7 +74,7 @@ fn restore(checkpoint: Option<&Checkpoint>, parallelism: u16, index: u16) -> Res
     }
 }
 
-/// The states of an operator of `parallelism` subtasks, restored from `checkpoint`.
+/// The operator states of `parallelism` subtasks, restored from `checkpoint`.
 fn open<F: Factory>(
     world: &World<F>,
     parallelism: u16,
@@ -92,7 +92,7 @@ fn open_one<F: Factory>(world: &World<F>, checkpoint: Option<&Checkpoint>) -> Op
     open(world, 1, checkpoint).remove(0)
 }
 
-/// Takes a checkpoint of all subtasks, and sends it to the coordinator and back.
+/// Takes a checkpoint of all subtasks, and encodes and decodes it as the coordinator does.
 fn checkpoint<F: Factory>(world: &World<F>, states: &mut [OperatorState]) -> Checkpoint {
     let request = world.request();
     let parallelism = states.len() as u16;
@@ -121,7 +121,7 @@ fn set(state: &mut OperatorState, descriptor: OperatorListDescriptor<i64>, eleme
     state.list(token).unwrap().set(elements.iter().copied());
 }
 
-/// Has each subtask write one of `lists`, and gives what `parallelism` subtasks restore.
+/// Writes one of `lists` in each subtask, and returns the lists that `parallelism` subtasks restore.
 fn dealt<F: Factory>(
     lists: &[&[i64]],
     descriptor: fn() -> OperatorListDescriptor<i64>,
@@ -142,7 +142,7 @@ pub fn h096_a_new_state_has_no_names<F: Factory>() {
     assert!(state.broadcast_names().is_empty());
 }
 
-/// H97: a list reads empty before anything is added, and then in the order of the adds.
+/// H97: a list is empty before the first element, and then in insertion order.
 pub fn h097_a_list_is_empty_and_then_in_the_order_of_the_adds<F: Factory>() {
     let world = World::<F>::new();
     let mut state = open_one(&world, None);
@@ -155,7 +155,7 @@ pub fn h097_a_list_is_empty_and_then_in_the_order_of_the_adds<F: Factory>() {
     assert_eq!(list(&mut state, split()), []);
 }
 
-/// H98: a descriptor that is registered twice names one state.
+/// H98: registering a descriptor twice returns one state.
 pub fn h098_registering_again_gives_the_same_state<F: Factory>() {
     let world = World::<F>::new();
     let mut state = open_one(&world, None);
@@ -165,8 +165,8 @@ pub fn h098_registering_again_gives_the_same_state<F: Factory>() {
     assert_eq!(state.list_names(), [NAME]);
 }
 
-/// H99: a name that is registered as even-split is not given out as union, nor the other way round, before and after a
-/// restore.
+/// H99: a state registered as even-split cannot be registered as union, nor the other way round, before and
+/// after a restore.
 pub fn h099_another_redistribution_is_refused<F: Factory>() {
     let world = World::<F>::new();
     let (one, other) = (split as fn() -> _, union as fn() -> _);
@@ -183,7 +183,7 @@ pub fn h099_another_redistribution_is_refused<F: Factory>() {
     }
 }
 
-/// H100: a list and a broadcast map cannot have the same name; with other types it is refused too.
+/// H100: a list and a broadcast map cannot share a name. Other types under one name are refused too.
 pub fn h100_a_list_and_a_broadcast_map_of_one_name_are_refused<F: Factory>() {
     let world = World::<F>::new();
     let mut state = open_one(&world, None);
@@ -196,7 +196,7 @@ pub fn h100_a_list_and_a_broadcast_map_of_one_name_are_refused<F: Factory>() {
     assert_eq!(list(&mut state, split()), [1]);
 }
 
-/// H102: a snapshot without a registered state has no handle.
+/// H102: a snapshot without registered states has no handle.
 pub fn h102_without_states_there_is_no_handle<F: Factory>() {
     let world = World::<F>::new();
     let checkpoint = checkpoint(&world, &mut open(&world, 1, None));
@@ -221,8 +221,8 @@ pub fn h103_empty_states_are_known_after_a_restore<F: Factory>() {
     }
 }
 
-/// H104: lists of both kinds and broadcast maps are restored whole and in order, and the names are known before any
-/// access.
+/// H104: lists of both kinds and broadcast maps are restored completely and in order. Their names are known
+/// before any access.
 pub fn h104_all_kinds_are_restored_in_order<F: Factory>() {
     let world = World::<F>::new();
     let mut states = open(&world, 1, None);
@@ -255,7 +255,7 @@ pub fn h104_all_kinds_are_restored_in_order<F: Factory>() {
     }
 }
 
-/// H105: what is changed between the synchronous part of a snapshot and its task does not show.
+/// H105: changes between the synchronous part of a snapshot and its task are not in the snapshot.
 pub fn h105_changes_after_a_snapshot_do_not_show<F: Factory>() {
     let world = World::<F>::new();
     let mut state = open_one(&world, None);
@@ -291,8 +291,8 @@ pub fn h105_changes_after_a_snapshot_do_not_show<F: Factory>() {
     assert_eq!(restored.broadcast(token).unwrap().get(&1), Some(&"one".to_owned()));
 }
 
-/// H106: a restored state that the program does not register is part of the next snapshot, unchanged, also when the
-/// files that it came from are gone.
+/// H106: a restored state that is not registered is in the next snapshot, unchanged, even if the files it
+/// came from were deleted.
 pub fn h106_a_state_that_nobody_registers_is_carried_on<F: Factory>() {
     let world = World::<F>::new();
     let mut states = open(&world, 1, None);
@@ -312,7 +312,7 @@ pub fn h106_a_state_that_nobody_registers_is_carried_on<F: Factory>() {
     assert_eq!(state.immutable_entries(token).unwrap().len(), 1);
 }
 
-/// H107: the entries of a broadcast map can be read in a way that gives no means to change them.
+/// H107: the entries of a broadcast map can be read through a view that cannot change them.
 pub fn h107_entries_can_be_read_without_being_changed<F: Factory>() {
     let world = World::<F>::new();
     let mut state = open_one(&world, None);
@@ -324,7 +324,7 @@ pub fn h107_entries_can_be_read_without_being_changed<F: Factory>() {
     assert!(entries.iter().map(|(key, _)| *key).eq([1, 2]));
 }
 
-/// H108: put, remove and clear, with a snapshot after each, restore as the entries at that point.
+/// H108: snapshots after put, remove and clear each restore the entries of that point.
 pub fn h108_each_snapshot_of_a_broadcast_map_has_its_own_entries<F: Factory>() {
     let world = World::<F>::new();
     let mut states = open(&world, 1, None);
@@ -345,12 +345,13 @@ pub fn h108_each_snapshot_of_a_broadcast_map_has_its_own_entries<F: Factory>() {
     }
 }
 
-/// H109: lists of two and three elements are two, two and one at three subtasks.
+/// H109: lists of two and three elements are split into two, two and one for three subtasks.
 pub fn h109_two_lists_are_dealt_to_three_subtasks<F: Factory>() {
     assert_eq!(dealt::<F>(&[&[1, 2], &[3, 4, 5]], split, 3), [vec![1, 2], vec![3, 4], vec![5]]);
 }
 
-/// H110: four lists of one element are two, one and one at three subtasks, and all at one.
+/// H110: four lists of one element are split into two, one and one for three subtasks, and go to one subtask
+/// in full.
 pub fn h110_four_lists_are_dealt_to_three_and_to_one<F: Factory>() {
     let lists: &[&[i64]] = &[&[1], &[2], &[3], &[4]];
     assert_eq!(dealt::<F>(lists, split, 3), [vec![1, 2], vec![3], vec![4]]);
@@ -362,7 +363,7 @@ pub fn h111_at_equal_parallelism_lists_stay<F: Factory>() {
     assert_eq!(dealt::<F>(&[&[1, 2, 3, 4], &[], &[5]], split, 3), [vec![1, 2, 3, 4], vec![], vec![5]]);
 }
 
-/// H112: of three states with one element each, each of three subtasks gets one.
+/// H112: with three states of one element each, each of three subtasks gets one element.
 pub fn h112_the_start_moves_on_from_state_to_state<F: Factory>() {
     let world = World::<F>::new();
     let mut states = open(&world, 1, None);
@@ -383,8 +384,8 @@ pub fn h113_one_list_is_dealt_to_more_subtasks_than_elements<F: Factory>() {
     assert_eq!(dealt::<F>(&[&[1, 2]], split, 4), [vec![1], vec![2], vec![], vec![]]);
 }
 
-/// H114: a restored state that is registered with another codec is the migration error, and can still be registered as
-/// it was.
+/// H114: registering a restored state with another codec is a migration error. The state can still be
+/// registered with its own codec.
 pub fn h114_other_codecs_are_refused_and_change_nothing<F: Factory>() {
     let world = World::<F>::new();
     let mut states = open(&world, 1, None);
@@ -396,7 +397,7 @@ pub fn h114_other_codecs_are_refused_and_change_nothing<F: Factory>() {
     assert_eq!(list(&mut state, split()), [1, 2]);
 }
 
-/// H115: union lists go to each of one, two or five subtasks whole, in the order of the old subtasks.
+/// H115: union lists go in full to each of one, two or five subtasks, in the order of the old subtasks.
 pub fn h115_a_union_list_goes_to_everyone<F: Factory>() {
     for parallelism in [1, 2, 5] {
         let expected = vec![vec![1, 2, 3]; parallelism.into()];
@@ -404,7 +405,7 @@ pub fn h115_a_union_list_goes_to_everyone<F: Factory>() {
     }
 }
 
-/// H116: broadcast maps of two subtasks that are equal are one copy for each of one, two, three or five.
+/// H116: equal broadcast maps of two subtasks become one copy for each of one, two, three or five subtasks.
 pub fn h116_everyone_gets_one_copy_of_a_broadcast_map<F: Factory>() {
     let world = World::<F>::new();
     let mut states = open(&world, 2, None);
@@ -422,7 +423,7 @@ pub fn h116_everyone_gets_one_copy_of_a_broadcast_map<F: Factory>() {
     }
 }
 
-/// H117: at equal parallelism a subtask that had no copy of a broadcast map gets that of another.
+/// H117: at equal parallelism a subtask without a copy of a broadcast map gets the copy of another.
 pub fn h117_a_subtask_without_a_copy_gets_another<F: Factory>() {
     let world = World::<F>::new();
     let mut states = open(&world, 2, None);
@@ -460,15 +461,15 @@ pub fn h119_metadata_does_not_grow_with_the_elements<F: Factory>() {
     let mut state = open_one(&world, Some(&checkpoint));
     assert_eq!(list(&mut state, union()).len(), 500_000);
     let handle = checkpoint.tasks[0].operator_state.as_mut().unwrap();
-    // State that is inline is state; the rest is metadata.
+    // Inline state does not count as metadata.
     if let StateData::Inline(bytes) = &mut handle.file.data {
         bytes.clear();
     }
     assert!(checkpoint.encode().unwrap().len() < 64 << 10);
 }
 
-/// H119: operator state of more bytes than the backend allows a state is refused, with both sizes, and no file is left;
-/// the state goes on.
+/// H119: operator state above the backend's limit is refused with both sizes and leaves no file. The state
+/// stays usable.
 pub fn h119b_the_limit_of_a_state_holds_for_operator_state<F: Factory>() {
     let setup = Setup { max_state_bytes: Some(1000), ..Setup::default() };
     let Some(world) = World::<F>::with(setup) else { return };
@@ -482,7 +483,7 @@ pub fn h119b_the_limit_of_a_state_holds_for_operator_state<F: Factory>() {
     assert!(state.snapshot(world.request()).unwrap().run().unwrap().is_some());
 }
 
-/// H120: from four subtasks to three and on to seven, no element is lost or doubled.
+/// H120: from four subtasks to three and then to seven, no element is lost or duplicated.
 pub fn h120_no_element_is_lost_over_two_changes_of_parallelism<F: Factory>() {
     let world = World::<F>::new();
     let mut states = open(&world, 4, None);
@@ -494,7 +495,7 @@ pub fn h120_no_element_is_lost_over_two_changes_of_parallelism<F: Factory>() {
     for parallelism in [3, 7] {
         let checkpoint = checkpoint(&world, &mut states);
         states = open(&world, parallelism, Some(&checkpoint));
-        // Of the second step some states are registered, and some are only carried on.
+        // In the second step some states are registered, and the others are passed on.
         for state in states.iter_mut().skip(1) {
             state.register(split()).unwrap();
         }
@@ -517,7 +518,7 @@ impl ListCheckpointed<u64> for Positions {
     }
 }
 
-/// H120: a function with a list is asked for it at each snapshot, and gets its share of it at a restore.
+/// H120: a function with a list is asked for it at each snapshot, and gets its share at a restore.
 pub fn h120b_a_function_with_a_list_gets_its_share<F: Factory>() {
     let world = World::<F>::new();
     let mut state = open_one(&world, None);
@@ -537,7 +538,8 @@ pub fn h120b_a_function_with_a_list_gets_its_share<F: Factory>() {
     assert_eq!(found.collect::<Vec<_>>(), [vec![15, 25], vec![35]]);
 }
 
-/// H120: a closed operator state answers so, and its running snapshot is cancelled; ids must increase.
+/// H120: a closed operator state returns closed errors, and its running snapshot is cancelled. Ids must
+/// increase.
 pub fn h120c_a_closed_state_answers_that_it_is<F: Factory>() {
     let world = World::<F>::new();
     let mut state = open_one(&world, None);
@@ -555,7 +557,8 @@ pub fn h120c_a_closed_state_answers_that_it_is<F: Factory>() {
     assert_eq!(world.files(), []);
 }
 
-/// H120: keyed and operator state of one task are one acknowledgement; if one part fails, no file of the other is left.
+/// H120: keyed and operator state of one task are acknowledged together. If one part fails, no file of the
+/// other is left.
 pub fn h120d_keyed_and_operator_state_are_one_acknowledgement<F: Factory>() {
     use backend_api::{ValueDescriptor, ValueState};
 

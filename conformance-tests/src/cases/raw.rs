@@ -64,12 +64,12 @@ fn write_partitions<F: Factory>(
     sent(request.checkpoint_id(), tasks.collect::<Result<_>>()?)
 }
 
-/// The checkpoint as the coordinator gets it.
+/// The checkpoint, encoded and decoded as the coordinator does.
 fn sent(id: u64, tasks: Vec<TaskState>) -> Result<Checkpoint> {
     Checkpoint::decode(&Checkpoint::new(id, tasks).encode()?, "_metadata")
 }
 
-/// The groups that a subtask finds, each with its bytes.
+/// The restored groups of a subtask, with their bytes.
 fn groups<F: Factory>(world: &World<F>, checkpoint: &Checkpoint, of: Subtask<i32>) -> Vec<(u16, Vec<u8>)> {
     let restore = checkpoint.restore(&of).unwrap();
     let state = RawKeyedState::open(&world.target(), &of, restore.raw_keyed()).unwrap();
@@ -81,7 +81,7 @@ fn groups<F: Factory>(world: &World<F>, checkpoint: &Checkpoint, of: Subtask<i32
     state.groups().map(read).collect()
 }
 
-/// The partitions that a subtask finds.
+/// The restored partitions of a subtask.
 fn partitions<F: Factory>(world: &World<F>, checkpoint: &Checkpoint, of: Subtask<i32>) -> Vec<Vec<u8>> {
     let restore = checkpoint.restore(&of).unwrap();
     let state = RawOperatorState::open(&world.target(), restore.raw_operator()).unwrap();
@@ -95,12 +95,12 @@ fn partitions<F: Factory>(world: &World<F>, checkpoint: &Checkpoint, of: Subtask
     found
 }
 
-/// Bytes that tell group and place, longer than one row of a file.
+/// Bytes that identify group and position, longer than one row of a file.
 fn long(group: u16) -> Vec<u8> {
     (0..100_000_u32).flat_map(|n| (n * u32::from(group + 1)).to_le_bytes()).collect()
 }
 
-/// I121: each group's stream gives what was written for it, in whatever order the groups were begun.
+/// I121: the stream of each group returns what was written for it, whatever order the groups were started in.
 pub fn i121_each_group_reads_what_it_wrote<F: Factory>() {
     let world = World::<F>::new();
     let write = |writer: &mut RawKeyedWriter| {
@@ -116,7 +116,7 @@ pub fn i121_each_group_reads_what_it_wrote<F: Factory>() {
     assert!(groups(&world, &checkpoint, subtask(1, 0)) == expected);
 }
 
-/// I122: a group outside of the range is refused as an invalid argument, and nothing of it is recorded.
+/// I122: a group out of range is an invalid argument, and nothing of it is stored.
 pub fn i122_a_group_outside_of_the_range_is_refused<F: Factory>() {
     let world = World::<F>::new();
     let write = |writer: &mut RawKeyedWriter| {
@@ -130,7 +130,7 @@ pub fn i122_a_group_outside_of_the_range_is_refused<F: Factory>() {
     assert_eq!(groups(&world, &checkpoint, subtask(1, 0)), [(9, b"nine".to_vec())]);
 }
 
-/// I123: a group that is begun again, whether it is the current one or not, is the I/O error.
+/// I123: starting a group twice is an I/O error, for the current group and for others.
 pub fn i123_a_group_is_begun_once<F: Factory>() {
     let world = World::<F>::new();
     let write = |writer: &mut RawKeyedWriter| {
@@ -144,7 +144,7 @@ pub fn i123_a_group_is_begun_once<F: Factory>() {
     assert_eq!(groups(&world, &checkpoint, subtask(1, 0)), [(1, vec![]), (2, b"two".to_vec())]);
 }
 
-/// I125: only the groups that were begun have a stream.
+/// I125: only groups that were started have a stream.
 pub fn i125_a_group_that_was_not_begun_has_no_stream<F: Factory>() {
     let world = World::<F>::new();
     let write = |writer: &mut RawKeyedWriter| {
@@ -161,7 +161,7 @@ pub fn i125_a_group_that_was_not_begun_has_no_stream<F: Factory>() {
     assert_eq!(bytes, b"one");
 }
 
-/// I126: raw state of which nothing was begun has no handle and no file.
+/// I126: raw state without streams or partitions has no handle and no file.
 pub fn i126_without_a_stream_there_is_no_handle<F: Factory>() {
     let world = World::<F>::new();
     let checkpoint = write_keyed(&world, 1, |_| Ok(())).unwrap();
@@ -171,7 +171,8 @@ pub fn i126_without_a_stream_there_is_no_handle<F: Factory>() {
     assert_eq!(world.files(), []);
 }
 
-/// I127: at another parallelism each subtask finds the streams of its key groups, whoever wrote them.
+/// I127: at another parallelism each subtask gets the streams of its key groups, whichever subtask wrote
+/// them.
 pub fn i127_raw_keyed_state_moves_with_its_groups<F: Factory>() {
     let world = World::<F>::new();
     let write = |writer: &mut RawKeyedWriter| {
@@ -191,7 +192,8 @@ pub fn i127_raw_keyed_state_moves_with_its_groups<F: Factory>() {
     }
 }
 
-/// I128: five partitions of one subtask are three and two at two subtasks, in order; at equal parallelism they stay.
+/// I128: five partitions of one subtask become three and two for two subtasks, in order. At equal parallelism
+/// they stay.
 pub fn i128_partitions_are_dealt_out_in_order<F: Factory>() {
     let world = World::<F>::new();
     let write = |index: u16, writer: &mut RawOperatorWriter<'_, '_>| {
@@ -218,7 +220,7 @@ pub fn i128_partitions_are_dealt_out_in_order<F: Factory>() {
     assert!(found == all);
 }
 
-/// I129: a partition that is not read to its end, or not at all, is skipped; an empty one is a partition.
+/// I129: a partition that is not read to its end is skipped. An empty one counts.
 pub fn i129_a_stream_that_is_not_read_is_skipped<F: Factory>() {
     let world = World::<F>::new();
     let write = |_: u16, writer: &mut RawOperatorWriter<'_, '_>| {
@@ -244,7 +246,7 @@ pub fn i129_a_stream_that_is_not_read_is_skipped<F: Factory>() {
     assert!(partitions.next().unwrap().is_none());
 }
 
-/// I130: managed and raw state in one snapshot are restored without either seeing the other's bytes.
+/// I130: managed and raw state in one snapshot are restored independently.
 pub fn i130_managed_and_raw_state_do_not_see_each_other<F: Factory>() {
     let world = World::<F>::new();
     let of = subtask(1, 0);
@@ -274,7 +276,7 @@ pub fn i130_managed_and_raw_state_do_not_see_each_other<F: Factory>() {
     assert!(state.list(token).unwrap().iter().eq(&[1]));
 }
 
-/// I130: raw state of which a byte is not what was written is found, with the file, and no byte of it is given out.
+/// I130: a changed byte in raw state is found, with the file, and none of its bytes are returned.
 pub fn i130b_damaged_raw_state_is_found<F: Factory>() {
     let world = World::<F>::new();
     let write = |writer: &mut RawKeyedWriter| {

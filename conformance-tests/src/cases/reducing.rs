@@ -35,7 +35,7 @@ fn joined() -> ReducingDescriptor<String> {
     ReducingDescriptor::new("joined", |a, b| format!("{a},{b}"))
 }
 
-/// D54: a key to which nothing was added reads as `None`, and reading makes no entry.
+/// D54: a key to which nothing was added reads as `None`. Reading creates no entry.
 pub fn d54_an_unwritten_key_is_absent<F: Factory>() {
     let world = World::<F>::new();
     let mut backend = world.open::<i32>();
@@ -46,7 +46,7 @@ pub fn d54_an_unwritten_key_is_absent<F: Factory>() {
     assert_eq!(backend.entries("sum"), 0);
 }
 
-/// D55: values added to one key are folded, and another key has none of them.
+/// D55: values added to one key are folded, separately for each key.
 pub fn d55_added_values_are_folded_by_key<F: Factory>() {
     let world = World::<F>::new();
     let mut backend = world.open::<i32>();
@@ -58,7 +58,7 @@ pub fn d55_added_values_are_folded_by_key<F: Factory>() {
     assert_eq!(backend.sorted_keys("sum"), [1]);
 }
 
-/// D56: the function is given what is accumulated first and what is new second.
+/// D56: the function gets the accumulated value first and the new one second.
 pub fn d56_what_is_accumulated_is_the_left_argument<F: Factory>() {
     let world = World::<F>::new();
     let mut backend = world.open::<i32>();
@@ -88,7 +88,7 @@ pub fn d57_the_first_value_is_stored_as_it_is<F: Factory>() {
     assert_eq!(calls.load(Ordering::SeqCst), 1);
 }
 
-/// D58: after `clear` a fold begins anew, also where a snapshot lies between.
+/// D58: after `clear` a fold starts again, also with a snapshot in between.
 pub fn d58_after_clear_nothing_of_the_old_value_is_left<F: Factory>() {
     let world = World::<F>::new();
     let mut backend = world.open::<i32>();
@@ -106,7 +106,7 @@ pub fn d58_after_clear_nothing_of_the_old_value_is_left<F: Factory>() {
     assert_eq!(backend.sorted_keys("sum"), [1]);
 }
 
-/// D59: a function that fails or panics leaves what was accumulated; a failure reaches the caller of `add`.
+/// D59: a function that fails or panics leaves the accumulated value unchanged. `add` returns the failure.
 pub fn d59_a_failed_function_changes_nothing<F: Factory>() {
     let world = World::<F>::new();
     let mut backend = world.open::<i32>();
@@ -125,7 +125,7 @@ pub fn d59_a_failed_function_changes_nothing<F: Factory>() {
     assert_eq!(backend.at(joined, &1).get().unwrap().unwrap(), "a,b");
 }
 
-/// D60: a snapshot between two adds restores the first, and a further add goes on from it.
+/// D60: a snapshot between two additions restores the first, and further additions continue from it.
 pub fn d60_a_snapshot_between_two_adds_has_the_first<F: Factory>() {
     let world = World::<F>::new();
     let mut backend = world.open::<i32>();
@@ -140,7 +140,7 @@ pub fn d60_a_snapshot_between_two_adds_has_the_first<F: Factory>() {
     assert_eq!(backend.at(token, &1).get().unwrap().unwrap(), "a,c");
 }
 
-/// D61: a result that cannot be encoded fails in `add`, and then the old value stays; or in the snapshot.
+/// D61: a result that cannot be encoded fails in `add`, which keeps the old value, or in the snapshot.
 pub fn d61_a_result_without_encoding_fails_once<F: Factory>() {
     let world = World::<F>::new();
     let mut backend = world.open::<i32>();

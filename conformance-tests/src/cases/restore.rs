@@ -1,4 +1,4 @@
-//! Restore and rescaling: behaviours K145 to K160, and what of group N concerns registering after a restore.
+//! Restores and rescaling: behaviours K145 to K160, and registration after a restore from group N.
 
 use std::collections::BTreeMap;
 
@@ -52,8 +52,8 @@ fn value() -> ValueDescriptor<i64> {
     ValueDescriptor::new("value")
 }
 
-/// Runs an operator of `parallelism` subtasks from `checkpoint` on, with one more round of changes. Gives its next
-/// checkpoint, what it found, and what it then had.
+/// Runs an operator of `parallelism` subtasks from `checkpoint`, with one more round of changes. Returns its
+/// next checkpoint, the restored content, and the content at the end.
 fn run<F: Factory>(
     world: &World<F>,
     groups: u16,
@@ -88,15 +88,15 @@ fn rescale<F: Factory>(groups: u16, parallelisms: &[u16]) {
     assert_ne!(expected, Content::default());
 }
 
-/// K145: after every change of parallelism each key is found in exactly one subtask, with all its state.
+/// K145: after every rescale each key is in exactly one subtask, with all its state.
 pub fn k145_a_rescaled_operator_finds_every_key_once<F: Factory>() {
     rescale::<F>(128, &[4, 2, 2, 4, 1]);
     rescale::<F>(128, &[15, 77, 15]);
     rescale::<F>(10, &[1, 2, 3, 2, 1]);
 }
 
-/// K145: when subtasks are joined, lists go on behind their last element, also those of the one that had less state but
-/// more elements.
+/// K145: joined lists continue after their last element, also those of a subtask with less state but more
+/// elements.
 pub fn k145b_joined_lists_go_on_behind_their_last_element<F: Factory>() {
     let list = || ListDescriptor::<i64>::new("list");
     let world = World::<F>::new();
@@ -126,7 +126,7 @@ pub fn k145b_joined_lists_go_on_behind_their_last_element<F: Factory>() {
     }
 }
 
-/// K146: states that each are registered by some subtasks alone are all found after a change of parallelism.
+/// K146: states that only some subtasks registered are all found after a rescale.
 pub fn k146_states_that_only_some_subtasks_have_are_found<F: Factory>() {
     let world = World::<F>::new();
     let name = |group: u16| format!("group-{group}");
@@ -156,15 +156,14 @@ pub fn k146_states_that_only_some_subtasks_have_are_found<F: Factory>() {
     }
 }
 
-/// A handle of all key groups in which the state "value" has nothing.
+/// A handle of all key groups in which the state "value" is empty.
 fn empty_handle<F: Factory>(world: &World<F>) -> KeyedStateHandle {
     let mut backend = world.open::<i32>();
     backend.register(value()).unwrap();
     world.checkpoint(&mut backend)
 }
 
-/// K147: a handle that was cut to some groups restores those and no others; cut to groups that it has not, it is
-/// none.
+/// K147: a handle cut to some groups restores exactly those. Cut to groups that it lacks, there is no handle.
 pub fn k147_a_cut_handle_gives_its_groups_alone<F: Factory>() {
     let world = World::<F>::new();
     let mut backend = world.open::<i32>();
@@ -185,8 +184,8 @@ pub fn k147_a_cut_handle_gives_its_groups_alone<F: Factory>() {
     assert_eq!(backend.sorted_keys("value"), (0..100).filter(within).collect::<Vec<_>>());
 }
 
-/// K148: of a handle with more groups than the subtask's, the others are not taken: no key of them is listed, nor
-/// does one come back at the next change of parallelism.
+/// K148: from a handle with more groups than the subtask's, other groups are not restored: their keys are not
+/// listed, and do not return at the next rescale.
 pub fn k148_an_uncut_handle_gives_no_group_of_others<F: Factory>() {
     let world = World::<F>::new();
     let mut backend = world.open::<i32>();
@@ -207,7 +206,7 @@ pub fn k148_an_uncut_handle_gives_no_group_of_others<F: Factory>() {
     assert_eq!(backend.sorted_keys("value"), own);
 }
 
-/// K149: two backends restored from one handle each have all of it, and what one changes the other does not see.
+/// K149: two backends restored from one handle both have all of it, and are independent.
 pub fn k149_one_handle_restores_as_often_as_one_likes<F: Factory>() {
     let world = World::<F>::new();
     let mut backend = world.open::<i32>();
@@ -225,7 +224,7 @@ pub fn k149_one_handle_restores_as_often_as_one_likes<F: Factory>() {
     assert_eq!(content_of(&mut world.restore(&handle)), content);
 }
 
-/// K150: two handles that both have a key group are refused, and so is the group's one handle given twice.
+/// K150: two handles of one key group are refused, and so is one handle given twice.
 pub fn k150_two_handles_of_one_group_are_refused<F: Factory>() {
     let world = World::<F>::new();
     let mut backend = world.open::<i32>();
@@ -237,7 +236,8 @@ pub fn k150_two_handles_of_one_group_are_refused<F: Factory>() {
     }
 }
 
-/// K150b: a handle that says to have more key groups than its files is refused: the others would be empty.
+/// K150b: a handle that claims more key groups than its files have is refused, because the others would be
+/// empty.
 pub fn k150b_a_handle_of_more_groups_than_its_files_is_refused<F: Factory>() {
     let world = World::<F>::new();
     for index in 0..2 {
@@ -250,8 +250,8 @@ pub fn k150b_a_handle_of_more_groups_than_its_files_is_refused<F: Factory>() {
     }
 }
 
-/// K150c: handles of which none holds some key group of the subtask are refused, with the first of these groups; without
-/// handles a backend starts empty.
+/// K150c: handles that lack a key group of the subtask are refused, naming the first one. Without handles a
+/// backend starts empty.
 pub fn k150c_handles_that_leave_a_key_group_out_are_refused<F: Factory>() {
     let world = World::<F>::new();
     let handle = empty_handle(&world);
@@ -262,14 +262,14 @@ pub fn k150c_handles_that_leave_a_key_group_out_are_refused<F: Factory>() {
         let error = world.try_open::<i32>(single(10), &handles).err().unwrap();
         assert_eq!((error.kind(), error.key_group()), (ErrorKind::IllegalState, Some(missing)), "{error}");
     }
-    // Groups of others are not asked for.
+    // Other groups are not needed.
     let half = part::<i32>(10, 2, 0);
     assert_eq!(kind(world.try_open(half.clone(), &[cut(5, 9)])), ErrorKind::IllegalState);
     world.try_open(half, &[cut(0, 4)]).unwrap();
     world.try_open::<i32>(single(10), &[cut(5, 9), cut(0, 4)]).unwrap();
 }
 
-/// K151: a snapshot of another number of key groups is refused, and the error names both.
+/// K151: a snapshot with another number of key groups is refused, and the error names both numbers.
 pub fn k151_another_number_of_key_groups_is_refused<F: Factory>() {
     let world = World::<F>::new();
     let mut backend = world.try_open::<i32>(single(128), &[]).unwrap();
@@ -280,8 +280,8 @@ pub fn k151_another_number_of_key_groups_is_refused<F: Factory>() {
     assert!(error.to_string().contains("64") && error.to_string().contains("128"), "{error}");
 }
 
-/// K153: a snapshot with keys of another type, or mapped to groups by another rule, is refused as a whole, and is
-/// good for the right ones afterwards.
+/// K153: a snapshot with keys of another type or another mapping to groups is refused, and can still be
+/// restored with the right ones.
 pub fn k153_another_type_or_mapping_of_keys_is_refused<F: Factory>() {
     let world = World::<F>::new();
     let mut backend = world.open::<i32>();
@@ -298,7 +298,7 @@ pub fn k153_another_type_or_mapping_of_keys_is_refused<F: Factory>() {
     assert_eq!(backend.at(token, &1).get().unwrap(), Some(1));
 }
 
-/// K154: once a backend is restored, all files of its checkpoint may go: reads, and the next checkpoints, work.
+/// K154: after a restore all files of the checkpoint can be deleted. Reads and further checkpoints work.
 pub fn k154_a_restored_backend_needs_the_checkpoint_no_more<F: Factory>() {
     let world = World::<F>::new();
     let mut backend = world.open::<i32>();
@@ -314,7 +314,7 @@ pub fn k154_a_restored_backend_needs_the_checkpoint_no_more<F: Factory>() {
     if let Some(storage) = world.storage() {
         storage.delete_folder("").unwrap();
     }
-    // Of states that nobody has registered yet.
+    // With states that are not registered yet.
     let first = world.checkpoint(&mut backend);
     let kinds = Kinds::register(&mut backend).unwrap();
     assert_eq!(kinds.read(&mut backend), content);
@@ -324,7 +324,7 @@ pub fn k154_a_restored_backend_needs_the_checkpoint_no_more<F: Factory>() {
     assert_eq!(content_of(&mut world.restore(&next)), content);
 }
 
-/// K155: what was written compressed is read by a backend that does not compress, and the reverse.
+/// K155: backends with and without compression restore each other's checkpoints.
 pub fn k155_compression_need_not_be_the_same<F: Factory>() {
     for first in [true, false] {
         let setup = |compression| Setup { compression: Some(compression), ..Setup::default() };
@@ -340,8 +340,8 @@ pub fn k155_compression_need_not_be_the_same<F: Factory>() {
     }
 }
 
-/// K156: two handles may hold a state of the same name if its codec is the same in both; if it is not, the restore
-/// or the registration is refused.
+/// K156: two handles may contain a state of the same name with the same codec. With different codecs the
+/// restore or the registration is refused.
 pub fn k156_handles_of_one_state_must_agree_on_its_codec<F: Factory>() {
     for (codecs, agree) in [(["a", "a"], true), (["a", "b"], false)] {
         let world = World::<F>::new();
@@ -371,9 +371,8 @@ pub fn k156_handles_of_one_state_must_agree_on_its_codec<F: Factory>() {
     }
 }
 
-/// K157: a restore that fails half way, when it is opened or when a state is registered, leaves no working files and no
-/// trace in the storage; a second try with a good
-/// handle works.
+/// K157: a restore that fails halfway, at open or at registration, leaves no working files and changes
+/// nothing in the storage. A second try with a good handle works.
 pub fn k157_a_failed_restore_leaves_nothing<F: Factory>() {
     let world = World::<F>::new();
     let mut handles = Vec::new();
@@ -401,7 +400,7 @@ pub fn k157_a_failed_restore_leaves_nothing<F: Factory>() {
     assert_eq!(content_of(&mut backend), content);
 }
 
-/// K158: the snapshot of a restored backend restores, over many generations, with changes and without.
+/// K158: the snapshot of a restored backend restores, over many generations, with and without changes.
 pub fn k158_each_generation_restores_from_the_one_before<F: Factory>() {
     let world = World::<F>::new();
     let mut backend = world.open::<i32>();
@@ -416,7 +415,7 @@ pub fn k158_each_generation_restores_from_the_one_before<F: Factory>() {
     }
 }
 
-/// K159: key groups without entries are not read: restoring 32,768 groups of which few have something asks little of
+/// K159: key groups without entries are not read: restoring 32,768 groups with few entries needs few calls of
 /// the storage.
 pub fn k159_groups_without_entries_cost_nothing<F: Factory>() {
     let Some((world, storage)) = World::<F>::over(Setup::default(), FailingStorage::new) else { return };
@@ -433,15 +432,15 @@ pub fn k159_groups_without_entries_cost_nothing<F: Factory>() {
     assert_eq!(backend.sorted_keys("value"), [0, 1, 2]);
 }
 
-/// K160: with 127, 128, 129 and 257 key groups snapshots and changes of parallelism work alike.
+/// K160: snapshots and rescaling work with 127, 128, 129 and 257 key groups.
 pub fn k160_rescaling_works_around_128_groups<F: Factory>() {
     for groups in [127, 128, 129, 257] {
         rescale::<F>(groups, &[1, 3, 2]);
     }
 }
 
-/// N200: a codec of another identity is refused for every kind of state, by every backend, and the data is there for
-/// a further try with the right one.
+/// N200: a codec with another id is refused for every kind of state. The data is kept for another try with
+/// the right codec.
 pub fn n200_another_codec_is_refused_and_the_data_kept<F: Factory>() {
     let world = World::<F>::new();
     let mut backend = world.open::<i32>();
@@ -467,7 +466,7 @@ pub fn n200_another_codec_is_refused_and_the_data_kept<F: Factory>() {
     assert_eq!(content_of(&mut world.reopen(backend)), content);
 }
 
-/// N203: a state whose namespaces are of another type is refused, and the data is there for a further try.
+/// N203: another type of namespaces is refused. The data is kept for another try.
 pub fn n203_another_type_of_namespaces_is_refused<F: Factory>() {
     let world = World::<F>::new();
     let mut backend = world.open::<i32>();
@@ -481,7 +480,7 @@ pub fn n203_another_type_of_namespaces_is_refused<F: Factory>() {
     assert_eq!(backend.within(token, &1, &7).get().unwrap(), Some(1));
 }
 
-/// N205: a state that was restored as one kind is refused as every other kind, before its types are looked at.
+/// N205: a restored state is refused as any other kind, before its types are compared.
 pub fn n205_another_kind_is_refused_and_the_data_kept<F: Factory>() {
     let world = World::<F>::new();
     let mut backend = world.open::<i32>();
@@ -511,7 +510,7 @@ pub fn n205_another_kind_is_refused_and_the_data_kept<F: Factory>() {
     assert_eq!(content_of(&mut backend), content);
 }
 
-/// N207: as long as a restored state is not registered, `check_restored` is an error that names it.
+/// N207: while a restored state is not registered, `check_restored` is an error that names it.
 pub fn n207_a_restored_state_that_is_not_registered_is_told<F: Factory>() {
     let world = World::<F>::new();
     let mut backend = world.open::<i32>();
@@ -524,7 +523,7 @@ pub fn n207_a_restored_state_that_is_not_registered_is_told<F: Factory>() {
     let error = backend.check_restored().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::IllegalState);
     assert!(error.message().contains("\"value\"") && !error.message().contains("renamed"), "{error}");
-    // It is carried on, also over a restore without it.
+    // It is passed on, also by a backend that is restored and does not register it.
     let mut backend = world.reopen(backend);
     assert_eq!(kind(backend.check_restored()), ErrorKind::IllegalState);
     backend.register(ValueDescriptor::<i64>::new("renamed")).unwrap();
@@ -533,8 +532,8 @@ pub fn n207_a_restored_state_that_is_not_registered_is_told<F: Factory>() {
     assert_eq!(backend.at(token, &1).get().unwrap(), Some(1));
 }
 
-/// N207: a restored state that is dropped is not in later snapshots, incremental ones neither; a registered or unknown
-/// state cannot be dropped. Its name is free for another state.
+/// N207: a dropped state is absent from later snapshots, including increments. Registered and unknown states
+/// cannot be dropped. The name can be used again.
 pub fn n207b_a_restored_state_can_be_dropped<F: Factory>() {
     let Some(world) = World::<F>::with(Setup::default()) else { return };
     let mut backend = world.open::<i32>();
@@ -555,7 +554,7 @@ pub fn n207b_a_restored_state_can_be_dropped<F: Factory>() {
     assert_eq!(backend.at(kept, &3).get().unwrap(), Some(3));
     let mut backend = world.reopen(backend);
     assert_eq!(backend.states().into_iter().map(|state| state.name).collect::<Vec<_>>(), ["value"]);
-    // Another kind under the same name.
+    // Another kind of state under the same name.
     let map = backend.register(MapDescriptor::<i32, i64>::new("list")).unwrap();
     let kept = backend.register(value()).unwrap();
     assert_eq!(backend.sorted_keys("list"), Vec::<i32>::new());
@@ -566,8 +565,8 @@ pub fn n207b_a_restored_state_can_be_dropped<F: Factory>() {
     assert_eq!(backend.sorted_keys("list"), [1]);
 }
 
-/// N206: registering a registered name with another type, kind or namespace is refused at once, and so is an empty
-/// name; the first registration stays good.
+/// N206: registering a registered name with another type, kind or namespace, or an empty name, is refused at
+/// once. The first registration stays valid.
 pub fn n206_other_types_under_a_registered_name_are_refused<F: Factory>() {
     let world = World::<F>::new();
     let mut backend = world.open::<i32>();

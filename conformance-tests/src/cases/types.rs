@@ -1,4 +1,5 @@
-//! The types of values and keys: what was written is read as what it was, or refused. No case of Flink's list.
+//! Types of values and keys: values are read as they were written, or refused. These cases are not in Flink's
+//! list.
 
 use std::cmp::{Ordering, Reverse};
 use std::fmt::Debug;
@@ -29,7 +30,7 @@ macro_rules! types_cases {
     };
 }
 
-/// Values of types that have one name and differ in shape.
+/// Types with the same name and different shapes.
 mod shapes {
     use super::*;
 
@@ -56,8 +57,9 @@ mod shapes {
     shape!(variants_reordered: pub enum V { A, C(u8), B(u8) });
 }
 
-/// T1: a state whose type was changed is the migration error, which says what differs, and is there for a further try: fields
-/// or variants added, removed, renamed, reordered or of another type, also deep inside, of values and of keys.
+/// T1: a state whose type changed is a migration error that names the difference, and can be registered with
+/// the old type: fields or variants added, removed, renamed, reordered or retyped, also nested, in values and
+/// keys.
 pub fn t01_a_type_of_another_shape_is_refused<F: Factory>() {
     fn differs<V: StateValue + Serialize + DeserializeOwned>(
         backend: &mut impl StateBackend<Key = i32>,
@@ -122,8 +124,8 @@ keys! {
     Backwards = "backwards": { struct Backwards(Reverse<u32>); }
 }
 
-/// T2: a type that asks the bytes what they are is refused when its state is registered, or the keys of a job are told, with
-/// the name of the type; nothing is registered then.
+/// T2: a type that must ask the bytes for their type is refused at registration, or when the key type is
+/// declared, with the name of the type. Nothing is registered then.
 pub fn t02_a_type_that_the_encoding_cannot_carry_is_not_registered<F: Factory>() {
     let world = World::<F>::new();
     let mut backend = world.open::<i32>();
@@ -150,7 +152,7 @@ enum Tagged {
     B,
 }
 
-/// Accepts even numbers when it is read.
+/// A type that deserializes only even numbers.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "u8", into = "u8")]
 struct Even(u8);
@@ -168,7 +170,7 @@ impl From<Even> for u8 {
     }
 }
 
-/// Writes its number as a text and reads a number.
+/// A type that serializes a string and deserializes a number.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct OneSided {
     #[serde(serialize_with = "as_text")]
@@ -179,8 +181,8 @@ fn as_text<S: serde::Serializer>(number: &u64, serializer: S) -> Result<S::Ok, S
     serializer.serialize_str(&number.to_string())
 }
 
-/// T3: a value that its own type cannot read from what it writes is refused when it is written, or fails the checkpoint: there
-/// is no checkpoint that cannot be restored. The error names the state and, in a checkpoint, the key group.
+/// T3: a value that its type cannot read back is refused at the write, or fails the checkpoint, so every
+/// checkpoint can be restored. The error names the state and, in a checkpoint, the key group.
 pub fn t03_a_value_that_could_not_be_read_fails_before_the_restore<F: Factory>() {
     fn check<F: Factory, V: StateValue + Debug + PartialEq + Serialize + DeserializeOwned>(good: V, bad: V) {
         let world = World::<F>::new();
@@ -207,7 +209,7 @@ pub fn t03_a_value_that_could_not_be_read_fails_before_the_restore<F: Factory>()
             backend.at(list, &2).clear().unwrap();
             backend.at(map, &2).clear().unwrap();
         }
-        // The backend goes on.
+        // The backend continues.
         let mut backend = world.reopen(backend);
         let value = backend.register(ValueDescriptor::<V>::new("value")).unwrap();
         assert_eq!(backend.at(value, &1).get().unwrap(), Some(good));
@@ -223,8 +225,8 @@ pub fn t03_a_value_that_could_not_be_read_fails_before_the_restore<F: Factory>()
     assert_eq!((error.kind(), error.state()), (ErrorKind::Codec, Some("value")), "{error}");
 }
 
-/// T4: a key, namespace or map key that would be another one after a restore, or none, is refused when it is used; one bad
-/// record leaves the others, and the checkpoints, as they are.
+/// T4: a key, namespace or map key that would change or fail after a restore is refused at its first use. One
+/// bad record does not affect others or checkpoints.
 pub fn t04_a_key_that_could_not_be_read_is_refused_at_once<F: Factory>() {
     fn check<F: Factory, K: StateKey + Debug>(good: K, bad: K) {
         let world = World::<F>::new();
@@ -253,7 +255,7 @@ pub fn t04_a_key_that_could_not_be_read_is_refused_at_once<F: Factory>() {
     check::<F, _>(Forgets { a: 1, b: 0 }, Forgets { a: 1, b: 1 });
 }
 
-/// A text without case.
+/// A string compared without case.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 struct Caseless(String);
 
@@ -279,8 +281,8 @@ impl Eq for Caseless {}
 
 serde_key!(Caseless);
 
-/// T5: map keys whose `Ord` is not the order of their bytes are all found and listed once, or the illegal-state error says
-/// that the orders differ; so too if different encodings are equal by `Ord`.
+/// T5: map keys whose `Ord` is not the order of their bytes are all found and listed once, or cause an
+/// illegal-state error that says so. This also holds if different encodings are equal by `Ord`.
 pub fn t05_map_keys_in_another_order_than_their_bytes_lose_nothing_silently<F: Factory>() {
     fn found<B: StateBackend<Key = i32>>(backend: &mut B, entries: u32) -> Result<()> {
         let map = backend.register(MapDescriptor::<Backwards, u32>::new("map"))?;
@@ -340,8 +342,8 @@ struct Grown {
     a: u8,
 }
 
-/// T6: with the self-describing codec such types come back as what they were, and fields may come and go between a
-/// checkpoint and its restore.
+/// T6: with the self-describing codec such types are read as written, and fields can be added and removed
+/// between a checkpoint and its restore.
 pub fn t06_a_self_describing_codec_carries_what_attributes_do<F: Factory>() {
     fn codec<V: Serialize + DeserializeOwned + StateValue>(name: &str) -> ValueDescriptor<V> {
         ValueDescriptor::with_codec(name, std::sync::Arc::new(CborCodec))

@@ -40,7 +40,7 @@ fn answer() -> ValueDescriptor<i64> {
     number().default_value(42)
 }
 
-/// A1: a key that was never written reads as `None`, and reading makes no entry.
+/// A1: a key that was never written reads as `None`. Reading creates no entry.
 pub fn a01_an_unwritten_key_is_absent<F: Factory>() {
     let world = World::<F>::new();
     let mut backend = world.open::<i32>();
@@ -51,7 +51,7 @@ pub fn a01_an_unwritten_key_is_absent<F: Factory>() {
     assert!(backend.sorted_keys("number").is_empty());
 }
 
-/// A2: where nothing was written, the descriptor's default is read, and no entry is made.
+/// A2: an unwritten key reads as the descriptor's default. Reading creates no entry.
 pub fn a02_the_default_is_read_and_not_stored<F: Factory>() {
     let world = World::<F>::new();
     let mut backend = world.open::<i32>();
@@ -60,13 +60,13 @@ pub fn a02_the_default_is_read_and_not_stored<F: Factory>() {
     assert_eq!(backend.at(number, &2).with(|value| value.copied()).unwrap(), Some(42));
     assert_eq!(backend.entries("number"), 0);
     assert!(backend.sorted_keys("number").is_empty());
-    // It is the program's, not the snapshot's.
+    // The default belongs to the program, not to the snapshot.
     let mut backend = world.reopen(backend);
     let number = backend.register(answer().default_value(43)).unwrap();
     assert_eq!(backend.at(number, &1).get().unwrap(), Some(43));
 }
 
-/// A3: a write to one key leaves the default of the others.
+/// A3: a write to one key does not change the default of others.
 pub fn a03_a_written_key_hides_the_default_of_that_key_alone<F: Factory>() {
     let world = World::<F>::new();
     let mut backend = world.open::<i32>();
@@ -77,7 +77,7 @@ pub fn a03_a_written_key_hides_the_default_of_that_key_alone<F: Factory>() {
     assert_eq!(backend.entries("number"), 1);
 }
 
-/// A4: what an update makes of the default is that key's own; the default stays what it was.
+/// A4: an update of the default changes that key only.
 pub fn a04_the_default_is_copied_and_not_shared<F: Factory>() {
     let world = World::<F>::new();
     let mut backend = world.open::<i32>();
@@ -108,7 +108,7 @@ pub fn a05_clear_gives_the_default_and_drops_the_entry<F: Factory>() {
     assert_eq!(backend.sorted_keys("without"), [0]);
 }
 
-/// A6: an update that leaves nothing is a `clear`; the codec never hears of it, not in the next snapshot either.
+/// A6: an update to nothing is a `clear`. The codec encodes nothing, also in the next snapshot.
 pub fn a06_updating_to_nothing_clears_and_encodes_nothing<F: Factory>() {
     let world = World::<F>::new();
     let mut backend = world.open::<i32>();
@@ -124,7 +124,7 @@ pub fn a06_updating_to_nothing_clears_and_encodes_nothing<F: Factory>() {
     assert_eq!(codec.encoded(), encoded);
 }
 
-/// A7: clearing what is not there is no error and makes no entry.
+/// A7: clearing a missing value is no error and creates no entry.
 pub fn a07_clear_of_an_absent_value_changes_nothing<F: Factory>() {
     let world = World::<F>::new();
     let mut backend = world.open::<i32>();
@@ -150,7 +150,7 @@ pub fn a08_the_last_write_wins_and_is_one_entry<F: Factory>() {
     assert_eq!(backend.at(token, &1).get().unwrap(), Some(3));
 }
 
-/// A9: a value that equals the default is stored like any other, whichever way it is written.
+/// A9: a value equal to the default is stored like any other, however it is written.
 pub fn a09_a_stored_default_is_an_entry<F: Factory>() {
     let world = World::<F>::new();
     let mut backend = world.open::<i32>();
@@ -164,7 +164,7 @@ pub fn a09_a_stored_default_is_an_entry<F: Factory>() {
     assert_eq!(backend.at(token, &2).get().unwrap(), Some(42));
 }
 
-/// A10: an update whose function fails or panics leaves the value, or the absence of one, as it was.
+/// A10: an update whose function fails or panics changes nothing.
 pub fn a10_a_failed_update_changes_nothing<F: Factory>() {
     let world = World::<F>::new();
     let mut backend = world.open::<i32>();
@@ -196,7 +196,7 @@ pub fn a10_a_failed_update_changes_nothing<F: Factory>() {
     assert_eq!(backend.sorted_keys("words"), [1]);
 }
 
-/// A11: states of one backend do not see each other, of whatever type they are.
+/// A11: states of one backend are independent, whatever their types.
 pub fn a11_states_of_other_names_are_apart<F: Factory>() {
     let world = World::<F>::new();
     let mut backend = world.open::<i32>();
@@ -213,7 +213,7 @@ pub fn a11_states_of_other_names_are_apart<F: Factory>() {
     assert_eq!(backend.at(b, &1).get().unwrap(), Some(5));
 }
 
-/// A12: going to another key and back changes nothing.
+/// A12: accessing another key in between changes nothing.
 pub fn a12_another_key_leaves_a_value_alone<F: Factory>() {
     let world = World::<F>::new();
     let mut backend = world.open::<i32>();
@@ -224,7 +224,7 @@ pub fn a12_another_key_leaves_a_value_alone<F: Factory>() {
     assert_eq!(backend.at(number, &1).get().unwrap(), Some(10));
 }
 
-/// A13: registering a name again gives access to the same data; both tokens are good.
+/// A13: registering a name again returns the same state, and both tokens are valid.
 pub fn a13_registering_again_reaches_the_same_state<F: Factory>() {
     let world = World::<F>::new();
     let mut backend = world.open::<i32>();
@@ -237,7 +237,7 @@ pub fn a13_registering_again_reaches_the_same_state<F: Factory>() {
     assert_eq!(backend.states().len(), 1);
 }
 
-/// A14: an empty string and an empty byte vector are present, after a restore too.
+/// A14: an empty string and an empty byte vector are present, also after a restore.
 pub fn a14_empty_is_not_absent<F: Factory>() {
     let world = World::<F>::new();
     let mut backend = world.open::<String>();
@@ -250,7 +250,7 @@ pub fn a14_empty_is_not_absent<F: Factory>() {
         backend.register(bytes()).unwrap(),
         backend.register(unit()).unwrap(),
     );
-    // The key is empty too.
+    // With an empty key too.
     backend.at(t, &empty).set(String::new()).unwrap();
     backend.at(b, &empty).set(Vec::new()).unwrap();
     backend.at(u, &empty).set(()).unwrap();
@@ -267,7 +267,7 @@ pub fn a14_empty_is_not_absent<F: Factory>() {
     assert_eq!(backend.at(u, &other).get().unwrap(), None);
 }
 
-/// A15: the ends of a type's range, NaN with its bits, and a value of 1 MiB come back as they were.
+/// A15: extreme values, NaN with its bits, and a value of 1 MiB are restored exactly.
 pub fn a15_extreme_and_large_values_come_back<F: Factory>() {
     let world = World::<F>::new();
     let mut backend = world.open::<i32>();
@@ -300,8 +300,8 @@ pub fn a15_extreme_and_large_values_come_back<F: Factory>() {
     assert!(backend.at(l, &1).with(|value| value == Some(&text)).unwrap());
 }
 
-/// A16: a value that cannot be encoded fails exactly once: when it is written, or in the snapshot, of which there
-/// is no handle then. Other keys keep their values, and once it is gone the next snapshot is whole.
+/// A16: a value that cannot be encoded fails exactly once: at the write, or in the snapshot, which returns no
+/// handle. Other keys keep their values, and without it the next snapshot is complete.
 pub fn a16_a_value_without_encoding_fails_once<F: Factory>() {
     let world = World::<F>::new();
     let mut backend = world.open::<i32>();

@@ -9,7 +9,7 @@ use crate::{Capabilities, Case, Factory, Setup, all_cases};
 /// The machine for a script, or why there is none.
 pub type Opened = Result<Box<dyn Machine>, String>;
 
-/// The backends that the programs know. It is not a constant, of which each program would compile a copy.
+/// The backends that the programs know. A static, because each program would compile a constant again.
 pub static FAMILY: &[Member] = &[
     member::<Memory>("memory"),
     member::<Fs<false>>("fs"),
@@ -24,14 +24,14 @@ pub static FAMILY: &[Member] = &[
     member::<RocksDb<true, TINY>>("rocksdb-hardly-cached"),
 ];
 
-/// A backend by its name, with its types left behind.
+/// A backend by name, with its types erased.
 #[derive(Clone, Copy, Debug)]
 pub struct Member {
     /// The name on the command line.
     pub name: &'static str,
-    /// All cases of the suite on it.
+    /// All cases of the suite for it.
     pub cases: fn() -> Vec<Case>,
-    /// Makes an operator of it for a script.
+    /// Opens an operator of it for a script.
     pub operator: fn(Setup, Type, u16) -> Opened,
     /// Its settings.
     pub capabilities: fn() -> Capabilities,

@@ -9,7 +9,7 @@ use tempfile::TempDir;
 use super::{increments_in_files, job, local};
 use crate::{Capabilities, Factory, Setup};
 
-/// The RocksDB backend with a cache of so many bytes; checkpoints are incremental, or not, where a case leaves that open.
+/// The RocksDB backend with a cache of `CACHE` bytes. `INCREMENTAL` is the default of the setting.
 pub struct RocksDb<const INCREMENTAL: bool, const CACHE: usize> {
     storage: Arc<dyn Storage>,
     working: PathBuf,

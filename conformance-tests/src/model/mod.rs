@@ -1,4 +1,4 @@
-//! The plain model of a backend, and random programs that must do on a backend what they do on it.
+//! A plain model of a backend, and random programs that must behave the same on a backend and on the model.
 
 mod plain;
 mod programs;
@@ -11,10 +11,10 @@ use proptest::test_runner::{Config, RngSeed, TestCaseError, TestError, TestRunne
 use crate::script::{operator, run};
 use crate::{Factory, Setup};
 
-/// The settings of the backends on which the scripts of one program run, one after the other.
+/// The settings with which each script runs.
 fn setups<F: Factory>() -> Vec<Setup> {
     let capabilities = F::new().capabilities();
-    // Files for all, so that increments share them; and whatever the factory chose.
+    // All state in files, so that increments share them, and the factory's own settings.
     let in_files = Setup { inline_max: capabilities.inline_max.then_some(0), ..Setup::default() };
     let claiming = Setup { claim_restored: Some(true), incremental: Some(true), ..in_files.clone() };
     let mut setups = vec![in_files];
@@ -27,7 +27,7 @@ fn setups<F: Factory>() -> Vec<Setup> {
 /// Runs a script on a backend and on the model.
 ///
 /// # Errors
-/// The first line to which they answer not the same, or what is wrong with the script.
+/// The first line with different answers, or an error in the script.
 pub fn compare<F: Factory>(script: &str, setup: &Setup) -> Result<(), String> {
     let expected = run(script, |_, max_parallelism| Ok(Box::new(Model::new(max_parallelism))));
     let found = run(script, |keys, max_parallelism| operator::<F>(setup.clone(), keys, max_parallelism));
@@ -45,10 +45,10 @@ pub fn compare<F: Factory>(script: &str, setup: &Setup) -> Result<(), String> {
     }
 }
 
-/// Runs a script on backends with every setting that matters, and on the model.
+/// Runs a script on backends with all relevant settings, and on the model.
 ///
 /// # Panics
-/// If they do not answer the same.
+/// If the answers differ.
 pub fn check<F: Factory>(name: &str, script: &str) {
     for setup in setups::<F>() {
         if let Err(difference) = compare::<F>(script, &setup) {
@@ -57,10 +57,10 @@ pub fn check<F: Factory>(name: &str, script: &str) {
     }
 }
 
-/// Runs random programs; how many is told by `PROPTEST_CASES`, which by `PROPTEST_RNG_SEED`.
+/// Runs random programs. `PROPTEST_CASES` sets their number, `PROPTEST_RNG_SEED` the seed.
 ///
 /// # Panics
-/// If one does on a backend not what it does on the model, with the shortest script found that does not.
+/// If answers differ, with the shortest script found.
 pub fn check_random<F: Factory>() {
     let cases = if std::env::var_os("PROPTEST_CASES").is_some() { Config::default().cases } else { 48 };
     let mut config = Config { cases, failure_persistence: None, max_shrink_iters: 4096, ..Config::default() };

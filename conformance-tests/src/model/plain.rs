@@ -6,7 +6,7 @@ use backend_api::{Aggregate, Error, ErrorKind, JavaHash, Result, flink_group, su
 
 use crate::script::{Aggregator, Answer, Datum, Declared, Kind, Machine, Op, Reducer};
 
-/// What is in a state at one key and namespace; never empty.
+/// The content of a state at one key and namespace. Never empty.
 #[derive(Clone, Debug)]
 enum Content {
     Value(Datum),
@@ -32,7 +32,7 @@ pub struct Model {
 }
 
 impl Model {
-    /// An operator with so many key groups.
+    /// An operator with this many key groups.
     pub fn new(max_parallelism: u16) -> Self {
         let (declared, states) = Default::default();
         let (running, snapshots) = Default::default();
@@ -63,7 +63,7 @@ impl Model {
     }
 }
 
-/// What two contents of one state make together.
+/// The merge of two contents of one state.
 fn join(kind: &Kind, a: Content, b: Content) -> Result<Content> {
     Ok(match (kind, a, b) {
         (Kind::List(_), Content::List(a), Content::List(b)) => Content::List([a, b].concat()),
@@ -85,7 +85,7 @@ fn mistyped() -> Error {
     Error::new(ErrorKind::InvalidArgument, "a value or an operation of another type than the state's")
 }
 
-/// What a read finds.
+/// The result of a read.
 fn read(kind: &Kind, content: Option<&Content>, op: &Op) -> Result<Answer> {
     Ok(match (kind, content, op) {
         (Kind::Value(_, default), None, Op::Get) => Answer::Value(default.clone()),
@@ -121,7 +121,7 @@ fn read_map(map: &BTreeMap<Datum, Option<Datum>>, op: &Op) -> Result<Answer> {
     })
 }
 
-/// What a write leaves; `None` if nothing.
+/// The content after a write, or `None` if it is empty.
 fn written(kind: &Kind, before: Option<Content>, op: Op) -> Result<Option<Content>> {
     Ok(match (kind, before, op) {
         (_, _, Op::Clear) => None,

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use crate::script::{Aggregator, Datum, Declared, Kind, Reducer, Type};
 
-/// A program: states, and what is done with them. It is shown as a script.
+/// A program: states and operations on them. It is displayed as a script.
 #[derive(Clone)]
 pub struct Program {
     key_type: Type,
@@ -16,28 +16,29 @@ pub struct Program {
     steps: Vec<Step>,
 }
 
-/// A step. Numbers choose from what there is when the step is reached, whatever was taken out before it.
+/// A step. Its numbers select from what exists when the step runs, so steps can be removed when a program is
+/// shrunk.
 #[derive(Clone, Copy, Debug)]
 enum Step {
     /// Another current key.
     Key(u8),
-    /// An operation on a state, with what it works on.
+    /// An operation on a state, with its arguments.
     Access {
         state: u8,
         operation: u8,
         values: [u8; 4],
     },
-    /// So many keys in a row are written to.
+    /// Writes to this many consecutive keys.
     Fill {
         state: u8,
         keys: u16,
     },
-    /// So many elements or entries are added to a list or map.
+    /// Adds this many elements or entries to a list or map.
     Extend {
         state: u8,
         elements: u16,
     },
-    /// Everything in a state is read.
+    /// Reads a whole state.
     Dump(u8),
     Begin,
     End(u8),
@@ -110,7 +111,7 @@ pub fn programs() -> impl Strategy<Value = Program> {
     )
 }
 
-/// One of few values of a type, so that the same one comes often; some at a boundary.
+/// One of few values of a type, so that values repeat. Some are at a boundary.
 fn value(of: Type, choice: u8) -> Datum {
     match of {
         Type::Long => {
@@ -122,7 +123,7 @@ fn value(of: Type, choice: u8) -> Datum {
             Datum::Int(edges[usize::from(choice) % edges.len()])
         }
         Type::Text => {
-            // 23 bytes are the most that tables keep in place; zero bytes are escaped in keys.
+            // 23 bytes are the most that tables keep inline. Zero bytes are escaped in keys.
             let long = |bytes: usize| "x".repeat(bytes);
             let edges =
                 [String::new(), "a".into(), "a\0".into(), "ab".into(), "\u{e9}".into(), long(23), long(24)];
@@ -136,7 +137,7 @@ fn value(of: Type, choice: u8) -> Datum {
     }
 }
 
-/// A key of a fill, apart from those of [`value`].
+/// A key of a fill, distinct from those of [`value`].
 fn numbered(of: Type, number: u16) -> Datum {
     match of {
         Type::Long => Datum::Long(i64::from(number) * 1000 + 7),
@@ -188,7 +189,7 @@ impl Writer<'_> {
         1 + u16::from(choice % 5) % self.program.max_parallelism
     }
 
-    /// A key after a start.
+    /// Selects a key after a start.
     fn begin_again(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "key {}", value(self.program.key_type, 0))
     }
@@ -242,7 +243,7 @@ impl Writer<'_> {
             Step::Complete(choice) => {
                 let open: Vec<_> =
                     self.done.iter().filter(|done| !self.aborted.contains(done)).copied().collect();
-                // The newest are the likely ones.
+                // Prefers the newest ones.
                 let recent = &open[open.len().saturating_sub(3)..];
                 let Some(snapshot) = chosen(recent, choice) else { return Ok(()) };
                 writeln!(f, "notify.complete {snapshot}")
@@ -331,7 +332,7 @@ impl Writer<'_> {
         }
     }
 
-    /// Adds something at the current key and namespace, whatever the kind.
+    /// Adds something at the current key and namespace, for any kind.
     fn add(&self, f: &mut fmt::Formatter<'_>, at: usize, declared: &Declared, v: [u8; 2]) -> fmt::Result {
         match &declared.kind {
             Kind::Value(of, _) => writeln!(f, "value.update s{at} {}", value(*of, v[0])),

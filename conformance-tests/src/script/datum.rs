@@ -1,4 +1,4 @@
-//! The values of a script, and how they are written.
+//! The values of a script, and their notation.
 
 use backend_api::{StateValue, serde_key};
 use serde::de::DeserializeOwned;
@@ -43,7 +43,7 @@ impl Type {
         }
     }
 
-    /// The value that `word` stands for; `None` if it is none of this type.
+    /// The value of `word`, or `None` if it is not of this type.
     pub fn parse(self, word: &str) -> Option<Datum> {
         Some(match self {
             Self::Long => Datum::Long(word.parse().ok()?),
@@ -58,7 +58,7 @@ impl Type {
     }
 }
 
-/// A value of a script; also the type of namespaces and map keys, and of what is not kept in a type of its own.
+/// A value of a script. Also the type of namespaces and map keys, and of values without their own type.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Datum {
     /// A `long`.
@@ -83,7 +83,7 @@ impl Datum {
 }
 
 impl std::fmt::Display for Datum {
-    /// As the oracle prints it, and a script can have it.
+    /// The notation of the oracle and of scripts.
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Long(number) => number.fmt(f),
@@ -97,7 +97,7 @@ impl std::fmt::Display for Datum {
 
 /// A type in which a backend keeps values of a script.
 pub trait Kept: StateValue + Serialize + DeserializeOwned {
-    /// The value in this type; `None` if it is of another one.
+    /// The value in this type, or `None` for other types.
     fn of(datum: &Datum) -> Option<Self>;
 
     /// The value for the script.
@@ -133,8 +133,8 @@ impl Kept for Datum {
     }
 }
 
-/// A string as one word: `%XX` for every byte that is a control character, a space, DEL or of the syntax, `""` for
-/// the empty string, and `%7E` for "~", since that alone is null.
+/// A string as one word: `%XX` for control characters, spaces, DEL and characters of the syntax, `""` for the
+/// empty string, and `%7E` for "~", since a single "~" is null.
 pub fn escape(text: &str) -> String {
     match text {
         "" => "\"\"".to_owned(),

@@ -1,4 +1,4 @@
-//! What a script says of its states, and the functions that it may name.
+//! The states of a script, and the functions that it can name.
 
 use backend_api::{Aggregate, BoxError};
 
@@ -29,7 +29,7 @@ pub enum Kind {
 }
 
 impl Declared {
-    /// What the words after the state's name say; an error in words if they say nothing.
+    /// Parses the words after the state's name. The error is a message.
     pub fn parse(words: &[&str]) -> Result<Self, String> {
         let named = |at: usize| {
             let word = words.get(at).copied().unwrap_or_default();
@@ -68,7 +68,7 @@ impl Declared {
         Ok(Self { kind, namespace })
     }
 
-    /// The words of which [`parse`](Self::parse) makes it.
+    /// The words that [`parse`](Self::parse) reads.
     pub fn words(&self) -> String {
         let mut words = match &self.kind {
             Kind::Value(of, None) => format!("value {}", of.name()),
@@ -84,7 +84,7 @@ impl Declared {
         words
     }
 
-    /// The name of the kind, with which its commands begin.
+    /// The name of the kind, which is the prefix of its commands.
     pub fn kind_name(&self) -> &'static str {
         match self.kind {
             Kind::Value(..) => "value",
@@ -105,7 +105,7 @@ pub enum Reducer {
     Min,
     /// The greatest.
     Max,
-    /// One string after the other.
+    /// Concatenation.
     Concat,
 }
 
