@@ -10,61 +10,63 @@ use crate::{
     ValueState, ValueToken,
 };
 
-/// What a backend tells of one of its states.
+/// Information about one state of a backend.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StateInfo {
     /// The state's name.
     pub name: String,
     /// Its kind.
     pub kind: StateKind,
-    /// Number of entries: of (key, namespace) pairs, for a map state of the entries of all maps. `None` where a
+    /// Number of entries: (key, namespace) pairs, or for a map state the entries of all maps. `None` if the
     /// backend would have to count them one by one.
     pub entries: Option<u64>,
-    /// Bytes of memory held for it, tables and what values own on the heap; 0 where a backend keeps nothing there.
+    /// Bytes of memory: tables, and what values own on the heap. 0 if the backend keeps no memory for it.
     pub bytes: u64,
-    /// True if the program has registered it since the start; a restored state may wait for that for ever and is
-    /// kept all the same.
+    /// True if the program has registered it since the start. A restored state is kept even if it is never
+    /// registered.
     pub registered: bool,
 }
 
-/// Keys of a listing, one by one.
+/// An iterator over the keys of a listing.
 pub type Keys<'a, K> = Box<dyn Iterator<Item = Result<K>> + 'a>;
 
 /// A keyed state backend: the state of one subtask, with one owner.
 ///
 /// # Contract
 ///
-/// * A backend is `Send` and needs no lock: all access borrows it. It blocks and needs no async runtime.
+/// * A backend is `Send` and needs no lock, because all access borrows it. It blocks, and needs no async
+///   runtime.
 /// * State is addressed by state (a token), key and namespace. Keys are equal if their encodings are
-///   ([`StateKey`]), and belong to this backend if their group lies in the subtask's range.
-/// * A call that fails, and a user's function that fails or panics, leaves the state as it was before the call.
-/// * [`snapshot`](Self::snapshot) is short whatever the size of the state. What is changed after it returned is not
-///   in the snapshot, whenever its task runs. Several may be under way.
-/// * An increment builds on the last checkpoint *confirmed* by [`notify_complete`](Self::notify_complete), never on
-///   one that was merely taken.
-/// * A restored state can be used once it is registered. Until then it has no keys and no token, and [`states`](Self::states)
-///   lists it. It is part of every later snapshot, unchanged, unless it is [dropped](Self::drop_restored).
-///   [`check_restored`](Self::check_restored) finds a state that was forgotten or renamed.
+///   ([`StateKey`]). They belong to this backend if their group lies in the subtask's range.
+/// * A call that fails changes nothing. This includes user functions that fail or panic.
+/// * The time of [`snapshot`](Self::snapshot) does not grow with the state. Changes after it returns are not
+///   in the snapshot, whenever its task runs. Several snapshots can run at once.
+/// * An increment builds on the last checkpoint *confirmed* by [`notify_complete`](Self::notify_complete),
+///   never on one that was merely taken.
+/// * A restored state can be used once it is registered. Until then it has no keys and no token, and
+///   [`states`](Self::states) lists it. It is part of every later snapshot, unchanged, unless it is
+///   [dropped](Self::drop_restored). [`check_restored`](Self::check_restored) finds states that were
+///   forgotten or renamed.
 ///
 /// # Views
 ///
-/// A view borrows the backend, and in code that is generic over the backend the compiler takes it to do so until the
-/// end of its scope. So use a view in the statement that makes it, as in `backend.value(hits, key, &())?.get()?`, and
-/// give each access a `let` of its own; where one view is used several times, put a block around it.
+/// A view borrows the backend. In code that is generic over the backend, the compiler assumes that the borrow
+/// lasts until the end of the scope. So use a view in the statement that makes it, as in `backend.value(hits,
+/// key, &())?.get()?`. To use one view several times, put a block around it.
 ///
 /// # Errors
 ///
-/// Every method answers [`Closed`](crate::ErrorKind::Closed) after [`close`](Self::close). The kinds that more than
-/// one method may answer are told in [`ErrorKind`](crate::ErrorKind).
+/// Every method returns [`Closed`](crate::ErrorKind::Closed) after [`close`](Self::close).
+/// [`ErrorKind`](crate::ErrorKind) describes the kinds that several methods return.
 ///
 /// # Implementing
 ///
-/// The methods without a body are all there is to write. An engine that stores bytes is better served by
-/// `backend_bytes::ByteStore`, from which all of this is made.
+/// Implement the methods without a body. For an engine that stores bytes, `backend_bytes::ByteStore` is
+/// simpler: it provides all of this trait.
 pub trait StateBackend: Send + Sized + 'static {
     /// Type of the keys.
     type Key: StateKey;
-    /// What opening one needs beside the subtask.
+    /// Options for opening a backend.
     type Options: Clone + Debug + Send + Sync + 'static;
     /// View of a value state.
     type Value<'a, V: StateValue, N: StateKey>: ValueState<V>;
@@ -77,62 +79,64 @@ pub trait StateBackend: Send + Sized + 'static {
     /// View of an aggregating state.
     type Aggregating<'a, A: Aggregate, N: StateKey>: AggregatingState<A, N>;
 
-    /// Opens the backend of `subtask`, with the state that `restore` holds for its key groups (none: empty).
+    /// Opens the backend of `subtask` with the state in `restore` for its key groups. Without handles it
+    /// starts empty.
     ///
-    /// The handles may come from any number of subtasks of any parallelism; each key group is taken from the one
-    /// that has it in its range, and nothing else is read. Once this returns, the backend needs the files no more, unless
-    /// its options say that it may claim them: then its next increments build on them.
+    /// The handles may come from any number of subtasks of any parallelism. Each key group is taken from the
+    /// handle that has it, and nothing else is read. Once this returns, the files may be deleted, unless the
+    /// options let the backend claim them: then its next increments build on them.
     ///
     /// # Errors
     /// [`Corrupt`](crate::ErrorKind::Corrupt), [`NotFound`](crate::ErrorKind::NotFound) or
-    /// [`Io`](crate::ErrorKind::Io) if a file is not what was written (of damage within the rows of a state, some backends
-    /// tell when the state is [registered](Self::register) or, if that is not done or has failed, when a checkpoint is written, full
-    /// or incremental, which fails then); [`IllegalState`](crate::ErrorKind::IllegalState)
-    /// for another max parallelism or mapping of keys to groups, or if two handles hold the same group, or none holds a group of the
-    /// subtask though there are handles;
-    /// [`Migration`](crate::ErrorKind::Migration) for another key type; [`Unsupported`](crate::ErrorKind::Unsupported)
-    /// for another family's format. Nothing is left behind then.
+    /// [`Io`](crate::ErrorKind::Io) for a damaged or missing file. Some backends report damage within the
+    /// rows of a state later: when it is [registered](Self::register), or, if that is not done or has failed,
+    /// when a checkpoint is written, which fails then. [`IllegalState`](crate::ErrorKind::IllegalState) if
+    /// the max parallelism or the mapping of keys to groups differs, if two handles have the same group, or
+    /// if there are handles but none has some group of the subtask.
+    /// [`Migration`](crate::ErrorKind::Migration) for another key type.
+    /// [`Unsupported`](crate::ErrorKind::Unsupported) for a format of another family of backends. Nothing is
+    /// left behind then.
     fn open(
         options: &Self::Options,
         subtask: Subtask<Self::Key>,
         restore: &[KeyedStateHandle],
     ) -> Result<Self>;
 
-    /// Where a backend with these options writes its checkpoints; operator and raw state of the same task go there
-    /// too.
+    /// Where a backend with these options writes its checkpoints. Operator and raw state of the same task go
+    /// there too.
     ///
     /// # Errors
-    /// As [`open`](Self::open), for options that are out of range.
+    /// As [`open`](Self::open), for options out of range.
     fn checkpoint_target(options: &Self::Options) -> Result<CheckpointTarget>;
 
-    /// What the backend has in common with all others.
+    /// The part that all backends have in common.
     fn lifecycle(&self) -> &Lifecycle<Self::Key>;
 
-    /// Registers a value state, or gets its token again. See [`register`](Self::register).
+    /// Registers a value state, or returns its token again. See [`register`](Self::register).
     fn register_value<V: StateValue, N: StateKey>(
         &mut self,
         descriptor: ValueDescriptor<V, N>,
     ) -> Result<ValueToken<V, N>>;
 
-    /// Registers a list state, or gets its token again. See [`register`](Self::register).
+    /// Registers a list state, or returns its token again. See [`register`](Self::register).
     fn register_list<T: StateValue, N: StateKey>(
         &mut self,
         descriptor: ListDescriptor<T, N>,
     ) -> Result<ListToken<T, N>>;
 
-    /// Registers a map state, or gets its token again. See [`register`](Self::register).
+    /// Registers a map state, or returns its token again. See [`register`](Self::register).
     fn register_map<MK: StateKey, MV: StateValue, N: StateKey>(
         &mut self,
         descriptor: MapDescriptor<MK, MV, N>,
     ) -> Result<MapToken<MK, MV, N>>;
 
-    /// Registers a reducing state, or gets its token again. See [`register`](Self::register).
+    /// Registers a reducing state, or returns its token again. See [`register`](Self::register).
     fn register_reducing<T: StateValue, N: StateKey>(
         &mut self,
         descriptor: ReducingDescriptor<T, N>,
     ) -> Result<ReducingToken<T, N>>;
 
-    /// Registers an aggregating state, or gets its token again. See [`register`](Self::register).
+    /// Registers an aggregating state, or returns its token again. See [`register`](Self::register).
     fn register_aggregating<A: Aggregate, N: StateKey>(
         &mut self,
         descriptor: AggregatingDescriptor<A, N>,
@@ -182,31 +186,31 @@ pub trait StateBackend: Send + Sized + 'static {
         namespace: &'a N,
     ) -> Result<Self::Aggregating<'a, A, N>>;
 
-    /// The keys that have something in state `state` and `namespace`, each once, in no order.
+    /// The keys with an entry in state `state` and `namespace`, each once, in no order.
     ///
-    /// It walks over the whole state, whatever the namespace: a state that needs it often should have a map of keys.
+    /// It scans the whole state. If a state needs this often, keep the keys in a map state.
     ///
     /// # Errors
-    /// [`NotFound`](crate::ErrorKind::NotFound) if no state of that name is registered, also if one was restored;
-    /// [`Migration`](crate::ErrorKind::Migration) if the state's namespaces are of another type than `N`.
+    /// [`NotFound`](crate::ErrorKind::NotFound) if no state of that name is registered, even if one was
+    /// restored. [`Migration`](crate::ErrorKind::Migration) if the state's namespaces are not of type `N`.
     fn keys<N: StateKey>(&mut self, state: &str, namespace: &N) -> Result<Keys<'_, Self::Key>>;
 
-    /// All pairs of key and namespace that have something in state `state`, each once, in no order.
+    /// All pairs of key and namespace with an entry in state `state`, each once, in no order.
     ///
     /// # Errors
     /// As [`keys`](Self::keys).
     fn keys_and_namespaces<N: StateKey>(&mut self, state: &str) -> Result<Keys<'_, (Self::Key, N)>>;
 
-    /// Lets go of a restored state that the program no longer has: later snapshots are without it.
+    /// Drops a restored state that the program no longer has. Later snapshots do not contain it.
     ///
     /// # Errors
     /// [`NotFound`](crate::ErrorKind::NotFound) if no state of that name was restored, or it is registered.
     fn drop_restored(&mut self, state: &str) -> Result<()>;
 
-    /// Checks that the program has registered all restored states. A renamed state is found by it.
+    /// Checks that the program has registered all restored states. This finds renamed states.
     ///
     /// # Errors
-    /// [`IllegalState`](crate::ErrorKind::IllegalState), naming the states that are left.
+    /// [`IllegalState`](crate::ErrorKind::IllegalState), naming the remaining states.
     fn check_restored(&self) -> Result<()> {
         self.lifecycle().check_open()?;
         let left = self.states().into_iter().filter(|state| !state.registered).map(|state| state.name);
@@ -220,46 +224,46 @@ pub trait StateBackend: Send + Sized + 'static {
         Err(Error::new(ErrorKind::IllegalState, message))
     }
 
-    /// What states there are, and what they hold: those registered in that order, then those restored and not
-    /// registered yet.
+    /// All states: the registered ones in the order of registration, then the restored ones that are not
+    /// registered.
     fn states(&self) -> Vec<StateInfo>;
 
-    /// The synchronous part of a snapshot; see [`SnapshotTask`] for the rest.
+    /// The synchronous part of a snapshot. [`SnapshotTask`] is the rest.
     ///
     /// # Errors
-    /// [`IllegalState`](crate::ErrorKind::IllegalState) if the id is not above all earlier ones;
+    /// [`IllegalState`](crate::ErrorKind::IllegalState) if the id is not greater than all earlier ones.
     /// [`Size`](crate::ErrorKind::Size) for more than 32,767 states.
     fn snapshot(&mut self, request: SnapshotRequest) -> Result<SnapshotTask>;
 
-    /// Checkpoint `checkpoint_id` is complete: the next increment may build on it. An id that is unknown, or older
-    /// than one confirmed before, changes nothing.
+    /// Confirms that checkpoint `checkpoint_id` is complete, so that the next increment may build on it. An
+    /// id that is unknown, or older than the last confirmed one, changes nothing.
     ///
     /// # Errors
     /// Only [`Closed`](crate::ErrorKind::Closed).
     fn notify_complete(&mut self, checkpoint_id: u64) -> Result<()>;
 
-    /// Checkpoint `checkpoint_id` will never be complete. What changed since the last confirmed one stays due.
+    /// Reports that checkpoint `checkpoint_id` will never complete. The next one includes its changes.
     ///
     /// # Errors
     /// Only [`Closed`](crate::ErrorKind::Closed).
     fn notify_aborted(&mut self, checkpoint_id: u64) -> Result<()>;
 
-    /// Ends the backend: running snapshots end as cancelled, memory is released, local working folders are removed.
-    /// Checkpoints stay. Safe to call again; dropping does the same.
+    /// Closes the backend: cancels running snapshots, frees memory and removes local working folders.
+    /// Checkpoints stay. Idempotent. Dropping does the same.
     ///
     /// # Errors
     /// [`Io`](crate::ErrorKind::Io) if a working folder could not be removed.
     fn close(&mut self) -> Result<()>;
 
-    /// Tells the backend that the state at a key and namespace is about to be used, so that the memory it lies in
-    /// is on its way. A hint: wrong tokens and keys are ignored.
+    /// Prefetches the memory of the state at a key and namespace, which is about to be used. A hint: wrong
+    /// tokens and keys are ignored.
     #[inline]
     fn prefetch<T: StateToken>(&self, token: T, key: KeyContext<'_, Self::Key>, namespace: &T::Namespace) {
         let _ = (token, key, namespace);
     }
 
-    /// [`prefetch`](Self::prefetch) for a batch of keys, of any kind of state: what lies at the keys is fetched for all
-    /// together, and then what that points to, the nodes of maps and lists. 32 keys are a good number.
+    /// [`prefetch`](Self::prefetch) for a batch of keys, for any kind of state. Fetches the entries of all
+    /// keys first, and then the nodes of maps and lists that they point to. 32 keys are a good number.
     ///
     /// ```
     /// # use backend_api::{MapState, MapToken, Result, StateBackend};
@@ -283,30 +287,30 @@ pub trait StateBackend: Send + Sized + 'static {
         }
     }
 
-    /// Registers a state, or gets its token again: the name is the identity.
+    /// Registers a state, or returns its token again. The name identifies it.
     ///
-    /// The first registration after a restore makes the restored state usable and checks that it is what the
-    /// descriptor says.
+    /// The first registration after a restore checks that the restored state matches the descriptor, and
+    /// makes it usable.
     ///
     /// # Errors
-    /// [`IllegalState`](crate::ErrorKind::IllegalState) if the name is registered with other types;
-    /// [`IncompatibleKind`](crate::ErrorKind::IncompatibleKind) if it is, or was when the snapshot was taken, of
-    /// another kind; [`Migration`](crate::ErrorKind::Migration) if the restored state was written by other codecs;
-    /// [`Corrupt`](crate::ErrorKind::Corrupt) if it does not decode, or is not what was written;
-    /// [`InvalidArgument`](crate::ErrorKind::InvalidArgument) for an empty name. The restored state stays as it is
-    /// for a further try.
+    /// [`IllegalState`](crate::ErrorKind::IllegalState) if the name is registered with other types.
+    /// [`IncompatibleKind`](crate::ErrorKind::IncompatibleKind) if the registered or restored state is of
+    /// another kind. [`Migration`](crate::ErrorKind::Migration) if other codecs wrote the restored state.
+    /// [`Corrupt`](crate::ErrorKind::Corrupt) if it is damaged.
+    /// [`InvalidArgument`](crate::ErrorKind::InvalidArgument) for an empty name. After an error the restored
+    /// state is unchanged, and registration can be tried again.
     fn register<D: StateDescriptor>(&mut self, descriptor: D) -> Result<D::Token> {
         descriptor.register_in(self)
     }
 
-    /// The part of the state that this backend holds.
+    /// The subtask whose state this backend holds.
     #[inline(always)]
     fn subtask(&self) -> &Subtask<Self::Key> {
         self.lifecycle().subtask()
     }
 
-    /// Hashes `key` and finds its group, once for all states of a record. A `str` will do where keys are strings, a `[u8]`
-    /// where they are byte strings.
+    /// Hashes `key` and finds its group, once for all states of a record. For string keys a `str` is enough,
+    /// and for byte strings a `[u8]`.
     ///
     /// # Errors
     /// [`KeyOutOfRange`](crate::ErrorKind::KeyOutOfRange) if the group is not this backend's.
@@ -315,11 +319,12 @@ pub trait StateBackend: Send + Sized + 'static {
         self.subtask().key(key)
     }
 
-    /// Reads a value state at several keys of one namespace: `f(i, value)` for each `keys[i]`, in order. Memory is
-    /// fetched for all keys together, which is worth more the larger the state is; 32 keys are a good number.
+    /// Reads a value state at several keys of one namespace: `f(i, value)` for each `keys[i]`, in order.
+    /// Memory is fetched for all keys together, which pays off more with larger state. 32 keys are a good
+    /// number.
     ///
     /// # Errors
-    /// As [`value`](Self::value); `f` has seen the keys before the one that failed.
+    /// As [`value`](Self::value). `f` was called for the keys before the failed one.
     fn get_batch<V: StateValue, N: StateKey>(
         &mut self,
         token: ValueToken<V, N>,
@@ -334,12 +339,13 @@ pub trait StateBackend: Send + Sized + 'static {
         Ok(())
     }
 
-    /// Updates a value state at several keys of one namespace: `f(i, value)` as in [`ValueState::update`] for each
-    /// `keys[i]`, in order; a key that stands twice is updated twice. Memory is fetched for all keys together.
+    /// Updates a value state at several keys of one namespace: `f(i, value)` as in [`ValueState::update`] for
+    /// each `keys[i]`, in order. A repeated key is updated repeatedly. Memory is fetched for all keys
+    /// together.
     ///
     /// # Errors
-    /// As [`value`](Self::value) and [`ValueState::update`]. The updates before the one that failed are made; each
-    /// is all or nothing.
+    /// As [`value`](Self::value) and [`ValueState::update`]. Updates before the failed one are applied, and
+    /// each is all or nothing.
     fn update_batch<V: StateValue, N: StateKey>(
         &mut self,
         token: ValueToken<V, N>,
@@ -354,11 +360,11 @@ pub trait StateBackend: Send + Sized + 'static {
         Ok(())
     }
 
-    /// Calls `f` with every key that has something in state `state` and `namespace` (Flink's `applyToAllKeys`). The
-    /// keys are collected first, so `f` may change and clear what it likes.
+    /// Calls `f` with every key that has an entry in state `state` and `namespace` (Flink's
+    /// `applyToAllKeys`). The keys are collected first, so `f` may change and clear any state.
     ///
     /// # Errors
-    /// As [`keys`](Self::keys), and the first one that `f` answers, which ends the walk.
+    /// As [`keys`](Self::keys), and the first error of `f`, which ends the iteration.
     fn for_each_key<N: StateKey>(
         &mut self,
         state: &str,

@@ -6,10 +6,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use crate::{Error, ErrorKind, Result};
 
-/// A token that many clones share: one side cancels, the other looks, or is woken.
+/// A cancellation token, shared by its clones. One side cancels, the other polls or is woken.
 ///
-/// Cancelling is final. Work that only computes calls [`check`](Self::check) from time to time; work that
-/// blocks registers a callback with [`on_cancel`](Self::on_cancel) that ends the blocking.
+/// Cancelling is final. Work that computes calls [`check`](Self::check) from time to time. Work that blocks
+/// registers a callback with [`on_cancel`](Self::on_cancel) that ends the blocking.
 ///
 /// ```
 /// use backend_api::{Cancel, ErrorKind};
@@ -37,7 +37,7 @@ struct Callbacks {
 
 impl Shared {
     fn callbacks(&self) -> MutexGuard<'_, Callbacks> {
-        // No code of others runs under the lock, so a poisoned one still guards a sound list.
+        // No foreign code runs under the lock, so a poisoned lock still guards a consistent list.
         self.callbacks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -51,27 +51,27 @@ impl Cancel {
     /// Cancels, and runs the registered callbacks on this thread. Further calls do nothing.
     pub fn cancel(&self) {
         {
-            // Set under the lock: a callback registered meanwhile either is seen here or sees the flag.
+            // Set under the lock, so a concurrently registered callback either is seen here or sees the flag.
             let _callbacks = self.0.callbacks();
             self.0.cancelled.store(true, Ordering::Release);
         }
         loop {
-            // Taken one by one outside of the lock: a callback may use the token, and one that panics
-            // leaves the others to the next call.
+            // Taken one by one outside of the lock: a callback may use the token, and if one panics, the next
+            // call runs the others.
             let Some((_, callback)) = self.0.callbacks().waiting.pop() else { return };
             callback();
         }
     }
 
-    /// Whether the token has been cancelled.
+    /// True once the token is cancelled.
     pub fn is_cancelled(&self) -> bool {
         self.0.cancelled.load(Ordering::Acquire)
     }
 
-    /// Goes on, or not.
+    /// Returns an error if cancelled.
     ///
     /// # Errors
-    /// [`ErrorKind::Cancelled`] once the token has been cancelled.
+    /// [`ErrorKind::Cancelled`] once the token is cancelled.
     pub fn check(&self) -> Result<()> {
         if self.is_cancelled() {
             Err(Error::new(ErrorKind::Cancelled, "the work was cancelled"))
@@ -80,10 +80,10 @@ impl Cancel {
         }
     }
 
-    /// Runs `callback` once, at the time of the cancellation, or now if that has been.
+    /// Runs `callback` once at the cancellation, or now if the token is cancelled already.
     ///
-    /// Dropping the guard takes the callback back, unless it runs already. It should be short and must
-    /// not block: it runs on the thread that cancels.
+    /// Dropping the guard unregisters the callback, unless it is running. The callback must be short and must
+    /// not block, because it runs on the thread that cancels.
     #[must_use = "the callback is taken back when the guard is dropped"]
     pub fn on_cancel(&self, callback: impl FnOnce() + Send + 'static) -> CancelGuard {
         let mut callbacks = self.0.callbacks();
@@ -105,7 +105,7 @@ impl fmt::Debug for Cancel {
     }
 }
 
-/// Keeps a callback of [`Cancel::on_cancel`] registered as long as it lives.
+/// Keeps a callback of [`Cancel::on_cancel`] registered until it is dropped.
 #[derive(Debug)]
 pub struct CancelGuard {
     shared: Weak<Shared>,
@@ -126,7 +126,7 @@ impl Drop for CancelGuard {
                 let at = callbacks.waiting.iter().position(|(id, _)| *id == self.id);
                 at.map(|at| callbacks.waiting.swap_remove(at))
             };
-            // Dropped outside of the lock: what the callback owns may use the token.
+            // Dropped outside of the lock, since what the callback owns may use the token.
             drop(taken_back);
         }
     }
@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn a_callback_runs_once_however_often_one_cancels() {
+    fn a_callback_runs_once() {
         let cancel = Cancel::new();
         let (count, callback) = counter();
         let _guard = cancel.on_cancel(callback);
@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn a_callback_registered_too_late_runs_at_once() {
+    fn a_late_callback_runs_at_once() {
         let cancel = Cancel::new();
         cancel.cancel();
         let (count, callback) = counter();
@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn a_dropped_guard_takes_its_own_callback_back_and_no_other() {
+    fn a_dropped_guard_unregisters_its_callback() {
         let cancel = Cancel::new();
         let (first, callback) = counter();
         let first_guard = cancel.on_cancel(callback);

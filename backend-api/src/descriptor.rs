@@ -1,4 +1,4 @@
-//! Descriptors: what a state is, told once, when it is registered.
+//! Descriptors, which describe states at their registration.
 
 use std::collections::BTreeMap;
 use std::marker::PhantomData;
@@ -14,16 +14,16 @@ use crate::{
     StateKind, StateToken, ValueToken, default_codec,
 };
 
-/// Anything that can be kept as state.
+/// A type that state can hold.
 ///
-/// Cloning must give an equal value: heap backends clone a value at the first change after a snapshot.
+/// A clone must equal the original, because heap backends clone a value at its first change after a snapshot.
 pub trait StateValue: Clone + Send + Sync + 'static {}
 
 impl<T: Clone + Send + Sync + 'static> StateValue for T {}
 
-/// A descriptor of any kind; lets [`StateBackend::register`] be one method.
+/// A descriptor of any kind, so that [`StateBackend::register`] is one method.
 pub trait StateDescriptor {
-    /// What registering gives.
+    /// The token that registration returns.
     type Token: StateToken;
 
     /// Registers the state.
@@ -32,14 +32,14 @@ pub trait StateDescriptor {
     /// As [`StateBackend::register`].
     fn register_in<B: StateBackend>(self, backend: &mut B) -> Result<Self::Token>;
 
-    /// What checkpoints say of the state, and a restored state is compared with.
+    /// The metadata of the state in checkpoints. A restored state is compared with it.
     ///
     /// # Errors
-    /// [`Unsupported`](crate::ErrorKind::Unsupported), naming the state, if a codec or a key's encoding cannot carry its
-    /// type.
+    /// [`Unsupported`](crate::ErrorKind::Unsupported), naming the state, if a codec or a key's encoding
+    /// cannot carry its type.
     fn meta(&self) -> Result<StateMeta>;
 
-    /// Reads rows of the state back, of a backend whose keys are `K`.
+    /// Checks that rows of the state can be read back, for a backend with keys `K`.
     fn read_back<K: StateKey>(&self) -> ReadBack;
 }
 
@@ -70,13 +70,13 @@ fn state_meta<V: 'static, N: StateKey>(
     })
 }
 
-/// What a [`StateKey`] tells of itself.
+/// The properties of a [`StateKey`] type.
 struct KeyType {
     check: fn() -> Result<()>,
     schema: fn() -> String,
 }
 
-/// A function that folds a value into what is there: `(accumulated, new) -> accumulated`.
+/// A function that folds a new value into the accumulated one: `(accumulated, new) -> accumulated`.
 pub type ReduceFunction<T> = dyn Fn(&T, &T) -> Result<T, BoxError> + Send + Sync;
 
 /// An aggregate function, as in Flink's `AggregateFunction`: what is stored is the accumulator.
@@ -112,27 +112,27 @@ pub type ReduceFunction<T> = dyn Fn(&T, &T) -> Result<T, BoxError> + Send + Sync
 /// }
 /// ```
 pub trait Aggregate: Send + Sync + 'static {
-    /// What is added.
+    /// The type of inputs.
     type Input;
-    /// What is stored.
+    /// The type that is stored.
     type Accumulator: StateValue;
-    /// What is read.
+    /// The type of results.
     type Output;
 
-    /// A new accumulator; asked for at the first add of a key and namespace only.
+    /// A new accumulator. Called only at the first input of a key and namespace.
     fn create(&self) -> Self::Accumulator;
 
     /// Adds `input`.
     ///
     /// # Errors
-    /// Whatever the function cannot do; reaches the caller as
+    /// Any error of the function. The caller receives it as
     /// [`ErrorKind::Function`](crate::ErrorKind::Function).
     fn add(&self, accumulator: &mut Self::Accumulator, input: Self::Input) -> Result<(), BoxError>;
 
-    /// What `accumulator` stands for.
+    /// The result for `accumulator`.
     fn result(&self, accumulator: &Self::Accumulator) -> Self::Output;
 
-    /// Adds all that was added to `other`; used when namespaces are merged.
+    /// Adds everything that was added to `other`. Used to merge namespaces.
     ///
     /// # Errors
     /// As [`add`](Self::add).
@@ -148,7 +148,7 @@ pub struct ValueDescriptor<V, N = ()> {
 }
 
 impl<V: StateValue> ValueDescriptor<V> {
-    /// A state of that name, encoded by the [default codec](default_codec).
+    /// A state encoded by the [default codec](default_codec).
     pub fn new(name: impl Into<String>) -> Self
     where
         V: Serialize + DeserializeOwned,
@@ -156,15 +156,15 @@ impl<V: StateValue> ValueDescriptor<V> {
         Self::with_codec(name, default_codec())
     }
 
-    /// A state of that name with a codec of its own.
+    /// A state encoded by `codec`.
     pub fn with_codec(name: impl Into<String>, codec: Arc<dyn Codec<V>>) -> Self {
         Self { name: name.into(), codec, default: None, namespace: PhantomData }
     }
 }
 
 impl<V, N> ValueDescriptor<V, N> {
-    /// What a read gives where nothing was written. It belongs to the program and not to the snapshot: after a
-    /// restore the new descriptor's default applies. Reading it creates no entry.
+    /// Sets the value of reads before the first write. It belongs to the program, not to the snapshot: after
+    /// a restore the new descriptor's default applies. Reading it creates no entry.
     pub fn default_value(mut self, default: V) -> Self {
         self.default = Some(default);
         self
@@ -185,7 +185,7 @@ impl<V, N> ValueDescriptor<V, N> {
         &self.codec
     }
 
-    /// The same state, kept apart by namespaces of type `M`.
+    /// The same state, separated by namespaces of type `M`.
     pub fn namespaced<M: StateKey>(self) -> ValueDescriptor<V, M> {
         ValueDescriptor { name: self.name, codec: self.codec, default: self.default, namespace: PhantomData }
     }
@@ -207,7 +207,7 @@ impl<V: StateValue, N: StateKey> StateDescriptor for ValueDescriptor<V, N> {
     }
 }
 
-/// Describes a list state: a list of `T` per key and namespace, in the order of the adds.
+/// Describes a list state: a list of `T` per key and namespace, in insertion order.
 pub struct ListDescriptor<T, N = ()> {
     name: String,
     codec: Arc<dyn Codec<T>>,
@@ -215,7 +215,7 @@ pub struct ListDescriptor<T, N = ()> {
 }
 
 impl<T: StateValue> ListDescriptor<T> {
-    /// A state of that name, its elements encoded by the [default codec](default_codec).
+    /// A state whose elements are encoded by the [default codec](default_codec).
     pub fn new(name: impl Into<String>) -> Self
     where
         T: Serialize + DeserializeOwned,
@@ -223,7 +223,7 @@ impl<T: StateValue> ListDescriptor<T> {
         Self::with_codec(name, default_codec())
     }
 
-    /// A state of that name with a codec of its own for the elements.
+    /// A state whose elements are encoded by `codec`.
     pub fn with_codec(name: impl Into<String>, codec: Arc<dyn Codec<T>>) -> Self {
         Self { name: name.into(), codec, namespace: PhantomData }
     }
@@ -240,7 +240,7 @@ impl<T, N> ListDescriptor<T, N> {
         &self.codec
     }
 
-    /// The same state, kept apart by namespaces of type `M`.
+    /// The same state, separated by namespaces of type `M`.
     pub fn namespaced<M: StateKey>(self) -> ListDescriptor<T, M> {
         ListDescriptor { name: self.name, codec: self.codec, namespace: PhantomData }
     }
@@ -270,7 +270,7 @@ pub struct MapDescriptor<MK, MV, N = ()> {
 }
 
 impl<MK: StateKey, MV: StateValue> MapDescriptor<MK, MV> {
-    /// A state of that name, its values encoded by the [default codec](default_codec).
+    /// A state whose values are encoded by the [default codec](default_codec).
     pub fn new(name: impl Into<String>) -> Self
     where
         MV: Serialize + DeserializeOwned,
@@ -278,8 +278,8 @@ impl<MK: StateKey, MV: StateValue> MapDescriptor<MK, MV> {
         Self::with_codec(name, default_codec())
     }
 
-    /// A state of that name with a codec of its own for the values. Map keys are always in the order-keeping
-    /// encoding of [`StateKey`].
+    /// A state whose values are encoded by `codec`. Map keys always have the order-keeping encoding of
+    /// [`StateKey`].
     pub fn with_codec(name: impl Into<String>, codec: Arc<dyn Codec<MV>>) -> Self {
         Self { name: name.into(), codec, types: PhantomData }
     }
@@ -296,7 +296,7 @@ impl<MK, MV, N> MapDescriptor<MK, MV, N> {
         &self.codec
     }
 
-    /// The same state, kept apart by namespaces of type `M`.
+    /// The same state, separated by namespaces of type `M`.
     pub fn namespaced<M: StateKey>(self) -> MapDescriptor<MK, MV, M> {
         MapDescriptor { name: self.name, codec: self.codec, types: PhantomData }
     }
@@ -345,8 +345,8 @@ impl<T: StateValue> ReducingDescriptor<T> {
         Self::with_codec(name, move |a, b| Ok(reduce(a, b)), default_codec())
     }
 
-    /// A state of that name with a codec of its own and a function that may fail: the error reaches the caller
-    /// of `add` as [`ErrorKind::Function`](crate::ErrorKind::Function), and the state stays as it was.
+    /// A state with the given codec and a function that may fail. `add` returns its error as
+    /// [`ErrorKind::Function`](crate::ErrorKind::Function), and the state does not change.
     pub fn with_codec(
         name: impl Into<String>,
         reduce: impl Fn(&T, &T) -> Result<T, BoxError> + Send + Sync + 'static,
@@ -372,7 +372,7 @@ impl<T, N> ReducingDescriptor<T, N> {
         &self.reduce
     }
 
-    /// The same state, kept apart by namespaces of type `M`.
+    /// The same state, separated by namespaces of type `M`.
     pub fn namespaced<M: StateKey>(self) -> ReducingDescriptor<T, M> {
         ReducingDescriptor { name: self.name, codec: self.codec, reduce: self.reduce, namespace: PhantomData }
     }
@@ -403,7 +403,7 @@ pub struct AggregatingDescriptor<A: Aggregate, N = ()> {
 }
 
 impl<A: Aggregate> AggregatingDescriptor<A> {
-    /// A state of that name, its accumulators encoded by the [default codec](default_codec).
+    /// A state whose accumulators are encoded by the [default codec](default_codec).
     pub fn new(name: impl Into<String>, aggregate: A) -> Self
     where
         A::Accumulator: Serialize + DeserializeOwned,
@@ -411,7 +411,7 @@ impl<A: Aggregate> AggregatingDescriptor<A> {
         Self::with_codec(name, aggregate, default_codec())
     }
 
-    /// A state of that name with a codec of its own for the accumulators.
+    /// A state whose accumulators are encoded by `codec`.
     pub fn with_codec(name: impl Into<String>, aggregate: A, codec: Arc<dyn Codec<A::Accumulator>>) -> Self {
         Self { name: name.into(), codec, aggregate: Arc::new(aggregate), namespace: PhantomData }
     }
@@ -433,7 +433,7 @@ impl<A: Aggregate, N> AggregatingDescriptor<A, N> {
         &self.aggregate
     }
 
-    /// The same state, kept apart by namespaces of type `M`.
+    /// The same state, separated by namespaces of type `M`.
     pub fn namespaced<M: StateKey>(self) -> AggregatingDescriptor<A, M> {
         AggregatingDescriptor {
             name: self.name,

@@ -2,20 +2,20 @@
 
 use std::fmt;
 
-/// Result of every fallible operation of the family.
+/// The result of every fallible operation.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// An error of the user's own code: a function, a codec.
+/// An error of user code: a function or a codec.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-/// What a caller can do about an error; the part that is meant to be matched on.
+/// The kind of an error: what a caller can do about it. Match on this.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorKind {
-    /// An argument or an option is out of its range. Nothing was changed; correct the call.
+    /// An argument or option is out of range. Nothing was changed. Correct the call.
     InvalidArgument,
-    /// The call does not fit what was done before it: a name registered with another type, a snapshot of
-    /// another max parallelism, a reference to an unknown shared file.
+    /// The call does not fit earlier ones: a name registered with another type, a snapshot of another max
+    /// parallelism, a reference to an unknown shared file.
     IllegalState,
     /// The key's group is not one of this backend's: the record was routed to the wrong subtask.
     KeyOutOfRange,
@@ -27,23 +27,24 @@ pub enum ErrorKind {
     Cancelled,
     /// The operating system or the storage refused.
     Io,
-    /// Stored bytes are not what was written. No row of them was used.
+    /// Stored bytes are damaged. No row of them was used.
     Corrupt,
     /// Stored state needs a codec that the program no longer has, or has in another form.
     Migration,
-    /// The state of that name is of another kind (a value, say, and now a list is asked for).
+    /// The state of that name has another kind, such as a value where a list is requested.
     IncompatibleKind,
-    /// A limit in bytes or in number is exceeded: the size of a state, a message, a budget, a key or value.
+    /// A limit of bytes or of a number is exceeded: the size of a state, a message, a budget, a key or a
+    /// value.
     Size,
-    /// There is nothing under that name or path.
+    /// Nothing exists under that name or path.
     NotFound,
-    /// The name is taken, and what has it stays as it is.
+    /// The name is taken. Its owner is unchanged.
     AlreadyExists,
     /// The backend does not offer the operation.
     Unsupported,
     /// A codec could not encode a value.
     Codec,
-    /// A function of the user's (reduce, aggregate) failed. The state is as it was.
+    /// A user function (reduce, aggregate) failed. The state is unchanged.
     Function,
 }
 
@@ -72,8 +73,8 @@ impl fmt::Display for ErrorKind {
 
 /// An error: a [kind](ErrorKind) to match on, a message for people, and where it happened.
 ///
-/// It is one pointer wide, so that a `Result` on the path of every record stays small. `Display` is one
-/// line without the cause; the cause is in [`source`](std::error::Error::source).
+/// It is one pointer wide, so a `Result` stays small in the access of every record. `Display` is one line
+/// without the cause, which is in [`source`](std::error::Error::source).
 ///
 /// ```
 /// use backend_api::{Error, ErrorKind};
@@ -103,7 +104,7 @@ struct Inner {
 }
 
 impl Error {
-    /// An error of `kind`, told by `message` (lower case, no full stop).
+    /// An error of `kind` with a message (lower case, no full stop).
     #[cold]
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
         Self(Box::new(Inner {
@@ -117,14 +118,14 @@ impl Error {
         }))
     }
 
-    /// Names the cause.
+    /// Sets the cause.
     #[cold]
     pub fn with_source(mut self, source: impl Into<BoxError>) -> Self {
         self.0.source = Some(source.into());
         self
     }
 
-    /// Names the state, unless one is named already: the innermost place knows best.
+    /// Names the state, unless one is named already, since the innermost place knows best.
     #[cold]
     pub fn in_state(mut self, state: &str) -> Self {
         self.0.state.get_or_insert_with(|| state.to_owned());
@@ -138,7 +139,7 @@ impl Error {
         self
     }
 
-    /// Names the file and the offset in it, each unless it is named already.
+    /// Names the file and the offset in it, unless they are named already.
     #[cold]
     pub fn in_file(mut self, file: &str, offset: Option<u64>) -> Self {
         self.0.file.get_or_insert_with(|| file.to_owned());
@@ -146,7 +147,7 @@ impl Error {
         self
     }
 
-    /// What a caller can do about it.
+    /// The kind.
     pub fn kind(&self) -> ErrorKind {
         self.0.kind
     }
@@ -156,22 +157,22 @@ impl Error {
         &self.0.message
     }
 
-    /// The state concerned, if one is.
+    /// The state concerned, if any.
     pub fn state(&self) -> Option<&str> {
         self.0.state.as_deref()
     }
 
-    /// The key group concerned, if one is.
+    /// The key group concerned, if any.
     pub fn key_group(&self) -> Option<u16> {
         self.0.group
     }
 
-    /// The file concerned, as its path within the storage, if one is.
+    /// The file concerned, as its path within the storage, if any.
     pub fn file(&self) -> Option<&str> {
         self.0.file.as_deref()
     }
 
-    /// The offset in [`file`](Self::file), in bytes, where the fault was found.
+    /// The offset of the fault in [`file`](Self::file), in bytes.
     pub fn offset(&self) -> Option<u64> {
         self.0.offset
     }

@@ -1,8 +1,9 @@
-//! Flink's mapping of keys to key groups, so that Flink and this family route a record alike.
+//! Flink's mapping of keys to key groups, so that records are routed as in Flink.
 
 use crate::{Borrowed, KeyGroupMapping, StateKey};
 
-/// Java's `hashCode` of the keys that both sides have: `Integer`, `Long` and `String` (here by its [borrowed form](Borrowed), `str`).
+/// Java's `hashCode` of the key types that both sides have: `Integer`, `Long` and `String` (here its
+/// [borrowed form](Borrowed), `str`).
 pub trait JavaHash {
     /// `hashCode`.
     fn java_hash(&self) -> i32;
@@ -22,7 +23,7 @@ impl JavaHash for i64 {
     }
 }
 
-/// Of the UTF-16 units, as Java has them.
+/// Computed over UTF-16 units, as in Java.
 impl JavaHash for str {
     fn java_hash(&self) -> i32 {
         self.encode_utf16().fold(0, |hash: i32, unit| hash.wrapping_mul(31).wrapping_add(unit.into()))

@@ -1,4 +1,4 @@
-//! State handles: where the state of one subtask is, small enough to send around.
+//! State handles: small, serializable descriptions of where the state of one subtask is.
 
 use serde::{Deserialize, Serialize};
 
@@ -6,7 +6,7 @@ use crate::format::CheckpointReader;
 use crate::storage::{Bytes, Storage, StorageFile};
 use crate::{Error, ErrorKind, KeyGroupRange, Result};
 
-/// Where the bytes of one state file are.
+/// Location of the bytes of one state file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum StateData {
     /// In the handle itself, and so in the checkpoint's metadata.
@@ -33,24 +33,24 @@ impl StateData {
 /// One file of a snapshot.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StateFile {
-    /// Name that no other file of the job has, whether its bytes are in a file or inline.
+    /// Name that no other file of the job has, inline or not.
     pub name: String,
     /// Format of its bytes, such as [`row::FORMAT`](crate::row::FORMAT).
     pub format: String,
     /// The checkpoint that wrote it.
     pub created_by: u64,
-    /// True if later checkpoints may use it too; if not, it goes with its checkpoint.
+    /// True if later checkpoints may use it too. Otherwise it is deleted with its checkpoint.
     pub shared: bool,
     /// Where it is.
     pub data: StateData,
 }
 
-/// The keyed state of one subtask at one checkpoint: what a [`SnapshotTask`](crate::SnapshotTask) gives and
-/// [`StateBackend::open`](crate::StateBackend::open) takes.
+/// The keyed state of one subtask at one checkpoint. A [`SnapshotTask`](crate::SnapshotTask) returns it, and
+/// [`StateBackend::open`](crate::StateBackend::open) takes it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KeyedStateHandle {
-    /// Format that a backend must know to restore from it. Backends that can read one another's checkpoints have the
-    /// same. The files may be of other formats too.
+    /// Format that a backend must know to restore from it. Backends that can read each other's checkpoints
+    /// share it. The files may have other formats too.
     pub format: String,
     /// The checkpoint.
     pub checkpoint_id: u64,
@@ -64,18 +64,18 @@ pub struct KeyedStateHandle {
     pub key_group_mapping: String,
     /// Schema of the keys.
     pub key_schema: String,
-    /// The files, in the order in which they apply: the oldest first.
+    /// The files, in the order in which they apply, oldest first.
     pub files: Vec<StateFile>,
 }
 
 impl KeyedStateHandle {
-    /// The same files with only those key groups that lie in `range`; `None` if there are none.
+    /// The same files restricted to the key groups in `range`. `None` if there are none.
     pub fn cut(&self, range: KeyGroupRange) -> Option<Self> {
         let range = self.range.intersection(range)?;
         Some(Self { range, ..self.clone() })
     }
 
-    /// Bytes that a restore needs: all files, whoever wrote them.
+    /// Bytes that a restore reads: all files, including those of earlier checkpoints.
     pub fn full_size(&self) -> u64 {
         total(self.files.iter())
     }
@@ -86,17 +86,17 @@ impl KeyedStateHandle {
         total(self.files.iter().filter(own))
     }
 
-    /// Bytes of state that the handle itself carries.
+    /// Bytes of inline state.
     pub fn inline_size(&self) -> u64 {
         let inline = |file: &&StateFile| matches!(file.data, StateData::Inline(_));
         total(self.files.iter().filter(inline))
     }
 
-    /// Deletes the files that this checkpoint wrote, shared ones too: for a handle that never became part of a
-    /// completed checkpoint. Files of earlier checkpoints stay. Safe to call again.
+    /// Deletes the files that this checkpoint wrote, including shared ones. For a handle that did not become
+    /// part of a completed checkpoint. Files of earlier checkpoints stay. Idempotent.
     ///
     /// # Errors
-    /// [`Io`](crate::ErrorKind::Io): the first one; the other files are tried all the same.
+    /// [`Io`](crate::ErrorKind::Io): the first error. The other files are still deleted.
     pub fn discard(&self, storage: &dyn Storage) -> Result<()> {
         let mut result = Ok(());
         for file in self.files.iter().filter(|file| file.created_by == self.checkpoint_id) {
@@ -108,23 +108,23 @@ impl KeyedStateHandle {
     }
 }
 
-/// Bytes of all files; lengths out of a file may add up to anything.
+/// Bytes of all files. Saturating, since lengths from a file can have any sum.
 fn total<'f>(files: impl Iterator<Item = &'f StateFile>) -> u64 {
     files.fold(0, |sum: u64, file| sum.saturating_add(file.data.length()))
 }
 
 impl StateFile {
-    /// Opens the file and checks its two ends; its rows are checked as they are read.
+    /// Opens the file and checks its header and index. Rows are checked when they are read.
     ///
     /// # Errors
-    /// [`NotFound`](ErrorKind::NotFound), [`Io`](ErrorKind::Io); [`Corrupt`](ErrorKind::Corrupt), also if the file has
-    /// another length than it was written with; [`InvalidArgument`](ErrorKind::InvalidArgument) if it lies in a
-    /// storage and none is given.
+    /// [`NotFound`](ErrorKind::NotFound), [`Io`](ErrorKind::Io). [`Corrupt`](ErrorKind::Corrupt), also for a
+    /// file of the wrong length. [`InvalidArgument`](ErrorKind::InvalidArgument) if it is in a storage and
+    /// none is given.
     pub fn open(&self, storage: Option<&dyn Storage>) -> Result<CheckpointReader> {
         CheckpointReader::open(self.open_bytes(storage)?)
     }
 
-    /// Opens the file as what bytes it has, of which none is checked, but for their number.
+    /// Opens the file without checking its contents, except for its length.
     ///
     /// # Errors
     /// As [`open`](Self::open).

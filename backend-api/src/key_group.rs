@@ -1,7 +1,7 @@
-//! Key groups: the parts of a job's keyed state that move as one when the job is rescaled.
+//! Key groups: the units in which keyed state moves when a job is rescaled.
 //!
-//! A job has **max parallelism** key groups, numbered from 0; a key belongs to one of them for the life of the
-//! job. A subtask owns a contiguous range. The arithmetic is that of Flink's `KeyGroupRangeAssignment`.
+//! A job has **max parallelism** key groups, numbered from 0. A key belongs to one of them for the life of
+//! the job. A subtask owns a contiguous range. The arithmetic is that of Flink's `KeyGroupRangeAssignment`.
 
 use std::fmt;
 use std::ops::RangeInclusive;
@@ -10,13 +10,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Error, ErrorKind, Result};
 
-/// The most key groups, and so the most subtasks, that a job can have.
+/// Most key groups of a job, and so most subtasks.
 pub const MAX_PARALLELISM_LIMIT: u16 = 1 << 15;
 
-/// What the default max parallelism is never less than.
+/// Least default max parallelism.
 const DEFAULT_MAX_PARALLELISM: u32 = 128;
 
-/// A range of key groups, both ends included; never empty.
+/// A non-empty range of key groups, both ends included.
 ///
 /// ```
 /// use backend_api::KeyGroupRange;
@@ -33,7 +33,7 @@ pub struct KeyGroupRange {
     end: u16,
 }
 
-/// The serialized form, which is checked when it is read.
+/// The serialized form, which is checked when it is deserialized.
 #[derive(Serialize, Deserialize)]
 #[serde(rename = "KeyGroupRange")]
 struct Bounds {
@@ -42,7 +42,7 @@ struct Bounds {
 }
 
 impl KeyGroupRange {
-    /// The groups from `start` to `end`, which is included.
+    /// The groups from `start` to `end` inclusive.
     ///
     /// # Errors
     ///
@@ -99,7 +99,7 @@ impl KeyGroupRange {
         usize::from(self.end - self.start) + 1
     }
 
-    /// Whether `group` is one of them.
+    /// True if `group` is in the range.
     #[inline]
     pub fn contains(self, group: u16) -> bool {
         self.start <= group && group <= self.end
@@ -159,8 +159,8 @@ pub fn subtask_of_group(max_parallelism: u16, parallelism: u16, group: u16) -> R
     Ok((u32::from(group) * u32::from(parallelism) / u32::from(max_parallelism)) as u16)
 }
 
-/// The max parallelism of a job that sets none: half as much again as its parallelism, rounded up to a power of
-/// two, at least 128 and at most 32768.
+/// The default max parallelism: 1.5 times the parallelism, rounded up to a power of two, at least 128 and at
+/// most 32768.
 ///
 /// # Errors
 ///
@@ -172,13 +172,14 @@ pub fn default_max_parallelism(parallelism: u16) -> Result<u16> {
     Ok(roomy.clamp(DEFAULT_MAX_PARALLELISM, MAX_PARALLELISM_LIMIT.into()) as u16)
 }
 
-/// The max parallelism of a job that starts with `parallelism`, sets `explicit` or nothing, and is restored from a
-/// snapshot with `restored` or starts empty: the restored one, else the explicit one, else the default.
+/// The max parallelism of a job: that of the `restored` snapshot if there is one, else the `explicit` one if
+/// it is set, else the default for `parallelism`.
 ///
 /// # Errors
 ///
-/// [`ErrorKind::IllegalState`] if the snapshot has another one than is set, or less than `parallelism`;
-/// [`ErrorKind::InvalidArgument`] if a number is not in 1 to 32768, or `explicit` is less than `parallelism`.
+/// [`ErrorKind::IllegalState`] if the snapshot's differs from the explicit one, or is less than
+/// `parallelism`. [`ErrorKind::InvalidArgument`] if a number is not in 1 to 32768, or `explicit` is less than
+/// `parallelism`.
 pub fn resolve_max_parallelism(
     explicit: Option<u16>,
     parallelism: u16,

@@ -7,28 +7,28 @@ use crate::flink::{FlinkMapping, JavaHash};
 use crate::key_group::check_max_parallelism;
 use crate::{Borrowed, BorrowedKey, Error, ErrorKind, LookupKey, Result, StateKey, subtask_of_group};
 
-/// The identity of the native mapping.
+/// The id of the native mapping.
 const NATIVE_MAPPING: &str = "xxh3-64-high32";
 
-/// A rule that gives each key a key group, for a job whose records are routed by somebody else's rule.
+/// A custom rule from keys to key groups, for jobs whose records are routed by another system.
 ///
 /// # Contract
 ///
-/// The same key has the same group in every process and version, since the group decides where its state is.
-/// A change of the rule needs another [`id`](Self::id).
+/// A key has the same group in every process and version, because the group decides where its state is. A
+/// changed rule needs another [`id`](Self::id).
 pub trait KeyGroupMapping<K: StateKey>: Send + Sync {
-    /// The identity of the rule; it is written into snapshots and compared when one is restored.
+    /// The id of the rule. Snapshots contain it, and a restore compares it.
     fn id(&self) -> &str;
 
-    /// The group of `key`, less than `max_parallelism`; `hash` is its [stable hash](StateKey::stable_hash).
+    /// The group of `key`, less than `max_parallelism`. `hash` is its [stable hash](StateKey::stable_hash).
     fn key_group(&self, key: &Borrowed<K>, hash: u64, max_parallelism: u16) -> u16;
 }
 
-/// The keys of a job: how many key groups there are, and to which of them a key belongs.
+/// The keys of a job: the number of key groups, and the mapping from keys to groups.
 ///
-/// It is the same for all subtasks of an operator, and for whoever routes records to them. The native mapping is
-/// the high 32 bits of the key's [stable hash](StateKey::stable_hash), modulo max parallelism; the low 32 bits
-/// are left to hash tables, which would fill badly with bits that are the same for a whole key group.
+/// It is the same for all subtasks of an operator, and for the code that routes records to them. The native
+/// mapping is the high 32 bits of the key's [stable hash](StateKey::stable_hash) modulo max parallelism. Hash
+/// tables use the low 32 bits, because the high ones are nearly equal within a key group.
 ///
 /// ```
 /// use backend_api::KeySpace;
@@ -43,17 +43,17 @@ pub struct KeySpace<K: StateKey> {
     max_parallelism: u16,
     /// `None` for the native mapping.
     mapping: Option<Arc<dyn KeyGroupMapping<K>>>,
-    /// The bits of a hash that make the group by the native mapping, where the number of groups is a power of two.
+    /// Mask for the native mapping if the number of groups is a power of two.
     mask: Option<u16>,
 }
 
 impl<K: StateKey> KeySpace<K> {
-    /// With the native mapping.
+    /// Uses the native mapping.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidArgument`] if `max_parallelism` is not in 1 to 32768; [`ErrorKind::Unsupported`] if the
-    /// encoding of keys cannot carry the type ([`StateKey::check_type`]).
+    /// [`ErrorKind::InvalidArgument`] if `max_parallelism` is not in 1 to 32768. [`ErrorKind::Unsupported`]
+    /// if the encoding of keys cannot carry the type ([`StateKey::check_type`]).
     pub fn new(max_parallelism: u16) -> Result<Self> {
         check_max_parallelism(max_parallelism)?;
         K::check_type()?;
@@ -61,12 +61,12 @@ impl<K: StateKey> KeySpace<K> {
         Ok(Self { max_parallelism, mapping: None, mask })
     }
 
-    /// With Flink's mapping.
+    /// Uses Flink's mapping.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidArgument`] if `max_parallelism` is not in 1 to 32768; [`ErrorKind::Unsupported`] if the
-    /// encoding of keys cannot carry the type ([`StateKey::check_type`]).
+    /// [`ErrorKind::InvalidArgument`] if `max_parallelism` is not in 1 to 32768. [`ErrorKind::Unsupported`]
+    /// if the encoding of keys cannot carry the type ([`StateKey::check_type`]).
     pub fn flink(max_parallelism: u16) -> Result<Self>
     where
         Borrowed<K>: JavaHash,
@@ -74,24 +74,24 @@ impl<K: StateKey> KeySpace<K> {
         Self::with_mapping(max_parallelism, Arc::new(FlinkMapping))
     }
 
-    /// With a mapping of one's own.
+    /// Uses a custom mapping.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidArgument`] if `max_parallelism` is not in 1 to 32768; [`ErrorKind::Unsupported`] if the
-    /// encoding of keys cannot carry the type ([`StateKey::check_type`]).
+    /// [`ErrorKind::InvalidArgument`] if `max_parallelism` is not in 1 to 32768. [`ErrorKind::Unsupported`]
+    /// if the encoding of keys cannot carry the type ([`StateKey::check_type`]).
     pub fn with_mapping(max_parallelism: u16, mapping: Arc<dyn KeyGroupMapping<K>>) -> Result<Self> {
         check_max_parallelism(max_parallelism)?;
         K::check_type()?;
         Ok(Self { max_parallelism, mapping: Some(mapping), mask: None })
     }
 
-    /// Hashes `key` and finds its group. Whether the group is one of a backend's is the backend's to check.
+    /// Hashes `key` and finds its group. The backend checks if the group belongs to it.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Codec`] if the key cannot be encoded ([`StateKey::check`]), and
-    /// [`ErrorKind::IllegalState`] if a mapping of one's own answers with a group that does not exist.
+    /// [`ErrorKind::Codec`] if the key cannot be encoded ([`StateKey::check`]). [`ErrorKind::IllegalState`]
+    /// if a custom mapping returns a group out of range.
     #[inline(always)]
     pub fn key<'k, Q: LookupKey<K> + ?Sized>(&self, key: &'k Q) -> Result<KeyContext<'k, K>> {
         let key = key.lookup();
@@ -118,11 +118,12 @@ impl<K: StateKey> KeySpace<K> {
         Err(Error::new(ErrorKind::IllegalState, message).in_group(group))
     }
 
-    /// The one of `parallelism` subtasks to which a record with this key goes.
+    /// The subtask, of `parallelism` subtasks, that a record with this key goes to.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidArgument`] if `parallelism` is 0 or above max parallelism; those of [`key`](Self::key).
+    /// [`ErrorKind::InvalidArgument`] if `parallelism` is 0 or above max parallelism. Those of
+    /// [`key`](Self::key).
     pub fn subtask<Q: LookupKey<K> + ?Sized>(&self, parallelism: u16, key: &Q) -> Result<u16> {
         subtask_of_group(self.max_parallelism, parallelism, self.key(key)?.group)
     }
@@ -133,7 +134,7 @@ impl<K: StateKey> KeySpace<K> {
         self.max_parallelism
     }
 
-    /// The identity of the mapping from key to group.
+    /// The id of the mapping from keys to groups.
     pub fn mapping_id(&self) -> &str {
         self.mapping.as_ref().map_or(NATIVE_MAPPING, |mapping| mapping.id())
     }
@@ -154,7 +155,8 @@ impl<K: StateKey> fmt::Debug for KeySpace<K> {
     }
 }
 
-/// A key with what is computed from it once for all states that a record touches; [`KeySpace::key`] makes it.
+/// A key with its hash and group, computed once for all states that a record touches. Made by
+/// [`KeySpace::key`].
 pub struct KeyContext<'k, K: StateKey> {
     key: &'k Borrowed<K>,
     hash: u64,
@@ -163,7 +165,7 @@ pub struct KeyContext<'k, K: StateKey> {
 }
 
 impl<'k, K: StateKey> KeyContext<'k, K> {
-    /// The key, as it is looked up.
+    /// The key in its lookup form.
     #[inline]
     pub fn key(self) -> &'k Borrowed<K> {
         self.key

@@ -1,32 +1,33 @@
-//! For authors of backends with incremental checkpoints: what the next increment builds on.
+//! For authors of backends with incremental checkpoints: the base of the next increment.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::SnapshotRequest;
 
-/// After this many written checkpoints that were neither confirmed nor named by a request, the next ones build on none:
-/// the base may be gone, and then no checkpoint on top of it can complete.
+/// After this many written checkpoints that were neither confirmed nor named by a request, the next ones are
+/// full. The base may be gone, and then no checkpoint on top of it can complete.
 const UNCONFIRMED_MAX: usize = 3;
 
-/// The checkpoints that were written, and the one that was confirmed last. `T` describes the files of one.
+/// The written checkpoints, and the last confirmed one. `T` describes the files of a checkpoint.
 ///
-/// An increment builds on the last confirmed checkpoint. A notification may get lost, so a request may name the last
-/// completed checkpoint ([`SnapshotRequest::after`]): that one is confirmed by it, and an increment builds on it or on
-/// nothing. Without that, a checkpoint builds on nothing once it is doubtful that the base still exists: after an abort
-/// while an earlier checkpoint is undecided, and after several checkpoints in a row without a confirmation.
+/// An increment builds on the last confirmed checkpoint. Notifications can get lost, so a request may name
+/// the last completed checkpoint ([`SnapshotRequest::after`]). That confirms it, and an increment builds on
+/// it or on nothing. Without such requests, a checkpoint builds on nothing if its base may be gone: after an
+/// abort while an earlier checkpoint is undecided, and after several consecutive checkpoints without a
+/// confirmation.
 #[derive(Debug)]
 pub struct CheckpointLedger<T> {
     confirmed: Option<(u64, Arc<T>)>,
     written: Written<T>,
-    /// A checkpoint was aborted while an earlier one was undecided.
+    /// True if a checkpoint was aborted while an earlier one was undecided.
     is_doubtful: bool,
 }
 
-/// Checkpoints that were written and are not confirmed, by their ids.
+/// Written checkpoints that are not confirmed, by id.
 type Written<T> = Arc<Mutex<BTreeMap<u64, T>>>;
 
-/// Tells a [`CheckpointLedger`] that a checkpoint was written; for its task.
+/// Reports to a [`CheckpointLedger`] that a checkpoint was written. For the task.
 #[derive(Debug)]
 pub struct LedgerEntry<T> {
     checkpoint_id: u64,
@@ -34,13 +35,14 @@ pub struct LedgerEntry<T> {
 }
 
 impl<T> CheckpointLedger<T> {
-    /// The ledger of a backend that was restored from a checkpoint whose files it may build on, or from none such.
+    /// The ledger of a new backend. `restored` is the restored checkpoint if its files may be built on.
     pub fn new(restored: Option<(u64, T)>) -> Self {
         let confirmed = restored.map(|(id, checkpoint)| (id, Arc::new(checkpoint)));
         Self { confirmed, written: Written::default(), is_doubtful: false }
     }
 
-    /// Begins a checkpoint: answers what it builds on, `None` for nothing, and what its task reports to.
+    /// Begins a checkpoint. Returns its base, or `None` for a full checkpoint, and the entry that its task
+    /// reports to.
     pub fn begin(&mut self, request: &SnapshotRequest) -> (Option<Arc<T>>, LedgerEntry<T>) {
         let entry =
             LedgerEntry { checkpoint_id: request.checkpoint_id(), written: Arc::clone(&self.written) };
@@ -55,22 +57,22 @@ impl<T> CheckpointLedger<T> {
         (base.map(|(_, checkpoint)| Arc::clone(checkpoint)), entry)
     }
 
-    /// Confirms a checkpoint: the next one may build on it. `false` if it was not written, or is not newer than the
-    /// last confirmed one: then nothing is confirmed.
+    /// Confirms a checkpoint, so that the next one may build on it. Returns false, and confirms nothing, if
+    /// it was not written or is not newer than the last confirmed one.
     pub fn complete(&mut self, checkpoint_id: u64) -> bool {
         if self.confirmed.as_ref().is_some_and(|(id, _)| *id >= checkpoint_id) {
             return false;
         }
         let mut written = lock(&self.written);
         let Some(checkpoint) = written.remove(&checkpoint_id) else { return false };
-        // Nothing builds on the ones before it any more.
+        // Later checkpoints never build on earlier ones.
         *written = written.split_off(&checkpoint_id);
         self.confirmed = Some((checkpoint_id, Arc::new(checkpoint)));
         self.is_doubtful = false;
         true
     }
 
-    /// Forgets a checkpoint that will never be complete.
+    /// Removes a checkpoint that will never complete.
     pub fn abort(&mut self, checkpoint_id: u64) {
         let mut written = lock(&self.written);
         written.remove(&checkpoint_id);
@@ -79,14 +81,14 @@ impl<T> CheckpointLedger<T> {
 }
 
 impl<T> LedgerEntry<T> {
-    /// Reports that the checkpoint was written, with these files.
+    /// Reports that the checkpoint was written with these files.
     pub fn written(self, checkpoint: T) {
         lock(&self.written).insert(self.checkpoint_id, checkpoint);
     }
 }
 
 fn lock<T>(written: &Written<T>) -> MutexGuard<'_, BTreeMap<u64, T>> {
-    // Nothing that may panic runs under the lock.
+    // No code that can panic runs under the lock.
     written.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -121,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn a_checkpoint_that_was_not_written_confirms_nothing() {
+    fn an_unwritten_checkpoint_confirms_nothing() {
         let mut ledger = CheckpointLedger::new(Some((1, 1)));
         drop(ledger.begin(&SnapshotRequest::new(2)));
         assert!(!ledger.complete(2));
@@ -129,21 +131,21 @@ mod tests {
     }
 
     #[test]
-    fn a_request_that_names_the_last_completed_checkpoint_replaces_a_lost_notification() {
+    fn a_request_naming_the_last_completed_checkpoint_replaces_a_lost_notification() {
         let mut ledger = CheckpointLedger::new(Some((1, 1)));
         assert_eq!(next(&mut ledger, 2), Some(1));
         assert_eq!(base(&mut ledger, SnapshotRequest::new(3).after(2)), Some(2));
-        // Of checkpoint 9 nothing is known, and those before it may be gone.
+        // Checkpoint 9 is unknown, and earlier ones may be gone.
         assert_eq!(base(&mut ledger, SnapshotRequest::new(10).after(9)), None);
-        // A checkpoint that the coordinator does not take as completed is not built on, either.
+        // A checkpoint that the coordinator does not know as completed is not built on either.
         assert_eq!(base(&mut ledger, SnapshotRequest::new(11).after(1)), None);
-        // The order of notification and request does not matter.
+        // Notification and request may come in either order.
         assert!(!ledger.complete(2));
         assert_eq!(base(&mut ledger, SnapshotRequest::new(12).after(2)), Some(2));
     }
 
     #[test]
-    fn after_a_lost_notification_a_subtask_goes_on_by_itself() {
+    fn after_a_lost_notification_a_subtask_continues() {
         let mut ledger = CheckpointLedger::new(Some((1, 1)));
         assert_eq!(next(&mut ledger, 2), Some(1));
         assert_eq!(next(&mut ledger, 3), Some(1));
@@ -152,11 +154,11 @@ mod tests {
         assert!(ledger.complete(4));
         assert_eq!(next(&mut ledger, 5), Some(4));
 
-        // Without aborts, too.
+        // The same without aborts.
         let bases: Vec<_> = (6..10).map(|id| next(&mut ledger, id)).collect();
         assert_eq!(bases, [Some(4), Some(4), None, None]);
         assert!(ledger.complete(9));
-        // An abort alone is no reason.
+        // An abort alone changes nothing.
         assert_eq!(next(&mut ledger, 10), Some(9));
         ledger.abort(10);
         assert_eq!(next(&mut ledger, 11), Some(9));

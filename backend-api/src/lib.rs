@@ -1,18 +1,17 @@
-//! The contract of the state backend family: what a stream processor keeps its state in, whatever keeps it.
+//! The contract of the state backend family: how a stream processor keeps and restores its state.
 //!
 //! It is *not* a database: there are no transactions, no queries and no concurrent writers. A backend holds the state
-//! of one subtask, which owns it; what makes it durable is the checkpoint of the whole job. The semantics are those of
-//! Apache Flink's keyed state backends, typed.
+//! of one subtask, which owns it. The checkpoint of the whole job makes it durable. The semantics are those of Apache
+//! Flink's keyed state backends, with types.
 //!
 //! This crate knows no backend. `backend-memory`, `backend-fs` and `backend-rocksdb` implement it, and
-//! `backend-bytes` makes a backend from a byte store. A program begins with the package `state-backends`.
+//! `backend-bytes` turns a byte store into a backend. Programs depend on the package `state-backends`.
 //!
 //! # A record's way
 //!
-//! A **key** ([`StateKey`]) is what a record is routed by and what its state belongs to. Its encoding is hashed once,
-//! and the hash puts it into one of a fixed number of **key groups** ([`KeySpace`]), *max parallelism* of them. Groups,
-//! and not keys, are dealt out to the subtasks of an operator: each [`Subtask`] has a contiguous range of them
-//! ([`KeyGroupRange`]), and when the parallelism changes whole groups move.
+//! A record is routed by its **key** ([`StateKey`]), and its state belongs to that key. The encoded key is hashed once.
+//! The hash selects one of a fixed number of **key groups** ([`KeySpace`]), *max parallelism* of them. Each [`Subtask`] of
+//! an operator owns a contiguous range of groups ([`KeyGroupRange`]). When the parallelism changes, whole groups move.
 //!
 //! ```
 //! use backend_api::{KeySpace, Subtask};
@@ -25,17 +24,17 @@
 //! # Ok::<(), backend_api::Error>(())
 //! ```
 //!
-//! A state is described once, by a descriptor: [`ValueDescriptor`], [`ListDescriptor`], [`MapDescriptor`],
-//! [`ReducingDescriptor`], [`AggregatingDescriptor`]. Registering it gives a **token**, two integers that may be copied
-//! and sent anywhere. From then on state is reached by token, key and **namespace**: a part of the key's state of its
-//! own, such as a window, or `()` where there is nothing to part.
+//! A descriptor describes a state: [`ValueDescriptor`], [`ListDescriptor`], [`MapDescriptor`], [`ReducingDescriptor`],
+//! [`AggregatingDescriptor`]. Registering it returns a **token**, two integers that can be copied and sent anywhere. An
+//! access takes a token, a key and a **namespace**. A namespace is a separate part of the key's state, such as a window,
+//! or `()` if there is only one.
 //!
 //! ```
 //! use backend_api::{StateBackend, ReducingDescriptor, ReducingState, ValueDescriptor, ValueState};
 //!
-//! /// Counts a hit of a page, all in all and in its minute. Runs on every backend.
+//! /// Counts a hit of a page, in total and per minute. Runs on every backend.
 //! fn count<B: StateBackend<Key = String>>(backend: &mut B, page: &str, minute: u64) -> backend_api::Result<u64> {
-//!     // Once, when the operator starts; here for brevity: registering again gives the same token.
+//!     // Once, when the operator starts. It is here for brevity: registering again returns the same token.
 //!     let hits = backend.register(ValueDescriptor::<u64>::new("hits"))?;
 //!     let per_minute = ReducingDescriptor::new("per minute", |sum: &u64, new| sum + new).namespaced::<u64>();
 //!     let per_minute = backend.register(per_minute)?;
@@ -64,15 +63,15 @@
 //!
 //! # A checkpoint's way
 //!
-//! At a barrier each subtask calls [`StateBackend::snapshot`]. That is short, whatever the size of the state; what
-//! comes of it, a [`SnapshotTask`], runs on any thread, writes what was there at that moment, and answers a
-//! [`KeyedStateHandle`]: small, serializable, and all that a restore needs. The coordinator collects the handles of all
-//! subtasks into one [`Checkpoint`] and hands it to the `CheckpointStore` of the crate `coordinator`, which makes it durable by writing its
-//! metadata last, and lets go of older ones. Then, and not before, the backends are told
-//! ([`StateBackend::notify_complete`]), and the next increment builds on it.
+//! At a barrier each subtask calls [`StateBackend::snapshot`], whose time does not grow with the state. It returns a
+//! [`SnapshotTask`], which runs on any thread and writes the state of that moment. The task returns a
+//! [`KeyedStateHandle`], which is small, serializable, and sufficient for a restore. The coordinator collects the handles
+//! of all subtasks into one [`Checkpoint`]. The `CheckpointStore` of the crate `coordinator` makes it durable by writing
+//! its metadata last, and deletes older ones. Only then are the backends notified ([`StateBackend::notify_complete`]), and
+//! the next increment builds on it.
 //!
-//! To **restore**, a backend is opened with the handles that its key groups are in
-//! ([`Checkpoint::handles_for`]), of however many subtasks there were.
+//! To **restore**, a backend is opened with the handles of its key groups ([`Checkpoint::handles_for`]), from any number
+//! of old subtasks.
 //!
 //! ```
 //! use std::sync::Arc;
@@ -92,7 +91,7 @@
 //!     }
 //!     let id = store.begin()?;
 //!     let task = backend.snapshot(SnapshotRequest::new(id))?;
-//!     // ... the backend goes on here, while another thread does this:
+//!     // ... the backend continues here, while another thread does this:
 //!     let keyed = task.run()?;
 //!     store.complete(Checkpoint::new(id, vec![TaskState::new("counts", 0, 1, keyed)]))?;
 //!     backend.notify_complete(id)?;
@@ -124,9 +123,9 @@
 //! | an engine that embeds a backend | [`StateBackend`], the views [`ValueState`], [`ListState`], [`MapState`], [`ReducingState`], [`AggregatingState`] |
 //! | a coordinator | [`Checkpoint`], [`TaskState`]; the crate `coordinator` |
 //! | a backend of your own | [`StateBackend`]; `backend-bytes` makes one from a byte store; [`any_backend!`] chooses at run time |
-//! | a storage of one's own | [`Storage`] |
-//! | what is in a file | [`mod@format`], [`row`], and `docs/formats.md` |
-//! | what can go wrong | [`ErrorKind`] |
+//! | your own storage | [`Storage`] |
+//! | the contents of a file | [`mod@format`], [`row`], and `docs/formats.md` |
+//! | errors | [`ErrorKind`] |
 
 mod any_backend;
 mod backend;

@@ -1,4 +1,4 @@
-//! For authors of backends: what every backend does in the same way, from opening to closing.
+//! For authors of backends: duties that all backends share, from opening to closing.
 
 use std::sync::{Arc, Weak};
 
@@ -10,7 +10,7 @@ use crate::{
 
 /// Identity, subtask, order of checkpoints and running snapshots of one backend.
 ///
-/// It decides the questions that all backends must answer alike, and writes the errors.
+/// It makes the decisions on which all backends must agree, and creates their errors.
 #[derive(Debug)]
 pub struct Lifecycle<K: StateKey> {
     id: BackendId,
@@ -20,7 +20,7 @@ pub struct Lifecycle<K: StateKey> {
     is_closed: bool,
 }
 
-/// The checkpoint that a new one must come after.
+/// The checkpoint that a new one must follow.
 #[derive(Clone, Copy, Debug)]
 enum LastCheckpoint {
     None,
@@ -38,7 +38,7 @@ struct Running {
 }
 
 impl<K: StateKey> Lifecycle<K> {
-    /// Of a backend that is opened for `subtask` with the state of `restore`.
+    /// For a backend opened for `subtask` with the state in `restore`.
     pub fn new(subtask: Subtask<K>, restore: &[KeyedStateHandle]) -> Self {
         let last = restore.iter().map(|handle| handle.checkpoint_id).max();
         Self {
@@ -71,7 +71,7 @@ impl<K: StateKey> Lifecycle<K> {
         if self.is_closed { Err(backend_closed()) } else { Ok(()) }
     }
 
-    /// Why a token leads to no state: the backend is closed, or did not make the token.
+    /// The error for a token that leads to no state: the backend is closed, or did not make the token.
     #[cold]
     pub fn refused_token(&self) -> Error {
         if self.is_closed {
@@ -81,8 +81,8 @@ impl<K: StateKey> Lifecycle<K> {
         }
     }
 
-    /// True if the backend is open, made `token`, and has the key's group. Opening a state succeeds then, and fails
-    /// otherwise.
+    /// True if the backend is open, made `token`, and has the key's group. Opening a state succeeds exactly
+    /// then.
     #[inline(always)]
     pub fn admits(&self, token: impl StateToken, key: &KeyContext<'_, K>) -> bool {
         !self.is_closed && token.backend() == self.id && self.subtask.check(key).is_ok()
@@ -94,7 +94,7 @@ impl<K: StateKey> Lifecycle<K> {
         Error::new(ErrorKind::NotFound, "no state of that name is registered").in_state(state)
     }
 
-    /// The error of dropping what is no restored state, or is registered.
+    /// The error of dropping a state that is not restored, or is registered.
     #[cold]
     pub fn not_restored(&self, state: &str) -> Error {
         let message = "no state of that name was restored and is not registered";
@@ -123,7 +123,7 @@ impl<K: StateKey> Lifecycle<K> {
         Err(Error::new(ErrorKind::IllegalState, message))
     }
 
-    /// What a checkpoint file says of itself.
+    /// The metadata of a checkpoint file.
     ///
     /// # Errors
     /// [`Size`](ErrorKind::Size) for too many states.
@@ -144,7 +144,7 @@ impl<K: StateKey> Lifecycle<K> {
         Ok(meta)
     }
 
-    /// The task of a snapshot that was checked and frozen. Aborting the checkpoint and closing the backend cancel it.
+    /// The task of a checked and frozen snapshot. Aborting the checkpoint or closing the backend cancels it.
     pub fn task(
         &mut self,
         checkpoint_id: u64,
@@ -160,14 +160,14 @@ impl<K: StateKey> Lifecycle<K> {
         })
     }
 
-    /// Cancels the task of a checkpoint that will never be complete.
+    /// Cancels the task of a checkpoint that will never complete.
     pub fn abort(&mut self, checkpoint_id: u64) {
         for running in self.running.extract_if(.., |running| running.checkpoint_id == checkpoint_id) {
             running.cancel.cancel();
         }
     }
 
-    /// Closes the backend and cancels all running tasks. Safe to call again.
+    /// Closes the backend and cancels all running tasks. Idempotent.
     pub fn close(&mut self) {
         self.is_closed = true;
         self.running.drain(..).for_each(|running| running.cancel.cancel());
@@ -175,14 +175,14 @@ impl<K: StateKey> Lifecycle<K> {
 }
 
 impl FileMeta {
-    /// The handle of a checkpoint of these files for the key groups in `range`.
+    /// The handle of a checkpoint with these files for the key groups in `range`.
     pub fn handle(&self, range: KeyGroupRange, files: Vec<StateFile>) -> KeyedStateHandle {
         KeyedStateHandle {
             format: self.format.clone(),
             checkpoint_id: self.checkpoint_id,
             operator: self.operator.clone(),
             range,
-            // It was a u16 before it was widened for the file.
+            // The file stores it as a wider type.
             max_parallelism: u16::try_from(self.max_parallelism).unwrap_or(u16::MAX),
             key_group_mapping: self.key_group_mapping.clone(),
             key_schema: self.key_schema.clone(),
@@ -209,7 +209,7 @@ impl StateMeta {
     /// Checks that keys of the state can be listed by namespaces of type `N`.
     ///
     /// # Errors
-    /// [`Migration`](ErrorKind::Migration) if its namespaces are of another type.
+    /// [`Migration`](ErrorKind::Migration) if its namespaces have another type.
     pub fn check_listing<N: StateKey>(&self) -> Result<()> {
         let (ours, theirs) = (&self.namespace_schema, N::schema());
         if *ours == theirs {
@@ -219,12 +219,12 @@ impl StateMeta {
         Err(Error::new(ErrorKind::Migration, message).in_state(&self.name))
     }
 
-    /// Checks that a registered state is registered again as what it is. `same_types` tells whether the types of the two
-    /// descriptors are the same.
+    /// Checks that a state is registered again with the same kind, types and codecs. `same_types` is true if
+    /// the types of the two descriptors are equal.
     ///
     /// # Errors
-    /// [`IncompatibleKind`](ErrorKind::IncompatibleKind) for another kind; [`IllegalState`](ErrorKind::IllegalState) for
-    /// other types or codecs.
+    /// [`IncompatibleKind`](ErrorKind::IncompatibleKind) for another kind.
+    /// [`IllegalState`](ErrorKind::IllegalState) for other types or codecs.
     pub fn check_again(&self, again: &Self, same_types: bool) -> Result<()> {
         let (kind, message) = if self.kind != again.kind {
             let message = format!("registered as {} state, now as {}", self.kind, again.kind);
@@ -241,14 +241,14 @@ impl StateMeta {
     }
 }
 
-/// The error of a user's function, such as a reduce function, that failed with `cause`. The caller names state and key
-/// group.
+/// The error of a user function, such as a reduce function, that failed with `cause`. The caller adds state
+/// and key group.
 #[cold]
 pub fn function_failed(cause: BoxError) -> Error {
     Error::new(ErrorKind::Function, "the function of the state failed").with_source(cause)
 }
 
-/// The error of a backend that is closed.
+/// The error of a closed backend.
 #[cold]
 pub fn backend_closed() -> Error {
     Error::new(ErrorKind::Closed, "the backend is closed")
@@ -293,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn aborting_cancels_one_task_and_closing_all() {
+    fn aborting_cancels_one_task_and_closing_cancels_all() {
         let mut life = lifecycle(&[]);
         let tasks = [1, 2, 3].map(|id| life.task(id, |cancel, _| cancel.check().map(|()| None)));
         let is_cancelled =

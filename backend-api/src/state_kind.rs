@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// What a keyed state is. The order of the variants is part of the checkpoint format.
+/// The kind of a keyed state. The order of the variants is part of the checkpoint format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum StateKind {
     /// One value per key and namespace.
@@ -13,13 +13,13 @@ pub enum StateKind {
     List,
     /// A map per key and namespace.
     Map,
-    /// A value that a function folds new elements into; elements and value have one type.
+    /// A value that new elements of the same type are folded into.
     Reducing,
-    /// An accumulator that new elements are added to; the result is made of it.
+    /// An accumulator of new elements, from which the result is computed.
     Aggregating,
 }
 
-/// What stands in the rows of a state.
+/// The contents of a state's rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum StateShape {
     /// One value.
@@ -31,7 +31,7 @@ pub enum StateShape {
 }
 
 impl StateKind {
-    /// What stands in the rows of a state of this kind.
+    /// The contents of the rows of this kind.
     pub fn shape(self) -> StateShape {
         match self {
             Self::Value | Self::Reducing | Self::Aggregating => StateShape::Single,

@@ -1,13 +1,13 @@
-//! Which part of the state one backend holds.
+//! The part of the state that one backend holds.
 
 use crate::{Error, ErrorKind, FileName, KeyContext, KeyGroupRange, KeySpace, LookupKey, Result, StateKey};
 
-/// One parallel instance of an operator: its name, its number, and the key groups that are its own.
+/// One parallel instance of an operator: the operator's name, the subtask's number and its key groups.
 ///
 /// ```
 /// use backend_api::{KeySpace, Subtask};
 ///
-/// // The second of three subtasks of an operator whose keys fall into 10 groups.
+/// // The second of three subtasks of an operator with 10 key groups.
 /// let subtask = Subtask::new("counts", KeySpace::<String>::new(10)?, 3, 1)?;
 /// assert_eq!(subtask.range().to_string(), "4-6");
 /// # Ok::<(), backend_api::Error>(())
@@ -23,13 +23,13 @@ pub struct Subtask<K: StateKey> {
 }
 
 impl<K: StateKey> Subtask<K> {
-    /// Subtask number `index` (from 0) of `parallelism`, with the key groups that Flink's arithmetic gives it.
+    /// Subtask number `index` (from 0) of `parallelism`, with the key groups of Flink's arithmetic.
     ///
     /// # Errors
-    /// [`InvalidArgument`](ErrorKind::InvalidArgument) for an operator name that is empty or holds other characters
-    /// than ASCII letters, digits, `-`, `_` and `.` or has more than
-    /// [`OPERATOR_BYTES_MAX`](FileName::OPERATOR_BYTES_MAX) of them (it becomes part of file names), and for a
-    /// parallelism of 0 or above the max parallelism, or an index out of range.
+    /// [`InvalidArgument`](ErrorKind::InvalidArgument) for an operator name that cannot be part of file
+    /// names: it must consist of 1 to [`OPERATOR_BYTES_MAX`](FileName::OPERATOR_BYTES_MAX) ASCII letters,
+    /// digits, `-`, `_` and `.`. Also for a parallelism of 0 or above the max parallelism, or an index out of
+    /// range.
     pub fn new(
         operator: impl Into<String>,
         key_space: KeySpace<K>,
@@ -54,7 +54,7 @@ impl<K: StateKey> Subtask<K> {
         Ok(Self { operator, index, parallelism, range, key_space, hash_seed: 0 })
     }
 
-    /// The only subtask of an operator: all key groups.
+    /// The only subtask of an operator, with all key groups.
     ///
     /// # Errors
     /// As [`new`](Self::new).
@@ -62,8 +62,8 @@ impl<K: StateKey> Subtask<K> {
         Self::new(operator, key_space, 1, 0)
     }
 
-    /// Sets the seed of the hash tables, so that they are laid out alike in each run. It changes no format and no key
-    /// group. Caches take a random seed if none is set, so that keys that collide cannot be chosen from outside.
+    /// Sets the seed of the hash tables, so that their layout is reproducible. Formats and key groups do not
+    /// depend on it. Without it, caches use a random seed, so that outsiders cannot choose colliding keys.
     pub fn with_hash_seed(mut self, seed: u64) -> Self {
         self.hash_seed = seed;
         self
@@ -84,12 +84,12 @@ impl<K: StateKey> Subtask<K> {
         self.parallelism
     }
 
-    /// The key groups that are this subtask's own.
+    /// The key groups of this subtask.
     pub fn range(&self) -> KeyGroupRange {
         self.range
     }
 
-    /// How keys fall into groups.
+    /// The mapping from keys to groups.
     pub fn key_space(&self) -> &KeySpace<K> {
         &self.key_space
     }

@@ -1,23 +1,23 @@
-//! Tokens: what registering a state gives, and what every access starts from.
+//! Tokens: registration returns them, and every access takes one.
 
 use std::marker::PhantomData;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::StateKey;
 
-/// Identity of one backend within its process, so that a token of another backend is found out.
+/// Identity of one backend within its process, which detects tokens of other backends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct BackendId(u32);
 
 impl BackendId {
-    /// A number that no other backend of this process has.
+    /// A new id, unique in this process.
     pub fn fresh() -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(1);
         Self(NEXT.fetch_add(1, Ordering::Relaxed))
     }
 }
 
-/// What all tokens have in common.
+/// The methods of all tokens.
 pub trait StateToken: Copy + Send + Sync + 'static {
     /// Type of the state's namespaces.
     type Namespace: StateKey;
@@ -49,7 +49,7 @@ macro_rules! token {
             }
         }
 
-        // By hand: derived ones would ask the same of the types.
+        // Derived implementations would require the same of the types.
         impl<$($p,)+ N> Clone for $name<$($p,)+ N> {
             fn clone(&self) -> Self {
                 *self

@@ -40,7 +40,7 @@ where
 }
 
 #[test]
-fn keys_have_the_groups_of_flink() {
+fn keys_have_flinks_groups() {
     let mut count = 0;
     for row in rows(KEY_GROUPS) {
         let [kind, key, hash, groups @ ..] = &row[..] else { panic!("{row:?}") };
@@ -59,7 +59,7 @@ fn keys_have_the_groups_of_flink() {
 }
 
 #[test]
-fn ranges_and_defaults_are_those_of_flink() {
+fn ranges_and_defaults_match_flink() {
     let (mut ranges, mut defaults) = (0, 0);
     for row in rows(RANGES) {
         let number = |column: usize| row[column].parse::<u16>().unwrap();
@@ -83,7 +83,7 @@ fn ranges_and_defaults_are_those_of_flink() {
 
 /// Behaviour 83.
 #[test]
-fn hashes_have_the_groups_of_flink() {
+fn hashes_have_flinks_groups() {
     let vectors = [(54, 10, 7), (57, 10, 8), (51, 10, 9), (97, 10, 1), (98, 10, 8)];
     let more = [(0, 128, 94), (1, 128, 86), (2, 128, 127)];
     for (hash, max, group) in vectors.into_iter().chain(more) {
@@ -108,7 +108,7 @@ fn ranges_of_all_subtasks() {
 }
 
 #[test]
-fn ranges_part_the_groups() {
+fn ranges_partition_the_groups() {
     for max in 1..=130 {
         for parallelism in 1..=max {
             let ranges = (0..parallelism).map(|i| KeyGroupRange::of_subtask(max, parallelism, i).unwrap());

@@ -6,7 +6,7 @@ use backend_api::{ErrorKind, KeyGroupMapping, KeyGroupRange, KeySpace, StateKey,
 use serde::{Deserialize, Serialize, Serializer};
 
 #[test]
-fn the_native_group_is_taken_from_the_high_half_of_the_hash() {
+fn the_native_group_comes_from_the_high_half_of_the_hash() {
     let keys = KeySpace::<u64>::new(1000).unwrap();
     for key in 0..1000 {
         let context = keys.key(&key).unwrap();
@@ -19,7 +19,7 @@ fn the_native_group_is_taken_from_the_high_half_of_the_hash() {
 }
 
 #[test]
-fn every_group_gets_its_share() {
+fn every_group_gets_a_fair_share() {
     let keys = KeySpace::<u64>::new(128).unwrap();
     let mut counts = [0; 128];
     (0..128_000).for_each(|key| counts[usize::from(keys.key(&key).unwrap().group())] += 1);
@@ -69,7 +69,7 @@ impl KeyGroupMapping<i32> for Last {
 }
 
 #[test]
-fn a_group_that_does_not_exist_is_refused() {
+fn a_missing_group_is_refused() {
     let keys = KeySpace::with_mapping(10, Arc::new(Last)).unwrap();
     assert_eq!(keys.mapping_id(), "last");
     assert_eq!(keys.clone().key(&2).unwrap().group(), 9);

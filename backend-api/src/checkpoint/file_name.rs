@@ -1,10 +1,11 @@
 use std::fmt;
 
-/// The name of a file that a backend writes for a checkpoint: `<operator>-<subtask>-<attempt>-<checkpoint>`, or
-/// `<operator>-<subtask>-<attempt>-<part>-<checkpoint>`.
+/// The name of a file that a backend writes for a checkpoint: `<operator>-<subtask>-<attempt>-<checkpoint>`,
+/// or `<operator>-<subtask>-<attempt>-<part>-<checkpoint>`.
 ///
-/// The attempt is 16 hexadecimal digits; see [`CheckpointTarget::for_attempt`](super::CheckpointTarget::for_attempt). A
-/// part has no dash in it. Nothing else is taken for a checkpoint's file.
+/// The attempt is 16 hexadecimal digits. See
+/// [`CheckpointTarget::for_attempt`](super::CheckpointTarget::for_attempt). A part contains no dash. Other
+/// names are not checkpoint files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FileName<'a> {
     /// The operator's name.
@@ -19,11 +20,11 @@ pub struct FileName<'a> {
     pub checkpoint_id: u64,
 }
 
-/// What the longest name has besides operator and part: a subtask of five digits, an attempt of 16, a checkpoint of
-/// 20, and their dashes.
+/// Length of the longest name without operator and part: a subtask of five digits, an attempt of 16, a
+/// checkpoint of 20, and four dashes.
 const FIXED_BYTES: usize = 5 + 16 + 20 + 4;
 
-/// The longest name of a file, on nearly all file systems.
+/// The longest file name on nearly all file systems.
 pub(super) const NAME_BYTES_MAX: usize = 255;
 
 impl<'a> FileName<'a> {
@@ -33,7 +34,7 @@ impl<'a> FileName<'a> {
     /// The longest name of an operator, in bytes: with it the longest file name has 255 bytes.
     pub const OPERATOR_BYTES_MAX: usize = NAME_BYTES_MAX - FIXED_BYTES - Self::PART_BYTES_MAX;
 
-    /// Reads a name; `None` if it is none that a backend would write.
+    /// Parses a name. `None` if a backend would not write it.
     pub fn parse(name: &'a str) -> Option<Self> {
         let (rest, checkpoint_id) = name.rsplit_once('-')?;
         let checkpoint_id = decimal(checkpoint_id)?;
@@ -70,7 +71,7 @@ impl fmt::Display for FileName<'_> {
     }
 }
 
-/// A number as it is displayed: without a sign or leading zeros.
+/// Parses a decimal number without sign or leading zeros.
 pub(super) fn decimal(digits: &str) -> Option<u64> {
     let is_canonical = digits == "0" || !digits.starts_with(['0', '+']);
     digits.parse().ok().filter(|_| is_canonical)
@@ -92,7 +93,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_is_read_as_it_was_written() {
+    fn names_round_trip() {
         for operator in ["op", "a-1-0123456789abcdef-b", "0", "a..b_c"] {
             for part in [None, Some("manifest"), Some("000012.sst"), Some("0123456789abcdef")] {
                 for (subtask, attempt, checkpoint_id) in [(0, 0, 0), (32_767, u64::MAX, u64::MAX), (7, 12, 3)]
@@ -105,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn what_only_looks_like_a_name_is_none() {
+    fn similar_names_are_refused() {
         for name in [
             "",
             "below/op-0-0123456789abcdef-5",

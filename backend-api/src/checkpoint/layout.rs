@@ -1,8 +1,8 @@
 use super::file_name::{FileName, NAME_BYTES_MAX, decimal};
 use crate::{Error, ErrorKind, Result};
 
-/// Where the files of one job lie within a storage, as in Flink: `<job>/chk-<n>/` for what belongs to one
-/// checkpoint, `<job>/shared/` for what several use, `<job>/taskowned/` for what tasks delete themselves.
+/// The folders of one job within a storage, as in Flink: `<job>/chk-<n>/` for files of one checkpoint,
+/// `<job>/shared/` for files that several use, and `<job>/taskowned/` for files that tasks delete themselves.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct JobFolder(String);
 
@@ -26,12 +26,12 @@ impl JobFolder {
         Ok(Self(job))
     }
 
-    /// The folder itself.
+    /// The job's folder.
     pub fn path(&self) -> &str {
         &self.0
     }
 
-    /// Folder of checkpoint `id`: it goes with the checkpoint.
+    /// Folder of checkpoint `id`, deleted with the checkpoint.
     pub fn checkpoint(&self, id: u64) -> String {
         format!("{}/chk-{id}", self.0)
     }
@@ -41,32 +41,32 @@ impl JobFolder {
         format!("{}/chk-{id}/{METADATA}", self.0)
     }
 
-    /// Folder of the files that several checkpoints use.
+    /// Folder of shared files.
     pub fn shared(&self) -> String {
         format!("{}/shared", self.0)
     }
 
-    /// Folder of the files that tasks own: no checkpoint deletes them.
+    /// Folder of files that tasks own, which no checkpoint deletes.
     pub fn task_owned(&self) -> String {
         format!("{}/taskowned", self.0)
     }
 
-    /// The file that says that all ids up to `last` may have been given out.
+    /// The file that reserves all ids up to `last`.
     pub fn reserved_ids(&self, last: u64) -> String {
         format!("{}/{last}", self.reserved())
     }
 
-    /// Folder of the files that say which ids may have been given out.
+    /// Folder of the reservations of ids.
     pub fn reserved(&self) -> String {
         format!("{}/reserved-ids", self.0)
     }
 
-    /// Folder of the marks of those who have opened the job's checkpoints to write.
+    /// Folder of the marks of coordinators that opened the job's checkpoints for writing.
     pub fn owner(&self) -> String {
         format!("{}/_owner", self.0)
     }
 
-    /// What the file `path` of the storage is to the job; `None` if nothing of ours has that name.
+    /// The kind of the file `path` of the storage. `None` if it is not a file of this project.
     pub fn file_of<'p>(&self, path: &'p str) -> Option<JobFile<'p>> {
         let below = path.strip_prefix(&self.0)?.strip_prefix('/')?;
         let (folder, name) = below.split_once('/')?;
@@ -96,12 +96,12 @@ pub enum JobFile<'a> {
     Private(FileName<'a>),
     /// State that several checkpoints may use.
     Shared(FileName<'a>),
-    /// Says that all ids up to this one may have been given out.
+    /// Reserves all ids up to this one.
     ReservedIds(u64),
 }
 
 impl JobFile<'_> {
-    /// The highest checkpoint id that was used if there is this file.
+    /// The highest checkpoint id that was used or reserved if this file exists.
     pub fn id(&self) -> u64 {
         match self {
             Self::Metadata(id) | Self::ReservedIds(id) => *id,
@@ -121,7 +121,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_of_the_job_is_known_by_its_whole_path() {
+    fn files_of_the_job_are_recognized_by_their_whole_path() {
         let job = JobFolder::new("job").unwrap();
         let name = "op-0-0123456789abcdef-7";
         let parsed = FileName::parse(name).unwrap();

@@ -216,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn every_part_of_a_task_has_its_files() {
+    fn files_of_all_parts_of_a_task_are_listed() {
         let names: Vec<_> = example().files().map(|file| file.name.clone()).collect();
         assert_eq!(names, ["op-0-7", "o", "k", "p"]);
     }

@@ -1,4 +1,4 @@
-//! The parts of a task's state that are not keyed.
+//! The parts of a task's state other than keyed state.
 
 use std::collections::BTreeMap;
 
@@ -18,18 +18,18 @@ pub enum Redistribution {
     Broadcast,
 }
 
-/// What a handle says of one operator state.
+/// Description of one operator state in a handle.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OperatorStateMeta {
     /// Name of the state.
     pub name: String,
     /// How it is redistributed.
     pub redistribution: Redistribution,
-    /// Identities of the codecs: of the elements, or of the keys and the values of a broadcast map.
+    /// Ids of the codecs: of the elements, or of the keys and values of a broadcast map.
     pub codecs: Vec<String>,
     /// Number of elements or entries.
     pub elements: u64,
-    /// Settings of the state that a later reader needs, by name.
+    /// Settings that a later reader needs, by name.
     pub options: BTreeMap<String, Vec<u8>>,
 }
 
@@ -38,7 +38,7 @@ pub struct OperatorStateMeta {
 pub struct OperatorStateHandle {
     /// The checkpoint.
     pub checkpoint_id: u64,
-    /// The states, in the order in which the file has them.
+    /// The states, in the order of the file.
     pub states: Vec<OperatorStateMeta>,
     /// The file with the elements of all states.
     pub file: StateFile,
@@ -53,17 +53,17 @@ pub struct RawKeyedHandle {
     pub range: KeyGroupRange,
     /// Number of key groups of the operator.
     pub max_parallelism: u16,
-    /// The file with all streams, and where each begins.
+    /// The file with all streams, in which the index locates each.
     pub file: StateFile,
 }
 
-/// Raw operator state of one subtask at one checkpoint: a list of partitions, each a run of bytes.
+/// Raw operator state of one subtask at one checkpoint: a list of byte partitions.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RawOperatorHandle {
     /// The checkpoint.
     pub checkpoint_id: u64,
     /// Number of partitions.
     pub partitions: u32,
-    /// The file with all partitions, and where each begins.
+    /// The file with all partitions.
     pub file: StateFile,
 }

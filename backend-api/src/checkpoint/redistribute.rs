@@ -1,4 +1,4 @@
-//! Redistribution: what each new subtask takes of the operator state of the old ones.
+//! Redistribution of operator state from old to new subtasks.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -19,11 +19,11 @@ impl fmt::Display for Redistribution {
 /// A run of elements of one state in one old subtask's file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OperatorStatePart {
-    /// What the handle says of the state.
+    /// The description of the state in its handle.
     pub meta: OperatorStateMeta,
     /// Index of the state in the file.
     pub state: u16,
-    /// How many elements come before the run.
+    /// Number of elements before the run.
     pub skip: u64,
     /// Length of the run.
     pub take: u64,
@@ -34,7 +34,7 @@ pub struct OperatorStatePart {
 /// A run of partitions of the raw operator state of one old subtask.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RawPartitions {
-    /// How many partitions come before the run.
+    /// Number of partitions before the run.
     pub skip: u64,
     /// Length of the run.
     pub take: u64,
@@ -66,7 +66,7 @@ impl Rescale {
         Err(Error::new(ErrorKind::InvalidArgument, message))
     }
 
-    /// First element and number of elements of this subtask, if the subtasks are dealt to from `start` on.
+    /// First element and number of elements of this subtask, if distribution starts at subtask `start`.
     fn share(self, elements: u64, start: u64) -> (u64, u64) {
         let to = u64::from(self.to);
         let (base, more) = (elements / to, elements % to);
@@ -75,16 +75,18 @@ impl Rescale {
     }
 }
 
-/// What a new subtask takes of the operator state of `old`: one handle, or none, for each old subtask, in their order.
+/// The share of a new subtask in the operator state of `old`: one handle or none per old subtask, in their
+/// order.
 ///
-/// The rules are those of Flink's `RoundRobinOperatorStateRepartitioner`, with the states in the order of their names:
-/// where a list does not split evenly, the subtasks that get one element more are counted from a start that moves on
-/// from state to state. A state without elements gives an empty part, so that its name is known.
+/// The rules are those of Flink's `RoundRobinOperatorStateRepartitioner`, with the states in the order of
+/// their names. If a list does not split evenly, the subtasks that get one more element are counted from a
+/// start that advances from state to state. A state without elements is an empty part, so that its name is
+/// known.
 ///
 /// # Errors
-/// [`InvalidArgument`](ErrorKind::InvalidArgument) for a new parallelism of 0, an index beyond it, or another number of
-/// handles than the old parallelism; [`IllegalState`](ErrorKind::IllegalState) if two subtasks have a state of one name
-/// with different redistributions.
+/// [`InvalidArgument`](ErrorKind::InvalidArgument) for a new parallelism of 0, an index out of range, or a
+/// number of handles other than the old parallelism. [`IllegalState`](ErrorKind::IllegalState) if two
+/// subtasks have a state of one name with different redistributions.
 pub fn redistribute(
     old: &[Option<&OperatorStateHandle>],
     rescale: Rescale,
@@ -124,10 +126,11 @@ pub fn redistribute(
     Ok(parts)
 }
 
-/// What a new subtask takes of the partitions of raw operator state: they are redistributed as an even-split list.
+/// The share of a new subtask in the partitions of raw operator state, which are redistributed like an
+/// even-split list.
 ///
 /// # Errors
-/// As [`redistribute`], but for the last.
+/// As [`redistribute`], without the last.
 pub fn redistribute_raw(old: &[Option<&RawOperatorHandle>], rescale: Rescale) -> Result<Vec<RawPartitions>> {
     rescale.check(old.len())?;
     let own = |index: u16| old.get(usize::from(index)).copied().flatten();
@@ -189,7 +192,8 @@ fn by_name<'h>(old: &[Option<&'h OperatorStateHandle>]) -> Result<BTreeMap<&'h s
     Ok(states)
 }
 
-/// Where `count` elements from `first` on lie in lists of these lengths, one behind the other: (list, skip, take).
+/// The positions of `count` elements from `first` on in concatenated lists of these lengths: (list, skip,
+/// take).
 fn runs(lengths: &[u64], first: u64, count: u64) -> Vec<(usize, u64, u64)> {
     let (mut skip, mut left) = (first, count);
     let mut runs = Vec::new();

@@ -6,8 +6,8 @@ use crate::{
     Error, ErrorKind, KeyGroupRange, KeyedStateHandle, Result, StateBackend, StateKey, Subtask, row,
 };
 
-/// What a restore may leave out or start empty, by name. Without rules every operator and state of the checkpoint must
-/// be taken, and every operator of the program must be in it.
+/// Exceptions for a restore, by name. Without rules every operator and state of the checkpoint must be
+/// restored, and every operator of the program must be in the checkpoint.
 ///
 /// ```
 /// use backend_api::RestoreRules;
@@ -25,29 +25,30 @@ pub struct RestoreRules {
 }
 
 impl RestoreRules {
-    /// The program no longer has this operator. Its state is lost with the next checkpoint.
+    /// Allows the program to lack this operator. Its state is lost with the next checkpoint.
     pub fn leave_out_operator(mut self, operator: impl Into<String>) -> Self {
         self.operators.insert(operator.into());
         self
     }
 
-    /// The operator no longer has this state. It is lost with the next checkpoint.
+    /// Allows the operator to lack this state. The state is lost with the next checkpoint.
     pub fn leave_out_state(mut self, operator: impl Into<String>, state: impl Into<String>) -> Self {
         self.states.insert((operator.into(), state.into()));
         self
     }
 
-    /// The operator is new: it starts without state.
+    /// Allows this new operator to start without state.
     pub fn start_empty(mut self, operator: impl Into<String>) -> Self {
         self.empty.insert(operator.into());
         self
     }
 
-    /// Checks the operators of a program against those of `checkpoint`. A coordinator calls it before it starts any.
+    /// Checks the operators of a program against those of `checkpoint`. A coordinator calls it before it
+    /// starts any of them.
     ///
     /// # Errors
-    /// [`IllegalState`](ErrorKind::IllegalState) if the checkpoint has an operator that the program lacks;
-    /// [`NotFound`](ErrorKind::NotFound) if it lacks one that the program has; unless the rules name it.
+    /// Unless the rules name it: [`IllegalState`](ErrorKind::IllegalState) for an operator that the program
+    /// lacks, [`NotFound`](ErrorKind::NotFound) for one that the checkpoint lacks.
     pub fn check_operators<'o>(
         &self,
         checkpoint: &Checkpoint,
@@ -69,7 +70,7 @@ impl RestoreRules {
         }
     }
 
-    /// What a subtask starts from: nothing if its operator is new and may start empty.
+    /// The restore of a subtask. Empty if its operator is new and may start empty.
     ///
     /// # Errors
     /// As [`Checkpoint::restore`].
@@ -81,8 +82,8 @@ impl RestoreRules {
         checkpoint.restore(subtask)
     }
 
-    /// Drops the restored states that may be left out, and checks that the program has registered all others. Called
-    /// once all states are registered.
+    /// Drops restored states that may be left out, and checks that all others are registered. Call it once
+    /// all states are registered.
     ///
     /// # Errors
     /// As [`StateBackend::check_restored`] and [`StateBackend::drop_restored`].
@@ -103,11 +104,11 @@ impl Checkpoint {
         self.tasks.iter().map(|task| &*task.operator).collect()
     }
 
-    /// The handles of the keyed state that a subtask of `operator` with those key groups starts from, cut to them. They
-    /// cover all of them, or there are none because no subtask had any state registered.
+    /// The handles of keyed state for a subtask of `operator` with these key groups, cut to them. They cover
+    /// all of the groups, or there are none because no subtask had registered state.
     ///
     /// # Errors
-    /// [`NotFound`](ErrorKind::NotFound) for an operator that the checkpoint does not have;
+    /// [`NotFound`](ErrorKind::NotFound) for an operator that the checkpoint lacks.
     /// [`IllegalState`](ErrorKind::IllegalState) if key groups are missing.
     pub fn handles_for(&self, operator: &str, range: KeyGroupRange) -> Result<Vec<KeyedStateHandle>> {
         let tasks: Vec<_> = self.tasks.iter().filter(|task| task.operator == operator).collect();
@@ -119,7 +120,7 @@ impl Checkpoint {
         for task in tasks {
             match &task.keyed {
                 Some(handle) => handles.extend(handle.cut(range)),
-                // It had no state registered: its key groups are empty.
+                // It had no registered state, so its key groups are empty.
                 None => {
                     let own =
                         KeyGroupRange::of_subtask(sample.max_parallelism, task.parallelism, task.subtask)?;
@@ -201,14 +202,14 @@ mod tests {
         let gap = checkpoint([Some(handle(range(0, 4))), Some(handle(range(6, 9)))]);
         let error = gap.handles_for("counts", range(0, 9)).unwrap_err();
         assert_eq!((error.kind(), error.key_group()), (ErrorKind::IllegalState, Some(5)));
-        // A subtask without state is no gap.
+        // A subtask without state leaves no gap.
         let half = checkpoint([None, Some(handle(range(5, 9)))]);
         assert_eq!(ranges(&half, range(0, 9)), [range(0, 4), range(5, 9)]);
         assert_eq!(ranges(&checkpoint([None, None]), range(0, 9)), []);
     }
 
     #[test]
-    fn operators_are_left_out_and_added_by_name_alone() {
+    fn operators_are_left_out_and_added_only_by_name() {
         let checkpoint = checkpoint([None, None]);
         let check = |rules: RestoreRules, program: &[&str]| {
             rules.check_operators(&checkpoint, program.iter().copied()).map_err(|error| error.kind())

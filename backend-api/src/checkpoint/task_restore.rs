@@ -2,7 +2,7 @@ use super::redistribute::{OperatorStatePart, RawPartitions, Rescale, redistribut
 use super::{Checkpoint, RawKeyedHandle, TaskState};
 use crate::{Error, ErrorKind, KeyedStateHandle, Result, StateKey, Subtask};
 
-/// All that one subtask starts from: its share of the state of all old subtasks of its operator.
+/// The restore of one subtask: its share of the state of all old subtasks of its operator.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TaskRestore {
     checkpoint_id: Option<u64>,
@@ -13,7 +13,7 @@ pub struct TaskRestore {
 }
 
 impl TaskRestore {
-    /// A start without state.
+    /// A restore without state.
     pub fn empty() -> Self {
         Self::default()
     }
@@ -45,13 +45,13 @@ impl TaskRestore {
 }
 
 impl Checkpoint {
-    /// What `subtask` starts from, at whatever parallelism its operator has now.
-    /// [`RestoreRules::restore`](super::RestoreRules::restore) lets a new operator start empty.
+    /// The restore of `subtask`, at any parallelism. [`RestoreRules::restore`](super::RestoreRules::restore)
+    /// lets a new operator start empty.
     ///
     /// # Errors
-    /// [`NotFound`](ErrorKind::NotFound) for an operator that the checkpoint does not have;
-    /// [`IllegalState`](ErrorKind::IllegalState) if the checkpoint lacks subtasks of the operator, has one twice, lacks
-    /// key groups, or has operator states of one name that are redistributed in different ways.
+    /// [`NotFound`](ErrorKind::NotFound) for an operator that the checkpoint lacks.
+    /// [`IllegalState`](ErrorKind::IllegalState) if the checkpoint lacks subtasks of the operator, has one
+    /// twice, lacks key groups, or has operator states of one name with different redistributions.
     pub fn restore<K: StateKey>(&self, subtask: &Subtask<K>) -> Result<TaskRestore> {
         let range = subtask.range();
         let keyed = self.handles_for(subtask.operator(), range)?;
@@ -72,7 +72,7 @@ impl Checkpoint {
         })
     }
 
-    /// The acknowledgements of an operator, by subtask: all of them or none.
+    /// The acknowledgements of an operator, by subtask.
     fn tasks_of(&self, operator: &str) -> Result<Vec<&TaskState>> {
         let mut tasks: Vec<_> = self.tasks.iter().filter(|task| task.operator == operator).collect();
         tasks.sort_by_key(|task| task.subtask);

@@ -5,11 +5,11 @@ use std::sync::Arc;
 use super::{KeyBuffer, StateKey, StoredKey, bytes};
 use crate::Result;
 
-/// What a key of type `K` is looked up by.
+/// The form in which a key of type `K` is looked up.
 pub type Borrowed<K> = <<K as StateKey>::Stored as StoredKey<K>>::Borrowed;
 
-/// The form in which a key is looked up, so that a record need not make a key of its own: the key itself, or what it owns. It
-/// stands for that key: encoding, hash and check are the key's.
+/// The form in which a key is looked up: the key itself, or a borrowed form such as `str`, so that a record
+/// need not allocate a key. Encoding, hash and checks are those of the key.
 ///
 /// Implemented for every [`StateKey`], and for `str` and `[u8]`.
 pub trait BorrowedKey: Send + Sync {
@@ -80,7 +80,7 @@ macro_rules! byte_string {
 
 byte_string!(str, [u8]);
 
-/// What a key `K` is found by: the key itself, and a `str` or bytes where it consists of these.
+/// A value that can look up a key `K`: the key itself, or a `str` or bytes if the key is a string or bytes.
 ///
 /// ```
 /// use backend_api::KeySpace;
@@ -94,7 +94,7 @@ byte_string!(str, [u8]);
     note = "pass a reference to the key, or to what it holds: a `str` for strings, a `[u8]` for byte strings"
 )]
 pub trait LookupKey<K: StateKey> {
-    /// The form that finds the key.
+    /// The form in which the key is looked up.
     fn lookup(&self) -> &Borrowed<K>;
 }
 

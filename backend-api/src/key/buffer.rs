@@ -1,6 +1,6 @@
-//! Where encodings are put.
+//! Buffers for encodings.
 
-/// What an encoding is appended to.
+/// A buffer that encodings are appended to.
 pub trait KeyBuffer {
     /// Appends `bytes`.
     fn extend_from_slice(&mut self, bytes: &[u8]);
@@ -24,14 +24,14 @@ impl KeyBuffer for Vec<u8> {
     }
 }
 
-/// Bytes that a key may have without an allocation.
+/// Bytes of a key that need no allocation.
 const INLINE_LEN: usize = 64;
 
-/// A buffer on the stack, which moves to the heap when it is full.
+/// A buffer on the stack that moves to the heap when it is full.
 pub(super) struct InlineBuffer {
     inline: [u8; INLINE_LEN],
     len: usize,
-    /// All bytes, once they are too many; empty before.
+    /// All bytes once they do not fit. Empty before.
     spilled: Vec<u8>,
 }
 
@@ -51,7 +51,7 @@ impl InlineBuffer {
     fn spill(&mut self, bytes: &[u8]) {
         if self.spilled.is_empty() {
             self.spilled = self.as_slice().to_vec();
-            // No slice of the array starts here, so whatever comes next spills as well.
+            // No slice of the array starts here, so later bytes spill too.
             self.len = usize::MAX;
         }
         self.spilled.extend_from_slice(bytes);

@@ -1,7 +1,7 @@
 //! Keys of varying length: strings and byte strings.
 //!
-//! A byte 00 becomes 00 FF, and 00 01 is the end: less than whatever can stand there in a longer string. In the
-//! last position the bytes stand as they are.
+//! A byte 00 is written as 00 FF. The end is 00 01, which is less than anything that continues a longer
+//! string. In the last position the bytes are written unchanged.
 
 use std::sync::Arc;
 

@@ -56,7 +56,7 @@ impl<K: StateKey> StateKey for Option<K> {
     }
 }
 
-/// One part after the other.
+/// The parts in order.
 macro_rules! tuple {
     ($format:literal, $($part:ident.$index:tt),+; $last:ident.$last_index:tt) => {
         impl<$($part: Sealed,)+ $last: Sealed> Sealed for ($($part,)+ $last) {}

@@ -59,26 +59,27 @@ use buffer::InlineBuffer;
 /// # Ok::<(), backend_api::Error>(())
 /// ```
 pub trait StateKey: Clone + Ord + Send + Sync + 'static {
-    /// The form in which a heap table keeps the key; [`EncodedKey`] for a type of one's own.
+    /// The form in which a heap table stores the key. [`EncodedKey`] for your own types.
     type Stored: StoredKey<Self>;
 
-    /// The identity of the type and its encoding, such as `u64`, `string` or `(u32,string)`. It is written into
-    /// snapshots, so that restoring one with another key type is found out. Types with the same encoding
-    /// (`String` and `Arc<str>`) have the same schema.
+    /// Identifies the type and its encoding, such as `u64`, `string` or `(u32,string)`. Snapshots contain it,
+    /// so that a restore with another key type is detected. Types with the same encoding (`String` and
+    /// `Arc<str>`) have the same schema.
     fn schema() -> String;
 
     /// Appends the order-keeping, self-delimiting encoding.
     fn encode<B: KeyBuffer>(&self, out: &mut B);
 
-    /// Takes one key off the front of `input`; what it allocates is in proportion to that, whatever is in it.
+    /// Takes one key off the front of `input`. Its allocations are proportional to the bytes it takes, for
+    /// any input.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Corrupt`] if no encoding starts there; `input` is then anywhere.
+    /// [`ErrorKind::Corrupt`] if no encoding starts there. The position of `input` is unspecified then.
     fn decode(input: &mut &[u8]) -> Result<Self>;
 
-    /// Checks that the type can be a key, as far as the type alone tells. Called when a [`KeySpace`](crate::KeySpace) is made,
-    /// and when a state with such namespaces or map keys is registered. The types of this crate always can.
+    /// Checks that the type can be a key. Called when a [`KeySpace`](crate::KeySpace) is made, and when a
+    /// state with such namespaces or map keys is registered. The types of this crate always can.
     ///
     /// # Errors
     ///
@@ -87,8 +88,8 @@ pub trait StateKey: Clone + Ord + Send + Sync + 'static {
         Ok(())
     }
 
-    /// Checks that this value can be encoded. Call it before a value from outside is first used.
-    /// The types of this crate always can; of a type of one's own, the `Serialize` may refuse.
+    /// Checks that this value can be encoded. Call it before the first use of a value from outside. Values of
+    /// this crate's types always can. The `Serialize` of your own type may refuse a value.
     ///
     /// # Errors
     ///
@@ -104,18 +105,18 @@ pub trait StateKey: Clone + Ord + Send + Sync + 'static {
         self.encode(out);
     }
 
-    /// The key of which [`encode_last`](Self::encode_last) made exactly these bytes.
+    /// Decodes the bytes of [`encode_last`](Self::encode_last).
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Corrupt`] if it made no such bytes.
+    /// [`ErrorKind::Corrupt`] if they are not exactly such an encoding.
     #[inline]
     fn decode_last(mut input: &[u8]) -> Result<Self> {
         let key = Self::decode(&mut input)?;
         if input.is_empty() { Ok(key) } else { Err(corrupt("bytes left over after a key")) }
     }
 
-    /// Appends the self-delimiting encoding of the key whose encoding for the last position is `last`.
+    /// Appends the self-delimiting encoding of the key whose last-position encoding is `last`.
     ///
     /// # Errors
     ///
@@ -126,7 +127,7 @@ pub trait StateKey: Clone + Ord + Send + Sync + 'static {
         Ok(())
     }
 
-    /// Calls `read` with the encoding for the last position, without an allocation for a short key.
+    /// Calls `read` with the last-position encoding. Does not allocate for a short key.
     #[inline]
     fn with_encoded<R>(&self, read: impl FnOnce(&[u8]) -> R) -> R {
         let mut buffer = InlineBuffer::new();
@@ -134,11 +135,10 @@ pub trait StateKey: Clone + Ord + Send + Sync + 'static {
         read(buffer.as_slice())
     }
 
-    /// 64-bit hash, the same in every process and version: XXH3-64 with seed 0 of the encoding for the last
-    /// position. The hash of `()` is 0.
+    /// A 64-bit hash that is the same in every process and version: XXH3-64 with seed 0 of the last-position
+    /// encoding. The hash of `()` is 0.
     ///
-    /// It is not seeded, so whoever chooses the keys can make them collide: a hash table over it must mix in a
-    /// seed of its own.
+    /// It is not seeded, so keys can be chosen to collide. A hash table must mix in its own seed.
     #[inline]
     fn stable_hash(&self) -> u64 {
         self.with_encoded(hash)

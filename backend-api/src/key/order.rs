@@ -1,4 +1,4 @@
-//! What the laws of [`StateKey`] say of two keys: their order is that of their encodings.
+//! Checks of the laws of [`StateKey`] for two keys: `Ord` must agree with the order of the encodings.
 
 use std::any::type_name;
 use std::cmp::Ordering;
@@ -7,29 +7,29 @@ use std::collections::BTreeSet;
 use super::StateKey;
 use crate::{Error, ErrorKind, Result};
 
-/// Checks that of two keys that follow each other in the order of their bytes the second is the greater one, for whoever puts
-/// keys that come in that order where they are found by `Ord`.
+/// Checks that of two keys that are consecutive in byte order the second is greater. Call it when keys in
+/// byte order are put where `Ord` finds them.
 ///
 /// # Errors
 ///
-/// [`ErrorKind::IllegalState`] if the type's `Ord` has another order than its encoding; [`ErrorKind::Corrupt`] if the
-/// keys do not come in the order of their bytes.
+/// [`ErrorKind::IllegalState`] if the type's `Ord` differs from the order of its encodings.
+/// [`ErrorKind::Corrupt`] if the keys are not in byte order.
 #[inline]
 pub fn check_ascending<K: StateKey>(before: &K, key: &K) -> Result<()> {
     if before < key { Ok(()) } else { Err(not_ascending(before, key)) }
 }
 
-/// Checks, in debug builds, that a key that was found by `Ord` has the encoding of the one that was looked for.
+/// In debug builds, checks that a key found by `Ord` has the encoding of the requested one.
 ///
 /// # Errors
 ///
-/// [`ErrorKind::IllegalState`] if the type's `Ord` takes different encodings for equal.
+/// [`ErrorKind::IllegalState`] if the type's `Ord` equates different encodings.
 #[inline]
 pub fn check_found<K: StateKey>(found: &K, key: &K) -> Result<()> {
     if cfg!(debug_assertions) && !is_same(found, key) { Err(not_same::<K>()) } else { Ok(()) }
 }
 
-/// [Checks](check_found) all pairs of keys that are equal, in debug builds.
+/// In debug builds, [checks](check_found) all pairs of equal keys.
 ///
 /// # Errors
 ///

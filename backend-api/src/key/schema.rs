@@ -9,9 +9,9 @@ use super::{StateKey, bytes, corrupt, take};
 use crate::shape::{Content, Leaf, Shape};
 use crate::{Error, ErrorKind, Result};
 
-/// A parsed [`schema`](StateKey::schema): takes encoded keys apart without the program's types.
+/// A parsed [`schema`](StateKey::schema). It parses encoded keys without the program's types.
 ///
-/// The bytes are those of [`StateKey::encode`]; rows of checkpoints and of byte stores consist of such keys.
+/// The bytes are those of [`StateKey::encode`]. Rows of checkpoints and of byte stores start with such keys.
 ///
 /// ```
 /// use backend_api::{KeySchema, StateKey};
@@ -31,12 +31,12 @@ use crate::{Error, ErrorKind, Result};
 pub struct KeySchema(Shape);
 
 impl KeySchema {
-    /// The schema of this text.
+    /// Parses the text of a schema.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Unsupported`] if it is the text of a key type that implements [`StateKey`] by hand and says nothing of its
-    /// encoding.
+    /// [`ErrorKind::Unsupported`] for the schema of a [`StateKey`] implemented by hand that does not describe
+    /// its encoding.
     pub fn parse(text: &str) -> Result<Self> {
         Shape::parse(text).map(Self).ok_or_else(|| {
             Error::new(
@@ -46,18 +46,18 @@ impl KeySchema {
         })
     }
 
-    /// The length of the key that `bytes` begin with.
+    /// The length of the key at the start of `bytes`.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Corrupt`] if they begin with no key of this schema.
+    /// [`ErrorKind::Corrupt`] if they do not start with a key of this schema.
     pub fn prefix_len(&self, bytes: &[u8]) -> Result<usize> {
         let mut walk = Walk::new(bytes);
         walk.shape(&self.0, None, &mut Nothing)?;
         Ok(bytes.len() - walk.input.len())
     }
 
-    /// The key that `bytes` begin with, and what follows it.
+    /// The key at the start of `bytes`, and the rest.
     ///
     /// # Errors
     ///
@@ -66,7 +66,7 @@ impl KeySchema {
         Ok(bytes.split_at(self.prefix_len(bytes)?))
     }
 
-    /// A key as a text for people, much like its `Debug`.
+    /// A key as text for people, similar to its `Debug`.
     ///
     /// # Errors
     ///
@@ -106,7 +106,7 @@ impl Display for KeySchema {
     }
 }
 
-/// Makes the encoding for the last position of the encoding for any position; see [`StateKey::encode_last`].
+/// Converts an encoding into the last-position encoding. See [`StateKey::encode_last`].
 fn encode_last(shape: &Shape, mut key: &[u8], out: &mut Vec<u8>) -> Result<()> {
     match shape {
         Shape::Leaf(Leaf::String | Leaf::Bytes) => out.extend(bytes::unescape(&mut key)?),
@@ -124,13 +124,13 @@ fn encode_last(shape: &Shape, mut key: &[u8], out: &mut Vec<u8>) -> Result<()> {
             out.extend_from_slice(&key[..key.len() - walk.input.len()]);
             encode_last(last, walk.input, out)?;
         }
-        // The encodings of serde's types have one form.
+        // Serde types have the same encoding in every position.
         _ => out.extend_from_slice(key),
     }
     Ok(())
 }
 
-/// What a walk makes of a key.
+/// The result of a walk over a key.
 trait Output {
     fn text(&mut self, text: &str) -> Result<()>;
     fn debug(&mut self, value: &dyn fmt::Debug) -> Result<()>;
@@ -161,7 +161,7 @@ impl Output for Text {
     }
 }
 
-/// How deep a key may be nested.
+/// Deepest nesting of a key.
 const DEPTH_MAX: usize = 256;
 
 /// A composite shape, and those around it.
@@ -235,7 +235,7 @@ impl<'i> Walk<'i> {
                     out.text(if i == 0 { "" } else { ", " })?;
                     self.shape(element, Some(around), out)?;
                     if self.input.len() == before {
-                        // The others take no bytes either, and the schema may claim any number of them.
+                        // The others take no bytes either, and the schema can claim any number of them.
                         break;
                     }
                 }
@@ -369,7 +369,7 @@ mod tests {
     }
 
     #[test]
-    fn every_kind_of_key_is_taken_apart() {
+    fn every_kind_of_key_is_parsed() {
         check((), "()");
         check((), "()");
         check(-7_i8, "-7");
@@ -388,7 +388,7 @@ mod tests {
     }
 
     #[test]
-    fn the_shapes_of_serde_keys_are_taken_apart() {
+    fn serde_keys_are_parsed_by_their_shapes() {
         let schema =
             KeySchema::parse("tree:enum{Leaf,Node{left:^0,right:^0,tags:map<string,list<f64>>}}").unwrap();
         // Node { left: Leaf, right: Leaf, tags: {"a": [1.5]} }
@@ -397,7 +397,7 @@ mod tests {
         key.extend([0, 0]);
         let printed = r#"Node {left: Leaf, right: Leaf, tags: {"a": [1.5]}}"#;
         assert_eq!(schema.print(&key).unwrap(), printed);
-        // A named type has one form in every position.
+        // A named type has the same encoding in every position.
         assert_eq!(schema.stable_hash(&key).unwrap(), xxh3_64(&key));
         key[0] = 2;
         assert_eq!(schema.print(&key).unwrap_err().kind(), ErrorKind::Corrupt);

@@ -1,4 +1,4 @@
-//! The forms in which heap tables keep keys.
+//! The forms in which heap tables store keys.
 
 use std::fmt;
 
@@ -8,32 +8,33 @@ use compact_str::CompactString;
 use super::{BorrowedKey, StateKey};
 use crate::Result;
 
-// compact_bytes tells its two forms apart by the topmost bit of a capacity, looked for in the last byte.
+// compact_bytes distinguishes its two forms by the top bit of a capacity, which it expects in the last byte.
 const _: () = assert!(cfg!(target_endian = "little"), "the inline keys need a little-endian machine");
 
-/// Keeps [`StoredKey`](super::StoredKey) to the types of this crate.
+/// Seals [`StoredKey`](super::StoredKey).
 pub(super) mod sealed {
     pub trait Sealed {}
 }
 
-/// The form in which a heap table keeps a key `K`: the key itself if it is plain data, an [`EncodedKey`] if not.
+/// The form in which a heap table stores a key `K`: the key itself if it is plain data, and an [`EncodedKey`]
+/// otherwise.
 ///
-/// The trait is sealed, and **the soundness of heap tables rests on it**: they copy slots byte by byte, and let
-/// two copies of one key be read, by different threads too, until one of them is forgotten or cloned. This is
-/// sound because no form has interior mutability, a pointer into itself, or a pointer that claims to be the
-/// only one (such as `Box`). A new form must keep that.
+/// The trait is sealed, and **the soundness of heap tables depends on it**. They copy slots byte by byte, and
+/// let several threads read two copies of one key until one is forgotten or cloned. This is sound because no
+/// stored form has interior mutability, a pointer into itself, or a unique pointer such as `Box`. New forms
+/// must keep that.
 pub trait StoredKey<K: StateKey>: sealed::Sealed + Clone + Send + Sync + 'static {
-    /// What a key is looked up by: `str` for strings and `[u8]` for byte strings, so that a record that has one of these
-    /// makes no key of it; the key itself for other types.
+    /// The form in which a key is looked up: `str` for strings and `[u8]` for byte strings, so that a lookup
+    /// need not allocate a key. The key itself for other types.
     type Borrowed: BorrowedKey + ?Sized;
 
-    /// A key, to be looked up.
+    /// The lookup form of a key.
     fn borrow(key: &K) -> &Self::Borrowed;
 
-    /// Makes the stored form of the key that is looked up by `key`.
+    /// Makes the stored form of the key.
     fn store_borrowed(key: &Self::Borrowed) -> Self;
 
-    /// True if this is the stored form of the key that is looked up by `key`.
+    /// True if this is the stored form of the key.
     fn matches_borrowed(&self, key: &Self::Borrowed) -> bool;
 
     /// Makes the stored form.
@@ -52,7 +53,8 @@ pub trait StoredKey<K: StateKey>: sealed::Sealed + Clone + Send + Sync + 'static
     ///
     /// # Errors
     ///
-    /// Those of [`StateKey::decode`], which come up only if its law is broken: the form was made of a key.
+    /// Those of [`StateKey::decode`]. They cannot occur if the laws of [`StateKey`] hold, since the form was
+    /// made from a key.
     fn load(&self) -> Result<K>;
 
     /// Appends the key's encoding ([`StateKey::encode`]).
@@ -62,12 +64,12 @@ pub trait StoredKey<K: StateKey>: sealed::Sealed + Clone + Send + Sync + 'static
     /// As [`load`](Self::load).
     fn encode_key(&self, out: &mut Vec<u8>) -> Result<()>;
 
-    /// Bytes that it owns outside of itself.
+    /// Bytes that it owns on the heap.
     fn heap_size(&self) -> usize;
 }
 
-/// The encoding of a key for the last position (see [`StateKey::encode_last`]), of which up to 23 bytes are
-/// inline: the bytes themselves for strings and byte strings.
+/// The last-position encoding of a key (see [`StateKey::encode_last`]). For strings and byte strings these
+/// are the bytes themselves. Up to 23 bytes are inline.
 #[derive(Clone, PartialEq, Eq)]
 pub struct EncodedKey(CompactBytes);
 
@@ -121,7 +123,7 @@ impl<K: StateKey> StoredKey<K> for EncodedKey {
     }
 }
 
-/// A byte string, of which up to 23 bytes are inline.
+/// A byte string with up to 23 bytes inline.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredBytes(EncodedKey);
 
@@ -161,8 +163,8 @@ impl<K: StateKey + AsRef<[u8]>> StoredKey<K> for StoredBytes {
     }
 }
 
-/// A text, of which up to 24 bytes are inline: a string's last byte is never above BF, so the bytes above tell how
-/// long a shorter one is.
+/// A string with up to 24 bytes inline. The last byte of UTF-8 is never above BF, so higher values encode the
+/// length of shorter strings.
 #[derive(Clone, PartialEq, Eq)]
 pub struct StoredText(CompactString);
 
@@ -208,7 +210,7 @@ impl<K: StateKey + AsRef<str> + From<String>> StoredKey<K> for StoredText {
     }
 }
 
-/// For plain data, which is its own stored form.
+/// For plain data, which is stored unchanged.
 macro_rules! stored_as_itself {
     ($({const $n:ident: usize})? $type:ty) => {
         impl $(<const $n: usize>)? $crate::key::stored::sealed::Sealed for $type {}

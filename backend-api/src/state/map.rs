@@ -4,22 +4,22 @@ use std::ops::{Bound, RangeBounds};
 
 use crate::{Error, Result, StateKey, StateValue};
 
-/// An ordered map under one key and namespace, each entry addressed on its own. An empty map and no map are the
-/// same.
+/// An ordered map under one key and namespace. Each entry is accessed on its own. A missing map reads as
+/// empty.
 ///
-/// Entries come in the order of their keys on every backend: `Ord` and the order of the encoded bytes agree (a law
-/// of [`StateKey`]). Errors are as those of [`ValueState`](crate::ValueState).
+/// Entries are in key order on every backend, because `Ord` and the order of the encoded bytes agree (a law
+/// of [`StateKey`]). Errors are those of [`ValueState`](crate::ValueState).
 pub trait MapState<MK: StateKey, MV: StateValue> {
-    /// Shows the value of an entry without cloning it where the backend keeps objects.
+    /// Calls `f` with the value of an entry, without cloning it if the backend keeps objects.
     fn with<R>(&mut self, key: &MK, f: impl FnOnce(Option<&MV>) -> R) -> Result<R>;
 
-    /// Puts an entry, replacing one of the same key.
+    /// Adds or replaces an entry.
     fn put(&mut self, key: MK, value: MV) -> Result<()>;
 
-    /// Puts all entries, all or none; no entries create nothing.
+    /// Adds or replaces all entries, or none. An empty iterator creates nothing.
     fn put_all(&mut self, entries: impl IntoIterator<Item = (MK, MV)>) -> Result<()>;
 
-    /// Removes an entry. No error where there is none; with the last entry the map is gone.
+    /// Removes an entry, if present. Removing the last entry removes the map.
     fn remove(&mut self, key: &MK) -> Result<()>;
 
     /// Reads, changes and writes one entry in one access; see [`ValueState::try_update`](crate::ValueState::try_update).
@@ -80,7 +80,7 @@ pub trait MapState<MK: StateKey, MV: StateValue> {
         Ok(self.range(..)?.next().transpose()?.is_none())
     }
 
-    /// A cursor that stands before the first entry, through which entries are replaced and removed on the way.
+    /// A cursor before the first entry, which can replace and remove entries as it advances.
     fn cursor(&mut self) -> MapCursor<'_, Self, MK, MV>
     where
         Self: Sized,
@@ -89,26 +89,27 @@ pub trait MapState<MK: StateKey, MV: StateValue> {
     }
 }
 
-/// Walks over a map in order and changes it on the way; see [`MapState::cursor`].
+/// Iterates over a map in order and changes it. See [`MapState::cursor`].
 ///
-/// It remembers a key and no position, so what it changes shows at once and the rest is visited exactly once.
+/// It remembers a key, not a position, so its changes are visible at once, and each remaining entry is
+/// visited exactly once.
 pub struct MapCursor<'m, S, MK, MV> {
     map: &'m mut S,
-    /// Where the next step starts: after the key of the last one.
+    /// Start of the next step: after the last key.
     at: Bound<MK>,
     types: PhantomData<fn() -> MV>,
 }
 
 impl<'m, S: MapState<MK, MV>, MK: StateKey, MV: StateValue> MapCursor<'m, S, MK, MV> {
-    /// A cursor before the first entry of `map`; what [`MapState::cursor`] gives.
+    /// A cursor before the first entry of `map`, as [`MapState::cursor`] returns.
     pub fn new(map: &'m mut S) -> Self {
         Self { map, at: Bound::Unbounded, types: PhantomData }
     }
 
-    /// Steps to the next entry; `None` past the last one.
+    /// Moves to the next entry. `None` past the last one.
     ///
     /// # Errors
-    /// As those of [`MapState::range`].
+    /// Those of [`MapState::range`].
     #[expect(
         clippy::should_implement_trait,
         reason = "an entry borrows the cursor, which Iterator cannot say"
@@ -123,10 +124,10 @@ impl<'m, S: MapState<MK, MV>, MK: StateKey, MV: StateValue> MapCursor<'m, S, MK,
     }
 }
 
-/// The entry at which a [`MapCursor`] stands.
+/// The current entry of a [`MapCursor`].
 ///
-/// Removing consumes it, so removing twice, or replacing the value of a removed entry, does not compile (in Flink
-/// both are an `IllegalStateException`).
+/// Removal consumes it, so removing twice, or replacing the value of a removed entry, does not compile. (In
+/// Flink both are an `IllegalStateException`.)
 pub struct MapEntry<'c, S, MK, MV> {
     map: &'c mut S,
     key: MK,
@@ -144,20 +145,20 @@ impl<S: MapState<MK, MV>, MK: StateKey, MV: StateValue> MapEntry<'_, S, MK, MV> 
         &self.value
     }
 
-    /// Replaces the value, in the state at once.
+    /// Replaces the value in the state at once.
     ///
     /// # Errors
-    /// As those of [`MapState::put`].
+    /// Those of [`MapState::put`].
     pub fn set(&mut self, value: MV) -> Result<()> {
         self.map.put(self.key.clone(), value.clone())?;
         self.value = value;
         Ok(())
     }
 
-    /// Removes the entry, from the state at once.
+    /// Removes the entry from the state at once.
     ///
     /// # Errors
-    /// As those of [`MapState::remove`].
+    /// Those of [`MapState::remove`].
     pub fn remove(self) -> Result<()> {
         self.map.remove(&self.key)
     }

@@ -1,7 +1,7 @@
 //! Views: one state at one key and namespace.
 //!
-//! A view borrows its backend, so only one is alive at a time and the compiler sees to it. A call that fails,
-//! or whose closure panics, leaves the state as it was before.
+//! A view borrows its backend, so only one exists at a time. A call that fails, or whose closure panics,
+//! changes nothing.
 
 mod aggregating;
 mod list;

@@ -1,24 +1,24 @@
 use crate::{Result, StateValue};
 
-/// One value under one key and namespace, into which every added value is folded.
+/// One value under one key and namespace, into which added values are folded.
 ///
-/// Errors are as those of [`ValueState`](crate::ValueState); a function that fails is
+/// Errors are those of [`ValueState`](crate::ValueState). A failing function is
 /// [`ErrorKind::Function`](crate::ErrorKind::Function).
 pub trait ReducingState<T: StateValue, N> {
-    /// Shows what is accumulated without cloning it where the backend keeps objects.
+    /// Calls `f` with the accumulated value, without cloning it if the backend keeps objects.
     fn with<R>(&mut self, f: impl FnOnce(Option<&T>) -> R) -> Result<R>;
 
-    /// Folds `value` in: `reduce(accumulated, value)`. The first value is stored as it is.
+    /// Folds `value` in: `reduce(accumulated, value)`. The first value is stored unchanged.
     fn add(&mut self, value: T) -> Result<()>;
 
-    /// Folds in what the namespaces `sources` hold and empties them: `reduce(target, fold(sources))`, the sources
-    /// folded in the given order. A source that is this namespace itself, or named twice, counts once.
+    /// Folds in the values of the namespaces `sources`, and clears them: `reduce(target, fold(sources))`,
+    /// with the sources folded in the given order. This namespace and repeated sources are skipped.
     fn merge_from(&mut self, sources: &[N]) -> Result<()>;
 
     /// Removes the value.
     fn clear(&mut self) -> Result<()>;
 
-    /// What is accumulated, cloned.
+    /// The accumulated value, cloned.
     fn get(&mut self) -> Result<Option<T>> {
         self.with(|value| value.cloned())
     }

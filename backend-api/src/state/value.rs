@@ -3,31 +3,32 @@ use crate::{Error, Result, StateValue};
 /// One value under one key and namespace.
 ///
 /// # Errors
-/// Every method of a backend that keeps bytes may answer [`Io`](crate::ErrorKind::Io) or
-/// [`Corrupt`](crate::ErrorKind::Corrupt); every write may answer [`Size`](crate::ErrorKind::Size) where a budget
-/// or a limit is set, and [`Codec`](crate::ErrorKind::Codec) where the backend encodes on access.
+/// A backend that keeps bytes may return [`Io`](crate::ErrorKind::Io) or
+/// [`Corrupt`](crate::ErrorKind::Corrupt) from every method. A write may return
+/// [`Size`](crate::ErrorKind::Size) with a budget or limit, and [`Codec`](crate::ErrorKind::Codec) if the
+/// backend encodes on access.
 pub trait ValueState<V: StateValue> {
-    /// Shows the value, or the descriptor's default, or `None`, without cloning it where the backend keeps
-    /// objects.
+    /// Calls `f` with the value, or the descriptor's default, or `None`, without cloning it if the backend
+    /// keeps objects.
     fn with<R>(&mut self, f: impl FnOnce(Option<&V>) -> R) -> Result<R>;
 
-    /// Replaces the value. Setting what is the default stores an entry like any other.
+    /// Replaces the value. A value equal to the default is stored like any other.
     fn set(&mut self, value: V) -> Result<()>;
 
-    /// Reads, changes and writes in one access: `f` is given the value (or the default), and what it leaves is
-    /// stored; `None` clears. If `f` answers an error or panics, nothing is changed.
+    /// Reads, changes and writes in one access. `f` gets the value, or the default, and its result is stored.
+    /// `None` clears the state. If `f` fails or panics, nothing changes.
     ///
     /// # Errors
-    /// Those of `f`, and those of the trait turned into `E`.
+    /// Those of `f`, and those of the trait converted to `E`.
     fn try_update<R, E: From<Error>>(
         &mut self,
         f: impl FnOnce(&mut Option<V>) -> Result<R, E>,
     ) -> Result<R, E>;
 
-    /// Removes the value. No error where there is none.
+    /// Removes the value, if present.
     fn clear(&mut self) -> Result<()>;
 
-    /// The value, or the descriptor's default, or `None`: cloned.
+    /// The value, or the descriptor's default, or `None`, cloned.
     #[inline(always)]
     fn get(&mut self) -> Result<Option<V>> {
         self.with(|value| value.cloned())

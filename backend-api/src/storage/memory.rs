@@ -8,7 +8,8 @@ use super::path::{check_folder, check_path, is_in};
 use super::{Bytes, Storage, StorageEntry, StorageFile, StorageWriter};
 use crate::{Cancel, Error, ErrorKind, Result};
 
-/// A [`Storage`] in memory, for tests and for jobs that live as long as their process. Clones share the files.
+/// A [`Storage`] in memory, for tests and for jobs that need not survive their process. Clones share the
+/// files.
 #[derive(Clone, Debug, Default)]
 pub struct MemoryStorage(Arc<Mutex<Files>>);
 
@@ -26,13 +27,13 @@ impl MemoryStorage {
     }
 
     fn files(&self) -> MutexGuard<'_, Files> {
-        // Every change is one call on one map, so a poisoned lock still guards sound maps.
+        // Every change is one call on one map, so a poisoned lock still guards consistent maps.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Files {
-    /// A name is a file or a folder, as on a disk.
+    /// Checks that `path` and its parents are not taken, since a name is a file or a folder.
     fn check_free(&self, path: &str) -> Result<()> {
         let below = self.named.range(format!("{path}/")..).next();
         let fault = if below.is_some_and(|(name, _)| is_in(name, path)) {

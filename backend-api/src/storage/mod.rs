@@ -1,4 +1,4 @@
-//! Where checkpoints are kept: named files that are written once, as a whole.
+//! Storage of checkpoints: named files that are written once.
 
 mod memory;
 mod path;
@@ -15,63 +15,65 @@ use crate::{Cancel, Error, ErrorKind, Result};
 /// A store of files, used as `Arc<dyn Storage>`.
 ///
 /// # Contract
-/// - A path is relative to the storage, its segments separated by `/`. A segment is not empty and does not
-///   begin with a dot (so there is no `..`, and such names are free for the storage's own use). A folder
-///   is a path too, or `""` for the root.
-/// - Folders are not made: they are there while a file is in them.
+/// - A path is relative to the storage, with segments separated by `/`. A segment is not empty and does not
+///   begin with a dot (so there is no `..`, and the storage may use such names itself). A folder is a path
+///   too, or `""` for the root.
+/// - A folder exists while a file is in it. Folders are not created explicitly.
 ///
 /// # Behavior
-/// - A file appears under its name at once and whole, when [`StorageWriter::finish`] returns, and survives
-///   a crash from then on. It never replaces a file: of two writers of one name the first to finish has it.
-/// - A writer that is dropped without `finish` leaves nothing. What a crash leaves is never listed
-///   nor opened; [`sweep`](Self::sweep) and [`delete_folder`](Self::delete_folder) remove it.
-/// - Deleting what is not there succeeds. A deletion need not survive a crash.
+/// - A file appears complete under its name when [`StorageWriter::finish`] returns, and survives a crash from
+///   then on. It never replaces a file: of two writers of one name, the first to finish gets it.
+/// - A writer that is dropped without `finish` leaves nothing. Leftovers of a crash are never listed or
+///   opened. [`sweep`](Self::sweep) and [`delete_folder`](Self::delete_folder) remove them.
+/// - Deleting a missing file succeeds. A deletion need not survive a crash.
 ///
 /// # Errors
-/// [`ErrorKind::InvalidArgument`] for a path that is none, from every method; [`ErrorKind::Io`] when the storage
+/// Every method: [`ErrorKind::InvalidArgument`] for an invalid path. [`ErrorKind::Io`] when the storage
 /// fails, with the path as the error's [file](Error::file).
 pub trait Storage: fmt::Debug + Send + Sync + 'static {
-    /// Starts to write the file `path`. Cancelling makes the writer fail; a storage that blocks is woken.
+    /// Starts to write the file `path`. After a cancellation the writer fails, and a blocked storage is
+    /// woken.
     ///
     /// # Errors
-    /// [`ErrorKind::Cancelled`]. Here or from the writer: [`ErrorKind::AlreadyExists`] if there is a file of that name;
-    /// [`ErrorKind::Io`] if `path` is a folder or leads through a file.
+    /// [`ErrorKind::Cancelled`]. Here or from the writer: [`ErrorKind::AlreadyExists`] if a file of that name
+    /// exists, [`ErrorKind::Io`] if `path` is a folder or leads through a file.
     fn create(&self, path: &str, cancel: &Cancel) -> Result<Box<dyn StorageWriter>>;
 
     /// Opens a file for reading.
     ///
     /// # Errors
-    /// [`ErrorKind::NotFound`] if there is no file of that name.
+    /// [`ErrorKind::NotFound`] if no file of that name exists.
     fn open(&self, path: &str) -> Result<Box<dyn StorageFile>>;
 
-    /// Where the file `path` lies in this machine's file system, if it does, for those who would rather link to it than
-    /// copy it. Nobody may change it there.
+    /// The location of the file `path` in this machine's file system, if it has one, so that it can be linked
+    /// instead of copied. It must not be changed there.
     fn local_path(&self, path: &str) -> Option<PathBuf> {
         let _ = path;
         None
     }
 
-    /// All files in `folder` and below, sorted by path; none if there is no such folder.
+    /// All files in `folder` and below, sorted by path. Empty if the folder does not exist.
     ///
     /// # Errors
     /// [`ErrorKind::Io`].
     fn list(&self, folder: &str) -> Result<Vec<StorageEntry>>;
 
-    /// Deletes a file, and the folders that are empty then.
+    /// Deletes a file, and folders that become empty.
     ///
     /// # Errors
     /// [`ErrorKind::Io`].
     fn delete(&self, path: &str) -> Result<()>;
 
-    /// Deletes all that is in `folder` and below, unfinished files too: their writers fail with [`ErrorKind::Io`].
+    /// Deletes everything in `folder` and below, including unfinished files, whose writers fail with
+    /// [`ErrorKind::Io`].
     ///
     /// # Errors
-    /// [`ErrorKind::Io`]. What could be deleted is.
+    /// [`ErrorKind::Io`]. Deletes as much as possible.
     fn delete_folder(&self, folder: &str) -> Result<()>;
 
-    /// Deletes the unfinished files in `folder` and below, and gives their number.
+    /// Deletes the unfinished files in `folder` and below, and returns their number.
     ///
-    /// To be called when no writer is at work there, after a crash: one that is fails with [`ErrorKind::Io`].
+    /// Call it after a crash, when no writer works there. A writer that does fails with [`ErrorKind::Io`].
     ///
     /// # Errors
     /// [`ErrorKind::Io`].
@@ -89,12 +91,12 @@ pub trait StorageWriter: fmt::Debug + Send {
     /// Makes the file durable under its name.
     ///
     /// # Errors
-    /// [`ErrorKind::AlreadyExists`] if there is a file of that name, which stays as it is; else as
+    /// [`ErrorKind::AlreadyExists`] if a file of that name exists, which is unchanged. Otherwise as
     /// [`write`](Self::write). After an error there is no new file of that name.
     fn finish(self: Box<Self>) -> Result<()>;
 }
 
-/// A file open for reading. It stays readable as it is when its name is deleted.
+/// A file open for reading. It stays readable and unchanged after its name is deleted.
 pub trait StorageFile: fmt::Debug + Send + Sync {
     /// Its path within the storage.
     fn path(&self) -> &str;
@@ -102,10 +104,10 @@ pub trait StorageFile: fmt::Debug + Send + Sync {
     /// Its length in bytes.
     fn len(&self) -> u64;
 
-    /// `len` bytes from `offset` on, lent if the file is in memory.
+    /// `len` bytes from `offset` on. Borrowed if the file is in memory.
     ///
     /// # Errors
-    /// [`ErrorKind::Corrupt`] if the file ends before; [`ErrorKind::Io`].
+    /// [`ErrorKind::Corrupt`] if the file ends before. [`ErrorKind::Io`].
     fn read(&self, offset: u64, len: usize) -> Result<Cow<'_, [u8]>>;
 
     /// True if it has no bytes.
@@ -114,7 +116,7 @@ pub trait StorageFile: fmt::Debug + Send + Sync {
     }
 }
 
-/// A file that [`Storage::list`] found.
+/// A file listed by [`Storage::list`].
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct StorageEntry {
     /// Path within the storage.
@@ -123,7 +125,7 @@ pub struct StorageEntry {
     pub len: u64,
 }
 
-/// A [`StorageFile`] over bytes in memory: a state inlined in the metadata, a small file read whole.
+/// A [`StorageFile`] over bytes in memory: state that is inline in the metadata, or a small file.
 #[derive(Clone)]
 pub struct Bytes<T> {
     path: String,
@@ -131,7 +133,7 @@ pub struct Bytes<T> {
 }
 
 impl<T: AsRef<[u8]>> Bytes<T> {
-    /// Reads `bytes` as the file `path`, which errors then name.
+    /// Wraps `bytes` as the file `path`, which errors name.
     pub fn new(path: impl Into<String>, bytes: T) -> Self {
         Self { path: path.into(), bytes }
     }

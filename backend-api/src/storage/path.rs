@@ -2,7 +2,7 @@
 
 use crate::{Error, ErrorKind, Result};
 
-/// Checks that `path` can name a file: see the [contract](super::Storage).
+/// Checks that `path` can be the name of a file. See the [contract](super::Storage).
 ///
 /// # Errors
 /// [`ErrorKind::InvalidArgument`].
@@ -23,7 +23,7 @@ pub fn check_path(path: &str) -> Result<()> {
     Err(Error::new(ErrorKind::InvalidArgument, format!("the path {path:?} {fault}")))
 }
 
-/// Checks that `path` can name a folder: as [`check_path`], and `""` is the root.
+/// Checks that `path` can be the name of a folder: like [`check_path`], or `""` for the root.
 ///
 /// # Errors
 /// [`ErrorKind::InvalidArgument`].
@@ -36,7 +36,7 @@ pub fn parent(path: &str) -> &str {
     path.rsplit_once('/').map_or("", |(folder, _)| folder)
 }
 
-/// Whether `path` is in `folder` or below it.
+/// True if `path` is in `folder` or below it.
 pub(super) fn is_in(path: &str, folder: &str) -> bool {
     folder.is_empty() || path.strip_prefix(folder).is_some_and(|rest| rest.starts_with('/'))
 }
@@ -58,7 +58,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_holds_what_is_below_it_and_no_namesake() {
+    fn a_folder_contains_what_is_below_it_and_no_namesake() {
         assert!(is_in("a/b", "a") && is_in("a/b/c", "a") && is_in("a", ""));
         assert!(!is_in("a", "a") && !is_in("ab/c", "a"));
         assert_eq!((parent("a/b/c"), parent("a")), ("a/b", ""));

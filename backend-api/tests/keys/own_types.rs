@@ -95,7 +95,7 @@ fn the_hashes_are_frozen() {
 }
 
 #[test]
-fn schemas_tell_types_apart() {
+fn schemas_distinguish_types() {
     assert_eq!(String::schema(), "string");
     assert_eq!(Arc::<str>::schema(), "string");
     assert_eq!(Vec::<u8>::schema(), "bytes");
@@ -107,7 +107,7 @@ fn schemas_tell_types_apart() {
 
 /// Behaviour 95.
 #[test]
-fn equal_keys_that_were_built_differently_are_one() {
+fn equal_keys_built_differently_are_equal() {
     let mut roomy = String::with_capacity(100);
     roomy.push_str("key");
     assert!(<String as StateKey>::Stored::store(&roomy).matches(&"key".to_owned()));
@@ -132,7 +132,7 @@ fn long_tuples_leave_the_stack() {
 }
 
 #[test]
-fn bytes_left_over_are_refused() {
+fn extra_bytes_are_refused() {
     assert_eq!(u8::decode_last(&[1, 2]).unwrap_err().kind(), ErrorKind::Corrupt);
     assert_eq!(Option::<u8>::decode_last(&[0, 2]).unwrap_err().kind(), ErrorKind::Corrupt);
 }

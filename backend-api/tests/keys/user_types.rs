@@ -71,7 +71,7 @@ proptest! {
 
     /// Rows of these keys are split without the types.
     #[test]
-    fn schemas_take_keys_apart(a in events(), b in visits(), rest in any::<Vec<u8>>()) {
+    fn schemas_parse_keys(a in events(), b in visits(), rest in any::<Vec<u8>>()) {
         let key = (a, Some(b));
         let schema = KeySchema::parse(&<(Event, Option<Visit>)>::schema()).unwrap();
         let mut row = Vec::new();
@@ -133,7 +133,7 @@ fn the_special_floats_are_in_order() {
 }
 
 #[test]
-fn bytes_that_no_key_is_encoded_to_are_none() {
+fn bytes_that_encode_no_key_are_refused() {
     let set = |elements: [u8; 2]| read::<BTreeSet<u8>>(&[1, elements[0], 1, elements[1], 0]);
     assert_eq!(set([3, 4]), Ok(BTreeSet::from([3, 4])));
     assert_eq!(set([4, 3]), Err(ErrorKind::Corrupt));
@@ -154,7 +154,7 @@ fn the_bytes_are_frozen() {
 }
 
 #[test]
-fn schemas_are_the_names_given_and_the_shapes() {
+fn schemas_are_names_and_shapes() {
     let visit = "Visit:struct{page:string,at:i64,user:option<i32>}";
     assert_eq!(Visit::schema(), visit);
     assert_eq!(<(u8, Visit)>::schema(), format!("(u8,{visit})"));
@@ -189,7 +189,7 @@ fn nest(depth: usize) -> Nest {
 }
 
 #[test]
-fn depth_has_a_bound() {
+fn depth_is_limited() {
     let deepest = nest(128);
     assert_eq!(read::<Nest>(&ordered(&deepest)), Ok(deepest));
     let too_deep = encode_ordered(&nest(129), &mut Vec::new()).unwrap_err();
@@ -206,7 +206,7 @@ fn wide_values_are_not_deep() {
 }
 
 #[test]
-fn types_that_ask_for_self_description_are_told() {
+fn types_that_need_self_description_are_refused() {
     #[derive(Debug, PartialEq, Serialize, Deserialize)]
     #[serde(untagged)]
     enum Untagged {
@@ -308,7 +308,7 @@ mod that_cannot_be_keys {
     }
 
     #[test]
-    fn generic_types_can_ask_the_same() {
+    fn generic_types_can_use_the_same_checks() {
         let floats = OrderedType::<Vec<(u8, String)>>::new();
         assert_eq!(floats.schema("mine"), "mine:list<(u8,string)>");
         floats.check_type().unwrap();

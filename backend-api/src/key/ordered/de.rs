@@ -1,4 +1,4 @@
-//! The reading half.
+//! Deserializing.
 
 use serde::de::{self, DeserializeSeed, IntoDeserializer, Visitor};
 
@@ -39,7 +39,7 @@ impl<'a, 'i> Deserializer<'a, 'i> {
         Self { input, depth: 0 }
     }
 
-    /// Reads something that may hold more of its like.
+    /// Reads something that can be nested.
     fn nested<T>(&mut self, read: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
         if self.depth == DEPTH_MAX {
             return Err(corrupt("a key is nested too deep"));
@@ -50,7 +50,7 @@ impl<'a, 'i> Deserializer<'a, 'i> {
         Ok(value)
     }
 
-    /// The byte before each element and at the end of a sequence.
+    /// Reads the byte before each element and at the end of a sequence.
     fn more(&mut self) -> Result<bool> {
         bool::decode(self.input)
     }

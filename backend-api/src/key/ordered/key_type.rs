@@ -1,4 +1,4 @@
-//! What is asked of a type that becomes a key.
+//! Checks of types that become keys.
 
 use std::any::type_name;
 use std::cmp::Ordering::Equal;
@@ -14,21 +14,22 @@ use crate::key::KeyBuffer;
 use crate::shape::Known;
 use crate::{Error, ErrorKind, Result};
 
-/// What the order-keeping format of [`serde_key!`](crate::serde_key) asks of a type, for a
-/// [`StateKey`](crate::StateKey) written by hand (of a generic type, say). Keep one in a static where you can.
+/// Checks that the order-keeping format of [`serde_key!`](crate::serde_key) can carry a type. For a
+/// [`StateKey`](crate::StateKey) implementation by hand, such as of a generic type. Keep it in a static if
+/// you can.
 #[derive(Debug)]
 pub struct OrderedType<T> {
     known: OnceLock<&'static Known>,
-    /// Keys that were checked.
+    /// Number of keys checked so far.
     checked: AtomicU32,
     keys: PhantomData<fn() -> T>,
 }
 
-/// In a release build so many keys make the round trip, and after them one in as many.
+/// In a release build this many keys are round-tripped, and then one in this many.
 const ROUND_TRIPS: u32 = 256;
 
 impl<T> OrderedType<T> {
-    /// Nothing is known of the type yet.
+    /// A new instance.
     pub const fn new() -> Self {
         Self { known: OnceLock::new(), checked: AtomicU32::new(0), keys: PhantomData }
     }
@@ -54,7 +55,7 @@ impl<T: Serialize + DeserializeOwned + Ord + 'static> OrderedType<T> {
         }
     }
 
-    /// Checks that the format can carry the type, as far as the type alone tells.
+    /// Checks that the format can carry the type.
     ///
     /// # Errors
     ///
@@ -63,15 +64,15 @@ impl<T: Serialize + DeserializeOwned + Ord + 'static> OrderedType<T> {
         self.known().shape().map(drop)
     }
 
-    /// Checks that [`encode_ordered`] can encode `key`, and that [`decode_ordered`] makes an equal key of it. The latter in
-    /// debug builds, and for some keys in others.
+    /// Checks that [`encode_ordered`] can encode `key`, and that [`decode_ordered`] returns an equal key. The
+    /// second check covers all keys in debug builds, and a sample in others.
     ///
     /// # Errors
     ///
     /// [`ErrorKind::Codec`] with the reason.
     pub fn check(&self, key: &T) -> Result<()> {
         key.serialize(&mut ser::Serializer::new(&mut Nowhere, Some(self.known())))?;
-        // Threads may overtake each other here: it is only a sample.
+        // Races between threads only change the sample.
         let checked = self.checked.load(Relaxed);
         self.checked.store(checked.wrapping_add(1), Relaxed);
         if cfg!(debug_assertions) || checked < ROUND_TRIPS || checked.is_multiple_of(ROUND_TRIPS) {

@@ -24,10 +24,10 @@ use serde::de::DeserializeOwned;
 use super::KeyBuffer;
 use crate::{Error, ErrorKind, Result};
 
-/// How deep sequences, maps, options and variants may be nested: hostile bytes must not exhaust the stack.
+/// Deepest nesting of sequences, maps, options and variants, so that hostile bytes cannot exhaust the stack.
 const DEPTH_MAX: u8 = 128;
 
-/// Variants below it take one byte.
+/// Smaller variant indexes take one byte.
 const WIDE_VARIANT: u8 = 255;
 
 /// Makes types that serde can write and read into [`StateKey`](crate::StateKey)s.
@@ -82,7 +82,7 @@ macro_rules! serde_key {
             }
 
             fn encode<B: $crate::KeyBuffer>(&self, out: &mut B) {
-                // A value that cannot be encoded was refused by `check`, before it came to this.
+                // `check` has refused values that cannot be encoded.
                 let _ = $crate::encode_ordered(self, out);
             }
 
@@ -98,27 +98,29 @@ macro_rules! serde_key {
     };
 }
 
-/// Appends `value` in the order-keeping format of [`serde_key!`](crate::serde_key), for a
-/// [`StateKey`](crate::StateKey) written by hand (of a generic type, say).
+/// Appends `value` in the order-keeping format of [`serde_key!`](crate::serde_key). For a
+/// [`StateKey`](crate::StateKey) implementation by hand, such as of a generic type.
 ///
 /// # Errors
 ///
-/// [`ErrorKind::Codec`] if its `Serialize` fails or it is nested deeper than 128 levels of sequences, maps,
-/// options and variants; a part of the bytes is then in `out`.
+/// [`ErrorKind::Codec`] if its `Serialize` fails, or if it is nested deeper than 128 levels of sequences,
+/// maps, options and variants. `out` then contains part of the bytes.
 pub fn encode_ordered<T: Serialize + ?Sized, B: KeyBuffer>(value: &T, out: &mut B) -> Result<()> {
     value.serialize(&mut ser::Serializer::new(out, None))
 }
 
-/// Takes a value that [`encode_ordered`] wrote off the front of `input`.
+/// Takes a value written by [`encode_ordered`] off the front of `input`.
 ///
 /// # Errors
 ///
-/// [`ErrorKind::Corrupt`] if there is none, or what there is is no value's encoding (a set whose elements are not in order,
-/// say); [`ErrorKind::Unsupported`] if the type asks the bytes what they are, as serde's untagged enums do.
+/// [`ErrorKind::Corrupt`] if there is none, or if the bytes are not the encoding of any value, such as a set
+/// with unsorted elements. [`ErrorKind::Unsupported`] if the type must ask the bytes for their type, like
+/// serde's untagged enums.
 pub fn decode_ordered<T: Serialize + DeserializeOwned>(input: &mut &[u8]) -> Result<T> {
     let before = *input;
     let value = T::deserialize(&mut de::Deserializer::new(input))?;
-    // No two encodings may be of one key, and only the type knows which of them it would write.
+    // A key must have one encoding. Only the type knows which one it writes, so the value is encoded again
+    // and compared.
     let mut expected = Expected(before.get(..before.len() - input.len()));
     encode_ordered(&value, &mut expected)?;
     if expected.0.is_some_and(<[u8]>::is_empty) {
@@ -127,7 +129,7 @@ pub fn decode_ordered<T: Serialize + DeserializeOwned>(input: &mut &[u8]) -> Res
     Err(Error::new(ErrorKind::Corrupt, "the bytes of a key are not those that it is encoded to"))
 }
 
-/// What is still to be appended; `None` once something else was.
+/// The bytes still expected. `None` once other bytes were appended.
 struct Expected<'a>(Option<&'a [u8]>);
 
 impl KeyBuffer for Expected<'_> {

@@ -1,4 +1,4 @@
-//! The writing half.
+//! Serializing.
 
 use serde::{Serialize, ser};
 
@@ -10,7 +10,7 @@ use crate::{Error, ErrorKind, Result};
 pub(super) struct Serializer<'a, B> {
     out: &'a mut B,
     depth: u8,
-    /// What the key must agree with, where it is checked.
+    /// The shape that the key must match, if it is checked.
     known: Option<&'static Known>,
 }
 
@@ -226,7 +226,7 @@ impl<B: KeyBuffer> ser::SerializeMap for &mut Serializer<'_, B> {
     }
 }
 
-/// What has its parts one after the other. A variant was entered at its start.
+/// Serializes the parts in order. A variant's index was written before.
 macro_rules! parts {
     ($($trait:ident::$method:ident $(($key:ty) $skip:ident)?: $end:expr),*) => {$(
         impl<B: KeyBuffer> ser::$trait for &mut Serializer<'_, B> {
