@@ -432,3 +432,17 @@ mod attributes {
         carried(HidesOneSided::B(5));
     }
 }
+
+/// The example of `docs/formats.md`.
+#[test]
+fn the_documented_id_is_the_codecs() {
+    #[derive(Clone, Serialize, Deserialize)]
+    struct Visit {
+        page: String,
+        at: u64,
+        from: Option<String>,
+    }
+    let id = SerdeCodec::<Visit>::new().id();
+    assert_eq!(id, "postcard/1:struct{page:string,at:u64,from:option<string>}");
+    assert!(include_str!("../../docs/formats.md").contains(&format!("`{id}`")), "{id}");
+}

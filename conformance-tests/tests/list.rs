@@ -1,4 +1,4 @@
-//! The lists of cases are whole: what is listed is what there is, and every case is in `BEHAVIOURS.md`.
+//! The lists of cases are complete: all cases are listed, `BEHAVIOURS.md` describes each, and its numbers are right.
 
 /// The source of each group.
 const SOURCES: [(&str, &str); 17] = [
@@ -91,5 +91,52 @@ fn every_case_is_in_the_list_of_behaviours() {
     };
     for word in mentioned.iter().filter(is_case) {
         assert!(cases.contains(word), "BEHAVIOURS.md names {word}, which is no case");
+    }
+}
+
+/// The numbers of the table of groups: passed and skipped cases by group and column.
+fn table() -> Vec<(&'static str, Vec<(usize, usize)>)> {
+    let cell = |cell: &str| -> Option<(usize, usize)> {
+        let (passed, skipped) =
+            cell.strip_suffix(')').and_then(|cell| cell.split_once(" (")).unwrap_or((cell, "0"));
+        Some((passed.parse().ok()?, skipped.parse().ok()?))
+    };
+    let rows = BEHAVIOURS.lines().skip_while(|line| !line.starts_with("| group |")).skip(2);
+    rows.map_while(|line| {
+        let mut cells = line.strip_prefix("| ")?.strip_suffix(" |")?.split(" | ");
+        let group = cells.next()?;
+        Some((group, cells.map(|text| cell(text).expect(line)).collect()))
+    })
+    .collect()
+}
+
+#[test]
+fn the_table_counts_every_case_of_each_group() {
+    let mut rows = table();
+    let (_, all) = rows.pop().filter(|(group, _)| *group == "all").expect("a last row for all groups");
+    let counted: Vec<_> = rows
+        .iter()
+        .map(|(group, cells)| {
+            let totals: Vec<_> = cells.iter().map(|(passed, skipped)| passed + skipped).collect();
+            assert!(totals.iter().all(|total| *total == totals[0]), "{group}: {totals:?}");
+            (*group, totals[0])
+        })
+        .collect();
+    let cases: Vec<_> = listed().into_iter().map(|(group, cases)| (group, cases.len())).collect();
+    assert_eq!(counted, cases, "the table counts, and the cases");
+    for (column, all) in all.into_iter().enumerate() {
+        let sum = |part: fn((usize, usize)) -> usize| {
+            rows.iter().map(|(_, cells)| part(cells[column])).sum::<usize>()
+        };
+        assert_eq!(all, (sum(|(passed, _)| passed), sum(|(_, skipped)| skipped)), "column {column}");
+    }
+}
+
+#[test]
+fn the_number_of_a_case_is_unique() {
+    let mut seen = std::collections::BTreeSet::new();
+    for case in listed().into_iter().flat_map(|(_, cases)| cases) {
+        let number = case.split('_').next().expect("a number before the name");
+        assert!(seen.insert(number), "two cases have the number {number}");
     }
 }
