@@ -3,9 +3,9 @@ use std::ops::Range;
 const STATE_BYTES: usize = 2;
 const HEAD_BYTES: usize = STATE_BYTES + 2;
 
-/// The key of an entry in a [`ByteStore`](super::ByteStore), in its parts.
+/// The parts of an entry's key in a [`ByteStore`](super::ByteStore).
 ///
-/// This is the only place that knows where the parts lie; the [crate](super#layout) describes them.
+/// Only this type knows the positions of the parts. The [crate](super#layout) describes them.
 ///
 /// ```
 /// use backend_bytes::EntryKey;
@@ -26,16 +26,16 @@ pub struct EntryKey<'k> {
 }
 
 impl<'k> EntryKey<'k> {
-    /// Bytes of the state's number. It is what differs between two backends that hold the same entry.
-    pub const STATE_BYTES: usize = STATE_BYTES;
+    /// Bytes of the state's number, the only part of a key that differs between backends with the same entry.
+    pub(crate) const STATE_BYTES: usize = STATE_BYTES;
 
     /// Bytes of the state's number and the key group.
-    pub const HEAD_BYTES: usize = HEAD_BYTES;
+    pub(crate) const HEAD_BYTES: usize = HEAD_BYTES;
 
     /// Bytes of the sequence number of a list element, at the end of its key.
-    pub const SEQUENCE_BYTES: usize = 8;
+    pub(crate) const SEQUENCE_BYTES: usize = 8;
 
-    /// Takes a key apart. `None` if it is shorter than a head.
+    /// Splits a key into its parts. `None` if it is shorter than a head.
     #[inline]
     pub fn split(key: &'k [u8]) -> Option<Self> {
         let (&[s0, s1, g0, g1], own) = key.split_first_chunk::<HEAD_BYTES>()?;
@@ -48,7 +48,7 @@ impl<'k> EntryKey<'k> {
         Self::head_of(self.state, self.group)
     }
 
-    /// The bytes with which the keys of a state and key group begin.
+    /// The first bytes of the keys of a state and key group.
     #[inline]
     pub fn head_of(state: u16, group: u16) -> [u8; HEAD_BYTES] {
         let ([s0, s1], [g0, g1]) = (state.to_be_bytes(), group.to_be_bytes());
@@ -70,25 +70,25 @@ impl<'k> EntryKey<'k> {
 
     /// A key without its head: [`own`](Self::own).
     #[inline]
-    pub fn without_head(key: &[u8]) -> &[u8] {
+    pub(crate) fn without_head(key: &[u8]) -> &[u8] {
         key.get(Self::HEAD_BYTES..).unwrap_or_default()
     }
 
-    /// Where the keys of a state begin, and the end (excluded).
-    pub fn state_range(state: u16) -> ([u8; STATE_BYTES], [u8; STATE_BYTES + 1]) {
+    /// The range of the keys of a state, without its end.
+    pub(crate) fn state_range(state: u16) -> ([u8; STATE_BYTES], [u8; STATE_BYTES + 1]) {
         let [high, low] = state.to_be_bytes();
         // The first byte of a key group is below 128.
         ([high, low], [high, low, u8::MAX])
     }
 
-    /// Where the keys of some key groups of a state begin, and the end (excluded).
+    /// The range of the keys of some key groups of a state, without its end.
     pub fn group_range(state: u16, groups: Range<u16>) -> ([u8; HEAD_BYTES], [u8; HEAD_BYTES]) {
         (Self::head_of(state, groups.start), Self::head_of(state, groups.end))
     }
 
     /// Writes the least key above all that begin with `prefix` to `out`. `prefix` holds a byte below 255: a
     /// key group does.
-    pub fn successor(prefix: &[u8], out: &mut Vec<u8>) {
+    pub(crate) fn successor(prefix: &[u8], out: &mut Vec<u8>) {
         let kept = prefix.iter().rposition(|byte| *byte < u8::MAX).map_or(0, |at| at + 1);
         out.clear();
         out.extend(prefix.iter().take(kept));

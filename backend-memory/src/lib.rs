@@ -6,4 +6,4 @@ mod memory;
 mod prefetch;
 mod table;
 
-pub use memory::{DEFAULT_MAX_STATE_BYTES, InMemory, MemoryBackend, MemoryOptions};
+pub use memory::{InMemory, MemoryBackend, MemoryOptions};

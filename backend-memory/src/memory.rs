@@ -40,7 +40,7 @@ use crate::heap::{Checkpointing, HeapBackend, HeapSnapshot, WriteHeap};
 pub type MemoryBackend<K> = HeapBackend<K, InMemory>;
 
 /// Default limit of one subtask's state in a checkpoint: 5 MiB, as in Flink.
-pub const DEFAULT_MAX_STATE_BYTES: u64 = 5 * 1024 * 1024;
+const DEFAULT_MAX_STATE_BYTES: u64 = 5 * 1024 * 1024;
 
 /// Options of a [`MemoryBackend`].
 #[derive(Clone, Debug)]
@@ -57,7 +57,7 @@ impl Default for MemoryOptions {
 }
 
 impl MemoryOptions {
-    /// Sets the limit, in bytes, of one subtask's state in a checkpoint. A larger snapshot fails, and the
+    /// Sets the limit, in bytes, of one subtask's state in a checkpoint: 5 MiB by default. A larger snapshot fails, and the
     /// backend continues.
     ///
     /// # Errors

@@ -19,7 +19,6 @@ mod store;
 pub use alignment::{Aligned, Alignment, Message};
 pub use config::{
     BackendConfig, BackendKind, CheckpointConfig, CheckpointingMode, JobConfig, JobEnd, Retention,
-    parse_duration, parse_size,
 };
 pub use driver::{
     AlignmentTime, Attempt, Control, Input, Inputs, JobDriver, JobHandle, JobOutcome, Task, TaskContext,

@@ -6,8 +6,8 @@ mod notation;
 
 pub use backend::{BackendConfig, BackendKind};
 pub use file::JobConfig;
-pub(crate) use notation::{number, one_of};
-pub use notation::{parse_duration, parse_size};
+use notation::parse_size;
+pub(crate) use notation::{number, one_of, parse_duration};
 
 use std::time::Duration;
 
@@ -50,7 +50,7 @@ pub enum JobEnd {
 
 impl Retention {
     /// True if completed checkpoints are kept after this end.
-    pub fn keeps_after(self, end: JobEnd) -> bool {
+    pub(crate) fn keeps_after(self, end: JobEnd) -> bool {
         match self {
             Self::None => false,
             Self::DeleteOnCancellation => end == JobEnd::Failed,

@@ -25,8 +25,8 @@ const SIZES: [(&[&str], u64); 5] = [
 /// A duration: a whole number and a unit, such as `10 min`, `30s` or `500 ms`. A number alone is milliseconds.
 ///
 /// # Errors
-/// What is wrong with it, in words.
-pub fn parse_duration(text: &str) -> Result<Duration, String> {
+/// A message.
+pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
     let (number, unit) = split(text)?;
     let nanos = factor(unit, "ms", &TIMES)
         .ok_or_else(|| format!("{text:?} has no unit of time that is known: d, h, min, s, ms, us, ns"))?;
@@ -38,8 +38,8 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
 /// A number of bytes: a whole number and a unit, such as `5 mb` or `20 kb`. A number alone is bytes.
 ///
 /// # Errors
-/// What is wrong with it, in words.
-pub fn parse_size(text: &str) -> Result<u64, String> {
+/// A message.
+pub(crate) fn parse_size(text: &str) -> Result<u64, String> {
     let (number, unit) = split(text)?;
     let bytes = factor(unit, "b", &SIZES)
         .ok_or_else(|| format!("{text:?} has no unit of size that is known: b, kb, mb, gb, tb"))?;
