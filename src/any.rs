@@ -4,9 +4,9 @@ use backend_api::any_backend;
 macro_rules! backends {
     ($($(#[$meta:meta])* $variant:ident($($backend:tt)+),)*) => {
         any_backend! {
-            /// The backend that a job's configuration chooses; the variant of [`AnyOptions`] is the choice.
+            /// The backend that a job's configuration chooses. The variant of [`AnyOptions`] is the choice.
             ///
-            /// A state is opened where it is used, so an access costs a branch more than with the backend itself.
+            /// Each access opens the state, so it costs one branch more than with the backend itself.
             pub enum AnyBackend: AnyOptions {
                 /// Objects on the heap, checkpoints in the coordinator's memory.
                 Memory(backend_memory::MemoryBackend),

@@ -1,13 +1,13 @@
-//! Keyed state for stream processors, with Apache Flink's semantics: checkpoints, increments, rescaling.
+//! State backends for stream processors, with Apache Flink's semantics: checkpoints, increments, rescaling.
 //!
-//! A stream processor keeps a count per page, a window per user, a set of ids already seen. This library holds that
-//! state, takes consistent snapshots of it while the job goes on, and restores it at another parallelism. It is *not* a
-//! database, and not an engine: it moves no records, and a backend has one owner.
+//! A stream processor keeps a count per page, a window per user, a set of known ids. This library holds that state, takes
+//! consistent snapshots of it while the job runs, and restores it at any parallelism. It is *not* a database: a backend
+//! has one owner. It is *not* an engine: it moves no records.
 //!
 //! ```
 //! use state_backends::prelude::*;
 //!
-//! // One subtask has all 128 key groups; with more subtasks each has a share of them.
+//! // One subtask has all 128 key groups. With more subtasks, each has a share of them.
 //! let subtask = Subtask::single("counts", KeySpace::<String>::new(128)?)?;
 //! let options = AnyOptions::Memory(MemoryOptions::default());
 //! let mut backend = AnyBackend::open(&options, subtask.clone(), &[])?;
@@ -36,14 +36,14 @@
 //! | [`MemoryBackend`](memory::MemoryBackend) | objects on the heap | in the coordinator's memory | tests, and state of a few megabytes |
 //! | [`FsBackend`](fs::FsBackend) | objects on the heap | files, full or incremental | state that fits into memory; the fastest accesses |
 //! | `RocksDbBackend` (feature `rocksdb`) | RocksDB, with a cache of decoded values | files, full or incremental | state larger than memory |
-//! | [`ByteBackend`](bytes::ByteBackend) | a byte store of your own | files, full | another store |
+//! | [`ByteBackend`](bytes::ByteBackend) | your own byte store | memory or files, full | another store |
 //!
-//! [`AnyBackend`] is the choice at run time, made by [`AnyOptions`] or a configuration file ([`AnyOptions::from_config`]). All
-//! backends answer alike, and a full checkpoint of one can be restored by every other.
+//! [`AnyBackend`] chooses a backend at run time, by [`AnyOptions`] or a configuration file ([`AnyOptions::from_config`]). All
+//! backends behave the same, and each restores full checkpoints of all others.
 //!
 //! # Which state
 //!
-//! | state | holds, per key and namespace | such as |
+//! | state | per key and namespace | for example |
 //! | --- | --- | --- |
 //! | [`ValueState`](api::ValueState) | one value | the last login of a user |
 //! | [`ListState`](api::ListState) | a list | the elements of a window |
@@ -54,9 +54,9 @@
 //! # Where to go on
 //!
 //! - Embed a backend into an engine: [`StateBackend`](api::StateBackend), and [`prelude`] for all names.
-//! - Keep the checkpoints of a job, or run one on threads: [`coordinator`].
+//! - Manage the checkpoints of a job, or run a job on threads: [`coordinator`].
 //! - Keep operator state and raw bytes beside keyed state: [`task`].
-//! - Restore strictly, and leave out state by name: [`RestoreRules`](api::RestoreRules).
+//! - Restore strictly, with exceptions by name: [`RestoreRules`](api::RestoreRules).
 //! - Write a backend: [`api`] and its `any_backend!`; the crate `conformance-tests` checks it.
 //!
 //! # What it does not do
