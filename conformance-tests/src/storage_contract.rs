@@ -1,7 +1,7 @@
-//! What every [`Storage`] must do.
+//! The contract of every [`Storage`].
 //!
-//! Each function is one behaviour, to be called with a storage of its own without files; it panics where the
-//! storage does otherwise. [`storage_contract!`](crate::storage_contract!) makes a test of each.
+//! Each function is one behaviour. Call it with an empty storage. It panics if the storage behaves
+//! differently. [`storage_contract!`](crate::storage_contract!) makes a test of each.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use backend_api::{Cancel, Error, ErrorKind, Result, Storage, StorageWriter};
 
 /// Makes one test of each behaviour in [`storage_contract`](mod@crate::storage_contract).
 ///
-/// The expression gives an `Arc<dyn Storage>` without files, and something to be kept as long as it is used.
+/// The expression returns an `Arc<dyn Storage>` without files, and a guard that outlives its use.
 #[macro_export]
 macro_rules! storage_contract {
     ($make:expr) => {
@@ -51,10 +51,10 @@ macro_rules! storage_contract {
     };
 }
 
-/// A storage as the behaviours take it: some of them share it with threads.
+/// The storage under test. Some behaviours share it with threads.
 pub type Subject = Arc<dyn Storage>;
 
-/// A file written in pieces of one byte, a few and many is read back whole and in ranges.
+/// A file written in pieces of one byte, some and many bytes reads back as a whole and in ranges.
 pub fn a_finished_file_is_read_back(storage: &Subject) {
     let bytes = pattern(1 + 222 + 896 + 576_446);
     let mut writer = create(storage, "job/chk-1/file");
@@ -74,7 +74,7 @@ pub fn a_finished_file_is_read_back(storage: &Subject) {
     }
 }
 
-/// A file of many megabytes is read back.
+/// A file of many megabytes reads back.
 pub fn a_long_file_is_read_back(storage: &Subject) {
     let piece = pattern(1_000_003);
     let mut writer = create(storage, "long");
@@ -92,7 +92,7 @@ pub fn a_long_file_is_read_back(storage: &Subject) {
     }
 }
 
-/// A file without bytes can be written, listed and opened.
+/// An empty file can be written, listed and opened.
 pub fn an_empty_file_is_a_file(storage: &Subject) {
     write(storage, "empty", b"");
     assert_eq!(names(storage, ""), ["empty"]);
@@ -101,7 +101,7 @@ pub fn an_empty_file_is_a_file(storage: &Subject) {
     assert_eq!(file.read(0, 0).expect("read nothing").len(), 0);
 }
 
-/// A range that does not lie in the file is told as damage, with the file's path; nothing panics.
+/// A range outside of the file is reported as damage, with the file's path, and does not panic.
 pub fn reading_beyond_the_end_is_an_error(storage: &Subject) {
     for len in [3, 100_000] {
         storage.delete("file").expect("delete");
@@ -114,7 +114,7 @@ pub fn reading_beyond_the_end_is_an_error(storage: &Subject) {
     }
 }
 
-/// Until it is finished, a file is neither listed nor opened.
+/// A file is neither listed nor opened before it is finished.
 pub fn a_file_appears_when_it_is_finished(storage: &Subject) {
     let mut writer = create(storage, "job/file");
     writer.write(&pattern(300_000)).expect("write");
@@ -151,8 +151,7 @@ pub fn a_cancelled_writer_leaves_nothing(storage: &Subject) {
     assert_eq!(storage.sweep("").expect("sweep"), 0);
 }
 
-/// A name that is taken is refused, and the file that has it stays as it is, however it is written: with as many bytes,
-/// with none, with many.
+/// A taken name is refused, and its file is unchanged, however long the new file is.
 pub fn a_finished_file_is_never_replaced(storage: &Subject) {
     for len in [3, 0, 200_000] {
         write(storage, "job/file", b"old");
@@ -169,7 +168,7 @@ pub fn a_finished_file_is_never_replaced(storage: &Subject) {
     }
 }
 
-/// Who has opened a file reads the same bytes after it was deleted, and after another has its name.
+/// An opened file stays readable and unchanged after it is deleted and its name is taken by another file.
 pub fn an_open_file_outlives_its_name(storage: &Subject) {
     for len in [100, 200_000] {
         let bytes = pattern(len);
@@ -183,8 +182,8 @@ pub fn an_open_file_outlives_its_name(storage: &Subject) {
     }
 }
 
-/// Of two writers of one name the first to finish makes a whole file, the other is refused and leaves nothing. A writer that is
-/// dropped or fails does not harm the file of that name.
+/// Of two writers of one name, the first to finish gets it, and the other is refused and leaves nothing. A
+/// writer that is dropped or fails does not harm the file of that name.
 pub fn the_first_to_finish_has_the_name(storage: &Subject) {
     let (mut first, mut second, third) =
         (create(storage, "file"), create(storage, "file"), create(storage, "file"));
@@ -198,7 +197,7 @@ pub fn the_first_to_finish_has_the_name(storage: &Subject) {
     assert_eq!((names(storage, ""), storage.sweep("").expect("sweep")), (vec!["file".to_owned()], 0));
 }
 
-/// A writer whose unfinished file was swept neither ends nor harms a later writer of the same folder or name.
+/// A writer whose unfinished file was swept does not affect a later writer of the same folder or name.
 pub fn a_swept_writer_does_not_harm_a_later_one(storage: &Subject) {
     let mut swept = [create(storage, "job/a"), create(storage, "job/b")];
     swept.iter_mut().for_each(|writer| writer.write(b"old").expect("write"));
@@ -215,7 +214,7 @@ pub fn a_swept_writer_does_not_harm_a_later_one(storage: &Subject) {
     assert_eq!((read(storage, "job/a"), read(storage, "job/c")), (b"new".to_vec(), b"new".to_vec()));
 }
 
-/// A folder's files are listed with those of its folders, by path, and without those of a namesake.
+/// A folder's files are listed with those below it, by path, and without those of similar names.
 pub fn files_are_listed_by_folder_in_order(storage: &Subject) {
     assert_eq!(names(storage, "nowhere"), [""; 0]);
     for path in ["b/2", "b/10", "b-c", "b/c/d/e", "bb/1", "a"] {
@@ -230,7 +229,7 @@ pub fn files_are_listed_by_folder_in_order(storage: &Subject) {
     }
 }
 
-/// Deleting removes one file; what is not there, or is a folder, is no error.
+/// Deleting removes one file. Deleting a missing file or a folder is no error.
 pub fn deleting_twice_is_no_error(storage: &Subject) {
     for path in ["job/chk-1/a", "job/chk-1/b", "job/shared"] {
         write(storage, path, b"x");
@@ -248,7 +247,7 @@ pub fn deleting_twice_is_no_error(storage: &Subject) {
     write(storage, "job/chk-1", b"the folder has gone with its last file");
 }
 
-/// A folder goes with all below it, and its namesakes stay; once more is no error.
+/// A folder is deleted with everything below it, and folders with similar names stay. Repeating is no error.
 pub fn a_folder_is_deleted_with_all_in_it(storage: &Subject) {
     for path in ["job/chk-1/a", "job/chk-1/deep/b", "job/chk-10/a", "job/shared"] {
         write(storage, path, b"x");
@@ -262,7 +261,7 @@ pub fn a_folder_is_deleted_with_all_in_it(storage: &Subject) {
     assert_eq!(names(storage, ""), ["job/chk-10/a", "job/shared"]);
 }
 
-/// The root is a folder too, and can be used after it was emptied.
+/// The root is a folder too, and stays usable after it was emptied.
 pub fn the_root_can_be_emptied(storage: &Subject) {
     storage.delete_folder("").expect("delete nothing");
     write(storage, "a", b"x");
@@ -278,7 +277,7 @@ pub fn deleting_a_folder_ends_its_writers(storage: &Subject) {
     let mut writer = create(storage, "job/chk-1/file");
     let other = create(storage, "job/chk-2/file");
     storage.delete_folder("job/chk-1").expect("delete");
-    // The writer may learn of it only at the end.
+    // The writer may notice only at the end.
     _ = writer.write(b"some");
     assert_eq!(writer.finish().expect_err("deleted").kind(), ErrorKind::Io);
     assert_eq!(names(storage, ""), [""; 0]);
@@ -286,7 +285,7 @@ pub fn deleting_a_folder_ends_its_writers(storage: &Subject) {
     assert_eq!(names(storage, ""), ["job/chk-2/file"]);
 }
 
-/// Unfinished files in the folder are removed and counted, finished ones stay.
+/// A sweep removes and counts unfinished files in the folder, and keeps finished ones.
 pub fn a_sweep_removes_unfinished_files_alone(storage: &Subject) {
     assert_eq!(storage.sweep("nowhere").expect("sweep"), 0);
     write(storage, "job/a/done", b"x");
@@ -302,7 +301,7 @@ pub fn a_sweep_removes_unfinished_files_alone(storage: &Subject) {
     assert_eq!(names(storage, ""), ["job/a/done", "other/third"]);
 }
 
-/// No method takes a path that is absolute, leads upwards, or is not in the one form that a path has.
+/// All methods refuse paths that are absolute, lead upwards, or are not in canonical form.
 pub fn paths_stay_within_the_storage(storage: &Subject) {
     fn refused<T>(what: &str, path: &str, result: Result<T>) {
         let kind = result.err().map(|error: Error| error.kind());
@@ -322,7 +321,7 @@ pub fn paths_stay_within_the_storage(storage: &Subject) {
     assert_eq!(names(storage, ""), ["a b/\u{e4}~%:*.."]);
 }
 
-/// A file cannot be written where a folder is, nor below a file; nothing is harmed by the attempt.
+/// A file cannot be written where a folder is, nor below a file, and the attempt changes nothing.
 pub fn a_name_is_a_file_or_a_folder(storage: &Subject) {
     write(storage, "folder/file", b"x");
     for path in ["folder", "folder/file/below", "folder/file/far/below"] {
@@ -335,7 +334,7 @@ pub fn a_name_is_a_file_or_a_folder(storage: &Subject) {
     assert_eq!(storage.sweep("").expect("sweep"), 0);
 }
 
-/// Threads write and delete in the same folders; each sees its own files, and none is left.
+/// Threads write and delete in the same folders. Each sees its own files, and none is left.
 pub fn writers_and_deletions_do_not_disturb_each_other(storage: &Subject) {
     std::thread::scope(|scope| {
         for thread in 0..4 {
@@ -345,7 +344,7 @@ pub fn writers_and_deletions_do_not_disturb_each_other(storage: &Subject) {
                     write(storage, &path, path.as_bytes());
                     assert_eq!(read(storage, &path), path.as_bytes());
                     storage.delete(&path).expect("delete");
-                    // Much quicker than a whole file, so that folders come and go all the time.
+                    // Much quicker than a whole file, so folders appear and disappear all the time.
                     for _ in 0..100 {
                         drop(create(storage, "job/deep/folder/dropped"));
                     }
@@ -357,7 +356,8 @@ pub fn writers_and_deletions_do_not_disturb_each_other(storage: &Subject) {
     write(storage, "job", b"the folder has gone with its last file");
 }
 
-/// Up to the threshold a [`SpillingSink`] makes no file, above it exactly one; nothing at all is told apart.
+/// Up to its threshold a [`SpillingSink`] writes no file, and above it exactly one. Empty state is
+/// distinguished.
 pub fn small_states_are_kept_inline(storage: &Subject) {
     let store = |threshold: usize, pieces: &[&[u8]]| {
         let mut sink = SpillingSink::new(Arc::clone(storage), "job/state", threshold, Cancel::new())?;
@@ -424,7 +424,7 @@ fn names(storage: &Subject, folder: &str) -> Vec<String> {
     storage.list(folder).expect("list").into_iter().map(|entry| entry.path).collect()
 }
 
-/// Bytes that do not repeat with a power of two.
+/// Bytes without a period of a power of two.
 fn pattern(len: usize) -> Vec<u8> {
     (0..len).map(|at| (at % 251) as u8 ^ (at / 251) as u8).collect()
 }

@@ -16,7 +16,7 @@ use crate::{Factory, Setup, skip};
 /// The operator of all cases.
 pub const OPERATOR: &str = "op";
 
-/// The only subtask of an operator whose keys fall into `groups` key groups.
+/// The only subtask of an operator with `groups` key groups.
 pub fn single<K: StateKey>(groups: u16) -> Subtask<K> {
     part(groups, 1, 0)
 }
@@ -45,7 +45,7 @@ impl<F: Factory> World<F> {
         Self { factory: F::new(), setup: Setup::default(), next_id: Cell::new(1) }
     }
 
-    /// A fresh world with these settings; `None`, reported by [`skip`], if the backend lacks one of them.
+    /// A fresh world with these settings. If the backend lacks one, calls [`skip`] and returns `None`.
     pub fn with(setup: Setup) -> Option<Self> {
         let world = Self { setup, ..Self::new() };
         match world.factory.capabilities().lacking(&world.setup) {
@@ -57,7 +57,7 @@ impl<F: Factory> World<F> {
         }
     }
 
-    /// As [`with`](Self::with), for a backend that writes checkpoints to a storage, and all of them as files.
+    /// [`with`](Self::with) for a backend with a storage, with all checkpoints in files.
     pub fn in_files(setup: Setup) -> Option<Self> {
         let world = Self::with(setup)?;
         if world.storage().is_none() {
@@ -68,7 +68,7 @@ impl<F: Factory> World<F> {
         Some(Self { setup: Setup { inline_max, ..world.setup }, ..world })
     }
 
-    /// As [`in_files`](Self::in_files), with the factory's storage wrapped in another one.
+    /// [`in_files`](Self::in_files) with the factory's storage wrapped.
     pub fn over<S: Storage>(
         setup: Setup,
         wrap: impl FnOnce(Arc<dyn Storage>) -> S,
@@ -83,7 +83,7 @@ impl<F: Factory> World<F> {
         Some((world, wrapped))
     }
 
-    /// As [`with`](Self::with), in a folder that outlives it; `None` if the backend has nothing of the kind.
+    /// [`with`](Self::with) in a folder that outlives it. `None` if the factory does not support that.
     pub fn in_folder(setup: Setup, folder: &Path) -> Option<Self> {
         Some(Self { factory: F::in_folder(folder)?, setup, next_id: Cell::new(1) })
     }
@@ -93,17 +93,17 @@ impl<F: Factory> World<F> {
         &self.factory
     }
 
-    /// The same world with other settings from now on.
+    /// Changes the settings from now on.
     pub fn set_up(&mut self, setup: Setup) {
         self.setup = setup;
     }
 
-    /// The storage of the checkpoints, if they go to one.
+    /// The storage of the checkpoints, if they have one.
     pub fn storage(&self) -> Option<Arc<dyn Storage>> {
         self.setup.storage.clone().or_else(|| self.factory.storage())
     }
 
-    /// Where the state of a task goes that is not the backend's.
+    /// The target of operator and raw state.
     pub fn target(&self) -> CheckpointTarget {
         F::Backend::<i32>::checkpoint_target(&self.factory.options(&self.setup).unwrap()).unwrap()
     }
@@ -113,7 +113,7 @@ impl<F: Factory> World<F> {
         self.factory.job()
     }
 
-    /// All files of the storage but the notes of the store, none if there is no storage.
+    /// All files of the storage except the store's own records. Empty without a storage.
     pub fn files(&self) -> Vec<StorageEntry> {
         let mut files = self.storage().map_or(Vec::new(), |storage| storage.list("").unwrap());
         let notes = [self.job().owner(), self.job().reserved()];
@@ -150,7 +150,7 @@ impl<F: Factory> World<F> {
         SnapshotRequest::new(id)
     }
 
-    /// Takes a checkpoint that nobody confirms.
+    /// Takes a checkpoint and does not confirm it.
     ///
     /// # Errors
     /// Those of the backend and of the task.
@@ -158,7 +158,7 @@ impl<F: Factory> World<F> {
         backend.snapshot(self.request())?.run()
     }
 
-    /// Takes a checkpoint that nobody confirms, and sends its handle to the coordinator and back.
+    /// Takes a checkpoint without confirming it, and encodes and decodes its handle as the coordinator does.
     pub fn snapshot<B: StateBackend>(&self, backend: &mut B) -> KeyedStateHandle {
         sent(self.try_snapshot(backend).unwrap().unwrap())
     }
@@ -192,7 +192,7 @@ impl<F: Factory> World<F> {
         }
     }
 
-    /// Puts other bytes in the place of a checkpoint file, wherever it is, and gives what a handle then says of it.
+    /// Replaces the bytes of a checkpoint file, inline or not, and returns its new description.
     pub fn put_bytes(&self, file: &StateFile, bytes: Vec<u8>) -> StateFile {
         let mut file = file.clone();
         match &mut file.data {
@@ -207,7 +207,7 @@ impl<F: Factory> World<F> {
         file
     }
 
-    /// Everything in the folder in which backends keep working files, sorted.
+    /// All working files of backends, sorted.
     pub fn working_files(&self) -> Vec<PathBuf> {
         fn walk(folder: &Path, found: &mut Vec<PathBuf>) {
             let Ok(entries) = std::fs::read_dir(folder) else { return };
@@ -225,12 +225,12 @@ impl<F: Factory> World<F> {
         found
     }
 
-    /// The job's completed checkpoints, of which `retained` are kept.
+    /// The store of the job's completed checkpoints, `retained` of them.
     pub fn store(&self, retained: usize) -> CheckpointStore {
         self.try_store(retained).unwrap()
     }
 
-    /// As [`store`](Self::store).
+    /// [`store`](Self::store) with its errors.
     ///
     /// # Errors
     /// Those of the store.
@@ -266,7 +266,7 @@ pub fn checkpoint_of(handles: impl IntoIterator<Item = KeyedStateHandle>) -> Che
     Checkpoint::new(id, tasks.collect())
 }
 
-/// The handle as it comes out of the metadata of its checkpoint.
+/// The handle, encoded and decoded in the metadata of its checkpoint.
 fn sent(handle: KeyedStateHandle) -> KeyedStateHandle {
     let bytes = checkpoint_of([handle]).encode().unwrap();
     let checkpoint = Checkpoint::decode(&bytes, "_metadata").unwrap();

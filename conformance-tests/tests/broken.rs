@@ -1,5 +1,4 @@
-//! The suite can fail: backends that are wrong on purpose are caught by the cases that are named here, which a
-//! backend without a fault passes.
+//! The suite can fail: cases named here detect backends with deliberate faults, and pass without the fault.
 
 mod faulty;
 
@@ -23,8 +22,8 @@ macro_rules! caught {
 
 caught! {
     keys_of_all_namespaces: KEYS_OF_ALL_NAMESPACES by namespaces::f78_keys_are_listed_by_namespace;
-    a_forgotten_clear: FORGOTTEN_CLEAR by values::a05_clear_gives_the_default_and_drops_the_entry;
-    a_forgotten_clear_of_an_increment: FORGOTTEN_CLEAR by incremental::l171_what_is_removed_does_not_come_back;
+    a_forgotten_clear: FORGOTTEN_CLEAR by values::a05_clear_restores_the_default_and_drops_the_entry;
+    a_forgotten_clear_of_an_increment: FORGOTTEN_CLEAR by incremental::l171_removed_entries_do_not_return;
     a_forgotten_clear_while_visiting: FORGOTTEN_CLEAR by key_context::g93_an_error_ends_the_visit_of_all_keys;
     half_an_update: HALF_AN_UPDATE by values::a10_a_failed_update_changes_nothing;
     a_forgotten_handle: FORGOTTEN_HANDLE by restore::k145_a_rescaled_operator_finds_every_key_once;
@@ -33,7 +32,7 @@ caught! {
     a_hasty_confirmation: HASTY_CONFIRMATION by incremental::l163_an_unconfirmed_checkpoint_is_not_built_on;
     a_hasty_confirmation_of_an_aborted_one:
         HASTY_CONFIRMATION by incremental::l164_an_aborted_checkpoint_is_not_built_on_and_loses_nothing;
-    a_backend_that_is_never_closed: NEVER_CLOSED by lifecycle::p232_a_closed_backend_answers_that_it_is;
+    a_backend_that_is_never_closed: NEVER_CLOSED by lifecycle::p232_a_closed_backend_returns_closed;
     a_checkpoint_that_is_never_full: NEVER_FULL by incremental::l161_the_first_checkpoint_and_a_full_one_need_no_other;
     a_snapshot_that_cannot_be_stopped: UNSTOPPABLE_SNAPSHOT by lifecycle::p236_a_cancelled_snapshot_leaves_no_file;
     a_snapshot_that_does_not_wait_to_be_run:

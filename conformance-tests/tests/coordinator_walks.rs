@@ -1,7 +1,7 @@
-//! Random walks of a coordinator over a storage that loses power: whatever happens, the last completed checkpoint is
-//! restored whole, ids increase, and nothing that is dead stays.
+//! Random walks of a coordinator over a storage that loses power. The last completed checkpoint always
+//! restores, ids increase, and no unused file stays.
 //!
-//! `WALKS` sets how many there are (200 by default); `WALK_SEED` replays one.
+//! `WALKS` sets the number of walks (200 by default), `WALK_SEED` replays one.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -44,7 +44,7 @@ fn descriptor() -> OperatorListDescriptor<u64> {
     OperatorListDescriptor::even_split("list")
 }
 
-/// What every subtask holds at a checkpoint: enough for a file, and different for each.
+/// The state of a subtask at a checkpoint: large enough for a file, and different for each.
 fn content(id: u64, index: u16) -> Vec<u64> {
     (0..8).map(|n| 1000 * id + 10 * u64::from(index) + n).collect()
 }
@@ -62,9 +62,9 @@ struct Walk {
     /// Acknowledgements on their way.
     acks: Vec<(u64, u16)>,
     written: BTreeMap<(u64, u16), TaskState>,
-    /// The highest id that was given out.
+    /// The highest id so far.
     last_id: u64,
-    /// The last checkpoint of which the store has said that it is complete.
+    /// The last checkpoint that the store reported complete.
     completed: Option<u64>,
 }
 
@@ -223,7 +223,7 @@ impl Walk {
         }
     }
 
-    /// The power was off: everything starts again from the storage.
+    /// The power failed: everything restarts from the storage.
     fn restart(&mut self) {
         self.barriers.clear();
         self.store = CheckpointStore::open(options(&self.storage, self.retained)).unwrap();
@@ -235,7 +235,7 @@ impl Walk {
         self.check_restore();
     }
 
-    /// Every kept checkpoint is what was written.
+    /// Checks that every retained checkpoint restores what was written.
     fn check_restore(&self) {
         let storage = Arc::clone(&self.storage) as Arc<dyn Storage>;
         let target = CheckpointTarget::files(storage, JobFolder::new("job").unwrap());
@@ -256,14 +256,14 @@ fn walk(seed: u64) {
     for _ in 0..STEPS {
         walk.step();
     }
-    // Once it is quiet, there is nothing but the kept checkpoints.
+    // Once it is quiet, only retained checkpoints are left.
     walk.storage.reboot().unwrap();
     walk.restart();
     assert_eq!(walk.store.orphans().unwrap(), Vec::<String>::new(), "seed {seed}");
 }
 
 #[test]
-fn the_last_checkpoint_survives_and_nothing_dead_stays() {
+fn the_last_checkpoint_survives_and_no_unused_file_stays() {
     let number = |name: &str| std::env::var(name).ok().map(|text| text.parse::<u64>().unwrap());
     let seeds = match number("WALK_SEED") {
         Some(seed) => seed..seed + 1,

@@ -1,4 +1,4 @@
-//! The decoders on the corpora of the fuzzers, and on their seeds damaged in simple ways.
+//! The decoders on the corpora of the fuzzers, and on simple damages of the seeds.
 
 use std::path::Path;
 
@@ -14,8 +14,7 @@ mod log_line;
 #[allow(dead_code, reason = "the example's module")]
 mod log_time;
 
-/// Calls `decode` with every file of a corpus, with each cut off at several places, and with each with single bytes
-/// changed.
+/// Calls `decode` with every file of a corpus, with truncations of each, and with single changed bytes.
 fn check(target: &str, decode: impl Fn(&[u8])) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/seeds").join(target);
     let files: Vec<_> =
@@ -68,7 +67,8 @@ fn lines_of_a_log() {
     });
 }
 
-/// Writes the seeds that cannot be written by hand: `cargo test -p conformance-tests --test decoders -- --ignored`.
+/// Writes the seeds that are not written by hand: `cargo test -p conformance-tests --test decoders --
+/// --ignored`.
 #[test]
 #[ignore = "it writes files into fuzz/seeds"]
 fn seeds_of_checkpoints() {
@@ -90,7 +90,7 @@ fn seeds_of_checkpoints() {
             write("checkpoint_file", &format!("{name}_{round}"), &world.bytes(file));
             let sealed = checkpoint_of([handle]).encode().expect("a checkpoint");
             write("metadata", &format!("{name}_{round}_sealed"), &sealed);
-            // Between the head of the container and its checksum.
+            // Between the header of the container and its checksum.
             write("metadata", &format!("{name}_{round}"), &sealed[20..sealed.len() - 4]);
         }
     }

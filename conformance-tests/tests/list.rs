@@ -71,7 +71,7 @@ fn the_name_of_a_case_begins_with_its_number() {
         let group = number[..1].to_uppercase();
         let number = number[1..].trim_start_matches('0');
         let digits = number.trim_end_matches(char::is_alphabetic);
-        // A letter tells cases of one behaviour apart.
+        // A letter distinguishes cases of one behaviour.
         let begins = [number, digits].map(|number| format!("/// {group}{number}: "));
         assert!(begins.iter().any(|begin| documentation.starts_with(begin)), "{name}: {documentation}");
     }

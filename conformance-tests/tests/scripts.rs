@@ -1,5 +1,5 @@
-//! The scripts in `flink/scripts` give on every backend, and on the model, what is written beside them: what Flink
-//! has answered, and for `nulls` what the README says.
+//! The scripts in `flink/scripts` print on every backend and on the model what is stored beside them: Flink's
+//! answers, and for `nulls` those of the README.
 
 use conformance_tests::Setup;
 use conformance_tests::family::FAMILY;
@@ -30,7 +30,7 @@ fn check(script: &str, expected: &str) {
 }
 
 #[test]
-fn what_is_not_built_yet_ends_the_script() {
+fn unsupported_commands_end_the_script() {
     let stops = |script: &str| {
         let ended = run(script, |_, groups| Ok(Box::new(Model::new(groups))));
         let error = ended.expect_err(script);

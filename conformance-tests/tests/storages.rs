@@ -1,4 +1,4 @@
-//! The storages of the suite do what their names say, and the storage in memory what a storage must.
+//! The storages of the suite behave as named, and the storage in memory fulfils the contract.
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
@@ -35,7 +35,7 @@ mod failing {
     }
 
     #[test]
-    fn all_calls_after_it_fail_too_until_it_is_healed() {
+    fn all_later_calls_fail_until_healed() {
         let storage = FailingStorage::new(Arc::new(MemoryStorage::new()));
         storage.fail(2, Faults::FromThenOn);
         write(&storage).unwrap_err();
@@ -61,7 +61,7 @@ mod gated {
     }
 
     #[test]
-    fn a_held_writer_waits_for_its_release_and_others_pass() {
+    fn a_held_writer_waits_while_others_pass() {
         let storage = gated();
         storage.hold_next();
         let held = thread::spawn({
@@ -77,7 +77,7 @@ mod gated {
     }
 
     #[test]
-    fn a_held_writer_is_woken_when_it_is_cancelled() {
+    fn cancelling_wakes_a_held_writer() {
         let storage = gated();
         storage.hold_next();
         let cancel = Cancel::new();

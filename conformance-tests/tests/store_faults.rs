@@ -1,4 +1,4 @@
-//! The coordinator's store on a storage that fails or loses power at every call, one after the other.
+//! The coordinator's store on a storage that fails or loses power at each call in turn.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -45,14 +45,14 @@ fn checkpoint(id: u64, files: Vec<StateFile>) -> Checkpoint {
     Checkpoint::new(id, vec![TaskState::new("op", 0, 1, Some(handle))])
 }
 
-/// What is known of a job from outside.
+/// A job's state as seen from outside.
 #[derive(Default)]
 struct Known {
-    /// Every id that was given out.
+    /// All assigned ids.
     given: BTreeSet<u64>,
-    /// The last one of which completing it was `Ok`.
+    /// The last one that completed without an error.
     completed: u64,
-    /// Of those after it, which may be complete in spite of an error.
+    /// Later ones that may be complete despite an error.
     unsure: BTreeSet<u64>,
 }
 
@@ -71,13 +71,13 @@ fn put(storage: &dyn Storage, file: &StateFile) -> Result<()> {
 fn written(storage: &dyn Storage, id: u64, base: Option<&Checkpoint>) -> Result<Checkpoint> {
     let mut files = vec![in_file(id, false), in_file(id, true)];
     files.iter().try_for_each(|file| put(storage, file))?;
-    // Of the last two, so that files come and go.
+    // Files of the last two checkpoints, so that files are also dropped.
     let shared = base.into_iter().flat_map(Checkpoint::files).filter(|file| file.shared);
     files.extend(shared.take(2).cloned());
     Ok(checkpoint(id, files))
 }
 
-/// Some checkpoints of a job, overlapping, some discarded; each step may fail, and the job goes on.
+/// Runs some overlapping checkpoints of a job and discards some. Each step may fail, and the job continues.
 fn run(storage: &Arc<dyn Storage>, known: &mut Known, rounds: u64) -> Result<()> {
     let mut store = open(storage, 2)?;
     let latest = store.latest().map_or(0, |latest| latest.id);
@@ -118,11 +118,12 @@ fn run(storage: &Arc<dyn Storage>, known: &mut Known, rounds: u64) -> Result<()>
             }
         }
     }
-    // Those that are still under way end with the store.
+    // Those still running end with the store.
     result
 }
 
-/// After whatever has happened: all that is complete is whole, a next checkpoint works, and nothing is left over.
+/// Checks that all complete checkpoints are intact, that another one completes, and that nothing is left
+/// over.
 fn check(storage: &Arc<dyn Storage>, known: &mut Known, what: &str) {
     run(storage, known, 1).unwrap_or_else(|error| panic!("{what}: {error}"));
     let store = open(storage, 2).unwrap_or_else(|error| panic!("{what}: {error}"));
@@ -144,7 +145,7 @@ fn check(storage: &Arc<dyn Storage>, known: &mut Known, what: &str) {
 }
 
 #[test]
-fn any_call_may_fail_once_or_for_good() {
+fn any_call_can_fail_once_or_permanently() {
     for faults in [Faults::Once, Faults::FromThenOn] {
         for nth in 1.. {
             let failing = Arc::new(FailingStorage::new(Arc::new(MemoryStorage::new())));
@@ -169,7 +170,7 @@ fn any_call_may_fail_once_or_for_good() {
 }
 
 #[test]
-fn power_may_go_off_at_any_call() {
+fn power_can_fail_at_any_call() {
     for seed in 0..4 {
         for nth in 1.. {
             let crashing = Arc::new(CrashingStorage::new(Arc::new(MemoryStorage::new())));

@@ -24,7 +24,7 @@ macro_rules! faults_cases {
             x06_a_missing_file_is_not_found
             x07_after_a_crash_at_any_call_the_last_checkpoint_is_whole
             x08_after_a_crash_nothing_is_left_over
-            x09_a_killed_process_loses_nothing_that_was_complete
+            x09_a_killed_process_loses_no_complete_checkpoint
         }
     };
 }
@@ -303,6 +303,6 @@ pub fn x08_after_a_crash_nothing_is_left_over<F: Factory>() {
 
 /// X9: a process killed at any moment leaves its last complete checkpoint or a newer one intact, also at
 /// another parallelism, and nothing else. The next process continues.
-pub fn x09_a_killed_process_loses_nothing_that_was_complete<F: Factory>() {
+pub fn x09_a_killed_process_loses_no_complete_checkpoint<F: Factory>() {
     killing::check::<F>();
 }

@@ -27,12 +27,12 @@ macro_rules! incremental_cases {
             l164_an_aborted_checkpoint_is_not_built_on_and_loses_nothing
             l165_a_late_or_unknown_confirmation_changes_nothing
             l165b_confirming_a_checkpoint_that_was_not_written_changes_nothing
-            l166_files_live_as_long_as_a_checkpoint_needs_them
+            l166_files_live_as_long_as_checkpoints_need_them
             l167_an_unregistered_handle_discards_its_own_files
             l170_overlapping_checkpoints_build_on_the_confirmed_one
             l170b_an_overlapping_checkpoint_completes_after_its_base_is_subsumed
-            l171_what_is_removed_does_not_come_back
-            l171b_what_is_removed_before_any_checkpoint_does_not_come_back
+            l171_removed_entries_do_not_return
+            l171b_entries_removed_before_any_checkpoint_do_not_return
             l174_a_recovered_store_deletes_each_file_once
             l176_a_chain_restores_at_another_parallelism
             l177_a_claimed_checkpoint_lives_until_nothing_needs_it
@@ -43,7 +43,7 @@ macro_rules! incremental_cases {
             l182_sizes_tell_what_was_written_and_what_is_needed
             l183_a_lost_confirmation_does_not_end_checkpointing
             l184_an_increment_is_not_larger_than_a_full_checkpoint
-            l185_small_increments_do_not_pile_up_in_the_handle
+            l185_small_increments_do_not_accumulate_in_the_handle
             l186_a_lost_confirmation_does_no_harm
         }
     };
@@ -228,7 +228,7 @@ pub fn l165b_confirming_a_checkpoint_that_was_not_written_changes_nothing<F: Fac
 
 /// L166: deleting one of several checkpoints that share files does not harm the others. Deleting the last one
 /// leaves no file.
-pub fn l166_files_live_as_long_as_a_checkpoint_needs_them<F: Factory>() {
+pub fn l166_files_live_as_long_as_checkpoints_need_them<F: Factory>() {
     let Some(world) = world::<F>() else { return };
     let storage = world.storage().unwrap();
     let mut registry = SharedStateRegistry::new();
@@ -339,7 +339,7 @@ pub fn l170b_an_overlapping_checkpoint_completes_after_its_base_is_subsumed<F: F
 
 /// L171: entries removed between two checkpoints are absent from the later ones, unless they were written
 /// again.
-pub fn l171_what_is_removed_does_not_come_back<F: Factory>() {
+pub fn l171_removed_entries_do_not_return<F: Factory>() {
     let Some(world) = world::<F>() else { return };
     let mut backend = world.open::<i32>();
     let token = backend.register(value()).unwrap();
@@ -366,7 +366,7 @@ pub fn l171_what_is_removed_does_not_come_back<F: Factory>() {
 
 /// L171: this holds for a removal before any checkpoint of a long sequence, including one that is due to
 /// rewrite many files in full.
-pub fn l171b_what_is_removed_before_any_checkpoint_does_not_come_back<F: Factory>() {
+pub fn l171b_entries_removed_before_any_checkpoint_do_not_return<F: Factory>() {
     let Some(world) = world::<F>() else { return };
     let mut backend = world.open::<i32>();
     let token = backend.register(value()).unwrap();
@@ -651,7 +651,7 @@ pub fn l184_an_increment_is_not_larger_than_a_full_checkpoint<F: Factory>() {
 }
 
 /// L185: any number of small increments leaves few bytes of state in the handle, and restores.
-pub fn l185_small_increments_do_not_pile_up_in_the_handle<F: Factory>() {
+pub fn l185_small_increments_do_not_accumulate_in_the_handle<F: Factory>() {
     let setup = Setup { incremental: Some(true), inline_max: Some(20_480), ..Setup::default() };
     let Some(world) = World::<F>::with(setup) else { return };
     let mut backend = world.try_open(single(64), &[]).unwrap();

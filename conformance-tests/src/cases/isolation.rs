@@ -22,10 +22,10 @@ macro_rules! isolation_cases {
             j133_a_second_snapshot_does_not_wait_for_a_blocked_one
             j134_tasks_may_run_in_any_order
             j135_states_registered_between_snapshots_are_in_the_later_ones
-            j136_overlapping_snapshots_have_each_their_own_time
+            j136_overlapping_snapshots_have_their_own_times
             j137_changes_of_every_kind_after_a_snapshot_do_not_show
             j138_a_state_registered_after_a_snapshot_is_not_in_it
-            j139_a_restored_state_that_nobody_registers_is_carried_on
+            j139_an_unregistered_restored_state_is_passed_on
             j140_without_states_there_is_no_handle
             j141_a_state_without_entries_is_known_after_a_restore
             j142_a_task_that_is_dropped_leaves_nothing
@@ -139,7 +139,7 @@ pub fn j135_states_registered_between_snapshots_are_in_the_later_ones<F: Factory
 }
 
 /// J136: each of five snapshots that are taken before the first one runs has the state of its own time.
-pub fn j136_overlapping_snapshots_have_each_their_own_time<F: Factory>() {
+pub fn j136_overlapping_snapshots_have_their_own_times<F: Factory>() {
     let world = World::<F>::new();
     let mut backend = world.open::<i32>();
     let kinds = Kinds::register(&mut backend).unwrap();
@@ -198,7 +198,7 @@ pub fn j138_a_state_registered_after_a_snapshot_is_not_in_it<F: Factory>() {
 
 /// J139: a restored state that is never registered is complete in later checkpoints, beside states that
 /// change.
-pub fn j139_a_restored_state_that_nobody_registers_is_carried_on<F: Factory>() {
+pub fn j139_an_unregistered_restored_state_is_passed_on<F: Factory>() {
     let world = World::<F>::new();
     let mut backend = world.open::<i32>();
     let kinds = Kinds::register(&mut backend).unwrap();

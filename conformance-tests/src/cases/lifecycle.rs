@@ -23,7 +23,7 @@ macro_rules! lifecycle_cases {
             p229_closing_ends_a_blocked_snapshot
             p230_cancelling_ends_a_blocked_snapshot_and_the_backend_goes_on
             p231_a_task_cancelled_before_it_ran_does_nothing
-            p232_a_closed_backend_answers_that_it_is
+            p232_a_closed_backend_returns_closed
             p233_closing_empties_the_working_folder_and_leaves_checkpoints
             p234_closing_twice_and_after_a_failed_restore_is_no_error
             p235_dropping_is_closing
@@ -131,7 +131,7 @@ pub fn p231_a_task_cancelled_before_it_ran_does_nothing<F: Factory>() {
 }
 
 /// P232: every access to a closed backend is a closed error.
-pub fn p232_a_closed_backend_answers_that_it_is<F: Factory>() {
+pub fn p232_a_closed_backend_returns_closed<F: Factory>() {
     let world = World::<F>::new();
     let mut backend = world.open::<i32>();
     let sum = || ReducingDescriptor::new("sum", |a: &i64, b| a + b);

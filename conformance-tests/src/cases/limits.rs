@@ -15,21 +15,21 @@ use crate::{Factory, Setup, World, part, single};
 macro_rules! limits_cases {
     ($expand:ident! $($args:tt)*) => {
         $crate::$expand! { $($args)* limits
-            o213_state_beyond_the_limit_fails_the_snapshot_alone
+            o213_state_above_the_limit_fails_only_the_snapshot
             o214_state_of_exactly_the_limit_is_allowed
-            o215_a_limit_of_nothing_is_refused
+            o215_a_limit_of_zero_is_refused
             o216_all_states_share_the_limit
             o218_state_up_to_the_inline_limit_makes_no_file
             o219_the_inline_limit_has_bounds
             o220_no_state_makes_no_file
             o224_each_handle_discards_its_own_files
-            o225_a_hundred_thousand_keys_come_back
+            o225_a_hundred_thousand_keys_are_restored
             o226_checkpoint_files_lie_in_the_folders_of_their_use
             o227_there_are_32767_states_at_most
             x10_a_list_or_map_beyond_the_limit_is_refused_when_written
-            x11_keys_whose_hashes_collide_are_keys_like_others
-            x12_lists_and_maps_of_large_elements_come_back
-            x13_cleared_state_counts_no_more
+            x11_keys_with_colliding_hashes_work_like_others
+            x12_lists_and_maps_of_large_elements_are_restored
+            x13_cleared_state_does_not_count
         }
     };
 }
@@ -62,7 +62,7 @@ fn length_of<F: Factory>(length: usize) -> u64 {
 
 /// O213: a snapshot of state above the limit fails with the size and the limit, and returns no handle. The
 /// backend continues.
-pub fn o213_state_beyond_the_limit_fails_the_snapshot_alone<F: Factory>() {
+pub fn o213_state_above_the_limit_fails_only_the_snapshot<F: Factory>() {
     let Some(world) = World::<F>::with(limited(10)) else { return };
     let mut backend = with_text(&world, 100);
     let error = world.try_snapshot(&mut backend).unwrap_err();
@@ -98,7 +98,7 @@ pub fn o214_state_of_exactly_the_limit_is_allowed<F: Factory>() {
 }
 
 /// O215: a limit of 0 bytes is an invalid argument.
-pub fn o215_a_limit_of_nothing_is_refused<F: Factory>() {
+pub fn o215_a_limit_of_zero_is_refused<F: Factory>() {
     let Some(world) = World::<F>::with(limited(0)) else { return };
     assert_eq!(kind(world.try_open::<i32>(single(10), &[])), ErrorKind::InvalidArgument);
 }
@@ -179,7 +179,7 @@ pub fn o224_each_handle_discards_its_own_files<F: Factory>() {
 }
 
 /// O225: a hundred thousand keys are restored with their values.
-pub fn o225_a_hundred_thousand_keys_come_back<F: Factory>() {
+pub fn o225_a_hundred_thousand_keys_are_restored<F: Factory>() {
     let world = World::<F>::new();
     let numbers = || ValueDescriptor::<i64>::new("numbers");
     let mut backend = world.open::<i64>();
@@ -302,7 +302,7 @@ fn colliding(number: u64) -> (u64, u64, u64) {
 
 /// X11: any number of keys and map keys chosen to have equal hashes are written, read, cleared and restored
 /// like others.
-pub fn x11_keys_whose_hashes_collide_are_keys_like_others<F: Factory>() {
+pub fn x11_keys_with_colliding_hashes_work_like_others<F: Factory>() {
     const KEYS: u64 = 600;
     assert_eq!(colliding(1).stable_hash(), colliding(2).stable_hash());
     let world = World::<F>::new();
@@ -332,7 +332,7 @@ pub fn x11_keys_whose_hashes_collide_are_keys_like_others<F: Factory>() {
 }
 
 /// X12: lists and maps with large elements, keys or values are restored, also from increments.
-pub fn x12_lists_and_maps_of_large_elements_come_back<F: Factory>() {
+pub fn x12_lists_and_maps_of_large_elements_are_restored<F: Factory>() {
     let world = World::<F>::new();
     let mut backend = world.open::<i32>();
     let list = || ListDescriptor::<String>::new("list");
@@ -360,7 +360,7 @@ pub fn x12_lists_and_maps_of_large_elements_come_back<F: Factory>() {
 }
 
 /// X13: cleared state counts no entries, and its keys are not listed.
-pub fn x13_cleared_state_counts_no_more<F: Factory>() {
+pub fn x13_cleared_state_does_not_count<F: Factory>() {
     let world = World::<F>::new();
     let mut backend = world.open::<i32>();
     let token = backend.register(value()).unwrap();

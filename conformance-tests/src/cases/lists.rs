@@ -26,9 +26,9 @@ macro_rules! lists_cases {
             b29_changes_of_every_kind_after_a_snapshot_are_not_in_it
             b30_a_long_list_keeps_its_order
             b31_an_iterator_dropped_half_way_changes_nothing
-            b32_what_is_read_is_a_copy
+            b32_reads_return_copies
             b33_a_source_that_panics_adds_nothing
-            b34_after_clear_a_list_begins_anew
+            b34_a_cleared_list_starts_empty
         }
     };
 }
@@ -278,7 +278,7 @@ pub fn b31_an_iterator_dropped_half_way_changes_nothing<F: Factory>() {
 }
 
 /// B32: changing elements that were read does not change the state.
-pub fn b32_what_is_read_is_a_copy<F: Factory>() {
+pub fn b32_reads_return_copies<F: Factory>() {
     let world = World::<F>::new();
     let mut backend = world.open::<i32>();
     let words = backend.register(ListDescriptor::<String>::new("words")).unwrap();
@@ -305,7 +305,7 @@ pub fn b33_a_source_that_panics_adds_nothing<F: Factory>() {
 }
 
 /// B34: after `clear`, only elements added later exist, also with a snapshot in between.
-pub fn b34_after_clear_a_list_begins_anew<F: Factory>() {
+pub fn b34_a_cleared_list_starts_empty<F: Factory>() {
     let world = World::<F>::new();
     let mut backend = world.open::<i32>();
     let token = backend.register(list()).unwrap();

@@ -15,7 +15,7 @@ macro_rules! maps_cases {
     ($expand:ident! $($args:tt)*) => {
         $crate::$expand! { $($args)* maps
             c35_an_unwritten_key_is_an_empty_map
-            c36_keys_that_begin_alike_have_maps_of_their_own
+            c36_keys_with_a_common_prefix_have_separate_maps
             c37_entries_come_in_the_order_of_their_keys
             c38_text_keys_are_sorted_by_their_bytes_zeros_included
             c39_put_all_adds_to_what_is_there
@@ -30,11 +30,11 @@ macro_rules! maps_cases {
             c48_a_cursor_over_a_large_map_visits_each_entry_once
             c49_clear_of_one_key_leaves_maps_of_similar_keys
             c49b_a_large_map_leaves_nothing_when_it_is_cleared
-            c49c_many_maps_that_are_cleared_begin_anew
+            c49c_many_cleared_maps_start_empty
             c50_a_failed_update_of_an_entry_changes_nothing
             c51_changes_of_every_kind_after_a_snapshot_are_not_in_it
             c52_put_all_is_all_or_nothing
-            c53_an_iterator_sees_its_own_key_alone
+            c53_an_iterator_sees_only_its_own_key
         }
     };
 }
@@ -73,7 +73,7 @@ pub fn c35_an_unwritten_key_is_an_empty_map<F: Factory>() {
 }
 
 /// C36: the map of "1" has none of the entries of "11".
-pub fn c36_keys_that_begin_alike_have_maps_of_their_own<F: Factory>() {
+pub fn c36_keys_with_a_common_prefix_have_separate_maps<F: Factory>() {
     let world = World::<F>::new();
     let mut backend = world.open::<String>();
     let map = backend.register(map()).unwrap();
@@ -380,7 +380,7 @@ pub fn c49b_a_large_map_leaves_nothing_when_it_is_cleared<F: Factory>() {
 
 /// C49: maps of many keys that are cleared and filled between two snapshots have only their new entries, also
 /// after a restore.
-pub fn c49c_many_maps_that_are_cleared_begin_anew<F: Factory>() {
+pub fn c49c_many_cleared_maps_start_empty<F: Factory>() {
     let world = World::<F>::new();
     let mut backend = world.open::<i32>();
     let token = backend.register(map()).unwrap();
@@ -496,7 +496,7 @@ pub fn c52_put_all_is_all_or_nothing<F: Factory>() {
 
 /// C53: an iterator visits all entries of its own key and no others. (Moving to another key while it is open
 /// does not compile.)
-pub fn c53_an_iterator_sees_its_own_key_alone<F: Factory>() {
+pub fn c53_an_iterator_sees_only_its_own_key<F: Factory>() {
     let world = World::<F>::new();
     let mut backend = world.open::<i32>();
     let map = backend.register(map()).unwrap();

@@ -8,9 +8,9 @@ use crate::{Factory, lives, model};
 macro_rules! model_cases {
     ($expand:ident! $($args:tt)*) => {
         $crate::$expand! { $($args)* model
-            y01_random_programs_do_what_they_do_on_the_model
-            y02_scripts_do_what_they_do_on_the_model
-            y03_over_whole_lives_of_jobs_every_completed_checkpoint_restores
+            y01_random_programs_match_the_model
+            y02_scripts_match_the_model
+            y03_every_completed_checkpoint_restores_over_whole_lives_of_jobs
         }
     };
 }
@@ -25,12 +25,12 @@ const SCRIPTS: [(&str, &str); 4] = [
 
 /// Y1: random programs over random schemas, with overlapping and cancelled snapshots, crashes, restores and
 /// rescaling, match a plain model.
-pub fn y01_random_programs_do_what_they_do_on_the_model<F: Factory>() {
+pub fn y01_random_programs_match_the_model<F: Factory>() {
     model::check_random::<F>();
 }
 
 /// Y2: scripts with known answers of Flink, and programs that found a fault, match the model.
-pub fn y02_scripts_do_what_they_do_on_the_model<F: Factory>() {
+pub fn y02_scripts_match_the_model<F: Factory>() {
     for (name, script) in SCRIPTS {
         model::check::<F>(name, script);
     }
@@ -39,6 +39,6 @@ pub fn y02_scripts_do_what_they_do_on_the_model<F: Factory>() {
 /// Y3: over whole lives of jobs, with overlapping attempts, late tasks, lost, late and repeated
 /// notifications, full checkpoints, two coordinators and a full disk, every completed checkpoint restores
 /// exactly, a restorable one always exists, and no file stays that no checkpoint names.
-pub fn y03_over_whole_lives_of_jobs_every_completed_checkpoint_restores<F: Factory>() {
+pub fn y03_every_completed_checkpoint_restores_over_whole_lives_of_jobs<F: Factory>() {
     lives::check_random::<F>();
 }

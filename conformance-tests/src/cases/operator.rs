@@ -29,24 +29,24 @@ macro_rules! operator_cases {
             h103_empty_states_are_known_after_a_restore
             h104_all_kinds_are_restored_in_order
             h105_changes_after_a_snapshot_do_not_show
-            h106_a_state_that_nobody_registers_is_carried_on
+            h106_an_unregistered_state_is_passed_on
             h107_entries_can_be_read_without_being_changed
             h108_each_snapshot_of_a_broadcast_map_has_its_own_entries
             h109_two_lists_are_dealt_to_three_subtasks
             h110_four_lists_are_dealt_to_three_and_to_one
             h111_at_equal_parallelism_lists_stay
-            h112_the_start_moves_on_from_state_to_state
+            h112_the_start_advances_from_state_to_state
             h113_one_list_is_dealt_to_more_subtasks_than_elements
             h114_other_codecs_are_refused_and_change_nothing
-            h115_a_union_list_goes_to_everyone
-            h116_everyone_gets_one_copy_of_a_broadcast_map
+            h115_a_union_list_goes_to_every_subtask
+            h116_every_subtask_gets_one_copy_of_a_broadcast_map
             h117_a_subtask_without_a_copy_gets_another
             h118_wrong_parallelisms_are_refused
             h119_metadata_does_not_grow_with_the_elements
             h119b_the_limit_of_a_state_holds_for_operator_state
             h120_no_element_is_lost_over_two_changes_of_parallelism
             h120b_a_function_with_a_list_gets_its_share
-            h120c_a_closed_state_answers_that_it_is
+            h120c_a_closed_state_returns_closed
             h120d_keyed_and_operator_state_are_one_acknowledgement
         }
     };
@@ -293,7 +293,7 @@ pub fn h105_changes_after_a_snapshot_do_not_show<F: Factory>() {
 
 /// H106: a restored state that is not registered is in the next snapshot, unchanged, even if the files it
 /// came from were deleted.
-pub fn h106_a_state_that_nobody_registers_is_carried_on<F: Factory>() {
+pub fn h106_an_unregistered_state_is_passed_on<F: Factory>() {
     let world = World::<F>::new();
     let mut states = open(&world, 1, None);
     set(&mut states[0], split(), &[1, 2, 3, 4, 5]);
@@ -364,7 +364,7 @@ pub fn h111_at_equal_parallelism_lists_stay<F: Factory>() {
 }
 
 /// H112: with three states of one element each, each of three subtasks gets one element.
-pub fn h112_the_start_moves_on_from_state_to_state<F: Factory>() {
+pub fn h112_the_start_advances_from_state_to_state<F: Factory>() {
     let world = World::<F>::new();
     let mut states = open(&world, 1, None);
     let names = ["a", "b", "c"];
@@ -398,7 +398,7 @@ pub fn h114_other_codecs_are_refused_and_change_nothing<F: Factory>() {
 }
 
 /// H115: union lists go in full to each of one, two or five subtasks, in the order of the old subtasks.
-pub fn h115_a_union_list_goes_to_everyone<F: Factory>() {
+pub fn h115_a_union_list_goes_to_every_subtask<F: Factory>() {
     for parallelism in [1, 2, 5] {
         let expected = vec![vec![1, 2, 3]; parallelism.into()];
         assert_eq!(dealt::<F>(&[&[1], &[2, 3]], union, parallelism), expected);
@@ -406,7 +406,7 @@ pub fn h115_a_union_list_goes_to_everyone<F: Factory>() {
 }
 
 /// H116: equal broadcast maps of two subtasks become one copy for each of one, two, three or five subtasks.
-pub fn h116_everyone_gets_one_copy_of_a_broadcast_map<F: Factory>() {
+pub fn h116_every_subtask_gets_one_copy_of_a_broadcast_map<F: Factory>() {
     let world = World::<F>::new();
     let mut states = open(&world, 2, None);
     for state in &mut states {
@@ -540,7 +540,7 @@ pub fn h120b_a_function_with_a_list_gets_its_share<F: Factory>() {
 
 /// H120: a closed operator state returns closed errors, and its running snapshot is cancelled. Ids must
 /// increase.
-pub fn h120c_a_closed_state_answers_that_it_is<F: Factory>() {
+pub fn h120c_a_closed_state_returns_closed<F: Factory>() {
     let world = World::<F>::new();
     let mut state = open_one(&world, None);
     let token = state.register(split()).unwrap();

@@ -19,8 +19,8 @@ macro_rules! raw_cases {
         $crate::$expand! { $($args)* raw
             i121_each_group_reads_what_it_wrote
             i122_a_group_outside_of_the_range_is_refused
-            i123_a_group_is_begun_once
-            i125_a_group_that_was_not_begun_has_no_stream
+            i123_a_group_is_started_once
+            i125_a_group_that_was_not_started_has_no_stream
             i126_without_a_stream_there_is_no_handle
             i127_raw_keyed_state_moves_with_its_groups
             i128_partitions_are_dealt_out_in_order
@@ -131,7 +131,7 @@ pub fn i122_a_group_outside_of_the_range_is_refused<F: Factory>() {
 }
 
 /// I123: starting a group twice is an I/O error, for the current group and for others.
-pub fn i123_a_group_is_begun_once<F: Factory>() {
+pub fn i123_a_group_is_started_once<F: Factory>() {
     let world = World::<F>::new();
     let write = |writer: &mut RawKeyedWriter| {
         writer.start_group(1)?;
@@ -145,7 +145,7 @@ pub fn i123_a_group_is_begun_once<F: Factory>() {
 }
 
 /// I125: only groups that were started have a stream.
-pub fn i125_a_group_that_was_not_begun_has_no_stream<F: Factory>() {
+pub fn i125_a_group_that_was_not_started_has_no_stream<F: Factory>() {
     let world = World::<F>::new();
     let write = |writer: &mut RawKeyedWriter| {
         writer.start_group(1)?;

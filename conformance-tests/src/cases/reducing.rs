@@ -17,8 +17,8 @@ macro_rules! reducing_cases {
         $crate::$expand! { $($args)* reducing
             d54_an_unwritten_key_is_absent
             d55_added_values_are_folded_by_key
-            d56_what_is_accumulated_is_the_left_argument
-            d57_the_first_value_is_stored_as_it_is
+            d56_the_accumulated_value_is_the_first_argument
+            d57_the_first_value_is_stored_unchanged
             d58_after_clear_nothing_of_the_old_value_is_left
             d59_a_failed_function_changes_nothing
             d60_a_snapshot_between_two_adds_has_the_first
@@ -59,7 +59,7 @@ pub fn d55_added_values_are_folded_by_key<F: Factory>() {
 }
 
 /// D56: the function gets the accumulated value first and the new one second.
-pub fn d56_what_is_accumulated_is_the_left_argument<F: Factory>() {
+pub fn d56_the_accumulated_value_is_the_first_argument<F: Factory>() {
     let world = World::<F>::new();
     let mut backend = world.open::<i32>();
     let joined = backend.register(joined()).unwrap();
@@ -70,7 +70,7 @@ pub fn d56_what_is_accumulated_is_the_left_argument<F: Factory>() {
 }
 
 /// D57: the first value is stored without calling the function.
-pub fn d57_the_first_value_is_stored_as_it_is<F: Factory>() {
+pub fn d57_the_first_value_is_stored_unchanged<F: Factory>() {
     let world = World::<F>::new();
     let mut backend = world.open::<i32>();
     let calls = Arc::new(AtomicU64::new(0));

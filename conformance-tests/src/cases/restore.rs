@@ -21,18 +21,18 @@ macro_rules! restore_cases {
     ($expand:ident! $($args:tt)*) => {
         $crate::$expand! { $($args)* restore
             k145_a_rescaled_operator_finds_every_key_once
-            k145b_joined_lists_go_on_behind_their_last_element
+            k145b_joined_lists_continue_after_their_last_element
             k146_states_that_only_some_subtasks_have_are_found
-            k147_a_cut_handle_gives_its_groups_alone
-            k148_an_uncut_handle_gives_no_group_of_others
-            k149_one_handle_restores_as_often_as_one_likes
+            k147_a_cut_handle_restores_exactly_its_groups
+            k148_an_uncut_handle_restores_no_foreign_groups
+            k149_one_handle_restores_repeatedly
             k150_two_handles_of_one_group_are_refused
             k150b_a_handle_of_more_groups_than_its_files_is_refused
             k150c_handles_that_leave_a_key_group_out_are_refused
             k151_another_number_of_key_groups_is_refused
             k153_another_type_or_mapping_of_keys_is_refused
-            k154_a_restored_backend_needs_the_checkpoint_no_more
-            k155_compression_need_not_be_the_same
+            k154_a_restored_backend_does_not_need_the_checkpoint
+            k155_compression_can_differ
             k156_handles_of_one_state_must_agree_on_its_codec
             k157_a_failed_restore_leaves_nothing
             k158_each_generation_restores_from_the_one_before
@@ -41,7 +41,7 @@ macro_rules! restore_cases {
             n200_another_codec_is_refused_and_the_data_kept
             n203_another_type_of_namespaces_is_refused
             n205_another_kind_is_refused_and_the_data_kept
-            n207_a_restored_state_that_is_not_registered_is_told
+            n207_an_unregistered_restored_state_is_reported
             n207b_a_restored_state_can_be_dropped
             n206_other_types_under_a_registered_name_are_refused
         }
@@ -97,7 +97,7 @@ pub fn k145_a_rescaled_operator_finds_every_key_once<F: Factory>() {
 
 /// K145: joined lists continue after their last element, also those of a subtask with less state but more
 /// elements.
-pub fn k145b_joined_lists_go_on_behind_their_last_element<F: Factory>() {
+pub fn k145b_joined_lists_continue_after_their_last_element<F: Factory>() {
     let list = || ListDescriptor::<i64>::new("list");
     let world = World::<F>::new();
     let (mut handles, mut lists) = (Vec::new(), Vec::new());
@@ -164,7 +164,7 @@ fn empty_handle<F: Factory>(world: &World<F>) -> KeyedStateHandle {
 }
 
 /// K147: a handle cut to some groups restores exactly those. Cut to groups that it lacks, there is no handle.
-pub fn k147_a_cut_handle_gives_its_groups_alone<F: Factory>() {
+pub fn k147_a_cut_handle_restores_exactly_its_groups<F: Factory>() {
     let world = World::<F>::new();
     let mut backend = world.open::<i32>();
     let token = backend.register(value()).unwrap();
@@ -186,7 +186,7 @@ pub fn k147_a_cut_handle_gives_its_groups_alone<F: Factory>() {
 
 /// K148: from a handle with more groups than the subtask's, other groups are not restored: their keys are not
 /// listed, and do not return at the next rescale.
-pub fn k148_an_uncut_handle_gives_no_group_of_others<F: Factory>() {
+pub fn k148_an_uncut_handle_restores_no_foreign_groups<F: Factory>() {
     let world = World::<F>::new();
     let mut backend = world.open::<i32>();
     let token = backend.register(value()).unwrap();
@@ -207,7 +207,7 @@ pub fn k148_an_uncut_handle_gives_no_group_of_others<F: Factory>() {
 }
 
 /// K149: two backends restored from one handle both have all of it, and are independent.
-pub fn k149_one_handle_restores_as_often_as_one_likes<F: Factory>() {
+pub fn k149_one_handle_restores_repeatedly<F: Factory>() {
     let world = World::<F>::new();
     let mut backend = world.open::<i32>();
     let kinds = Kinds::register(&mut backend).unwrap();
@@ -299,7 +299,7 @@ pub fn k153_another_type_or_mapping_of_keys_is_refused<F: Factory>() {
 }
 
 /// K154: after a restore all files of the checkpoint can be deleted. Reads and further checkpoints work.
-pub fn k154_a_restored_backend_needs_the_checkpoint_no_more<F: Factory>() {
+pub fn k154_a_restored_backend_does_not_need_the_checkpoint<F: Factory>() {
     let world = World::<F>::new();
     let mut backend = world.open::<i32>();
     let kinds = Kinds::register(&mut backend).unwrap();
@@ -325,7 +325,7 @@ pub fn k154_a_restored_backend_needs_the_checkpoint_no_more<F: Factory>() {
 }
 
 /// K155: backends with and without compression restore each other's checkpoints.
-pub fn k155_compression_need_not_be_the_same<F: Factory>() {
+pub fn k155_compression_can_differ<F: Factory>() {
     for first in [true, false] {
         let setup = |compression| Setup { compression: Some(compression), ..Setup::default() };
         let Some(mut world) = World::<F>::in_files(setup(first)) else { return };
@@ -511,7 +511,7 @@ pub fn n205_another_kind_is_refused_and_the_data_kept<F: Factory>() {
 }
 
 /// N207: while a restored state is not registered, `check_restored` is an error that names it.
-pub fn n207_a_restored_state_that_is_not_registered_is_told<F: Factory>() {
+pub fn n207_an_unregistered_restored_state_is_reported<F: Factory>() {
     let world = World::<F>::new();
     let mut backend = world.open::<i32>();
     backend.check_restored().unwrap();

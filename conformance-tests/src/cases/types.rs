@@ -24,7 +24,7 @@ macro_rules! types_cases {
             t02_a_type_that_the_encoding_cannot_carry_is_not_registered
             t03_a_value_that_could_not_be_read_fails_before_the_restore
             t04_a_key_that_could_not_be_read_is_refused_at_once
-            t05_map_keys_in_another_order_than_their_bytes_lose_nothing_silently
+            t05_map_keys_not_in_byte_order_lose_nothing_silently
             t06_a_self_describing_codec_carries_what_attributes_do
         }
     };
@@ -283,7 +283,7 @@ serde_key!(Caseless);
 
 /// T5: map keys whose `Ord` is not the order of their bytes are all found and listed once, or cause an
 /// illegal-state error that says so. This also holds if different encodings are equal by `Ord`.
-pub fn t05_map_keys_in_another_order_than_their_bytes_lose_nothing_silently<F: Factory>() {
+pub fn t05_map_keys_not_in_byte_order_lose_nothing_silently<F: Factory>() {
     fn found<B: StateBackend<Key = i32>>(backend: &mut B, entries: u32) -> Result<()> {
         let map = backend.register(MapDescriptor::<Backwards, u32>::new("map"))?;
         let listed = backend.at(map, &1).keys()?.try_fold(0, |n, key| key.map(|_| n + 1))?;

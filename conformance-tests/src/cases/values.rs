@@ -16,7 +16,7 @@ macro_rules! values_cases {
             a02_the_default_is_read_and_not_stored
             a03_a_written_key_hides_the_default_of_that_key_alone
             a04_the_default_is_copied_and_not_shared
-            a05_clear_gives_the_default_and_drops_the_entry
+            a05_clear_restores_the_default_and_drops_the_entry
             a06_updating_to_nothing_clears_and_encodes_nothing
             a07_clear_of_an_absent_value_changes_nothing
             a08_the_last_write_wins_and_is_one_entry
@@ -26,7 +26,7 @@ macro_rules! values_cases {
             a12_another_key_leaves_a_value_alone
             a13_registering_again_reaches_the_same_state
             a14_empty_is_not_absent
-            a15_extreme_and_large_values_come_back
+            a15_extreme_and_large_values_are_restored
             a16_a_value_without_encoding_fails_once
         }
     };
@@ -91,7 +91,7 @@ pub fn a04_the_default_is_copied_and_not_shared<F: Factory>() {
 }
 
 /// A5: after `clear` the default is read again, and there is one entry less.
-pub fn a05_clear_gives_the_default_and_drops_the_entry<F: Factory>() {
+pub fn a05_clear_restores_the_default_and_drops_the_entry<F: Factory>() {
     let world = World::<F>::new();
     let mut backend = world.open::<i32>();
     let with_default = backend.register(answer()).unwrap();
@@ -268,7 +268,7 @@ pub fn a14_empty_is_not_absent<F: Factory>() {
 }
 
 /// A15: extreme values, NaN with its bits, and a value of 1 MiB are restored exactly.
-pub fn a15_extreme_and_large_values_come_back<F: Factory>() {
+pub fn a15_extreme_and_large_values_are_restored<F: Factory>() {
     let world = World::<F>::new();
     let mut backend = world.open::<i32>();
     let float = || ValueDescriptor::<f64>::new("float");

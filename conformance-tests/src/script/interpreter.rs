@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Answer, Datum, Declared, Kind, Machine, Op, Type};
 
-/// What Flink answers where there is a null and there can be none, and where no key is set.
+/// Flink's answer to a null where none is allowed, and to an access without a key.
 const NULL: &str = "! NullPointerException";
 
-/// A script that cannot go on, at one of its lines.
+/// An error in a script, with its line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ScriptError {
     /// The line's number, from 1.
@@ -26,7 +26,7 @@ impl std::error::Error for ScriptError {}
 
 type Outcome = Result<Option<String>, String>;
 
-/// What comes of a line: an error of the backend is an answer of the script.
+/// The result of a failed line. An error of the backend is an answer of the script.
 enum Stop {
     Script(String),
     Answer(String),
@@ -44,8 +44,7 @@ impl From<backend_api::Error> for Stop {
     }
 }
 
-/// Runs a script line by line. `open` makes the machine that `init` asks for, of keys of a type and of so many key
-/// groups.
+/// Runs a script line by line. `open` makes the machine for the types and number of key groups of `init`.
 pub struct Interpreter<O> {
     open: O,
     started: Option<Started>,
@@ -59,16 +58,16 @@ struct Started {
     key_type: Type,
     parallelism: u16,
     key: Option<Datum>,
-    /// The checkpoint id of every snapshot that was begun.
+    /// Checkpoint ids of all snapshots.
     ids: BTreeMap<String, u64>,
     running: BTreeSet<String>,
     done: BTreeSet<String>,
 }
 
-/// Runs a whole script, and gives what it prints.
+/// Runs a whole script, and returns its output.
 ///
 /// # Errors
-/// If the script is wrong, or a command is not built yet.
+/// If the script is wrong, or a command is not supported.
 pub fn run(
     script: &str,
     open: impl FnMut(Type, u16) -> Result<Box<dyn Machine>, String>,
@@ -86,16 +85,16 @@ pub fn run(
 }
 
 impl<O: FnMut(Type, u16) -> Result<Box<dyn Machine>, String>> Interpreter<O> {
-    /// Before the first line.
+    /// An interpreter at the start of a script.
     pub fn new(open: O) -> Self {
         let (declared, namespace) = (BTreeMap::new(), "-".to_owned());
         Self { open, started: None, declared, namespace, line: 0 }
     }
 
-    /// Runs the next line, and gives what it prints: its number, a tab, the answer.
+    /// Runs the next line, and returns its output: its number, a tab, the answer.
     ///
     /// # Errors
-    /// If the line is wrong, or its command is not built yet.
+    /// If the line is wrong, or its command is not supported.
     pub fn line(&mut self, text: &str) -> Result<Option<String>, ScriptError> {
         self.line += 1;
         let words: Vec<_> = text.split([' ', '\t']).filter(|word| !word.is_empty()).collect();
@@ -110,7 +109,7 @@ impl<O: FnMut(Type, u16) -> Result<Box<dyn Machine>, String>> Interpreter<O> {
     /// Ends the machine.
     ///
     /// # Errors
-    /// If it has left behind what it should not.
+    /// If it has left anything behind.
     pub fn finish(self) -> Result<(), ScriptError> {
         let finished = self.started.map_or(Ok(()), |mut started| started.machine.finish());
         finished.map_err(|message| ScriptError { line: self.line, message })
@@ -298,7 +297,7 @@ impl Started {
     }
 }
 
-/// The operation that a command asks for.
+/// The operation of a command.
 fn op(kind: &Kind, command: &str, arguments: &[&str]) -> Result<Op, Stop> {
     let (key_type, of) = match kind {
         Kind::Value(of, _) | Kind::List(of) | Kind::Reduce(of, _) => (*of, *of),
@@ -356,14 +355,14 @@ fn bracketed(open: char, shown: Vec<String>, close: char) -> String {
     format!("{open}{}{close}", shown.join(","))
 }
 
-/// As Flink's oracle prints it: what has no order there is sorted by what is printed.
+/// The output format of Flink's oracle. Unordered answers are sorted by their text.
 fn show(answer: Answer) -> Option<String> {
     let nullable = |value: &Option<Datum>| value.as_ref().map_or("~".to_owned(), Datum::to_string);
     let entry = |(key, value): &(Datum, Option<Datum>)| format!("{key}={}", nullable(value));
     Some(match answer {
         Answer::Done => return None,
         Answer::Value(value) => nullable(&value),
-        // An empty list and no list are the same.
+        // An empty list equals a missing list.
         Answer::List(elements) if elements.is_empty() => "~".to_owned(),
         Answer::List(elements) => bracketed('[', elements.iter().map(Datum::to_string).collect(), ']'),
         Answer::Flag(flag) => flag.to_string(),

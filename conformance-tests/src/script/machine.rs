@@ -1,13 +1,13 @@
-//! What a script runs on.
+//! The interface that scripts run on.
 
 use backend_api::Result;
 
 use super::{Datum, Declared};
 
-/// What a command does with one state at one key and namespace.
+/// An operation on one state at one key and namespace.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Op {
-    /// Reads a value, a list, a map or what was folded.
+    /// Reads a value, list, map, or folded value.
     Get,
     /// Removes it.
     Clear,
@@ -21,9 +21,9 @@ pub enum Op {
     SetAll(Vec<Datum>),
     /// Reads a map's entry.
     GetEntry(Datum),
-    /// Asks whether a map has an entry.
+    /// Checks if a map has an entry.
     Contains(Datum),
-    /// Asks whether a map has no entries.
+    /// Checks if a map has no entries.
     IsEmpty,
     /// Reads the keys of a map.
     Keys,
@@ -37,44 +37,45 @@ pub enum Op {
     PutAll(Vec<(Datum, Option<Datum>)>),
     /// Removes a map's entry.
     Remove(Datum),
-    /// Merges in what other namespaces hold.
+    /// Merges other namespaces into this one.
     Merge(Vec<Datum>),
 }
 
-/// What comes of an [`Op`].
+/// The answer to an [`Op`].
 #[derive(Clone, Debug, PartialEq)]
 pub enum Answer {
-    /// Nothing: it was a write.
+    /// The answer to a write.
     Done,
     /// A value, or none.
     Value(Option<Datum>),
     /// The elements of a list.
     List(Vec<Datum>),
-    /// Yes or no.
+    /// True or false.
     Flag(bool),
-    /// The keys of a map, in the order in which they came.
+    /// The keys of a map, in the order of iteration.
     Keys(Vec<Datum>),
     /// The values of a map.
     Values(Vec<Option<Datum>>),
     /// The entries of a map.
     Map(Vec<(Datum, Option<Datum>)>),
-    /// The entries of a map, of which the order is asked for.
+    /// The entries of a map, in an order that matters.
     Sorted(Vec<(Datum, Option<Datum>)>),
 }
 
-/// A parallel operator with keyed state: what the commands of a script come down to. Keys fall into groups as in
-/// Flink. The names of states and snapshots are known to it, since the interpreter has looked.
+/// A parallel operator with keyed state, which executes the commands of a script. Keys have Flink's groups.
+/// The interpreter checks names of states and snapshots first.
 pub trait Machine {
-    /// Ends the operator, with all snapshots under way, and starts it with this parallelism, empty or from a snapshot.
+    /// Ends the operator with its running snapshots, and starts it with this parallelism, empty or from a
+    /// snapshot.
     ///
     /// # Errors
     /// Those of the backend.
     fn start(&mut self, parallelism: u16, from: Option<&str>) -> Result<()>;
 
-    /// Takes note of a state, which each subtask registers when it first uses it.
+    /// Declares a state. Each subtask registers it at its first use.
     fn declare(&mut self, state: &str, declared: Declared);
 
-    /// The key group of a key and the number of the subtask that has it.
+    /// The key group and subtask of a key.
     ///
     /// # Errors
     /// Those of the key space.
@@ -86,13 +87,13 @@ pub trait Machine {
     /// Those of the backend.
     fn access(&mut self, state: &str, key: &Datum, namespace: Option<&Datum>, op: Op) -> Result<Answer>;
 
-    /// The keys that have something in a state and namespace, on all subtasks, in no order.
+    /// The keys with an entry in a state and namespace, on all subtasks, in no order.
     ///
     /// # Errors
     /// Those of the backend.
     fn keys(&mut self, state: &str, namespace: Option<&Datum>) -> Result<Vec<Datum>>;
 
-    /// The keys and namespaces that have something in a state, on all subtasks, in no order.
+    /// The keys and namespaces with an entry in a state, on all subtasks, in no order.
     ///
     /// # Errors
     /// Those of the backend.
@@ -104,7 +105,7 @@ pub trait Machine {
     /// Those of the backend.
     fn clear_every_key(&mut self, state: &str, namespace: Option<&Datum>) -> Result<()>;
 
-    /// The synchronous part of a snapshot, which becomes checkpoint `id`.
+    /// The synchronous part of the snapshot for checkpoint `id`.
     ///
     /// # Errors
     /// Those of the backend.
@@ -119,21 +120,21 @@ pub trait Machine {
     /// Cancels the asynchronous part.
     fn cancel(&mut self, snapshot: &str);
 
-    /// Tells all subtasks that checkpoint `id` is complete.
+    /// Notifies all subtasks that checkpoint `id` is complete.
     ///
     /// # Errors
     /// Those of the backend.
     fn complete(&mut self, id: u64) -> Result<()>;
 
-    /// Tells all subtasks that checkpoint `id` was aborted.
+    /// Notifies all subtasks that checkpoint `id` was aborted.
     ///
     /// # Errors
     /// Those of the backend.
     fn aborted(&mut self, id: u64) -> Result<()>;
 
-    /// Ends the operator, and looks whether anything is left that should not be.
+    /// Ends the operator, and checks that nothing is left behind.
     ///
     /// # Errors
-    /// What is left, in words.
+    /// A list of leftovers.
     fn finish(&mut self) -> Result<(), String>;
 }

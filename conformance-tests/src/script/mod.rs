@@ -1,5 +1,5 @@
-//! Scripts of state operations: a small language in which the same program runs on a backend, on a plain
-//! model and, by `FlinkOracle`, on Apache Flink itself. The commands are in the README.
+//! Scripts of state operations: a small language. The same program runs on a backend, on a plain model and,
+//! through `FlinkOracle`, on Apache Flink itself. The README lists the commands.
 
 mod datum;
 mod declared;

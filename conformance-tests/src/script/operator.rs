@@ -27,10 +27,10 @@ struct Running<B> {
     states: BTreeMap<String, Box<dyn State<B>>>,
 }
 
-/// A fresh operator in a world of its own, with keys of a type that is known at run time.
+/// A fresh operator in its own world, with keys of a type chosen at run time.
 ///
 /// # Errors
-/// If there can be no such keys, or not so many key groups.
+/// If there cannot be such keys or that many key groups.
 pub fn operator<F: Factory>(
     setup: Setup,
     keys: Type,
@@ -63,7 +63,7 @@ pub fn operator<F: Factory>(
 }
 
 impl<B: StateBackend> Running<B> {
-    /// The state, registered if it was not yet, and the backend.
+    /// The state, registered if necessary, and the backend.
     fn state(
         &mut self,
         name: &str,
@@ -172,7 +172,7 @@ impl<F: Factory, K: StateKey + Kept> Machine for Operator<F, K> {
             id = task.checkpoint_id();
             written.push(TaskState::new(OPERATOR, index as u16, parallelism, task.run()?));
         }
-        // To the coordinator and back.
+        // Encodes and decodes it as the coordinator does.
         let checkpoint = Checkpoint::decode(&Checkpoint::new(id, written).encode()?, "_metadata")?;
         self.snapshots.insert(snapshot.to_owned(), checkpoint);
         Ok(())

@@ -16,10 +16,10 @@ pub(super) trait State<B: StateBackend> {
     /// Reads or writes at one key.
     fn access(&self, backend: &mut B, key: &B::Key, namespace: Option<&Datum>, op: Op) -> Result<Answer>;
 
-    /// The keys that have something in a namespace.
+    /// The keys with an entry in a namespace.
     fn keys(&self, backend: &mut B, namespace: Option<&Datum>) -> Result<Vec<B::Key>>;
 
-    /// All pairs of key and namespace that have something.
+    /// All pairs of key and namespace with an entry.
     fn pairs(&self, backend: &mut B) -> Result<Vec<(B::Key, Option<Datum>)>>;
 
     /// Clears the namespace of every key.
@@ -121,7 +121,7 @@ struct Named<T> {
     token: T,
 }
 
-/// What the view of a token can do.
+/// The operations on the view of a token.
 trait Does<B: StateBackend>: Opens<B> {
     fn does(view: Self::View<'_>, op: Op) -> Result<Answer>;
 }
@@ -195,7 +195,7 @@ impl<B: StateBackend, T: Kept, N: Namespace> Does<B> for ListToken<T, N> {
     }
 }
 
-/// The entries that an iterator of a map gives.
+/// The entries of a map's iterator.
 fn entries<'a>(
     entries: impl Iterator<Item = Result<(Cow<'a, Datum>, Cow<'a, Option<Datum>>)>>,
 ) -> Result<Vec<(Datum, Option<Datum>)>> {

@@ -8,12 +8,11 @@ use backend_api::{Cancel, Error, ErrorKind, Result, Storage};
 
 use crate::random::Random;
 
-/// A storage that stops at a chosen call, as at a loss of power: every call from then on fails, until it is
-/// [started again](Self::reboot).
+/// A storage that loses power at a chosen call. All later calls fail until it is [rebooted](Self::reboot).
 ///
-/// A crash does what the contract of [`Storage`] allows, and no more: the call that it falls on is done in whole, in
-/// part (half of a write, some files of a folder), or not at all; what was not finished is never seen again; and any of the
-/// deletions may be undone, in any order.
+/// A crash does what the contract of [`Storage`] allows: its call is executed completely, partly (half of a
+/// write, some files of a folder) or not at all. Unfinished files are lost, and any deletions may be undone,
+/// in any order.
 #[derive(Debug)]
 pub struct CrashingStorage {
     inner: Arc<dyn Storage>,
@@ -25,16 +24,16 @@ struct Power {
     calls: u64,
     crash_at: Option<u64>,
     is_off: bool,
-    /// Decides how a crash ends.
+    /// Decides the outcome of a crash.
     random: Random,
-    /// Files that were deleted, and what was in them.
+    /// Deleted files with their contents.
     deleted: Vec<(String, Vec<u8>)>,
 }
 
-/// How a call ends.
+/// The outcome of a call.
 enum Fate {
     Done,
-    /// The power goes off; the call is done before that by so many thirds.
+    /// The power fails after this many thirds of the call.
     CutOff(u64),
 }
 
@@ -66,16 +65,16 @@ impl CrashingStorage {
         locked(&self.power)
     }
 
-    /// Crashes at the `nth` call from now (1 is the next one); `seed` chooses among the ways in which it may end.
+    /// Crashes at the `nth` call from now (1 is the next one). `seed` selects the outcome.
     pub fn crash(&self, nth: u64, seed: u64) {
         let mut power = self.power();
         (power.calls, power.crash_at, power.random) = (0, Some(nth), Random(seed));
     }
 
-    /// Starts the storage again, if it has crashed, with what the crash has left. Answers whether it had.
+    /// Restarts the storage after a crash, with what survived. Returns true if it had crashed.
     ///
     /// # Errors
-    /// Those of the storage within.
+    /// Those of the inner storage.
     pub fn reboot(&self) -> Result<bool> {
         let mut power = self.power();
         let was_off = mem::replace(&mut power.is_off, false);
@@ -91,7 +90,7 @@ impl CrashingStorage {
         Ok(was_off)
     }
 
-    /// Deletes a file, of which the crash may take the deletion back.
+    /// Deletes a file, so that the crash can undo it.
     fn delete_noted(&self, power: &mut Power, path: &str) -> Result<()> {
         if let Ok(file) = self.inner.open(path) {
             let bytes = file.read(0, file.len() as usize)?.into_owned();
@@ -212,7 +211,7 @@ impl StorageWriter for CrashingWriter {
 
 impl Drop for CrashingWriter {
     fn drop(&mut self) {
-        // Nobody cleans up after a crash: the unfinished file stays, whatever is in it.
+        // Nothing is cleaned up after a crash: the unfinished file stays.
         if locked(&self.power).is_off {
             mem::forget(self.inner.take());
         }

@@ -1,4 +1,4 @@
-//! A storage that fails when it is told to.
+//! A storage that fails on demand.
 
 use std::borrow::Cow;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,13 +10,13 @@ use backend_api::{Cancel, Error, ErrorKind, Result, Storage};
 /// Which calls fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Faults {
-    /// That call alone.
+    /// Only that call.
     Once,
     /// That call and all after it.
     FromThenOn,
 }
 
-/// A storage that counts its calls, those of its writers and files too, and fails at a chosen one with
+/// A storage that counts its calls, including those of its writers and files, and fails at a chosen one with
 /// [`ErrorKind::Io`].
 #[derive(Debug)]
 pub struct FailingStorage {
@@ -59,7 +59,7 @@ impl FailingStorage {
         Self { inner, counter: Arc::default() }
     }
 
-    /// Makes the `nth` call from now (1 is the next one) fail, and starts to count again.
+    /// Makes the `nth` call from now (1 is the next one) fail, and restarts the count.
     pub fn fail(&self, nth: u64, faults: Faults) {
         let mut plan = self.counter.plan();
         self.counter.calls.store(0, Ordering::SeqCst);
@@ -67,7 +67,7 @@ impl FailingStorage {
         *plan = Some((nth, faults));
     }
 
-    /// Fails no more, and starts to count again. Answers how many calls have failed.
+    /// Stops failing, and restarts the count. Returns the number of failed calls.
     pub fn heal(&self) -> u64 {
         let mut plan = self.counter.plan();
         *plan = None;

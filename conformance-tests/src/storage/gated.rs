@@ -5,7 +5,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use backend_api::storage::{StorageEntry, StorageFile, StorageWriter};
 use backend_api::{Cancel, CancelGuard, Result, Storage};
 
-/// A storage that holds back chosen files: their writer blocks at its first byte until it is
+/// A storage that holds chosen files back: their writers block at the first byte until
 /// [released](Self::release) or cancelled.
 #[derive(Debug)]
 pub struct GatedStorage {
@@ -21,11 +21,11 @@ struct Gate {
 
 #[derive(Debug, Default)]
 struct GateState {
-    /// How many of the next files are to be held.
+    /// Number of next files to hold.
     to_hold: usize,
-    /// How many writers wait now.
+    /// Number of waiting writers.
     waiting: usize,
-    /// Counts the releases: who waits has seen an earlier number.
+    /// Counts releases. A waiting writer waits for a greater number.
     releases: u64,
 }
 
@@ -56,12 +56,12 @@ impl GatedStorage {
         self.gate.wait_while(|state| state.waiting == 0);
     }
 
-    /// How many writers are held.
+    /// Number of held writers.
     pub fn held(&self) -> usize {
         self.gate.state().waiting
     }
 
-    /// Lets all writers go that are held.
+    /// Releases all held writers.
     pub fn release(&self) {
         self.gate.state().releases += 1;
         self.gate.changed.notify_all();
@@ -78,7 +78,7 @@ impl Storage for GatedStorage {
         state.to_hold -= 1;
         drop(state);
         let gate = Arc::clone(&self.gate);
-        // Under the lock, so that it is not missed by a writer that is about to wait.
+        // Under the lock, so that a writer that is about to wait does not miss it.
         let wake = move || {
             let _state = gate.state();
             gate.changed.notify_all();
@@ -112,7 +112,7 @@ impl Storage for GatedStorage {
 #[derive(Debug)]
 struct GatedWriter {
     inner: Box<dyn StorageWriter>,
-    /// The gate, until it was passed.
+    /// The gate, until it is passed.
     gate: Option<Arc<Gate>>,
     cancel: Cancel,
     _guard: CancelGuard,

@@ -1,4 +1,4 @@
-//! A backend that is right but for one chosen fault.
+//! A backend with one chosen fault.
 
 use std::sync::Arc;
 
@@ -10,26 +10,26 @@ use backend_api::{
 };
 use conformance_tests::{Capabilities, Factory, Setup};
 
-/// What is wrong with a backend.
+/// A fault.
 pub type Fault = u8;
 
 /// Nothing.
 pub const NONE: Fault = 0;
-/// Listings of keys do not look at the namespace.
+/// Listings of keys ignore the namespace.
 pub const KEYS_OF_ALL_NAMESPACES: Fault = 1;
 /// Clearing a value does nothing.
 pub const FORGOTTEN_CLEAR: Fault = 2;
-/// An update keeps what its function made of the value before it failed.
+/// An update keeps changes of a function that failed.
 pub const HALF_AN_UPDATE: Fault = 3;
-/// Of several handles the last one is not restored.
+/// The last of several handles is not restored.
 pub const FORGOTTEN_HANDLE: Fault = 4;
 /// A checkpoint counts as confirmed when it is taken.
 pub const HASTY_CONFIRMATION: Fault = 5;
 /// Closing does nothing.
 pub const NEVER_CLOSED: Fault = 6;
-/// A request for a full checkpoint is taken for any.
+/// A request for a full checkpoint is treated as any other.
 pub const NEVER_FULL: Fault = 7;
-/// Closing lets snapshots run on.
+/// Closing does not cancel running snapshots.
 pub const UNSTOPPABLE_SNAPSHOT: Fault = 8;
 
 /// `B` with a fault.
