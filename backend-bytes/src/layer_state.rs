@@ -2,50 +2,49 @@ use serde::{Deserialize, Serialize};
 
 use super::limits::BUCKETS;
 
-/// The unit in which bounds are kept: it takes fewer digits than a byte does.
+/// The unit of stored bounds, which makes them shorter than bytes would.
 const KIB: u64 = 1024;
 
-/// What a byte backend has to find again beside the entries of its store.
+/// State of a byte backend that is stored beside the entries of its store.
 ///
 /// It is opaque to an engine. A native checkpoint stores it as serde writes it, and
-/// [`OpenedStore`](super::OpenedStore) gives it back. A store that was put together from several checkpoints
+/// [`OpenedStore`](super::OpenedStore) returns it. A store that combines several checkpoints
 /// [joins](Self::join) theirs.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LayerState {
-    /// A number above the sequence numbers of all list elements.
+    /// Greater than the sequence numbers of all list elements.
     sequence: u64,
-    /// Of each state by its number: upper bounds, in KiB, of the bytes of its lists or maps by the hashes of
-    /// their keys. There are none, one that all share, or [`BUCKETS`].
+    /// For each state by its number: upper bounds, in KiB, of the bytes of its lists or maps, by hash of
+    /// their keys. There are none, one for all, or [`BUCKETS`].
     bounds: Vec<Vec<u64>>,
 }
 
 impl LayerState {
-    /// Takes bounds in bytes, and rounds them up.
+    /// Converts bounds from bytes, and rounds them up.
     pub(super) fn new(sequence: u64, bounds: impl Iterator<Item = Vec<u64>>) -> Self {
         let in_kib = |bounds: Vec<u64>| bounds.iter().map(|bytes| bytes.div_ceil(KIB)).collect();
         Self { sequence, bounds: bounds.map(in_kib).collect() }
     }
 
-    /// A number above the sequence numbers of all list elements.
+    /// Greater than the sequence numbers of all list elements.
     pub(super) fn sequence(&self) -> u64 {
         self.sequence
     }
 
-    /// The bounds of a state in bytes. None for a state that has nothing.
+    /// The bounds of a state in bytes. Empty for an empty state.
     pub(super) fn bounds(&self, state: usize) -> Vec<u64> {
         let bounds = self.bounds.get(state).into_iter().flatten();
         bounds.map(|kib| kib.saturating_mul(KIB)).collect()
     }
 
-    /// True if it can be that of a store with this number of states. What was read from a file may be
-    /// anything.
+    /// True if it can belong to a store with this number of states. State from a file can be anything.
     pub fn fits(&self, states: usize) -> bool {
-        // With another number of bounds it would not be certain which lists or maps each is for.
+        // With another number of bounds it would be unclear which lists or maps each covers.
         self.bounds.len() <= states && self.bounds.iter().all(|of| matches!(of.len(), 0 | 1 | BUCKETS))
     }
 
-    /// Adds the state of another store. `numbers` has the number here of each of the other's states. No key
-    /// group may be in both stores.
+    /// Adds the state of another store. `numbers` has the number here of each of the other's states. The
+    /// stores must have no key group in common.
     pub fn join(&mut self, other: Self, numbers: &[u16]) {
         self.sequence = self.sequence.max(other.sequence);
         for (more, number) in other.bounds.into_iter().zip(numbers) {
@@ -61,7 +60,7 @@ impl LayerState {
     }
 }
 
-/// The bound of a bucket. A single one is that of all buckets.
+/// The bound of a bucket. A single bound covers all buckets.
 fn bound(bounds: &[u64], bucket: usize) -> u64 {
     match bounds {
         [one] => *one,

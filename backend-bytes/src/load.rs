@@ -1,4 +1,4 @@
-//! Loading of restored rows into the store.
+//! Loading restored rows into the store.
 
 use super::access::Buffers;
 use super::limits::Totals;
@@ -8,13 +8,13 @@ use backend_api::restore::RestoredState;
 use backend_api::row::{ListRow, Row, RowChange, decode_sized, encode_sized};
 use backend_api::{Error, ErrorKind, Result, StateKey};
 
-/// Bytes that are gathered before they are written.
+/// Bytes collected before a write.
 const BATCH_BYTES: usize = 1 << 20;
 
-/// The same where nothing is there yet, so that they are sorted and loaded.
+/// The same for an empty range, where they are sorted and loaded.
 const SORTED_BYTES: usize = 32 << 20;
 
-/// Puts all rows of `restored` into the store under the number `state`, and adds up the bytes of its lists or
+/// Writes all rows of `restored` to the store under the number `state`, and adds up the bytes of its lists or
 /// maps.
 pub(super) fn load<K: StateKey, N: StateKey, MK: StateKey>(
     (store, buffers, totals): (&mut dyn ByteStore, &mut Buffers, &mut Totals),
@@ -46,7 +46,7 @@ struct Loader<'l> {
     end: Vec<u8>,
     /// The list of the last row, and its length so far.
     list: Option<(Vec<u8>, u64)>,
-    /// True while rows only put where nothing is.
+    /// True while all rows are puts into an empty range.
     puts_only: bool,
 }
 
@@ -106,7 +106,7 @@ impl Loader<'_> {
         let first = elements.first();
         let known = self.list.take().filter(|(key, _)| *key == self.key);
         let goes_on = known.as_ref().is_some_and(|(_, length)| *length == first);
-        // A row of a full section that begins a list has nothing to cut: nothing was there before it.
+        // A row of a full section that starts a list has nothing to cut.
         let begins = first == 0 && known.is_none() && section == SectionKind::Full;
         if !goes_on && !begins {
             self.cut(first)?;
@@ -149,7 +149,7 @@ impl Loader<'_> {
             if !rest.is_empty() {
                 let kept = run.len() - rest.len();
                 self.batch.put(key, run.get(..kept).unwrap_or_default());
-                // The least key above this one.
+                // The smallest key above this one.
                 self.batch.delete_range(&[key, &[0]].concat(), &self.end);
                 return Ok(());
             }

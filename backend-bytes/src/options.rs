@@ -6,7 +6,7 @@ use backend_api::{CheckpointTarget, Error, ErrorKind, Result};
 
 type OpenStore = dyn Fn(&str, u16) -> Result<Box<dyn ByteStore>> + Send + Sync;
 
-/// What opening a [`ByteBackend`](super::ByteBackend) needs.
+/// Options of a [`ByteBackend`](super::ByteBackend).
 #[derive(Clone)]
 pub struct ByteOptions {
     open_store: Arc<OpenStore>,
@@ -16,11 +16,11 @@ pub struct ByteOptions {
 }
 
 impl ByteOptions {
-    /// The default of the most bytes of one entry: what RocksDB under Flink takes.
+    /// The default limit of an entry's bytes, which is RocksDB's limit under Flink.
     pub const ENTRY_BYTES_MAX: u64 = 2_147_483_647;
 
-    /// Checkpoints go to `target`. `open_store(operator, subtask)` makes an empty store that no other backend
-    /// uses, not even one of the same name in the same process.
+    /// Checkpoints go to `target`. `open_store(operator, subtask)` opens an empty store that no other backend
+    /// uses, not even one of the same name in this process.
     pub fn new(
         target: CheckpointTarget,
         open_store: impl Fn(&str, u16) -> Result<Box<dyn ByteStore>> + Send + Sync + 'static,
@@ -29,12 +29,12 @@ impl ByteOptions {
         Self { open_store: Arc::new(open_store), target, entry_bytes_max, cache_bytes: 0 }
     }
 
-    /// Sets the most bytes that key ([layout](super#layout)) and value of one entry may have together: 1 to
+    /// Sets the limit, in bytes, of key ([layout](super#layout)) and value of one entry together: 1 to
     /// 2,147,483,647, which is the default. An entry is a value, an accumulator, one element of a list, or
     /// one entry of a map.
     ///
-    /// The same limit holds for all elements of one list with their lengths, and for all keys and values of
-    /// one map. An addition that exceeds it is refused.
+    /// The same limit applies to all elements of one list with their lengths, and to all keys and values of
+    /// one map. An addition beyond it is refused.
     ///
     /// # Errors
     /// [`InvalidArgument`](ErrorKind::InvalidArgument) beyond that.
@@ -44,15 +44,15 @@ impl ByteOptions {
         Ok(self)
     }
 
-    /// Sets the bytes of memory for decoded values; 0, the default, for none. What is used often is then
-    /// neither read from the store nor written to it at each access. Values, accumulators, elements and
-    /// entries of up to 4,096 bytes are kept, and up to 16,384 bytes of each list or map.
+    /// Sets the memory, in bytes, for decoded values. 0, the default, disables the cache. Accesses to cached
+    /// values neither read the store nor write to it. Values, accumulators, elements and entries of up to
+    /// 4,096 bytes are cached, and up to 16,384 bytes of each list or map.
     pub fn with_cache_bytes(mut self, bytes: usize) -> Self {
         self.cache_bytes = bytes;
         self
     }
 
-    /// Checks a limit for the bytes of an entry: 1 to 2,147,483,647.
+    /// Checks a limit of an entry's bytes: 1 to 2,147,483,647.
     ///
     /// # Errors
     /// [`InvalidArgument`](ErrorKind::InvalidArgument) beyond that.

@@ -9,10 +9,10 @@ use backend_api::format::StateMeta;
 use backend_api::row::ReadBack;
 use backend_api::{Error, ErrorKind, KeySchema, Result, StateDescriptor, StateKey, StateKind};
 
-/// Finds the end of a part of a key that bytes begin with.
+/// Finds the end of a part at the start of a key.
 type PartLen = fn(&[u8]) -> Result<usize>;
 
-/// Finds the end of the key and the namespace that bytes begin with.
+/// Finds the end of key and namespace at the start of an entry's key.
 #[derive(Clone)]
 pub(super) struct Prefix {
     key: PartLen,
@@ -22,9 +22,9 @@ pub(super) struct Prefix {
 /// Finds the end of a namespace.
 #[derive(Clone)]
 enum Namespace {
-    /// By its type, which is known once the state is registered.
+    /// By type, once the state is registered.
     Typed(PartLen),
-    /// By the schema that a checkpoint has of it.
+    /// By the schema in a checkpoint.
     Parsed(KeySchema),
 }
 
@@ -40,26 +40,26 @@ impl Prefix {
     }
 }
 
-/// How the rows of a state are made of its entries.
+/// How rows are made from the entries of a state.
 pub(super) struct RowForm {
     pub kind: StateKind,
     /// Where keys and namespaces end.
     pub prefix: Prefix,
-    /// Reads written rows back; `None` if the state is not registered.
+    /// Checks that written rows can be read back. `None` if the state is not registered.
     pub read_back: Option<ReadBack>,
 }
 
-/// A state that has a number.
+/// A state with a number.
 struct State {
     meta: StateMeta,
-    /// `None` if the store holds it from a restore and it is not registered.
+    /// `None` if the store has it from a restore and it is not registered.
     registered: Option<Registered>,
     /// The totals of its lists or maps.
     totals: Totals,
 }
 
 struct Registered {
-    /// The descriptor. Its type tells the types of the state.
+    /// The descriptor, whose type determines the types of the state.
     descriptor: Box<dyn Any + Send + Sync>,
     /// Finds the end of a namespace.
     namespace: PartLen,
@@ -91,7 +91,7 @@ pub(super) struct Registry {
 }
 
 impl Registry {
-    /// The registry of a store that holds these states, none of them registered.
+    /// The registry of a store with these unregistered states.
     pub fn holding(held: impl Iterator<Item = (StateMeta, Totals)>) -> Self {
         let states: Vec<_> = held.map(|(meta, totals)| State { meta, registered: None, totals }).collect();
         let numbers = states.iter().map(|state| state.meta.name.clone()).zip(0..).collect();
@@ -114,18 +114,18 @@ impl Registry {
         states.map(|state| &state.meta).filter(|meta| !meta.is_dropped())
     }
 
-    /// Drops an unregistered state that the store no longer has entries of. Its number stays taken.
+    /// Drops an unregistered state whose entries were removed from the store. Its number stays taken.
     pub fn drop_held(&mut self, number: u16) {
         let Some(state) = self.states.get_mut(usize::from(number)) else { return };
         self.numbers.remove(&state.meta.name);
         state.meta = StateMeta::dropped(number, state.meta.kind);
     }
 
-    /// How the rows of all states are made, with keys of type `K`.
+    /// How rows are made from the entries of all states, with keys of type `K`.
     ///
     /// # Errors
-    /// [`Unsupported`](ErrorKind::Unsupported) for a state that is not registered, if its namespace has a type of the user's
-    /// whose schema does not tell its parts.
+    /// [`Unsupported`](ErrorKind::Unsupported) for an unregistered state whose namespace has a user type that
+    /// cannot be parsed by its schema.
     pub fn rows<K: StateKey>(&self) -> Result<Vec<RowForm>> {
         let row = |State { meta, registered, .. }: &State| -> Result<_> {
             let namespace = match registered {
@@ -153,7 +153,7 @@ impl Registry {
         self.states.iter().map(|state| state.totals.bounds())
     }
 
-    /// The totals of a state that the store holds, or those of a new one.
+    /// The totals of a state in the store, or those of a new one.
     pub fn totals_of(&self, number: Option<u16>, limit: u64) -> Totals {
         let state = number.and_then(|number| self.states.get(usize::from(number)));
         Totals::with_bounds(limit, &state.map_or_else(Vec::new, |state| state.totals.bounds()))
@@ -183,7 +183,7 @@ impl Registry {
         state.registered.as_ref().map(|_| (number, &state.meta))
     }
 
-    /// The number of a state that is registered as `meta` says, if the name is registered at all.
+    /// The number of a state that is registered with this metadata, if the name is registered.
     pub fn known<D: StateDescriptor + 'static>(&self, meta: &StateMeta) -> Result<Option<u16>> {
         meta.check_name()?;
         let Some((number, known)) = self.registered(&meta.name) else { return Ok(None) };
@@ -192,13 +192,13 @@ impl Registry {
         Ok(Some(number))
     }
 
-    /// The number of a state that the store holds and that is not registered.
+    /// The number of an unregistered state in the store.
     pub fn held_as(&self, name: &str) -> Option<u16> {
         let number = *self.numbers.get(name)?;
         self.states.get(usize::from(number)).filter(|state| state.registered.is_none()).map(|_| number)
     }
 
-    /// The number of a state that the store holds as `meta` says, if it holds one of that name.
+    /// The number of an unregistered state in the store that matches `meta`, if it has one of that name.
     pub fn held(&self, meta: &StateMeta) -> Result<Option<u16>> {
         let Some(number) = self.held_as(&meta.name) else { return Ok(None) };
         let Some(state) = self.states.get(usize::from(number)) else { return Ok(None) };
@@ -214,7 +214,7 @@ impl Registry {
         })
     }
 
-    /// Adds a state: a new one with the next number, or one that the store holds.
+    /// Adds a state: a new one with the next number, or one that the store has.
     pub fn add<D: StateDescriptor + Send + Sync + 'static, K: StateKey, N: StateKey>(
         &mut self,
         number: u16,

@@ -1,9 +1,9 @@
-//! Runs of list elements. Elements that are added together are stored as one entry.
+//! Runs of list elements. Elements added together are stored as one entry.
 
 use backend_api::row::{decode_sized, encode_sized, encode_value};
 use backend_api::{Codec, Error, ErrorKind, Result, StateValue};
 
-/// A shorter run takes another element.
+/// A run shorter than this takes another element.
 pub(crate) const RUN_BYTES: usize = 4 << 10;
 
 /// Appends an element with its length before it.

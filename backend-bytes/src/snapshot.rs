@@ -1,4 +1,4 @@
-//! A snapshot of the store becomes a checkpoint of rows, or of the store's own files.
+//! Writes a snapshot of the store as a checkpoint of rows, or of the store's own files.
 
 use std::sync::Arc;
 
@@ -13,19 +13,19 @@ use backend_api::{
     StateKind,
 };
 
-/// Entries after which cancellation is looked at again.
+/// Entries between two checks for cancellation.
 const CHECK_ENTRIES: u64 = 1024;
 
-/// What a snapshot froze.
+/// The frozen state of a snapshot.
 pub(super) enum Frozen {
     Rows(FrozenRows),
     Native(FrozenNative),
 }
 
-/// What is written as rows.
+/// State that is written as rows.
 pub(super) struct FrozenRows {
     pub store: Box<dyn ByteSnapshot>,
-    /// How the rows of each state in the store are made.
+    /// How rows are made for each state in the store.
     pub states: Vec<RowForm>,
     /// Restored states that are not registered.
     pub restored: Vec<Arc<RestoredState>>,
@@ -35,8 +35,8 @@ pub(super) struct FrozenRows {
     pub target: AttemptTarget,
 }
 
-/// What is written in the store's own format. Restored states that are not registered are written as a file
-/// of rows beside it.
+/// State that is written in the store's own format. Restored states that are not registered are written as a
+/// separate file of rows.
 pub(super) struct FrozenNative {
     pub task: NativeTask,
     pub format: &'static str,
@@ -58,7 +58,7 @@ impl Frozen {
 }
 
 impl FrozenNative {
-    /// A handle of the rows that stand beside the native files of `handle`.
+    /// A handle of the rows beside the native files of `handle`.
     pub fn rows_of(handle: &KeyedStateHandle) -> Option<KeyedStateHandle> {
         let files: Vec<StateFile> =
             handle.files.iter().filter(|file| file.format == row::FORMAT).cloned().collect();
@@ -104,7 +104,7 @@ fn rows_beside(
     })
 }
 
-/// Copies states as they were restored, under the numbers from `first` on.
+/// Copies restored states unchanged, under the numbers from `first` on.
 fn copy_restored(
     restored: &[Arc<RestoredState>],
     mut first: usize,
@@ -113,7 +113,7 @@ fn copy_restored(
     progress: &Progress,
 ) -> Result<()> {
     for state in restored {
-        // There are at most 32,767 states, which the meta was checked for.
+        // At most 32,767 states, which was checked for the metadata.
         state.copy_to(writer, first as u16, cancel, progress)?;
         first += state.metas().len();
     }
@@ -126,7 +126,7 @@ fn handle(meta: &FileMeta, range: KeyGroupRange, files: Vec<StateFile>) -> Keyed
         checkpoint_id: meta.checkpoint_id,
         operator: meta.operator.clone(),
         range,
-        // It was one before it was widened for the file.
+        // The file stores it as a wider type.
         max_parallelism: meta.max_parallelism as u16,
         key_group_mapping: meta.key_group_mapping.clone(),
         key_schema: meta.key_schema.clone(),
@@ -140,7 +140,7 @@ impl FrozenRows {
         let mut meta = self.meta.clone();
         meta.states.extend(self.restored.iter().flat_map(|state| state.metas()).cloned());
         let file = self.target.write(&meta, false, cancel, |writer| {
-            // There are at most 32,767 states, which the meta was checked for.
+            // At most 32,767 states, which was checked for the metadata.
             for (number, state) in (0..).zip(&self.meta.states) {
                 self.registered(number, &state.name, writer, cancel, progress)?;
             }
@@ -191,14 +191,14 @@ impl FrozenRows {
     }
 }
 
-/// Makes rows of entries. The entries of one list or map come together.
+/// Makes rows from entries. All entries of one list or map are consecutive.
 struct Rows<'w, 'f> {
     writer: &'w mut CheckpointWriter<'f>,
     /// State and key group of the section.
     section: Option<(u16, u16)>,
     /// Length of the key and namespace at the beginning of `row`.
     key_len: usize,
-    /// The row that is being filled. There is none while `in_row` is 0.
+    /// The row being filled. There is none while `in_row` is 0.
     row: Vec<u8>,
     in_row: usize,
     /// Index of the next element in its list.
@@ -248,9 +248,10 @@ impl Rows<'_, '_> {
         })
     }
 
-    /// True if `key` belongs to another list or map than the row. Finds the end of its key and namespace then.
+    /// True if `key` belongs to another list or map than the row. Then also finds the end of its key and
+    /// namespace.
     fn begins_other(&mut self, key: &[u8], prefix: &Prefix) -> Result<bool> {
-        // Encodings are self-delimiting: equal bytes are an equal key and namespace.
+        // Encodings are self-delimiting, so equal bytes mean an equal key and namespace.
         if self.in_row > 0 && self.row.get(..self.key_len) == key.get(..self.key_len) {
             return Ok(false);
         }

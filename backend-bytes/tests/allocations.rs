@@ -1,4 +1,4 @@
-//! What stores allocate at once.
+//! Allocations of stores.
 
 use backend_bytes::{BTreeStore, ByteStore, WriteBatch};
 

@@ -1,4 +1,4 @@
-//! Batches: events on their way from the source to a subtask, many in one allocation.
+//! Batches: events between a source and a subtask, many in one allocation.
 
 use crate::log_line::Visit;
 use crate::window::Minute;
@@ -6,10 +6,10 @@ use crate::window::Minute;
 const MAX_EVENTS: usize = 1024;
 const MAX_BYTES: usize = 1 << 16;
 
-/// What a subtask receives, in the order of the log.
+/// An event for a subtask, in the order of the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event<'b> {
-    /// A line with a path of the subtask.
+    /// A line whose path belongs to the subtask.
     Visit(Visit<'b>),
     /// The log has reached this minute. Windows before it may close.
     Minute(Minute),
@@ -56,7 +56,7 @@ impl Batch {
         self.events.is_empty()
     }
 
-    /// The events, in the order of their pushes.
+    /// The events, in insertion order.
     pub fn events(&self) -> impl Iterator<Item = Event<'_>> {
         let mut texts = &self.texts[..];
         let mut text = move |len| {

@@ -9,10 +9,10 @@ use state_backends::api::Error;
 /// Exit status of a program that Ctrl-C ended, as shells have it.
 const INTERRUPTED: u8 = 130;
 
-/// What to tell the user.
+/// Why the program ends, for the user.
 #[derive(Debug)]
 pub enum Failure {
-    /// The job could not start or go on.
+    /// The job could not start or continue.
     Job(String),
     /// The user pressed Ctrl-C.
     Interrupted {
@@ -23,7 +23,7 @@ pub enum Failure {
 }
 
 impl Failure {
-    /// `error` happened to `what`.
+    /// An `error` concerning `what`.
     pub fn job(what: impl fmt::Display, error: impl fmt::Display) -> Self {
         Self::Job(format!("{what}: {error}"))
     }
@@ -37,7 +37,7 @@ impl Failure {
     }
 }
 
-/// One line, whatever the message holds.
+/// One line, for any message.
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (Self::Job(message) | Self::Interrupted { message, .. }) = self;

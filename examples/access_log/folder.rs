@@ -1,4 +1,4 @@
-//! Where checkpoints in files go: a folder that the user names, or a temporary one.
+//! The folder of checkpoints: one named by the user, or a temporary one.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use crate::args::{Args, Backend};
 use crate::failure::Failure;
 use crate::job;
 
-/// The folder of the checkpoints, if they are in files. A temporary one is removed when this is dropped.
+/// The folder of the checkpoints, if they are in files. A temporary folder is removed on drop.
 pub struct Folder {
     path: Option<PathBuf>,
     storage: Option<Arc<dyn Storage>>,
@@ -53,7 +53,7 @@ impl Folder {
         })
     }
 
-    /// Keeps the folder for a job that was interrupted, and says how to resume it.
+    /// Keeps the folder of an interrupted job, and returns how to resume it.
     pub fn keep(self, args: &Args) -> String {
         let Some(path) = self.path else {
             return "its checkpoints were in memory; with --checkpoint-dir it could be resumed".to_owned();

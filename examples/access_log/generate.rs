@@ -18,7 +18,7 @@ const AGENTS: [&str; 3] = [
     "curl/8.5.0",
 ];
 
-/// Puts line `n` of the log of `seed` into `line`.
+/// Writes line `n` of the log of `seed` into `line`.
 pub fn line(seed: u64, n: u64, line: &mut Vec<u8>) {
     let mut random = Random(mixed(seed) ^ n);
     let visitor = random.below(VISITORS);
@@ -43,7 +43,7 @@ pub fn line(seed: u64, n: u64, line: &mut Vec<u8>) {
     line.extend_from_slice(b" \"https://example.com/\" \"");
     line.extend_from_slice(agent.as_bytes());
     line.push(b'"');
-    // Some lines are cut off, as on a full disk.
+    // Some lines are truncated, as on a full disk.
     if random.below(10_000) == 0 {
         line.truncate(line.len() / 2);
     }
@@ -71,7 +71,7 @@ fn number(before: &[u8], number: u64, line: &mut Vec<u8>) {
     write!(line, "{number}").expect("a vector takes all");
 }
 
-/// SplitMix64. Every state is as good as any other, so states may be mixed from seeds.
+/// SplitMix64. All states are equally good, so states can be mixed from seeds.
 struct Random(u64);
 
 impl Random {

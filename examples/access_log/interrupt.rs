@@ -1,4 +1,4 @@
-//! Ctrl-C: the first one ends the job in order, the second one at once.
+//! Ctrl-C: the first one ends the job cleanly, the second one at once.
 
 use std::io;
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
 
-/// Knows if the user asked the job to end.
+/// True once the user asked the job to end.
 #[derive(Clone, Debug)]
 pub struct Interrupt(Arc<AtomicBool>);
 
@@ -16,7 +16,7 @@ impl Interrupt {
     pub fn listen() -> io::Result<Self> {
         let pressed = Arc::new(AtomicBool::new(false));
         for signal in [SIGINT, SIGTERM] {
-            // Signals are handled in this order, so this one acts from the second time on.
+            // Signal handlers run in this order, so this one acts from the second time on.
             flag::register_conditional_default(signal, Arc::clone(&pressed))?;
             flag::register(signal, Arc::clone(&pressed))?;
         }

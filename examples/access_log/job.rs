@@ -26,7 +26,7 @@ const OPERATOR: &str = "page-stats";
 /// Number of batches of one source that may wait for a subtask.
 const WAITING_BATCHES: usize = 8;
 
-/// Bytes of batches that a subtask holds back at most while it waits for a barrier.
+/// Most bytes of batches that a subtask holds back while it waits for a barrier.
 const HELD_BYTES: u64 = 16 << 20;
 
 /// Result of a run.
@@ -47,14 +47,14 @@ pub fn folder() -> Result<JobFolder> {
     JobFolder::new("access-log-job")
 }
 
-/// Reads the log, from its beginning or where the last checkpoint was taken, to its end.
+/// Reads the log to its end, from its beginning or from the last checkpoint.
 pub fn run<B: StateBackend<Key = Path>>(
     args: &Args,
     options: &B::Options,
     storage: Option<Arc<dyn Storage>>,
     interrupt: &Interrupt,
 ) -> Result<Outcome, Failure> {
-    // A log that cannot be read must not cost the checkpoints of an earlier run.
+    // An unreadable log must not cost the checkpoints of an earlier run.
     let input = args.input();
     let fresh = if args.resume { Vec::new() } else { Position::split(&input, args.sources.into())? };
     fresh.iter().try_for_each(|part| Source::check(&input, part).map(|_| ()))?;
@@ -83,12 +83,12 @@ pub fn run<B: StateBackend<Key = Path>>(
     let config = CheckpointConfig {
         retained: args.retained,
         retention: Retention::RetainOnCancellation,
-        // A checkpoint that fails costs nothing but itself.
+        // A failed checkpoint does not fail the job.
         tolerable_failures: u32::MAX,
         timeout: Duration::MAX,
         ..CheckpointConfig::default()
     };
-    // A log may grow, and the job go on from its last checkpoint.
+    // The log may grow, and the job continue from its last checkpoint.
     let driver = JobDriver::new(folder()?.path(), config, RestartStrategy::None, store).suspend_at_end();
     let position = Position::sum(begin);
     let shared = Shared {
@@ -158,7 +158,7 @@ fn parts(checkpoint: &Checkpoint, target: &CheckpointTarget) -> Result<Vec<Posit
     Ok(state.list(token)?.iter().copied().collect())
 }
 
-/// The user ended the job: says where it was, and where it can go on.
+/// The user ended the job: reports its position, and where it can continue.
 fn interrupted(lines: u64, store: &CheckpointStore, target: &CheckpointTarget) -> Failure {
     let resumable = store.latest().and_then(|latest| {
         let parts = parts(latest, target).ok()?;
@@ -171,7 +171,7 @@ fn interrupted(lines: u64, store: &CheckpointStore, target: &CheckpointTarget) -
     Failure::Interrupted { message, can_resume: resumable.is_some() }
 }
 
-/// Opens the store of the checkpoints. A run that starts anew deletes those of an earlier run, if it is allowed to.
+/// Opens the store of the checkpoints. A new run deletes those of an earlier run, if allowed.
 fn open_store(args: &Args, storage: Option<Arc<dyn Storage>>) -> Result<CheckpointStore, Failure> {
     let job = folder()?;
     let options = match &storage {
@@ -187,7 +187,8 @@ fn open_store(args: &Args, storage: Option<Arc<dyn Storage>>) -> Result<Checkpoi
                            --overwrite deletes them";
             return Err(Failure::Job(earlier.to_owned()));
         }
-        // Metadata first: a checkpoint that has lost some of its files must not look complete if this is interrupted.
+        // Metadata first: if this is interrupted, a checkpoint without some of its files must not look
+        // complete.
         for file in completed {
             storage.delete(&file.path)?;
         }

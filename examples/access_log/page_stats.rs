@@ -46,12 +46,12 @@ pub struct PageStats {
     windows: ValueToken<Windows>,
     /// The latest minute that the log has reached.
     newest: Minute,
-    /// The key of the current record. Its buffer is used again for the next one.
+    /// The key of the current record. Its buffer is reused.
     path: Path,
 }
 
 impl PageStats {
-    /// Registers the states. After a restore they hold what the checkpoint had.
+    /// Registers the states. After a restore they contain the checkpoint's entries.
     pub fn register<B: StateBackend<Key = Path>>(backend: &mut B) -> Result<Self> {
         Ok(Self {
             hits: backend.register(ReducingDescriptor::new(HITS, sum))?,

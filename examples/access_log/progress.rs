@@ -2,7 +2,7 @@
 
 use indicatif::{ProgressBar, ProgressState, ProgressStyle};
 
-/// How far the job is. The bar disappears when this is dropped.
+/// The progress of the job. The bar disappears on drop.
 pub struct Progress(ProgressBar);
 
 impl Progress {
@@ -21,7 +21,7 @@ impl Progress {
         Self(style.map_or(bar.clone(), |style| bar.with_style(style)))
     }
 
-    /// Shows what is read, and the number of completed checkpoints.
+    /// Shows the amount read, and the number of completed checkpoints.
     pub fn at(&self, done: u64, checkpoints: u64) {
         self.0.set_position(done);
         self.0.set_message(format!("{checkpoints} checkpoints"));

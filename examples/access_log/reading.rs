@@ -25,27 +25,27 @@ const ENOUGH_LINES: u64 = 1000;
 /// A line in the combined format, for error messages.
 const SAMPLE: &str = r#"`192.0.2.7 - - [17/May/2015:10:05:03 +0000] "GET /a HTTP/1.1" 200 512 "-" "curl"`"#;
 
-/// The positions of all parts, dealt out to the sources.
+/// The positions of all parts, distributed over the sources.
 pub fn positions() -> OperatorListDescriptor<Position> {
     OperatorListDescriptor::even_split("positions")
 }
 
-/// What all sources of a run have in common.
+/// Shared by all sources of a run.
 pub struct Shared<'a> {
     pub args: &'a Args,
     pub interrupt: &'a Interrupt,
     pub job: JobHandle,
     pub progress: Progress,
-    /// Why a source cannot go on.
+    /// Why a source cannot continue.
     pub failure: Mutex<Option<Failure>>,
-    /// Lines read when the user ended the job, 0 if that is not so.
+    /// Lines read when the user ended the job, or 0.
     pub interrupted_at: AtomicU64,
-    /// Where the parts are at the end.
+    /// The positions of the parts at the end.
     pub ends: Mutex<Vec<Position>>,
 }
 
 impl Shared<'_> {
-    /// Keeps a failure for the user, and tells the driver that there is one.
+    /// Keeps a failure for the user, and returns an error for the driver.
     fn note(&self, failure: Failure) -> Error {
         let mut first = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
         first.get_or_insert(failure);
@@ -75,7 +75,7 @@ pub struct Reading<'a> {
 }
 
 impl<'a> Reading<'a> {
-    /// Opens the parts that `restore` holds for `subtask`, or `fresh` ones.
+    /// Opens the parts in `restore` for `subtask`, or `fresh` ones.
     pub fn open(
         shared: &'a Shared<'a>,
         target: CheckpointTarget,
@@ -109,7 +109,8 @@ impl<'a> Reading<'a> {
         })
     }
 
-    /// Reads to the end. A source that is done early goes on acknowledging until `all_done` says that all are.
+    /// Reads to the end. A source that finishes early acknowledges checkpoints until `all_done` reports that
+    /// all have finished.
     pub fn run(mut self, mut context: TaskContext, done: Sender<()>, all_done: Receiver<()>) -> Result<()> {
         let read = self.read(&mut context);
         if self.is_stopped {
@@ -180,7 +181,7 @@ impl<'a> Reading<'a> {
             if minute > position.newest {
                 position.newest = minute;
                 self.newest[part] = minute;
-                // Only when the last of the parts has reached a minute, this source has.
+                // This source has reached a minute once all its parts have.
                 let slowest = self.newest.iter().copied().min().unwrap_or(minute);
                 if slowest > *reached {
                     *reached = slowest;
@@ -195,14 +196,14 @@ impl<'a> Reading<'a> {
             check_is_log(source, position)?;
         }
         if has_sent && self.subtask.index() == 0 {
-            // The others are about as far.
+            // Assumes that the other sources have read as much.
             let done = Position::sum(&self.now()).done() * u64::from(self.subtask.parallelism());
             self.shared.progress.at(done, self.checkpoints);
         }
         Ok(true)
     }
 
-    /// Another line is read: takes a checkpoint if it is time for one, and does what the driver asks.
+    /// Called after each line: takes a checkpoint if it is due, and follows the driver's requests.
     fn have_read(&mut self, context: &mut TaskContext, lines: u64) -> Result<(), Failure> {
         let Args { checkpoint_every, crash_at, .. } = *self.shared.args;
         let mut control = context.poll()?;
@@ -250,7 +251,7 @@ impl<'a> Reading<'a> {
         Ok(())
     }
 
-    /// Where the parts are.
+    /// The positions of the parts.
     fn now(&self) -> Vec<Position> {
         self.parts.iter().map(|(_, position)| *position).collect()
     }

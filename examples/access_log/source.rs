@@ -1,4 +1,4 @@
-//! Where lines come from, and the position in it, which is part of each checkpoint.
+//! The sources of lines, and positions in them, which are part of each checkpoint.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Seek, SeekFrom};
@@ -12,8 +12,8 @@ use crate::generate;
 use crate::lines::read_line;
 use crate::window::Minute;
 
-/// A part of the log, how far it is read, and what was learned from its lines so far. The positions of all parts are
-/// one even-split list, so a job that is resumed may read them with another number of sources.
+/// A part of the log, its position, and statistics of its lines so far. The positions of all parts are one
+/// even-split list, so a resumed job can read them with another number of sources.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Position {
     /// Number and seed of the lines, if they are generated.
@@ -33,7 +33,7 @@ pub struct Position {
 }
 
 impl Position {
-    /// The beginnings of so many parts of `input`. What has no length has one part.
+    /// Splits `input` into this many parts. An input without a length has one part.
     pub fn split(input: &Input, parts: u64) -> Result<Vec<Self>, Failure> {
         let generated = generated(input);
         let part = |begin, end| Self { generated, begin, end, offset: begin, ..Self::default() };
@@ -57,7 +57,7 @@ impl Position {
         Ok(parts)
     }
 
-    /// What was read of all `parts` together.
+    /// The sum of all `parts`.
     pub fn sum(parts: &[Self]) -> Self {
         parts.iter().fold(Self::default(), |sum, part| Self {
             offset: sum.offset + part.offset - if part.generated.is_some() { 0 } else { part.begin },
@@ -68,12 +68,12 @@ impl Position {
         })
     }
 
-    /// How much is read, in the unit of [`Source::check`].
+    /// The amount read, in the unit of [`Source::check`].
     pub fn done(&self) -> u64 {
         if self.generated.is_some() { self.lines } else { self.offset }
     }
 
-    /// True if it is the beginning of the input.
+    /// True for the first part of the input.
     pub fn is_first(&self) -> bool {
         self.begin == 0
     }
@@ -88,8 +88,7 @@ pub struct Source {
 }
 
 impl Source {
-    /// Checks that `input` can be read at `position`, and gives its total, if that is known, and the
-    /// total's unit.
+    /// Checks that `input` can be read at `position`. Returns its total, if known, and the unit of that.
     pub fn check(input: &Input, position: &Position) -> Result<(Option<u64>, &'static str), Failure> {
         let generated = generated(input);
         if position.generated != generated {
@@ -106,7 +105,7 @@ impl Source {
             Input::File(path) => {
                 let failed = |error| Failure::job(path.display(), error);
                 let metadata = std::fs::metadata(path).map_err(failed)?;
-                // What is no file or folder, such as a pipe, can be opened only once.
+                // Other kinds, such as pipes, can be opened only once.
                 if metadata.is_file() || metadata.is_dir() {
                     open_at(path, position.offset).map_err(failed)?;
                 }
@@ -129,7 +128,7 @@ impl Source {
         Ok(Self { reader, name, line: Vec::new() })
     }
 
-    /// Reads the line at `position` and moves the position behind it.
+    /// Reads the line at `position`, and advances the position.
     pub fn next(&mut self, position: &mut Position) -> Result<Option<&[u8]>, Failure> {
         match (&mut self.reader, position.generated) {
             (Some(_), _) if position.end.is_some_and(|end| position.offset >= end) => return Ok(None),

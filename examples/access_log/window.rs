@@ -1,4 +1,4 @@
-//! Windows of one minute in event time: the time in the log counts, not the time of reading it.
+//! Windows of one minute in event time, which is the time in the log.
 
 use serde::{Deserialize, Serialize};
 
@@ -37,7 +37,7 @@ impl Windows {
         self.peak = self.peak.max(hits);
     }
 
-    /// The sum of both.
+    /// The sum of two.
     pub fn and(self, other: Self) -> Self {
         Self {
             closed: self.closed + other.closed,

@@ -88,8 +88,7 @@ impl<A: Aggregate, N: StateKey> AggregatingState<A, N> for ByteAggregating<'_, A
     }
 }
 
-/// Folds the sources in their order, then the result into the target. That is the order of Flink's heap
-/// backend.
+/// Folds the sources in their order, then the result into the target, as Flink's heap backend does.
 fn merge<T: StateValue, N: StateKey>(
     access: &mut Access<'_>,
     values: &Values<'_, T>,
@@ -118,6 +117,6 @@ fn merge<T: StateValue, N: StateKey>(
         }
         None => folded,
     };
-    // All of it is written at once: the store has it all, or nothing has changed.
+    // Written as one batch, so the store has all of it or none.
     values.put_merged(access, &merged, &taken)
 }

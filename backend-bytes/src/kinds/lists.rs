@@ -8,8 +8,8 @@ use crate::cache::{Cache, CachedList, Collection, VALUE_BYTES_MAX};
 use crate::limits::Change;
 use backend_api::{Codec, ListState, Result, StateKey, StateValue};
 
-/// A list state of a [`ByteBackend`](crate::ByteBackend). Appending reads nothing. Reading streams where the
-/// list is not in the cache.
+/// A list state of a [`ByteBackend`](crate::ByteBackend). Appending reads nothing. Iteration streams from the
+/// store if the list is not cached.
 pub struct ByteList<'a, T: StateValue, N> {
     pub(crate) access: Access<'a>,
     pub(crate) cache: Option<&'a Cache<CachedList<T>>>,
@@ -70,7 +70,7 @@ impl<T: StateValue, N: StateKey> ListState<T, N> for ByteList<'_, T, N> {
                 .charging()
                 .replace(change, |access| append(access, cache, all.into_iter(), heap, true));
         }
-        // What is replaced is looked up in the store.
+        // The replaced elements are looked up in the store.
         collections::write_past(access, cache, |_| Ok(()))?;
         self.replace_stored(all)
     }
@@ -80,8 +80,8 @@ impl<T: StateValue, N: StateKey> ListState<T, N> for ByteList<'_, T, N> {
             && let Some(slot) = self.whole(cache)?
         {
             let mut positions = 0..;
-            // Nothing changes the list before the view is given back. The lock is not kept: the reader may
-            // take its time.
+            // Nothing changes the list while the view is borrowed. The lock is released, because the reader
+            // may be slow.
             let next = from_fn(move || {
                 let table = cache.lock();
                 let element = table.object(slot)?.elements().get(positions.next()?)?;
@@ -146,15 +146,15 @@ impl<T: StateValue, N: StateKey> ListState<T, N> for ByteList<'_, T, N> {
 }
 
 impl<T: StateValue, N: StateKey> ByteList<'_, T, N> {
-    /// Replaces the list in the store. The cache knows nothing of it.
+    /// Replaces the list in the store. The cache has no object for it.
     fn replace_stored(&mut self, elements: impl IntoIterator<Item = T>) -> Result<()> {
         let Self { access, codec, .. } = self;
         let change = access.fill(|writer| writer.replace(elements, *codec))?;
         access.charging().replace(change, Access::commit)
     }
 
-    /// Makes the whole list known, and gives its slot. `None` if it must be read from the store, which has
-    /// all of it then.
+    /// Loads the whole list into the cache, and returns its slot. `None` if it must be read from the store,
+    /// which has all of it then.
     fn whole(&mut self, cache: &Cache<CachedList<T>>) -> Result<Option<u32>> {
         let Self { access, codec, .. } = self;
         let entry = cache.entry(access.key());
@@ -195,7 +195,7 @@ impl<T: StateValue, N: StateKey> ByteList<'_, T, N> {
         drop(cursor);
         let entry = cache.entry(access.key());
         if entry.get().and_then(CachedList::first) != first {
-            // A snapshot has written what was pending. It is not among what was read.
+            // A snapshot has written pending elements, which were not read.
             drop(entry);
             return self.whole(cache);
         }
@@ -205,8 +205,7 @@ impl<T: StateValue, N: StateKey> ByteList<'_, T, N> {
     }
 }
 
-/// Appends to what the cache has, or to nothing if that is replaced. What has grown too long is written
-/// before.
+/// Appends to the cached part, or to nothing if that is replaced. Spills it first if it is too long.
 #[inline]
 fn append<T: StateValue>(
     access: &mut Access<'_>,
@@ -224,7 +223,7 @@ fn append<T: StateValue>(
     })
 }
 
-/// Has `apply` add bytes, if the list stays within the limit.
+/// Lets `apply` add bytes, if the list stays within the limit.
 #[inline]
 fn charged<'a, T: StateValue>(
     access: &mut Access<'a>,
@@ -242,14 +241,14 @@ fn heap_size<T: StateValue>(element: &T, codec: &dyn Codec<T>) -> usize {
     if std::mem::needs_drop::<T>() { codec.heap_size(element) } else { 0 }
 }
 
-/// Elements that can be encoded.
+/// Elements whose encoding was checked.
 struct Elements<T> {
     all: Vec<T>,
     /// Bytes of their encodings.
     bytes: u64,
     /// Bytes that they own on the heap.
     heap: usize,
-    /// True if they are not for the cache.
+    /// True if they are too long for the cache.
     are_long: bool,
 }
 

@@ -11,8 +11,8 @@ use backend_api::{
     Codec, Error, MapState, Result, StateKey, StateValue, check_ascending, check_equal_keys, check_found,
 };
 
-/// A map state of a [`ByteBackend`](crate::ByteBackend). Each entry is read and written alone. Iteration
-/// streams where the map is not in the cache.
+/// A map state of a [`ByteBackend`](crate::ByteBackend). Each entry is read and written on its own. Iteration
+/// streams from the store if the map is not cached.
 pub struct ByteMap<'a, MK: StateKey, MV: StateValue> {
     pub(crate) access: Access<'a>,
     pub(crate) cache: Option<&'a Cache<CachedMap<MK, MV>>>,
@@ -83,7 +83,7 @@ impl<MK: StateKey, MV: StateValue> MapState<MK, MV> for ByteMap<'_, MK, MV> {
         all.iter().try_for_each(|(key, _)| self.check_known(key))?;
         let mut change = Change::adding(sizes.iter().sum());
         if self.access.charging().is_close(change.added) {
-            // Of an entry that is put twice only the last one counts.
+            // If an entry is put twice, only the last one counts.
             let last: BTreeMap<&MK, u64> = all.iter().map(|(key, _)| key).zip(sizes).collect();
             change.added = last.values().sum();
             for key in last.keys() {
@@ -144,8 +144,8 @@ impl<MK: StateKey, MV: StateValue> MapState<MK, MV> for ByteMap<'_, MK, MV> {
             && let Some(slot) = self.whole(cache)?
         {
             let mut positions = cache.lock().object(slot).map_or(0..0, |map| map.positions(&range));
-            // Nothing changes the map before the view is given back. The lock is not kept: the reader may
-            // take its time.
+            // Nothing changes the map while the view is borrowed. The lock is released, because the reader
+            // may be slow.
             let next = from_fn(move || {
                 let table = cache.lock();
                 let (key, value) = table.object(slot)?.next_in(&mut positions)?;
@@ -186,7 +186,7 @@ impl<MK: StateKey, MV: StateValue> MapState<MK, MV> for ByteMap<'_, MK, MV> {
 }
 
 impl<MK: StateKey, MV: StateValue> ByteMap<'_, MK, MV> {
-    /// Checks, in debug builds, that the cache takes the key for no other one.
+    /// In debug builds, checks that the cache does not confuse the key with another one.
     #[inline]
     fn check_known(&self, key: &MK) -> Result<()> {
         let (true, Some(cache)) = (cfg!(debug_assertions), self.cache) else { return Ok(()) };
@@ -195,7 +195,7 @@ impl<MK: StateKey, MV: StateValue> ByteMap<'_, MK, MV> {
         found.map_or(Ok(()), |found| check_found(found, key)).map_err(|error| self.access.origin.name(error))
     }
 
-    /// Bytes of an entry; 0 if there is none.
+    /// Bytes of an entry, or 0 if it is missing.
     #[cold]
     fn bytes_of(&mut self, key: &MK) -> Result<u64> {
         let (origin, codec, mut bytes) = (self.access.origin, self.codec, Vec::new());
@@ -207,8 +207,8 @@ impl<MK: StateKey, MV: StateValue> ByteMap<'_, MK, MV> {
         }
     }
 
-    /// Makes the whole map known, and gives its slot. `None` if it must be read from the store, which has all
-    /// of it then.
+    /// Loads the whole map into the cache, and returns its slot. `None` if it must be read from the store,
+    /// which has all of it then.
     fn whole(&mut self, cache: &Cache<CachedMap<MK, MV>>) -> Result<Option<u32>> {
         let Self { access, codec, .. } = self;
         let entry = cache.entry(access.key());
@@ -257,7 +257,7 @@ impl<MK: StateKey, MV: StateValue> ByteMap<'_, MK, MV> {
         Ok(Some(known.slot()))
     }
 
-    /// Keeps what was read of an entry, if reads are worth keeping.
+    /// Keeps an entry that was read, if reads are worth keeping.
     fn keep_read(&mut self, cache: &Cache<CachedMap<MK, MV>>, key: &MK, value: Option<MV>) -> Result<()> {
         let access = &mut self.access;
         let key_heap = key_heap::<MK>(access.sizes().map_key(key)?);
@@ -271,7 +271,7 @@ impl<MK: StateKey, MV: StateValue> ByteMap<'_, MK, MV> {
     }
 }
 
-/// Has `apply` change the map, if it stays within the limit.
+/// Lets `apply` change the map, if it stays within the limit.
 #[inline]
 fn charged<'a, MK: StateKey, MV: StateValue>(
     access: &mut Access<'a>,
@@ -283,7 +283,7 @@ fn charged<'a, MK: StateKey, MV: StateValue>(
     access.charging().apply(change, write_out, apply)
 }
 
-/// Bytes that a map key owns on the heap, about. `encoded` is the length of its encoding.
+/// Approximate bytes that a map key owns on the heap. `encoded` is the length of its encoding.
 #[inline]
 fn key_heap<MK>(encoded: usize) -> usize {
     if std::mem::needs_drop::<MK>() { encoded } else { 0 }

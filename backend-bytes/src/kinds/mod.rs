@@ -19,7 +19,7 @@ pub use maps::ByteMap;
 pub use values::ByteValue;
 pub(crate) use values::Values;
 
-/// The cache of a state, if it has one. It holds objects of the state's own type.
+/// The cache of a state, if it has one. Its objects are of the state's own type.
 #[inline]
 pub(crate) fn typed<O: Object>(cache: Option<&dyn AnyCache>) -> Option<&Cache<O>> {
     cache.and_then(|cache| cache.as_any().downcast_ref())

@@ -1,4 +1,4 @@
-//! What is credited to the limit of a list or map that is cleared.
+//! Credits to the limit when a list or map is cleared.
 
 use std::sync::Arc;
 
@@ -50,7 +50,7 @@ impl<O: Collection<Value = String>> World<O> {
         Access::new(store, buffers, totals, meta, (0, 0), (&0_u8, &()), EntryLimit(LIMIT)).unwrap()
     }
 
-    /// Fills it and clears what is there then, again and again.
+    /// Fills and clears it repeatedly.
     fn churn(mut self, fill: impl Fn(&mut Self), clear: impl Fn(&mut Self)) {
         for _ in 0..40 {
             fill(&mut self);

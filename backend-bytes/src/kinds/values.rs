@@ -54,17 +54,17 @@ impl<V: StateValue, N: StateKey> ValueState<V> for ByteValue<'_, V, N> {
     }
 }
 
-/// What takes the place of a value.
+/// The replacement of a value.
 pub(super) enum New<V> {
     /// Another value.
     Value(V),
-    /// None. There was a value.
+    /// Removes the value, which exists.
     Nothing,
-    /// What was there stays.
+    /// Keeps the present value.
     Same,
 }
 
-/// Single values of one state: of a value, reducing or aggregating state.
+/// Single values of one state: a value, reducing or aggregating state.
 pub(crate) struct Values<'a, V: StateValue> {
     cache: Option<&'a Cache<Option<V>>>,
     codec: &'a dyn Codec<V>,
@@ -76,7 +76,7 @@ impl<'a, V: StateValue> Values<'a, V> {
         Self { cache: typed(cache), codec }
     }
 
-    /// Lends the value here to `f`.
+    /// Calls `f` with the value here.
     #[inline]
     pub fn with<R>(&self, access: &mut Access<'_>, f: impl FnOnce(Option<&V>) -> R) -> Result<R> {
         if let Found::Known(known) = self.search(access) {
@@ -106,11 +106,11 @@ impl<'a, V: StateValue> Values<'a, V> {
         access.reader().value_in(namespace, self.codec)
     }
 
-    /// Replaces the value here by what `f` makes of it. Where the cache knows the value this is one search under
+    /// Replaces the value here by the result of `f`. If the cache has the value, this takes one lookup under
     /// one lock.
     ///
     /// # Errors
-    /// Those of `f`, and as [`put`](Self::put). The value stays as it was.
+    /// Those of `f`, and as [`put`](Self::put). The value is unchanged then.
     #[inline]
     pub(super) fn replace<R, E: From<Error>>(
         &self,
@@ -164,7 +164,7 @@ impl<'a, V: StateValue> Values<'a, V> {
         }
     }
 
-    /// Puts a value here and removes those in other namespaces, all past the cache.
+    /// Puts a value here and removes those in other namespaces, bypassing the cache.
     pub fn put_merged<N: StateKey>(&self, access: &mut Access<'_>, value: &V, others: &[&N]) -> Result<()> {
         access.write(|writer| {
             others.iter().try_for_each(|other| writer.delete_in(*other))?;
@@ -178,7 +178,7 @@ impl<'a, V: StateValue> Values<'a, V> {
         })
     }
 
-    /// Searches the cache for the value here.
+    /// Looks the value here up in the cache.
     #[inline]
     fn search(&self, access: &Access<'_>) -> Found<'a, V> {
         match self.cache.and_then(|cache| cache.entry(access.key()).known()) {
@@ -188,17 +188,17 @@ impl<'a, V: StateValue> Values<'a, V> {
     }
 }
 
-/// What a search of the cache has found.
+/// The result of a cache lookup.
 enum Found<'c, V: StateValue> {
     /// The cache has an object, and is locked.
     Known(Known<'c, Option<V>>),
-    /// It has none, or there is no cache.
+    /// The cache has no object, or there is no cache.
     Unknown,
-    /// There was no search yet.
+    /// Not looked up yet.
     NotSearched,
 }
 
-/// Changes what the cache has here.
+/// Changes the cached object here.
 #[inline]
 fn change<'c, V: StateValue>(
     access: &Access<'_>,

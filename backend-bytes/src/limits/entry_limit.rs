@@ -1,6 +1,6 @@
 use backend_api::{Error, ErrorKind, Result};
 
-/// The most bytes that key and value of an entry may have together.
+/// Most bytes of an entry's key and value together.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct EntryLimit(pub u64);
 

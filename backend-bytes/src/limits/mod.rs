@@ -1,4 +1,4 @@
-//! How large entries, and lists and maps as a whole, may become.
+//! Size limits of entries, and of lists and maps as a whole.
 
 mod entry_limit;
 mod totals;

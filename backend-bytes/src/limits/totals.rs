@@ -4,26 +4,25 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use crate::EntryKey;
 
-/// Bounds of a state, which its lists and maps share by the hashes of their keys.
+/// Number of bounds of a state. Its lists and maps share them by hash of their keys.
 pub(crate) const BUCKETS: usize = 4096;
 
-/// A single bound is enough for all while it is below one part in this many of the limit.
+/// A single bound is used for all while it is below this fraction of the limit.
 const SINGLE_SHARE: u64 = 16;
 
 /// Most totals that are pinned at once.
 const PINNED_MAX: usize = 1024;
 
-/// How many bytes the lists or maps of a state have, as far as a limit for each of them needs to know: of a
-/// list the elements, of a map the keys and values.
+/// Bytes of the lists or maps of a state, as precisely as a limit on each of them requires. Counts the
+/// elements of a list, and the keys and values of a map.
 ///
-/// An addition raises the bound of a bucket, blindly. Many lists or maps share a bucket, and what they
-/// replace or remove leaves the bound too high. Only when the bound does not allow an addition is the total
-/// of that list or map counted. It is *pinned* from then on: it has a number of its own, which stays exact
-/// because every change is [charged](Self::charge).
+/// An addition raises the bound of a bucket without reading. Many lists or maps share a bucket, and replaced
+/// and removed entries leave the bound too high. If the bound does not allow an addition, that list or map is
+/// counted and its total is *pinned*. From then on every change is [charged](Self::charge) to it, so it stays
+/// exact.
 ///
-/// In the upper half of the limit bytes that go are credited, too, as far as they are certain, so that bounds
-/// creep upwards more slowly. A bound that is too high costs a count; one that is too low would break the
-/// limit.
+/// In the upper half of the limit, removed bytes are credited too, as far as they are certain, so that bounds
+/// grow more slowly. A bound that is too high costs a count. One that is too low would break the limit.
 #[derive(Debug)]
 pub(crate) struct Totals {
     limit: u64,
@@ -33,11 +32,11 @@ pub(crate) struct Totals {
     pinned: BTreeMap<Box<[u8]>, u64>,
 }
 
-/// Bytes that a change adds to a list or map and removes from it.
+/// Bytes added to a list or map by a change, and removed from it.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Change {
     pub added: u64,
-    /// At most what really goes.
+    /// At most the bytes that are really removed.
     pub removed: u64,
 }
 
@@ -48,25 +47,25 @@ impl Change {
 }
 
 impl Totals {
-    /// Those of a state that has nothing.
+    /// The totals of an empty state.
     pub fn new(limit: u64) -> Self {
         Self { limit, bounds: vec![0], pinned: BTreeMap::new() }
     }
 
-    /// Those of a state with what [`bounds`](Self::bounds) gave.
+    /// The totals of a state with stored [`bounds`](Self::bounds).
     pub fn with_bounds(limit: u64, bounds: &[u64]) -> Self {
         let mut totals = Self::new(limit);
         totals.bounds = match bounds {
             [] => vec![0],
             [one] => vec![*one],
             many if many.len() == BUCKETS => many.to_vec(),
-            // The buckets are not known. The sum is a bound for all.
+            // With an unknown number of buckets, the sum is a bound for all.
             many => vec![many.iter().copied().fold(0, u64::saturating_add)],
         };
         totals
     }
 
-    /// Bounds in which nothing is pinned. None if there is nothing.
+    /// The bounds, with pinned totals included. Empty for an empty state.
     pub fn bounds(&self) -> Vec<u64> {
         let mut bounds = self.bounds.clone();
         for (key, total) in &self.pinned {
@@ -81,15 +80,15 @@ impl Totals {
         if self.pinned.is_empty() { None } else { self.pinned.get(key).copied() }
     }
 
-    /// True if bytes that go from a list or map should be credited, when this many are added.
+    /// True if removed bytes should be credited when this many are added.
     #[inline]
     pub fn is_close(&self, key: &[u8], added: u64) -> bool {
         self.bounds[bucket(key, self.bounds.len())].saturating_add(added) > self.limit / 2
             || self.pinned(key).is_some()
     }
 
-    /// Notes a change that certainly stays within the limit, or that lets nothing grow. Otherwise gives
-    /// `false`.
+    /// Records a change that certainly stays within the limit, or that grows nothing. Returns false
+    /// otherwise.
     #[inline]
     pub fn charge(&mut self, key: &[u8], change: Change) -> bool {
         let limit = self.limit;
@@ -102,28 +101,28 @@ impl Totals {
         is_within
     }
 
-    /// Notes bytes that are there, whatever the limit.
+    /// Records bytes without checking the limit.
     pub fn add(&mut self, key: &[u8], bytes: u64) {
         let total = self.total(key, bytes);
         *total = total.saturating_add(bytes);
     }
 
-    /// Notes bytes that are gone.
+    /// Records removed bytes.
     pub fn credit(&mut self, key: &[u8], bytes: u64) {
         let total = self.total(key, 0);
         *total = total.saturating_sub(bytes);
     }
 
-    /// Notes that a list or map is empty, which had at least this many bytes.
+    /// Records that a list or map with at least this many bytes is empty now.
     pub fn clear(&mut self, key: &[u8], bytes: u64) {
         if self.pinned.remove(key).is_none() {
             self.credit(key, bytes);
         }
     }
 
-    /// Pins the total of a list or map. If too many are pinned, the smallest of the others is let go.
+    /// Pins the total of a list or map. If too many are pinned, unpins the smallest other one.
     pub fn pin_exact(&mut self, key: &[u8], total: u64) {
-        // The bound covered this one, too.
+        // The bound also covered this one.
         self.credit(key, total);
         if self.pinned.len() >= PINNED_MAX
             && let Some(smallest) = self.pinned.iter().min_by_key(|(_, total)| **total)
@@ -136,7 +135,7 @@ impl Totals {
         self.pinned.insert(key.into(), total);
     }
 
-    /// The total of a list or map, or the bound that covers it, to which `added` bytes may be added.
+    /// The total of a list or map, or the bound that covers it.
     #[inline]
     fn total(&mut self, key: &[u8], added: u64) -> &mut u64 {
         if self.bounds.len() == 1 && self.bounds[0].saturating_add(added) > self.limit / SINGLE_SHARE {
@@ -150,7 +149,7 @@ impl Totals {
     }
 }
 
-/// The bucket of a key. The number of the state does not count: another backend may give it another one.
+/// The bucket of a key. Ignores the state's number, which differs between backends.
 #[inline]
 fn bucket(key: &[u8], buckets: usize) -> usize {
     if buckets == 1 {
@@ -167,7 +166,7 @@ mod tests {
     #[test]
     fn pinning_a_total_unpins_the_smallest() {
         let limit = 1000;
-        // Too high for any, also where several meet.
+        // Too high for any list, even if several share a bucket.
         let mut totals = Totals::with_bounds(limit, &[limit * 100; BUCKETS]);
         let keys: Vec<_> = (0..=PINNED_MAX as u32).map(u32::to_be_bytes).collect();
         let (last, others) = keys.split_last().unwrap();

@@ -1,4 +1,4 @@
-//! How much of the store a batch of values reads at once.
+//! How many values of the store a batch reads in one call.
 
 use std::sync::{Arc, Mutex};
 
@@ -7,7 +7,7 @@ use backend_bytes::{BTreeStore, ByteBackend, ByteCursor, ByteOptions, ByteSnapsh
 
 use crate::support::{Backend, context, subtask};
 
-/// Notes how many values are read at once, and their bytes.
+/// Records how many values are read in one call, and their bytes.
 #[derive(Default)]
 struct Noting {
     inner: BTreeStore,
@@ -54,7 +54,7 @@ fn batches_read_many_short_values_at_once_and_few_long_ones() {
     let contexts: Vec<_> = keys.iter().map(context).collect();
     let token = backend.register(ValueDescriptor::<String>::new("value").namespaced::<bool>()).unwrap();
     let length = |index: usize, long: bool| if long { 500_000 + index } else { index % 50 };
-    // Absent values tell nothing about lengths.
+    // Absent values say nothing about lengths.
     for long in [false, true] {
         backend.get_batch(token, &contexts, &long, |_, value| assert_eq!(value, None)).unwrap();
         for (index, &key) in contexts.iter().enumerate().take(if long { 100 } else { 400 }) {

@@ -1,5 +1,5 @@
-//! A backend with a cache behaves as a plain model does: with caches of any size, with a store that fails,
-//! and with a store that flushes caches late, in the task of a snapshot.
+//! A backend with a cache compared with a plain model: with caches of any size, with a failing store, and
+//! with a store that flushes caches late, in the task of a snapshot.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -28,10 +28,9 @@ struct Inner {
     /// The flush of the last snapshot, if it is due.
     due: Option<Due>,
     fails: bool,
-    /// True if a flush that fails is stored all the same: a store may have some batches before another one
-    /// fails.
+    /// True if a failing flush is stored anyway: a store may have some batches before another one fails.
     has_late: bool,
-    /// Makes a read apply the flush that is due: before the read, or after it.
+    /// Makes a read apply the due flush, before or after the read.
     writes: Option<Moment>,
 }
 
@@ -138,7 +137,7 @@ impl StoreSnapshots for LateStore {
     }
 }
 
-/// Opens a backend over the store that the options name.
+/// Opens a backend over the store in the options.
 enum LateEngine {}
 
 #[derive(Clone, Debug)]
@@ -220,7 +219,7 @@ enum Step {
     ClearList(u8),
     Merge(u8),
     Put(u8, u16),
-    /// The first entry and their number. There may be more than a cache keeps.
+    /// The first entry and the number of entries, possibly more than a cache keeps.
     PutAll(u8, u16, u16),
     Remove(u8, u16),
     ClearMap(u8),
@@ -266,7 +265,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     prop::collection::vec(step, 1..60)
 }
 
-/// What all keys hold. Namespaces 0 and 1 of lists.
+/// The content of all keys, with namespaces 0 and 1 of lists.
 #[derive(Clone, Debug, Default, PartialEq)]
 struct Model {
     values: BTreeMap<u8, u32>,
@@ -279,7 +278,7 @@ struct World {
     backend: EngineBackend<String, LateEngine>,
     tokens: Tokens,
     model: Model,
-    /// Grows, so that no two elements are the same.
+    /// Increases, so that all elements differ.
     number: u32,
     checkpoint: u64,
     task: Option<(SnapshotTask, Model)>,
@@ -333,7 +332,7 @@ impl World {
         self.number.to_be_bytes().to_vec()
     }
 
-    /// Does a step. A call that fails changes nothing.
+    /// Executes a step. A call that fails changes nothing.
     fn run(&mut self, step: &Step) {
         let mut model = self.model.clone();
         match self.apply(step, &mut model) {
@@ -428,7 +427,7 @@ impl World {
                 let name = key.to_string();
                 let entries = model.maps.get(&key).cloned().unwrap_or_default();
                 let mut view = self.backend.map(map, context(&name), &())?;
-                // A snapshot may be written at any step.
+                // A snapshot can be written at any step.
                 let store = self.store.clone();
                 let mut steps = 0;
                 let found = view.range(from..to)?.map(|e| {
@@ -520,7 +519,7 @@ fn short_lists_and_maps_are_read_from_the_store_once() {
     let name = "a".to_owned();
     let key = context(&name);
 
-    // Nothing is read for what is written.
+    // Writes read nothing.
     calls_left.store(0, Ordering::SeqCst);
     backend.map(map, key, &()).unwrap().put_all((0..10).map(|n| (n, bytes(n)))).unwrap();
     backend.list(list, key, &0).unwrap().add_all((0..10).map(bytes)).unwrap();
@@ -530,12 +529,12 @@ fn short_lists_and_maps_are_read_from_the_store_once() {
     assert!(backend.map(map, key, &()).unwrap().get(&10).is_err());
     assert!(backend.list(list, key, &0).unwrap().get().is_err());
 
-    // All is read once,
+    // Everything is read once,
     calls_left.store(u64::MAX, Ordering::SeqCst);
     assert_eq!(backend.map(map, key, &()).unwrap().iter().unwrap().count(), 10);
     assert_eq!(backend.list(list, key, &0).unwrap().iter().unwrap().count(), 10);
 
-    // and known from then on, also when a snapshot has written it.
+    // and then is known, even after a snapshot has written it.
     for checkpoint in 1..3 {
         calls_left.store(0, Ordering::SeqCst);
         let mut view = backend.map(map, key, &()).unwrap();

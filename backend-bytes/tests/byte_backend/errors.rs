@@ -26,7 +26,7 @@ impl Serialize for Picky {
     }
 }
 
-/// Says that it encodes everything, and refuses 13 when it must.
+/// Claims to encode everything, and refuses 13 when it encodes.
 struct Late;
 
 impl Codec<u64> for Late {
@@ -54,7 +54,7 @@ impl Codec<u64> for Late {
     }
 }
 
-/// Fails for 13, and to merge.
+/// Fails for 13, and when merging.
 struct Sum;
 
 impl Aggregate for Sum {
@@ -83,7 +83,7 @@ impl Aggregate for Sum {
 /// A call that fails in the state `s` at the key `k`.
 type Call = fn(&mut Backend, &String) -> Result<()>;
 
-/// The names tell what is wrong.
+/// Each name describes the error.
 const CALLS: [(&str, Call); 14] = [
     ("namespace", |b, k| {
         let token = b.register(ValueDescriptor::<u64>::new("s").namespaced::<Picky>())?;
@@ -163,7 +163,7 @@ fn errors_name_state_and_key_group() {
     }
 }
 
-/// Debug builds read back all that is written.
+/// Debug builds read back everything they write.
 #[cfg(debug_assertions)]
 #[test]
 fn values_that_cannot_be_read_back_are_refused_with_state_and_key_group() {

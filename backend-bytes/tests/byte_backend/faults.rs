@@ -1,4 +1,4 @@
-//! A store that fails at its n-th call: a typed error, and the state as it was.
+//! A store that fails at its n-th call: a typed error, and unchanged state.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,7 +11,7 @@ use backend_bytes::{BTreeStore, ByteBackend, ByteOptions};
 
 use crate::support::{Backend, Failing, context, in_memory, key, open, snapshot, subtask};
 
-/// A backend, and how many calls of its store still succeed.
+/// A backend, and the number of store calls until a failure.
 fn failing(restore: &[KeyedStateHandle]) -> (Result<Backend>, Arc<AtomicU64>) {
     let calls_left = Arc::new(AtomicU64::new(u64::MAX));
     let store = Failing { inner: BTreeStore::default(), calls_left: Arc::clone(&calls_left) };
@@ -24,7 +24,7 @@ fn failing(restore: &[KeyedStateHandle]) -> (Result<Backend>, Arc<AtomicU64>) {
 /// One call of a view.
 type Call = fn(&mut Backend) -> Result<()>;
 
-/// All that a key and its namespaces hold.
+/// The content of a key with its namespaces.
 #[derive(Debug, PartialEq)]
 struct Seen(Vec<Option<u64>>, Vec<Vec<u64>>, Vec<(u64, u64)>, Vec<Option<u64>>);
 
@@ -117,7 +117,7 @@ fn a_failed_write_changes_nothing() {
                     assert_eq!(seen(&mut backend), before, "call {number}, store call {calls}");
                 }
             }
-            // The failed attempt leaves nothing behind that a later one would write.
+            // A later attempt does not write leftovers of the failed one.
             call(&mut backend).unwrap();
         }
     }
@@ -128,7 +128,7 @@ fn a_failed_read_ends_with_one_error() {
     let (backend, calls_left) = failing(&[]);
     let mut backend = backend.unwrap();
     fill(&mut backend).unwrap();
-    // Elements that were added together are read together.
+    // Elements added together are read together.
     list(&mut backend, 2).unwrap().clear().unwrap();
     (0..3).for_each(|element| list(&mut backend, 2).unwrap().add(element).unwrap());
     calls_left.store(2, Ordering::SeqCst);
@@ -173,7 +173,7 @@ fn a_failed_registration_can_be_tried_again() {
         calls_left.store(calls, Ordering::SeqCst);
         let result = list(&mut backend, 0).map(|_| ());
         calls_left.store(u64::MAX, Ordering::SeqCst);
-        // Another state first: it must not see what the failed one has left.
+        // Another state first, which must not see leftovers of the failed one.
         let other = backend.register(ListDescriptor::<u64>::new("other").namespaced::<u64>()).unwrap();
         assert!(backend.list(other, context(&key("a")), &0).unwrap().is_empty().unwrap());
         assert_eq!(seen(&mut backend), expected);
@@ -187,14 +187,14 @@ fn a_failed_registration_can_be_tried_again() {
 #[test]
 fn leftover_rows_are_not_visible_to_the_next_state() {
     let mut source = open(&in_memory(), &[]);
-    // More than is written at once.
+    // More than one write.
     list(&mut source, 0).unwrap().add_all(0..4_000_000).unwrap();
     let handle = snapshot(&mut source, 1);
     let (backend, calls_left) = failing(&[handle]);
     let mut backend = backend.unwrap();
     calls_left.store(1, Ordering::SeqCst);
     assert_eq!(list(&mut backend, 0).err().map(|error| error.kind()), Some(ErrorKind::Io));
-    // As long as they cannot be removed, there is no other state.
+    // Until they can be removed, no other state can be registered.
     let descriptor = || ListDescriptor::<u64>::new("other").namespaced::<u64>();
     assert_eq!(backend.register(descriptor()).unwrap_err().kind(), ErrorKind::Io);
     calls_left.store(u64::MAX, Ordering::SeqCst);

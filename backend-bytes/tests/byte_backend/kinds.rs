@@ -56,7 +56,7 @@ fn empty_values_are_present() {
     assert_eq!(backend.value(text, context(&a), &()).unwrap().get().unwrap(), Some(String::new()));
 }
 
-/// The bytes of the string alone, so that an empty one has none.
+/// The bytes of the string only, so an empty one has none.
 struct EmptyString;
 
 impl backend_api::Codec<String> for EmptyString {
@@ -121,7 +121,7 @@ fn a_call_that_fails_or_panics_changes_nothing() {
     let entries: Vec<_> =
         backend.map(map, k, &()).unwrap().iter().unwrap().map(|e| owned(e.unwrap())).collect();
     assert_eq!(entries, [(1, 1)]);
-    // And what comes next is not mixed with what failed.
+    // Later changes are not mixed with the failed one.
     let mut view = backend.list(list, k, &()).unwrap();
     view.add_all([2, 13]).unwrap_err();
     view.add(3).unwrap();
@@ -330,7 +330,7 @@ fn namespaces_merge_target_first_and_each_source_once() {
         backend.reducing(text, k, &namespace).unwrap().add(namespace.to_string()).unwrap();
         backend.aggregating(mean, k, &namespace).unwrap().add(namespace).unwrap();
     }
-    // 9 has nothing, 1 is the target itself, 3 stands twice.
+    // 9 is empty, 1 is the target itself, 3 is repeated.
     let sources = [3, 9, 1, 2, 3];
     backend.list(list, k, &1).unwrap().merge_from(&sources).unwrap();
     backend.reducing(text, k, &1).unwrap().merge_from(&sources).unwrap();
@@ -354,7 +354,7 @@ fn namespaces_merge_target_first_and_each_source_once() {
         let pairs = backend.keys_and_namespaces::<u64>(state).unwrap().collect::<Result<Vec<_>>>();
         assert_eq!(pairs.unwrap(), [(a.clone(), 4)], "{state}");
     }
-    // A merge that fails leaves all as it was.
+    // A failed merge changes nothing.
     backend.aggregating(mean, k, &5).unwrap().add(999).unwrap();
     let failed = backend.aggregating(mean, k, &4).unwrap().merge_from(&[5]).unwrap_err();
     assert_eq!(failed.kind(), ErrorKind::Function);
@@ -426,7 +426,7 @@ fn a_list_can_be_replaced_by_shorter_and_longer_ones() {
     let list = backend.register(ListDescriptor::<u64>::new("list")).unwrap();
     let (a, b) = (key("a"), key("b"));
     backend.list(list, context(&b), &()).unwrap().add(7).unwrap();
-    // More than are replaced one by one, too.
+    // Also more than are replaced one by one.
     for length in [3_u64, 1, 0, 5, 1500, 1030, 2, 3000] {
         backend.list(list, context(&a), &()).unwrap().set(0..length).unwrap();
         backend.list(list, context(&a), &()).unwrap().add(length).unwrap();
@@ -446,7 +446,7 @@ fn a_merge_keeps_entries_that_only_the_cache_has() {
     for namespace in 1..4 {
         backend.reducing(sum, context(&a), &namespace).unwrap().add(namespace).unwrap();
     }
-    // Into the store with all of it; after that only the cache knows that there is nothing at 1.
+    // Writes everything to the store. Afterwards only the cache knows that 1 is empty.
     assert_eq!(backend.keys_and_namespaces::<u64>("sum").unwrap().count(), 3);
     backend.reducing(sum, context(&a), &1).unwrap().clear().unwrap();
     backend.reducing(sum, context(&a), &9).unwrap().merge_from(&[1, 2, 3]).unwrap();

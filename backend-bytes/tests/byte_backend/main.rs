@@ -1,4 +1,4 @@
-//! `ByteBackend` over stores of bytes: what the views do, snapshots, restores, and stores that fail.
+//! `ByteBackend` over byte stores: views, snapshots, restores, and failing stores.
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests may panic as tests do")]
 

@@ -37,7 +37,7 @@ fn fill(backend: &mut Backend) {
     }
 }
 
-/// Checks that all keys of its range, and no others, are there.
+/// Checks that exactly the keys of its range exist.
 fn check(backend: &mut Backend) {
     let value = backend.register(ValueDescriptor::<u64>::new("value").namespaced::<u64>()).unwrap();
     let list = backend.register(ListDescriptor::<String>::new("list")).unwrap();
@@ -95,13 +95,13 @@ fn an_unregistered_state_is_passed_on() {
     for (id, parallelism) in [(2, 1), (3, 3), (4, 2)] {
         let next = (0..parallelism).map(|index| {
             let mut backend = ByteBackend::open(&options, subtask(parallelism, index), &handles).unwrap();
-            // Another state in front, so that numbers shift.
+            // Another state first, so that numbers shift.
             backend.register(ValueDescriptor::<u64>::new(format!("new {id}"))).unwrap();
             assert_eq!(backend.keys("list", &()).err().map(|error| error.kind()), Some(ErrorKind::NotFound));
             snapshot(&mut backend, id)
         });
         let next: Vec<_> = next.collect();
-        // The old files are needed no more.
+        // The old files are not needed any more.
         handles.iter().for_each(|handle| handle.discard(&*storage).unwrap());
         handles = next;
     }
@@ -203,7 +203,7 @@ fn increments_of_a_list_cut_and_append() {
     let replaced = vec![(Delta, vec![remove(), put(0, 9..10)])];
     assert_eq!(list_of(&[vec![full()], cut.clone(), replaced]).unwrap(), [9]);
     assert!(list_of(&[vec![full()], vec![(Delta, vec![remove()])]]).unwrap().is_empty());
-    // A later full section makes all before it void, also an empty one.
+    // A later full section replaces all earlier ones, even if it is empty.
     assert_eq!(list_of(&[vec![full()], cut.clone(), vec![full()]]).unwrap(), Vec::from_iter(0..8));
     assert!(list_of(&[vec![full()], cut.clone(), vec![(Full, vec![])]]).unwrap().is_empty());
     // A group that was empty has no section in a full checkpoint.
@@ -272,7 +272,7 @@ fn a_refused_registration_leaves_the_state_unchanged() {
 
 #[test]
 fn rows_that_do_not_decode_are_refused_and_removed() {
-    // More elements than are written at once, and then a row that ends within one.
+    // More elements than one write, and then a row that ends within an element.
     let first = elements(0, std::iter::repeat_n(7, 100_000));
     let mut second = elements(100_000, 0..1);
     second.extend([200, 1]);
@@ -353,7 +353,7 @@ fn states_with_different_codecs_are_kept_and_cannot_be_registered() {
     for id in 2..4 {
         assert_eq!(both.register(plain()).unwrap_err().kind(), ErrorKind::Migration);
         assert_eq!(both.register(other()).unwrap_err().kind(), ErrorKind::Migration);
-        // So it is after being carried on, too.
+        // The same after it was passed on.
         both = open(&in_memory(), &[snapshot(&mut both, id)]);
     }
     // Each key group still has the codec that it was written with.

@@ -1,4 +1,4 @@
-//! Snapshots: what is in them, and when they end.
+//! Snapshots: their content, and how they end.
 
 use std::sync::Arc;
 
@@ -98,7 +98,7 @@ fn long_lists_and_maps_are_restored_in_full() {
         let values = view.values().unwrap().map(|value| value.map(|v| v.into_owned()));
         assert_eq!(values.collect::<Result<Vec<_>>>().unwrap(), elements);
     }
-    // Further elements come behind the restored ones.
+    // Further elements follow the restored ones.
     restored.list(list, context(&keys[1]), &()).unwrap().add(key("last")).unwrap();
     assert_eq!(
         restored.list(list, context(&keys[1]), &()).unwrap().get().unwrap().last(),

@@ -22,7 +22,7 @@ pub fn in_memory() -> ByteOptions {
     ByteOptions::new(target, |_, _| Ok(Box::new(BTreeStore::default())))
 }
 
-/// Checkpoints in files of the storage, however small they are.
+/// Checkpoints in files of the storage, of any size.
 pub fn in_files(storage: &Arc<MemoryStorage>) -> ByteOptions {
     let target = CheckpointTarget::files(Arc::clone(storage) as _, JobFolder::new("job").unwrap());
     ByteOptions::new(target.with_inline_max(0).unwrap(), |_, _| Ok(Box::new(BTreeStore::default())))
