@@ -22,6 +22,11 @@ pub trait StateValue: Clone + Send + Sync + 'static {}
 impl<T: Clone + Send + Sync + 'static> StateValue for T {}
 
 /// A descriptor of any kind, so that [`StateBackend::register`] is one method.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` does not describe a state",
+    label = "not a descriptor",
+    note = "describe a state by `ValueDescriptor`, `ListDescriptor`, `MapDescriptor`, `ReducingDescriptor` or `AggregatingDescriptor`"
+)]
 pub trait StateDescriptor {
     /// The token that registration returns.
     type Token: StateToken;
@@ -111,6 +116,11 @@ pub type ReduceFunction<T> = dyn Fn(&T, &T) -> Result<T, BoxError> + Send + Sync
 ///     }
 /// }
 /// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no aggregate function",
+    label = "not an `Aggregate`",
+    note = "implement `Aggregate` for it; for a function of two values of one type, `ReducingDescriptor` is simpler"
+)]
 pub trait Aggregate: Send + Sync + 'static {
     /// The type of inputs.
     type Input;
@@ -147,17 +157,21 @@ pub struct ValueDescriptor<V, N = ()> {
     namespace: PhantomData<fn() -> N>,
 }
 
-impl<V: StateValue> ValueDescriptor<V> {
+// The bounds are on the functions, so that the compiler reports the missing trait and not a missing function.
+impl<V> ValueDescriptor<V> {
     /// A state encoded by the [default codec](default_codec).
     pub fn new(name: impl Into<String>) -> Self
     where
-        V: Serialize + DeserializeOwned,
+        V: StateValue + Serialize + DeserializeOwned,
     {
         Self::with_codec(name, default_codec())
     }
 
     /// A state encoded by `codec`.
-    pub fn with_codec(name: impl Into<String>, codec: Arc<dyn Codec<V>>) -> Self {
+    pub fn with_codec(name: impl Into<String>, codec: Arc<dyn Codec<V>>) -> Self
+    where
+        V: StateValue,
+    {
         Self { name: name.into(), codec, default: None, namespace: PhantomData }
     }
 }
@@ -214,17 +228,20 @@ pub struct ListDescriptor<T, N = ()> {
     namespace: PhantomData<fn() -> N>,
 }
 
-impl<T: StateValue> ListDescriptor<T> {
+impl<T> ListDescriptor<T> {
     /// A state whose elements are encoded by the [default codec](default_codec).
     pub fn new(name: impl Into<String>) -> Self
     where
-        T: Serialize + DeserializeOwned,
+        T: StateValue + Serialize + DeserializeOwned,
     {
         Self::with_codec(name, default_codec())
     }
 
     /// A state whose elements are encoded by `codec`.
-    pub fn with_codec(name: impl Into<String>, codec: Arc<dyn Codec<T>>) -> Self {
+    pub fn with_codec(name: impl Into<String>, codec: Arc<dyn Codec<T>>) -> Self
+    where
+        T: StateValue,
+    {
         Self { name: name.into(), codec, namespace: PhantomData }
     }
 }
@@ -269,18 +286,23 @@ pub struct MapDescriptor<MK, MV, N = ()> {
     types: PhantomData<fn() -> (MK, N)>,
 }
 
-impl<MK: StateKey, MV: StateValue> MapDescriptor<MK, MV> {
+impl<MK, MV> MapDescriptor<MK, MV> {
     /// A state whose values are encoded by the [default codec](default_codec).
     pub fn new(name: impl Into<String>) -> Self
     where
-        MV: Serialize + DeserializeOwned,
+        MK: StateKey,
+        MV: StateValue + Serialize + DeserializeOwned,
     {
         Self::with_codec(name, default_codec())
     }
 
     /// A state whose values are encoded by `codec`. Map keys always have the order-keeping encoding of
     /// [`StateKey`].
-    pub fn with_codec(name: impl Into<String>, codec: Arc<dyn Codec<MV>>) -> Self {
+    pub fn with_codec(name: impl Into<String>, codec: Arc<dyn Codec<MV>>) -> Self
+    where
+        MK: StateKey,
+        MV: StateValue,
+    {
         Self { name: name.into(), codec, types: PhantomData }
     }
 }
@@ -331,7 +353,7 @@ pub struct ReducingDescriptor<T, N = ()> {
     namespace: PhantomData<fn() -> N>,
 }
 
-impl<T: StateValue> ReducingDescriptor<T> {
+impl<T> ReducingDescriptor<T> {
     /// A state of that name, folded by `reduce(accumulated, new)`, encoded by the [default codec](default_codec).
     ///
     /// ```
@@ -340,7 +362,7 @@ impl<T: StateValue> ReducingDescriptor<T> {
     /// ```
     pub fn new(name: impl Into<String>, reduce: impl Fn(&T, &T) -> T + Send + Sync + 'static) -> Self
     where
-        T: Serialize + DeserializeOwned,
+        T: StateValue + Serialize + DeserializeOwned,
     {
         Self::with_codec(name, move |a, b| Ok(reduce(a, b)), default_codec())
     }
@@ -351,7 +373,10 @@ impl<T: StateValue> ReducingDescriptor<T> {
         name: impl Into<String>,
         reduce: impl Fn(&T, &T) -> Result<T, BoxError> + Send + Sync + 'static,
         codec: Arc<dyn Codec<T>>,
-    ) -> Self {
+    ) -> Self
+    where
+        T: StateValue,
+    {
         Self { name: name.into(), codec, reduce: Arc::new(reduce), namespace: PhantomData }
     }
 }

@@ -142,6 +142,8 @@ mod key_group;
 mod key_space;
 mod ledger;
 mod lifecycle;
+#[cfg(doctest)]
+mod misuse;
 pub mod restore;
 pub mod row;
 mod shape;

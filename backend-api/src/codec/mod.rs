@@ -21,6 +21,11 @@ use crate::{Error, ErrorKind, Result};
 /// # Contract
 ///
 /// `decode` inverts `encode`, and refuses what `encode` did not write with an error, never with a panic.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no codec for `{T}`",
+    label = "not a `Codec<{T}>`",
+    note = "`default_codec()` encodes every type that derives `Serialize` and `Deserialize`, `CborCodec` also those whose attributes the default cannot carry"
+)]
 pub trait Codec<T>: Send + Sync + 'static {
     /// Identity and version of the format, written into every snapshot. Codecs with the same identity read each
     /// other's bytes.

@@ -58,6 +58,12 @@ use buffer::InlineBuffer;
 /// assert_eq!(<(i16, String)>::schema(), "(i16,string)");
 /// # Ok::<(), backend_api::Error>(())
 /// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be a key, a namespace or a map key",
+    label = "not a `StateKey`",
+    note = "for a type of your own: derive `Clone`, `PartialEq`, `Eq`, `PartialOrd`, `Ord`, `Serialize` and `Deserialize`, and call `serde_key!({Self})`",
+    note = "`usize`, `isize` and floats cannot be keys: use an integer of fixed width"
+)]
 pub trait StateKey: Clone + Ord + Send + Sync + 'static {
     /// The form in which a heap table stores the key. [`EncodedKey`] for your own types.
     type Stored: StoredKey<Self>;
