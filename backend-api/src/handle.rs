@@ -28,6 +28,14 @@ impl StateData {
             Self::File { length, .. } => *length,
         }
     }
+
+    /// Bytes that are in the handle itself.
+    pub fn inline_bytes(&self) -> u64 {
+        match self {
+            Self::Inline(bytes) => bytes.len() as u64,
+            Self::File { .. } => 0,
+        }
+    }
 }
 
 /// One file of a snapshot.
@@ -88,8 +96,7 @@ impl KeyedStateHandle {
 
     /// Bytes of inline state.
     pub fn inline_size(&self) -> u64 {
-        let inline = |file: &&StateFile| matches!(file.data, StateData::Inline(_));
-        total(self.files.iter().filter(inline))
+        self.files.iter().map(|file| file.data.inline_bytes()).fold(0, u64::saturating_add)
     }
 
     /// Deletes the files that this checkpoint wrote, including shared ones. For a handle that did not become

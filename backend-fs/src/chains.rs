@@ -182,12 +182,8 @@ impl Chains {
     }
 
     /// Bytes of the files that are inline in the handle.
-    pub(crate) fn inline_bytes(&self) -> usize {
-        let bytes = self.files.iter().map(|(_, file)| match &file.data {
-            StateData::Inline(bytes) => bytes.len(),
-            StateData::File { .. } => 0,
-        });
-        bytes.sum()
+    pub(crate) fn inline_bytes(&self) -> u64 {
+        self.files.iter().map(|(_, file)| file.data.inline_bytes()).sum()
     }
 
     /// Bytes of all chains, which approximates the size of a full checkpoint.

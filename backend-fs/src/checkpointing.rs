@@ -12,10 +12,6 @@ use crate::FsOptions;
 use crate::chains::Chains;
 use crate::increment::write_increment;
 
-/// Most bytes of inline files in the handle of an incremental checkpoint. The metadata of every checkpoint
-/// repeats them.
-const INLINE_BYTES: usize = 256 << 10;
-
 /// Writes checkpoints into files.
 ///
 /// An incremental checkpoint is one file of changes since the last confirmed checkpoint, entry by entry, plus
@@ -72,7 +68,7 @@ impl Checkpointing for InFiles {
         }
         let (base, entry) = self.ledger.begin(&request);
         let target = match &base {
-            Some(base) => target.with_inline_at_most(INLINE_BYTES.saturating_sub(base.inline_bytes())),
+            Some(base) => target.for_increment(base.inline_bytes(), 1),
             None => target,
         };
         Box::new(move |cancel, progress| {

@@ -7,6 +7,9 @@ use crate::format::{
 };
 use crate::{Cancel, Error, ErrorKind, Result, StateData, StateFile, Storage};
 
+/// Most bytes of inline files in the handle of an incremental checkpoint. The metadata of every checkpoint repeats them.
+const INCREMENT_INLINE_MAX: usize = 256 << 10;
+
 /// A file that [`AttemptTarget::write_part`] is to write.
 #[derive(Clone, Copy, Debug)]
 pub struct NewFile<'a> {
@@ -123,11 +126,13 @@ impl AttemptTarget {
         self.target.storage()
     }
 
-    /// The same, but with files of more than `bytes` bytes never in the handle, whatever the limit is otherwise. An
-    /// incremental checkpoint keeps so the bytes of all files in its handle within bounds.
-    pub fn with_inline_at_most(mut self, bytes: usize) -> Self {
+    /// The same for an increment of `files` new files, whose handle already has `inline_bytes` bytes of the files it builds
+    /// on: at most 256 KiB of a handle are inline, so that small increments do not pile up in it.
+    pub fn for_increment(mut self, inline_bytes: u64, files: usize) -> Self {
         if let Target::Files { inline_max, .. } = &mut self.target {
-            *inline_max = bytes.min(*inline_max);
+            let left =
+                INCREMENT_INLINE_MAX.saturating_sub(usize::try_from(inline_bytes).unwrap_or(usize::MAX));
+            *inline_max = (left / files.max(1)).min(*inline_max);
         }
         self
     }

@@ -48,9 +48,11 @@ impl Upload {
     /// Writes the tables that the base lacks, and the manifest. Leaves nothing behind if it fails.
     pub fn run(&self, links: &LinkFolder, cancel: &Cancel, progress: &Progress) -> Result<Uploaded> {
         let Listing { known: mut tables, new, control } = self.list(links.path())?;
+        let inline_bytes = tables.values().map(|stored| stored.file.data.inline_bytes()).sum();
+        let target = self.target.clone().for_increment(inline_bytes, new.len());
         let written = Mutex::new(Vec::new());
         let result = for_each_file(&new, self.threads, |name| {
-            let table = self.write_table(links.path(), name, cancel, progress)?;
+            let table = self.write_table(&target, links.path(), name, cancel, progress)?;
             written.lock().unwrap_or_else(PoisonError::into_inner).push(table);
             Ok(())
         });
@@ -96,6 +98,7 @@ impl Upload {
 
     fn write_table(
         &self,
+        target: &AttemptTarget,
         folder: &Path,
         name: &str,
         cancel: &Cancel,
@@ -107,8 +110,8 @@ impl Upload {
         let (mut crc, mut length) = (crc32fast::Hasher::new(), 0);
         let mut chunk = vec![0; CHUNK_BYTES];
         let new = self.new_file(name, self.shared);
-        let file_name = self.target.part_name(&new);
-        let file = self.target.write_part(new, cancel, |sink| {
+        let file_name = target.part_name(&new);
+        let file = target.write_part(new, cancel, |sink| {
             loop {
                 let read = table.read(&mut chunk).map_err(failed)?;
                 let bytes = chunk.get(..read).unwrap_or_default();
