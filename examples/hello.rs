@@ -9,8 +9,9 @@ fn main() -> Result<()> {
 
     let mut backend = MemoryBackend::open(&options, Subtask::single("count", words.clone())?, &[])?;
     let counts = backend.register(ReducingDescriptor::new("counts", |a: &u64, b| a + b))?;
-    for word in "to be or not to be".split(' ').map(str::to_owned) {
-        let key = backend.key(&word)?;
+    // A `str` will do where keys are strings: no key is allocated.
+    for word in "to be or not to be".split(' ') {
+        let key = backend.key(word)?;
         backend.reducing(counts, key, &())?.add(1)?;
     }
 
@@ -19,12 +20,11 @@ fn main() -> Result<()> {
     let state = task.run()?;
 
     // Two subtasks now. Each restores its half of the key groups. This is the one that owns "be".
-    let be = "be".to_owned();
-    let index = words.subtask(2, &be)?;
+    let index = words.subtask(2, "be")?;
     let mut backend =
         MemoryBackend::open(&options, Subtask::new("count", words, 2, index)?, state.as_slice())?;
     let counts = backend.register(ReducingDescriptor::new("counts", |a: &u64, b| a + b))?;
-    let key = backend.key(&be)?;
+    let key = backend.key("be")?;
     assert_eq!(backend.reducing(counts, key, &())?.get()?, Some(2));
     Ok(())
 }

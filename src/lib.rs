@@ -13,8 +13,7 @@
 //! let mut backend = AnyBackend::open(&options, subtask.clone(), &[])?;
 //! let hits = backend.register(ValueDescriptor::<u64>::new("hits"))?;
 //!
-//! let page = "/index.html".to_owned();
-//! let key = backend.key(&page)?;
+//! let key = backend.key("/index.html")?;
 //! backend.value(hits, key, &())?.update(|n| *n = Some(n.unwrap_or(0) + 1))?;
 //!
 //! // At a barrier: a short call here, the work on any thread.
@@ -24,7 +23,7 @@
 //! // After a failure, from the handles of the latest checkpoint.
 //! let mut backend = AnyBackend::open(&options, subtask, handle.as_slice())?;
 //! let hits = backend.register(ValueDescriptor::<u64>::new("hits"))?;
-//! let key = backend.key(&page)?;
+//! let key = backend.key("/index.html")?;
 //! assert_eq!(backend.value(hits, key, &())?.get()?, Some(1));
 //! # Ok::<(), Error>(())
 //! ```

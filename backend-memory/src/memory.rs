@@ -27,8 +27,7 @@ use crate::heap::{Checkpointing, HeapBackend, HeapSnapshot, WriteHeap};
 /// let mut backend = MemoryBackend::open(&MemoryOptions::default(), subtask, &[])?;
 /// let hits = backend.register(ValueDescriptor::<u64>::new("hits"))?;
 ///
-/// let page = "/index.html".to_owned();
-/// let key = backend.key(&page)?;
+/// let key = backend.key("/index.html")?;
 /// let count = backend.value(hits, key, &())?.update(|n| {
 ///     let n = n.get_or_insert(0);
 ///     *n += 1;
