@@ -206,10 +206,10 @@ macro_rules! any_backend {
                     $crate::any_backend!(@access self $name value [$($variant)+] view => $crate::ValueState::<StateV>::set(view, value))
                 }
                 #[inline(always)]
-                fn try_update<R, E: From<$crate::Error>>(
+                fn try_update<R>(
                     &mut self,
-                    f: impl FnOnce(&mut Option<StateV>) -> ::std::result::Result<R, E>,
-                ) -> ::std::result::Result<R, E> {
+                    f: impl FnOnce(&mut Option<StateV>) -> ::std::result::Result<R, $crate::BoxError>,
+                ) -> $crate::Result<R> {
                     $crate::any_backend!(@access self $name value [$($variant)+] view => $crate::ValueState::<StateV>::try_update(view, f))
                 }
                 #[inline(always)]
@@ -252,6 +252,10 @@ macro_rules! any_backend {
                     $crate::any_backend!(@scan self $name list [$($variant)+] view => $crate::ListState::<StateT, N>::merge_from(view, sources))
                 }
                 #[inline(always)]
+                fn get_merged(&mut self, of: &[N]) -> $crate::Result<::std::vec::Vec<StateT>> {
+                    $crate::any_backend!(@scan self $name list [$($variant)+] view => $crate::ListState::<StateT, N>::get_merged(view, of))
+                }
+                #[inline(always)]
                 fn clear(&mut self) -> $crate::Result<()> {
                     $crate::any_backend!(@scan self $name list [$($variant)+] view => $crate::ListState::<StateT, N>::clear(view))
                 }
@@ -285,11 +289,11 @@ macro_rules! any_backend {
                     $crate::any_backend!(@scan self $name map [$($variant)+] view => $crate::MapState::<MK, MV>::remove(view, key))
                 }
                 #[inline(always)]
-                fn try_update<R, E: From<$crate::Error>>(
+                fn try_update<R>(
                     &mut self,
                     key: MK,
-                    f: impl FnOnce(&mut Option<MV>) -> ::std::result::Result<R, E>,
-                ) -> ::std::result::Result<R, E> {
+                    f: impl FnOnce(&mut Option<MV>) -> ::std::result::Result<R, $crate::BoxError>,
+                ) -> $crate::Result<R> {
                     $crate::any_backend!(@scan self $name map [$($variant)+] view => $crate::MapState::<MK, MV>::try_update(view, key, f))
                 }
                 #[inline(always)]
@@ -345,6 +349,19 @@ macro_rules! any_backend {
                 fn is_empty(&mut self) -> $crate::Result<bool> {
                     $crate::any_backend!(@scan self $name map [$($variant)+] view => $crate::MapState::<MK, MV>::is_empty(view))
                 }
+                #[inline(always)]
+                fn len(&mut self) -> $crate::Result<u64> {
+                    $crate::any_backend!(@scan self $name map [$($variant)+] view => $crate::MapState::<MK, MV>::len(view))
+                }
+                #[inline(always)]
+                fn range_into(
+                    &mut self,
+                    range: impl ::std::ops::RangeBounds<MK>,
+                    max: usize,
+                    into: &mut ::std::vec::Vec<(MK, MV)>,
+                ) -> $crate::Result<()> {
+                    $crate::any_backend!(@scan self $name map [$($variant)+] view => $crate::MapState::<MK, MV>::range_into(view, range, max, into))
+                }
                 fn cursor(&mut self) -> $crate::MapCursor<'_, Self, MK, MV> {
                     $crate::MapCursor::new(self)
                 }
@@ -364,6 +381,10 @@ macro_rules! any_backend {
                 #[inline(always)]
                 fn merge_from(&mut self, sources: &[N]) -> $crate::Result<()> {
                     $crate::any_backend!(@access self $name reducing [$($variant)+] view => $crate::ReducingState::<StateT, N>::merge_from(view, sources))
+                }
+                #[inline(always)]
+                fn get_merged(&mut self, of: &[N]) -> $crate::Result<Option<StateT>> {
+                    $crate::any_backend!(@access self $name reducing [$($variant)+] view => $crate::ReducingState::<StateT, N>::get_merged(view, of))
                 }
                 #[inline(always)]
                 fn clear(&mut self) -> $crate::Result<()> {
@@ -389,6 +410,10 @@ macro_rules! any_backend {
                 #[inline(always)]
                 fn merge_from(&mut self, sources: &[N]) -> $crate::Result<()> {
                     $crate::any_backend!(@access self $name aggregating [$($variant)+] view => $crate::AggregatingState::<StateA, N>::merge_from(view, sources))
+                }
+                #[inline(always)]
+                fn get_merged(&mut self, of: &[N]) -> $crate::Result<Option<StateA::Output>> {
+                    $crate::any_backend!(@access self $name aggregating [$($variant)+] view => $crate::AggregatingState::<StateA, N>::get_merged(view, of))
                 }
                 #[inline(always)]
                 fn clear(&mut self) -> $crate::Result<()> {
@@ -445,18 +470,18 @@ macro_rules! any_backend {
                     reducing<T: StateValue>(ReducingToken<T>) -> Reducing AnyAccess;
                     aggregating<A: Aggregate>(AggregatingToken<A>) -> Aggregating AnyAccess;
                 }
-                fn keys<N: $crate::StateKey>(
+                fn keys<T: $crate::StateToken>(
                     &mut self,
-                    state: &str,
-                    namespace: &N,
+                    token: T,
+                    namespace: &T::Namespace,
                 ) -> $crate::Result<$crate::Keys<'_, K>> {
-                    match self { $(Self::$variant(backend) => $crate::StateBackend::keys(backend, state, namespace),)+ }
+                    match self { $(Self::$variant(backend) => $crate::StateBackend::keys(backend, token, namespace),)+ }
                 }
-                fn keys_and_namespaces<N: $crate::StateKey>(
+                fn keys_and_namespaces<T: $crate::StateToken>(
                     &mut self,
-                    state: &str,
-                ) -> $crate::Result<$crate::Keys<'_, (K, N)>> {
-                    match self { $(Self::$variant(backend) => $crate::StateBackend::keys_and_namespaces(backend, state),)+ }
+                    token: T,
+                ) -> $crate::Result<$crate::Keys<'_, (K, T::Namespace)>> {
+                    match self { $(Self::$variant(backend) => $crate::StateBackend::keys_and_namespaces(backend, token),)+ }
                 }
                 fn drop_restored(&mut self, state: &str) -> $crate::Result<()> {
                     match self {
@@ -527,19 +552,24 @@ macro_rules! any_backend {
                 ) -> $crate::Result<()> {
                     match self { $(Self::$variant(backend) => $crate::StateBackend::update_batch(backend, token, keys, namespace, f),)+ }
                 }
-                // The function takes this backend, not the chosen one.
-                fn for_each_key<N: $crate::StateKey>(
+                // Their functions take this backend, not the chosen one.
+                fn for_each_key<T: $crate::StateToken>(
                     &mut self,
-                    state: &str,
-                    namespace: &N,
-                    mut f: impl FnMut(&mut Self, $crate::KeyContext<'_, K>) -> $crate::Result<()>,
+                    token: T,
+                    namespace: &T::Namespace,
+                    f: impl FnMut(&mut Self, $crate::KeyContext<'_, K>) -> $crate::Result<()>,
                 ) -> $crate::Result<()> {
-                    let keys = $crate::StateBackend::keys(self, state, namespace)?;
-                    let keys = keys.collect::<$crate::Result<::std::vec::Vec<_>>>()?;
-                    keys.iter().try_for_each(|key| {
-                        let key = $crate::StateBackend::key(self, key)?;
-                        f(self, key)
-                    })
+                    $crate::walk::each_key(self, token, namespace, f)
+                }
+                fn for_each_entry<MK: $crate::StateKey, MV: $crate::StateValue, N: $crate::StateKey>(
+                    &mut self,
+                    token: $crate::MapToken<MK, MV, N>,
+                    key: $crate::KeyContext<'_, K>,
+                    namespace: &N,
+                    range: impl ::std::ops::RangeBounds<MK>,
+                    f: impl FnMut(&mut Self, MK, MV) -> $crate::Result<()>,
+                ) -> $crate::Result<()> {
+                    $crate::walk::each_entry(self, token, key, namespace, range, f)
                 }
             }
         };
@@ -603,7 +633,7 @@ macro_rules! any_backend {
             }
             AnyScan::Open(view) => match view { $(OneOf::$variant($view) => $call,)+ },
             AnyScan::Failed => {
-                Err($crate::Error::new($crate::ErrorKind::IllegalState, "the view has failed before").into())
+                Err($crate::Error::new($crate::ErrorKind::IllegalState, "the view has failed before"))
             }
         }
     };

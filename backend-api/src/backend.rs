@@ -1,13 +1,14 @@
 //! The trait that every backend implements.
 
 use std::fmt::Debug;
+use std::ops::RangeBounds;
 
 use crate::{
     Aggregate, AggregatingDescriptor, AggregatingState, AggregatingToken, CheckpointTarget, Error, ErrorKind,
     KeyContext, KeyedStateHandle, Lifecycle, ListDescriptor, ListState, ListToken, LookupKey, MapDescriptor,
     MapState, MapToken, ReducingDescriptor, ReducingState, ReducingToken, Result, SnapshotRequest,
     SnapshotTask, StateDescriptor, StateKey, StateKind, StateToken, StateValue, Subtask, ValueDescriptor,
-    ValueState, ValueToken,
+    ValueState, ValueToken, walk,
 };
 
 /// Information about one state of a backend.
@@ -186,20 +187,20 @@ pub trait StateBackend: Send + Sized + 'static {
         namespace: &'a N,
     ) -> Result<Self::Aggregating<'a, A, N>>;
 
-    /// The keys with an entry in state `state` and `namespace`, each once, in no order.
+    /// The keys with an entry in a state and namespace, each once, in no order.
     ///
     /// It scans the whole state. If a state needs this often, keep the keys in a map state.
     ///
     /// # Errors
-    /// [`NotFound`](crate::ErrorKind::NotFound) if no state of that name is registered, even if one was
-    /// restored. [`Migration`](crate::ErrorKind::Migration) if the state's namespaces are not of type `N`.
-    fn keys<N: StateKey>(&mut self, state: &str, namespace: &N) -> Result<Keys<'_, Self::Key>>;
+    /// [`ForeignToken`](crate::ErrorKind::ForeignToken).
+    fn keys<T: StateToken>(&mut self, token: T, namespace: &T::Namespace) -> Result<Keys<'_, Self::Key>>;
 
-    /// All pairs of key and namespace with an entry in state `state`, each once, in no order.
+    /// All pairs of key and namespace with an entry in a state, each once, in no order.
     ///
     /// # Errors
     /// As [`keys`](Self::keys).
-    fn keys_and_namespaces<N: StateKey>(&mut self, state: &str) -> Result<Keys<'_, (Self::Key, N)>>;
+    fn keys_and_namespaces<T: StateToken>(&mut self, token: T)
+    -> Result<Keys<'_, (Self::Key, T::Namespace)>>;
 
     /// Drops a restored state that the program no longer has. Later snapshots do not contain it.
     ///
@@ -360,21 +361,48 @@ pub trait StateBackend: Send + Sized + 'static {
         Ok(())
     }
 
-    /// Calls `f` with every key that has an entry in state `state` and `namespace` (Flink's
-    /// `applyToAllKeys`). The keys are collected first, so `f` may change and clear any state.
+    /// Calls `f` with every key that has an entry in a state and namespace (Flink's `applyToAllKeys`). The
+    /// keys are collected first, so `f` may change and clear any state.
     ///
     /// # Errors
     /// As [`keys`](Self::keys), and the first error of `f`, which ends the iteration.
-    fn for_each_key<N: StateKey>(
+    fn for_each_key<T: StateToken>(
         &mut self,
-        state: &str,
-        namespace: &N,
-        mut f: impl FnMut(&mut Self, KeyContext<'_, Self::Key>) -> Result<()>,
+        token: T,
+        namespace: &T::Namespace,
+        f: impl FnMut(&mut Self, KeyContext<'_, Self::Key>) -> Result<()>,
     ) -> Result<()> {
-        let keys = self.keys(state, namespace)?.collect::<Result<Vec<_>>>()?;
-        keys.iter().try_for_each(|key| {
-            let key = self.key(key)?;
-            f(self, key)
-        })
+        walk::each_key(self, token, namespace, f)
+    }
+
+    /// Calls `f` with the entries of a map whose keys lie in `range`, in order. `f` may use and change any
+    /// state, such as a join that looks up each entry in another map.
+    ///
+    /// It reads 128 entries at a time. Changes of `f` to the map itself are visible in the entries read later.
+    ///
+    /// ```
+    /// # use backend_api::{KeyContext, MapState, MapToken, Result, StateBackend, ValueState, ValueToken};
+    /// # fn expire<B: StateBackend<Key = u64>>(
+    /// #     backend: &mut B, timers: MapToken<u64, ()>, open: ValueToken<u64>, key: KeyContext<'_, u64>, now: u64,
+    /// # ) -> Result<()> {
+    /// backend.for_each_entry(timers, key, &(), ..=now, |backend, time, ()| {
+    ///     backend.value(open, key, &())?.update(|n| *n = n.map(|n| n - 1))?;
+    ///     backend.map(timers, key, &())?.remove(&time)
+    /// })
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`map`](Self::map) and [`MapState::range`], and the first error of `f`, which ends
+    /// the iteration.
+    fn for_each_entry<MK: StateKey, MV: StateValue, N: StateKey>(
+        &mut self,
+        token: MapToken<MK, MV, N>,
+        key: KeyContext<'_, Self::Key>,
+        namespace: &N,
+        range: impl RangeBounds<MK>,
+        f: impl FnMut(&mut Self, MK, MV) -> Result<()>,
+    ) -> Result<()> {
+        walk::each_entry(self, token, key, namespace, range, f)
     }
 }

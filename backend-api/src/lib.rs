@@ -153,6 +153,7 @@ mod state_kind;
 pub mod storage;
 mod subtask;
 mod token;
+pub mod walk;
 
 pub use backend::{Keys, StateBackend, StateInfo};
 pub use cancel::{Cancel, CancelGuard};
@@ -178,7 +179,7 @@ pub use key_group::{
 };
 pub use key_space::{KeyContext, KeyGroupMapping, KeySpace};
 pub use ledger::{CheckpointLedger, LedgerEntry};
-pub use lifecycle::{Lifecycle, backend_closed, function_failed};
+pub use lifecycle::{Lifecycle, backend_closed, function_failed, update_failed};
 pub use snapshot::{Progress, SavepointFormat, SnapshotKind, SnapshotRequest, SnapshotTask};
 pub use state::{AggregatingState, ListState, MapCursor, MapEntry, MapState, ReducingState, ValueState};
 pub use state_kind::{StateKind, StateShape};

@@ -88,12 +88,6 @@ impl<K: StateKey> Lifecycle<K> {
         !self.is_closed && token.backend() == self.id && self.subtask.check(key).is_ok()
     }
 
-    /// The error of a listing of a state that is not registered.
-    #[cold]
-    pub fn not_registered(&self, state: &str) -> Error {
-        Error::new(ErrorKind::NotFound, "no state of that name is registered").in_state(state)
-    }
-
     /// The error of dropping a state that is not restored, or is registered.
     #[cold]
     pub fn not_restored(&self, state: &str) -> Error {
@@ -206,19 +200,6 @@ impl StateMeta {
         Err(Error::new(ErrorKind::InvalidArgument, message).in_state(&self.name))
     }
 
-    /// Checks that keys of the state can be listed by namespaces of type `N`.
-    ///
-    /// # Errors
-    /// [`Migration`](ErrorKind::Migration) if its namespaces have another type.
-    pub fn check_listing<N: StateKey>(&self) -> Result<()> {
-        let (ours, theirs) = (&self.namespace_schema, N::schema());
-        if *ours == theirs {
-            return Ok(());
-        }
-        let message = format!("its namespaces are of {ours:?}, those asked for of {theirs:?}");
-        Err(Error::new(ErrorKind::Migration, message).in_state(&self.name))
-    }
-
     /// Checks that a state is registered again with the same kind, types and codecs. `same_types` is true if
     /// the types of the two descriptors are equal.
     ///
@@ -246,6 +227,13 @@ impl StateMeta {
 #[cold]
 pub fn function_failed(cause: BoxError) -> Error {
     Error::new(ErrorKind::Function, "the function of the state failed").with_source(cause)
+}
+
+/// The error of the failed function of an update. An [`Error`] stays as it is, any other error becomes
+/// [`function_failed`].
+#[cold]
+pub fn update_failed(cause: BoxError) -> Error {
+    cause.downcast::<Error>().map_or_else(function_failed, |error| *error)
 }
 
 /// The error of a closed backend.

@@ -176,11 +176,16 @@ impl Registry {
         self.states.iter().filter_map(|state| state.registered.as_ref()?.cache.as_deref())
     }
 
+    /// The meta of a registered state, by its number.
+    pub fn meta(&self, number: usize) -> Option<&StateMeta> {
+        let state = self.states.get(number)?;
+        state.registered.as_ref().map(|_| &state.meta)
+    }
+
     /// Number and meta of a registered state.
     pub fn registered(&self, name: &str) -> Option<(u16, &StateMeta)> {
         let number = *self.numbers.get(name)?;
-        let state = self.states.get(usize::from(number))?;
-        state.registered.as_ref().map(|_| (number, &state.meta))
+        self.meta(number.into()).map(|meta| (number, meta))
     }
 
     /// The number of a state that is registered with this metadata, if the name is registered.

@@ -282,19 +282,19 @@ impl Job {
             let (value, list, map) = worker.tokens();
             let backend = &mut worker.backend;
             let pairs: Vec<(u32, u8)> =
-                backend.keys_and_namespaces("value").unwrap().map(Result::unwrap).collect();
+                backend.keys_and_namespaces(value).unwrap().map(Result::unwrap).collect();
             for (k, n) in pairs {
                 let key = backend.key(&k).unwrap();
                 let stored = backend.value(value, key, &n).unwrap().get().unwrap().unwrap();
                 assert_eq!(found.values.insert((k, n), stored), None);
             }
-            let keys: Vec<u32> = backend.keys("list", &()).unwrap().map(Result::unwrap).collect();
+            let keys: Vec<u32> = backend.keys(list, &()).unwrap().map(Result::unwrap).collect();
             for k in keys {
                 let key = backend.key(&k).unwrap();
                 let elements = backend.list(list, key, &()).unwrap().get().unwrap();
                 assert_eq!(found.lists.insert(k, elements), None);
             }
-            let keys: Vec<u32> = backend.keys("map", &()).unwrap().map(Result::unwrap).collect();
+            let keys: Vec<u32> = backend.keys(map, &()).unwrap().map(Result::unwrap).collect();
             for k in keys {
                 let key = backend.key(&k).unwrap();
                 let mut view = backend.map(map, key, &()).unwrap();

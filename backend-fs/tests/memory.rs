@@ -97,8 +97,8 @@ fn removal_logs_count_until_confirmed_and_are_spilled_before_a_write_is_refused(
     // The next checkpoint still has the removals.
     let handle = backend.snapshot(SnapshotRequest::new(2)).unwrap().run().unwrap().unwrap();
     let mut restored = FsBackend::<String>::open(&options, subtask(16), &[handle]).unwrap();
-    restored.register(ValueDescriptor::<u64>::new("value")).unwrap();
-    assert_eq!(restored.keys("value", &()).unwrap().count() as u64, 900 + added);
+    let token = restored.register(ValueDescriptor::<u64>::new("value")).unwrap();
+    assert_eq!(restored.keys(token, &()).unwrap().count() as u64, 900 + added);
 }
 
 #[test]
@@ -115,6 +115,6 @@ fn the_memory_backend_restores_files() {
     let refused = open(&MemoryOptions::default(), &handle).err().unwrap();
     assert_eq!(refused.kind(), ErrorKind::InvalidArgument);
     let mut restored = open(&MemoryOptions::default().storage(storage), &handle).unwrap();
-    restored.register(ValueDescriptor::<[u64; 2]>::new("value")).unwrap();
-    assert_eq!(restored.keys("value", &()).unwrap().count(), 100);
+    let token = restored.register(ValueDescriptor::<[u64; 2]>::new("value")).unwrap();
+    assert_eq!(restored.keys(token, &()).unwrap().count(), 100);
 }

@@ -50,7 +50,7 @@ fn open<T: StateValue>(
 }
 
 fn contents<T: StateValue>(backend: &mut MemoryBackend<u32>, token: ListToken<T>) -> Model<T> {
-    let keys: Vec<u32> = backend.keys("list", &()).unwrap().map(|key| key.unwrap()).collect();
+    let keys: Vec<u32> = backend.keys(token, &()).unwrap().map(|key| key.unwrap()).collect();
     let mut read = |key: u32| {
         let place = backend.key(&key).unwrap();
         backend.list(token, place, &()).unwrap().get().unwrap()

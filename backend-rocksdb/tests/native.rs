@@ -12,7 +12,7 @@ use backend_api::{
     SnapshotRequest, StateBackend, Subtask, ValueDescriptor, ValueState, row,
 };
 use backend_fs::{FsBackend, FsOptions};
-use backend_rocksdb::{Profile, RocksDbBackend, RocksDbOptions};
+use backend_rocksdb::{Profile, RocksDbBackend, RocksDbOptions, Tuned};
 
 const GROUPS: u16 = 10;
 const KEYS: u32 = 300;
@@ -60,7 +60,7 @@ fn write<B: StateBackend<Key = u32>>(backend: &mut B, round: u64) {
 }
 
 fn read<B: StateBackend<Key = u32>>(backend: &mut B) -> Content {
-    let (pairs, words, numbers) = (
+    let (pairs_token, words_token, numbers_token) = (
         backend.register(pairs()).unwrap(),
         backend.register(words()).unwrap(),
         backend.register(numbers()).unwrap(),
@@ -68,17 +68,18 @@ fn read<B: StateBackend<Key = u32>>(backend: &mut B) -> Content {
     let mut content = Content::new();
     for key in own(&backend.subtask().clone()) {
         let context = backend.key(&key).unwrap();
-        let number = backend.value(numbers, context, &()).unwrap().get().unwrap();
-        let words = backend.list(words, context, &()).unwrap().get().unwrap();
-        let mut map = backend.map(pairs, context, &()).unwrap();
+        let number = backend.value(numbers_token, context, &()).unwrap().get().unwrap();
+        let words = backend.list(words_token, context, &()).unwrap().get().unwrap();
+        let mut map = backend.map(pairs_token, context, &()).unwrap();
         let pairs =
             map.iter().unwrap().map(|pair| pair.map(|(key, value)| (*key, *value)).unwrap()).collect();
         content.insert(key, (number, words, pairs));
     }
-    for state in ["numbers", "words", "pairs"] {
-        let listed: Vec<u32> = backend.keys(state, &()).unwrap().map(Result::unwrap).collect();
-        assert!(listed.iter().all(|key| content.contains_key(key)), "a key of another subtask in {state}");
-    }
+    let mut listed: Vec<u32> = Vec::new();
+    listed.extend(backend.keys(numbers_token, &()).unwrap().map(Result::unwrap));
+    listed.extend(backend.keys(words_token, &()).unwrap().map(Result::unwrap));
+    listed.extend(backend.keys(pairs_token, &()).unwrap().map(Result::unwrap));
+    assert!(listed.iter().all(|key| content.contains_key(key)), "a key of another subtask");
     content
 }
 
@@ -187,7 +188,7 @@ fn a_large_state_is_joined() {
         let context = joined.key(&key).unwrap();
         assert_eq!(joined.value(token, context, &()).unwrap().get().unwrap(), Some(text(key)));
     }
-    assert_eq!(joined.keys("texts", &()).unwrap().count(), 10 * KEYS as usize);
+    assert_eq!(joined.keys(token, &()).unwrap().count(), 10 * KEYS as usize);
 }
 
 /// Enough numbers that a cache writes them as a file.
@@ -226,7 +227,7 @@ fn many(backend: &mut RocksDbBackend<u32>) -> (Vec<Option<u64>>, usize) {
         let context = backend.key(&key).unwrap();
         backend.value(token, context, &()).unwrap().get().unwrap()
     };
-    ((0..MANY).map(&mut number).collect(), backend.keys("numbers", &()).unwrap().count())
+    ((0..MANY).map(&mut number).collect(), backend.keys(token, &()).unwrap().count())
 }
 
 #[test]
@@ -492,4 +493,34 @@ fn a_checkpoint_after_an_abort_of_its_base_is_full() {
     backend.notify_aborted(3).unwrap();
     let handle = backend.snapshot(SnapshotRequest::new(4)).unwrap().run().unwrap().unwrap();
     assert_eq!(creators(&handle), [4]);
+}
+
+#[test]
+fn small_tables_do_not_pile_up_in_the_handle() {
+    let folder = tempfile::tempdir().unwrap();
+    // Nothing joins the tables of many small checkpoints.
+    let options = options(folder.path(), true).tune(|what, options| {
+        if what != Tuned::Database {
+            options.set_disable_auto_compactions(true);
+        }
+    });
+    let mut backend = open(&options, part(1, 0), &[]);
+    let token = backend.register(numbers()).unwrap();
+    let mut last = None;
+    for id in 1..=60 {
+        for key in 0..KEYS {
+            let context = backend.key(&key).unwrap();
+            backend.value(token, context, &()).unwrap().set(u64::from(key) + id).unwrap();
+        }
+        let handle = checkpoint(&mut backend, id);
+        assert!(handle.inline_size() <= 300 << 10, "{} bytes in the handle", handle.inline_size());
+        last = Some(handle);
+    }
+    drop(backend);
+    let mut restored = open(&options, part(1, 0), last.as_slice());
+    let token = restored.register(numbers()).unwrap();
+    for key in 0..KEYS {
+        let context = restored.key(&key).unwrap();
+        assert_eq!(restored.value(token, context, &()).unwrap().get().unwrap(), Some(u64::from(key) + 60));
+    }
 }

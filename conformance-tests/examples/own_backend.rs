@@ -123,7 +123,7 @@ fn main() -> Result<()> {
         let key = backend.subtask().key(&word)?;
         backend.reducing(count, key, &())?.add(1)?;
     }
-    let words = backend.keys("count", &())?.collect::<Result<Vec<_>>>()?;
+    let words = backend.keys(count, &())?.collect::<Result<Vec<_>>>()?;
     for word in words {
         let key = backend.subtask().key(&word)?;
         println!("{word} {:?}", backend.reducing(count, key, &())?.get()?);

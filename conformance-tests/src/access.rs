@@ -66,16 +66,16 @@ pub trait Access: StateBackend {
     }
 
     /// The keys that have something in a state without namespaces, sorted.
-    fn sorted_keys(&mut self, state: &str) -> Vec<Self::Key> {
-        sorted(self.keys(state, &()).unwrap())
+    fn sorted_keys<T: StateToken<Namespace = ()>>(&mut self, token: T) -> Vec<Self::Key> {
+        sorted(self.keys(token, &()).unwrap())
     }
 
     /// Number of entries of a state without namespaces.
-    fn entries(&mut self, state: &str) -> u64 {
+    fn entries<T: StateToken<Namespace = ()>>(&mut self, state: &str, token: T) -> u64 {
         let info = self.states().into_iter().find(|info| info.name == state);
         match info.unwrap_or_else(|| panic!("no state {state:?}")).entries {
             Some(entries) => entries,
-            None => self.sorted_keys(state).len() as u64,
+            None => self.sorted_keys(token).len() as u64,
         }
     }
 

@@ -95,11 +95,8 @@ pub fn rows(mut bytes: &[u8]) {
         let mut engine = engine.expect("the engine refuses what the heap takes");
         assert_eq!(content_of(&mut heap), content_of(&mut engine));
     } else if let Some(mut engine) = engine {
-        for state in Kinds::NAMES {
-            engine.keys(state, &()).expect("the state is known").for_each(|key| {
-                check_damage(key);
-            });
-        }
+        let kinds = Kinds::register(&mut engine).expect("the states are registered");
+        kinds.keys(&mut engine).into_iter().for_each(|key| _ = check_damage(key));
     }
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use backend_api::{
     Aggregate, AggregatingDescriptor, AggregatingState, AggregatingToken, BoxError, ListDescriptor,
     ListState, ListToken, MapDescriptor, MapState, MapToken, ReducingDescriptor, ReducingState,
-    ReducingToken, Result, StateBackend, ValueDescriptor, ValueState, ValueToken,
+    ReducingToken, Result, StateBackend, StateKind, StateToken, ValueDescriptor, ValueState, ValueToken,
 };
 
 use crate::access::Access;
@@ -90,40 +90,62 @@ pub struct Content {
 }
 
 impl Content {
-    /// Makes a change at a key.
+    /// Makes a change at a key, to every kind of state.
     pub fn apply(&mut self, change: Change, round: i32, key: i32) {
+        for kind in Kinds::ALL {
+            self.apply_to(kind, change, round, key);
+        }
+    }
+
+    /// Makes a change at a key, to the state of one kind.
+    pub fn apply_to(&mut self, kind: StateKind, change: Change, round: i32, key: i32) {
         match change {
-            Change::Write => self.write(round, key),
-            Change::Alter => self.alter(round, key),
-            Change::Clear => {
-                self.value.remove(&key);
-                self.list.remove(&key);
-                self.map.remove(&key);
-                self.sum.remove(&key);
-                self.tally.remove(&key);
+            Change::Write => self.write(kind, round, key),
+            Change::Alter => self.alter(kind, round, key),
+            Change::Clear => self.clear(kind, key),
+        }
+    }
+
+    fn write(&mut self, kind: StateKind, round: i32, key: i32) {
+        let number = number(round, key);
+        match kind {
+            StateKind::Value => _ = self.value.insert(key, number),
+            StateKind::List => self.list.entry(key).or_default().extend(added(round)),
+            StateKind::Map => {
+                let map = self.map.entry(key).or_default();
+                map.extend(entries(round, key).map(|entry| (entry, format!("{round}"))));
+            }
+            StateKind::Reducing => *self.sum.entry(key).or_default() += number,
+            StateKind::Aggregating => {
+                let tally = self.tally.entry(key).or_default();
+                *tally = (tally.0 + number, tally.1 + 1);
             }
         }
     }
 
-    fn write(&mut self, round: i32, key: i32) {
-        let number = number(round, key);
-        self.value.insert(key, number);
-        self.list.entry(key).or_default().extend(added(round));
-        let map = self.map.entry(key).or_default();
-        map.extend(entries(round, key).map(|entry| (entry, format!("{round}"))));
-        *self.sum.entry(key).or_default() += number;
-        let tally = self.tally.entry(key).or_default();
-        *tally = (tally.0 + number, tally.1 + 1);
+    fn alter(&mut self, kind: StateKind, round: i32, key: i32) {
+        match kind {
+            StateKind::Value => _ = self.value.entry(key).and_modify(|number| *number += 1),
+            StateKind::List => _ = self.list.insert(key, replacing(round)),
+            StateKind::Map => {
+                if let Some(map) = self.map.get_mut(&key) {
+                    map.remove(&(round - 1));
+                    if map.is_empty() {
+                        self.map.remove(&key);
+                    }
+                }
+            }
+            StateKind::Reducing | StateKind::Aggregating => {}
+        }
     }
 
-    fn alter(&mut self, round: i32, key: i32) {
-        self.value.entry(key).and_modify(|number| *number += 1);
-        self.list.insert(key, replacing(round));
-        if let Some(map) = self.map.get_mut(&key) {
-            map.remove(&(round - 1));
-            if map.is_empty() {
-                self.map.remove(&key);
-            }
+    fn clear(&mut self, kind: StateKind, key: i32) {
+        match kind {
+            StateKind::Value => _ = self.value.remove(&key),
+            StateKind::List => _ = self.list.remove(&key),
+            StateKind::Map => _ = self.map.remove(&key),
+            StateKind::Reducing => _ = self.sum.remove(&key),
+            StateKind::Aggregating => _ = self.tally.remove(&key),
         }
     }
 
@@ -145,6 +167,10 @@ impl Content {
 impl Kinds {
     /// The names of the states, sorted.
     pub const NAMES: [&str; 5] = ["list", "map", "sum", "tally", "value"];
+
+    /// The kinds of the states.
+    pub const ALL: [StateKind; 5] =
+        [StateKind::Value, StateKind::List, StateKind::Map, StateKind::Reducing, StateKind::Aggregating];
 
     /// Registers the states.
     ///
@@ -178,51 +204,98 @@ impl Kinds {
         }
     }
 
-    /// Makes a change at a key that is the backend's own.
+    /// Makes a change at a key that is the backend's own, to every kind of state.
     pub fn apply<B: StateBackend<Key = i32>>(self, change: Change, backend: &mut B, round: i32, key: i32) {
+        for kind in Self::ALL {
+            self.apply_to(kind, change, backend, round, key);
+        }
+    }
+
+    /// Makes a change at a key that is the backend's own, to the state of one kind.
+    pub fn apply_to<B: StateBackend<Key = i32>>(
+        self,
+        kind: StateKind,
+        change: Change,
+        backend: &mut B,
+        round: i32,
+        key: i32,
+    ) {
         match change {
-            Change::Write => self.write(backend, round, key),
-            Change::Alter => self.alter(backend, round, key),
-            Change::Clear => self.clear(backend, key),
+            Change::Write => self.write(kind, backend, round, key),
+            Change::Alter => self.alter(kind, backend, round, key),
+            Change::Clear => self.clear(kind, backend, key),
         }
     }
 
-    fn write<B: StateBackend<Key = i32>>(self, backend: &mut B, round: i32, key: i32) {
-        backend.at(self.value, &key).set(number(round, key)).unwrap();
-        for element in added(round) {
-            backend.at(self.list, &key).add(element).unwrap();
+    fn write<B: StateBackend<Key = i32>>(self, kind: StateKind, backend: &mut B, round: i32, key: i32) {
+        let number = number(round, key);
+        match kind {
+            StateKind::Value => backend.at(self.value, &key).set(number).unwrap(),
+            StateKind::List => {
+                for element in added(round) {
+                    backend.at(self.list, &key).add(element).unwrap();
+                }
+            }
+            StateKind::Map => {
+                for entry in entries(round, key) {
+                    backend.at(self.map, &key).put(entry, format!("{round}")).unwrap();
+                }
+            }
+            StateKind::Reducing => backend.at(self.sum, &key).add(number).unwrap(),
+            StateKind::Aggregating => backend.at(self.tally, &key).add(number).unwrap(),
         }
-        for entry in entries(round, key) {
-            backend.at(self.map, &key).put(entry, format!("{round}")).unwrap();
-        }
-        backend.at(self.sum, &key).add(number(round, key)).unwrap();
-        backend.at(self.tally, &key).add(number(round, key)).unwrap();
     }
 
-    fn alter<B: StateBackend<Key = i32>>(self, backend: &mut B, round: i32, key: i32) {
-        backend.at(self.value, &key).update(|value| *value = value.map(|number| number + 1)).unwrap();
-        backend.at(self.list, &key).set(replacing(round)).unwrap();
-        backend.at(self.map, &key).remove(&(round - 1)).unwrap();
+    fn alter<B: StateBackend<Key = i32>>(self, kind: StateKind, backend: &mut B, round: i32, key: i32) {
+        match kind {
+            StateKind::Value => {
+                let mut value = backend.at(self.value, &key);
+                value.update(|value| *value = value.map(|number| number + 1)).unwrap();
+            }
+            StateKind::List => backend.at(self.list, &key).set(replacing(round)).unwrap(),
+            StateKind::Map => backend.at(self.map, &key).remove(&(round - 1)).unwrap(),
+            StateKind::Reducing | StateKind::Aggregating => {}
+        }
     }
 
-    fn clear<B: StateBackend<Key = i32>>(self, backend: &mut B, key: i32) {
-        backend.at(self.value, &key).clear().unwrap();
-        backend.at(self.list, &key).clear().unwrap();
-        backend.at(self.map, &key).clear().unwrap();
-        backend.at(self.sum, &key).clear().unwrap();
-        backend.at(self.tally, &key).clear().unwrap();
+    fn clear<B: StateBackend<Key = i32>>(self, kind: StateKind, backend: &mut B, key: i32) {
+        match kind {
+            StateKind::Value => backend.at(self.value, &key).clear().unwrap(),
+            StateKind::List => backend.at(self.list, &key).clear().unwrap(),
+            StateKind::Map => backend.at(self.map, &key).clear().unwrap(),
+            StateKind::Reducing => backend.at(self.sum, &key).clear().unwrap(),
+            StateKind::Aggregating => backend.at(self.tally, &key).clear().unwrap(),
+        }
+    }
+
+    /// The keys of each state, one after the other.
+    pub fn keys<B: StateBackend<Key = i32>>(self, backend: &mut B) -> Vec<Result<i32>> {
+        fn add<B: StateBackend>(
+            backend: &mut B,
+            token: impl StateToken<Namespace = ()>,
+            keys: &mut Vec<Result<B::Key>>,
+        ) {
+            keys.extend(backend.keys(token, &()).expect("the token is the backend's"));
+        }
+        let mut keys = Vec::new();
+        add(backend, self.value, &mut keys);
+        add(backend, self.list, &mut keys);
+        add(backend, self.map, &mut keys);
+        add(backend, self.sum, &mut keys);
+        add(backend, self.tally, &mut keys);
+        keys
     }
 
     /// All that is in the states.
     pub fn read<B: StateBackend<Key = i32>>(self, backend: &mut B) -> Content {
         let mut content = Content::default();
-        for key in backend.sorted_keys("value") {
+        for key in backend.sorted_keys(self.value) {
             content.value.insert(key, backend.at(self.value, &key).get().unwrap().unwrap());
         }
-        for key in backend.sorted_keys("list") {
+        for key in backend.sorted_keys(self.list) {
             content.list.insert(key, backend.at(self.list, &key).get().unwrap());
         }
-        for key in backend.sorted_keys("map") {
+        for key in backend.sorted_keys(self.map) {
             let mut map = backend.at(self.map, &key);
             let entries = map.iter().unwrap().map(|entry| {
                 let (key, value) = entry.unwrap();
@@ -230,10 +303,10 @@ impl Kinds {
             });
             content.map.insert(key, entries.collect());
         }
-        for key in backend.sorted_keys("sum") {
+        for key in backend.sorted_keys(self.sum) {
             content.sum.insert(key, backend.at(self.sum, &key).get().unwrap().unwrap());
         }
-        for key in backend.sorted_keys("tally") {
+        for key in backend.sorted_keys(self.tally) {
             content.tally.insert(key, backend.at(self.tally, &key).get().unwrap().unwrap());
         }
         content

@@ -92,7 +92,7 @@ impl PageStats {
     pub fn advance<B: StateBackend<Key = Path>>(&mut self, backend: &mut B, newest: Minute) -> Result<()> {
         self.newest = newest;
         let over = backend
-            .keys_and_namespaces::<Minute>(PER_MINUTE)?
+            .keys_and_namespaces(self.per_minute)?
             .filter(|window| window.as_ref().map_or(true, |(_, minute)| is_closed(*minute, newest)))
             .collect::<Result<Vec<_>>>()?;
         for (path, minute) in over {
@@ -108,7 +108,7 @@ impl PageStats {
     /// Everything known about each path of this subtask.
     pub fn pages<B: StateBackend<Key = Path>>(&self, backend: &mut B) -> Result<Vec<Page>> {
         let mut pages = Vec::new();
-        backend.for_each_key(HITS, &(), |backend, key| {
+        backend.for_each_key(self.hits, &(), |backend, key| {
             let hits = backend.reducing(self.hits, key, &())?.get()?.unwrap_or_default();
             let visitors = count(&mut backend.map(self.visitors, key, &())?)?;
             let mean_bytes = backend.aggregating(self.bytes, key, &())?.get()?.unwrap_or_default();

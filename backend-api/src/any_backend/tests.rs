@@ -31,12 +31,9 @@ impl<V: StateValue> ValueState<V> for View {
         note("value.set");
         Ok(())
     }
-    fn try_update<R, E: From<Error>>(
-        &mut self,
-        f: impl FnOnce(&mut Option<V>) -> Result<R, E>,
-    ) -> Result<R, E> {
+    fn try_update<R>(&mut self, f: impl FnOnce(&mut Option<V>) -> Result<R, BoxError>) -> Result<R> {
         note("value.try_update");
-        f(&mut None)
+        f(&mut None).map_err(update_failed)
     }
     fn clear(&mut self) -> Result<()> {
         note("value.clear");
@@ -73,6 +70,10 @@ impl<T: StateValue, N> ListState<T, N> for View {
         note("list.merge_from");
         Ok(())
     }
+    fn get_merged(&mut self, _: &[N]) -> Result<Vec<T>> {
+        note("list.get_merged");
+        Ok(Vec::new())
+    }
     fn clear(&mut self) -> Result<()> {
         note("list.clear");
         Ok(())
@@ -106,13 +107,9 @@ impl<MK: StateKey, MV: StateValue> MapState<MK, MV> for View {
         note("map.remove");
         Ok(())
     }
-    fn try_update<R, E: From<Error>>(
-        &mut self,
-        _: MK,
-        f: impl FnOnce(&mut Option<MV>) -> Result<R, E>,
-    ) -> Result<R, E> {
+    fn try_update<R>(&mut self, _: MK, f: impl FnOnce(&mut Option<MV>) -> Result<R, BoxError>) -> Result<R> {
         note("map.try_update");
-        f(&mut None)
+        f(&mut None).map_err(update_failed)
     }
     fn range(&mut self, _: impl RangeBounds<MK>) -> Result<impl Iterator<Item = Result<Entry<'_, MK, MV>>>> {
         note("map.range");
@@ -146,6 +143,14 @@ impl<MK: StateKey, MV: StateValue> MapState<MK, MV> for View {
         note("map.values");
         Ok(std::iter::empty())
     }
+    fn range_into(&mut self, _: impl RangeBounds<MK>, _: usize, _: &mut Vec<(MK, MV)>) -> Result<()> {
+        note("map.range_into");
+        Ok(())
+    }
+    fn len(&mut self) -> Result<u64> {
+        note("map.len");
+        Ok(0)
+    }
     fn is_empty(&mut self) -> Result<bool> {
         note("map.is_empty");
         Ok(true)
@@ -167,6 +172,10 @@ impl<T: StateValue, N> ReducingState<T, N> for View {
     fn merge_from(&mut self, _: &[N]) -> Result<()> {
         note("reducing.merge_from");
         Ok(())
+    }
+    fn get_merged(&mut self, _: &[N]) -> Result<Option<T>> {
+        note("reducing.get_merged");
+        Ok(None)
     }
     fn clear(&mut self) -> Result<()> {
         note("reducing.clear");
@@ -190,6 +199,10 @@ impl<A: Aggregate, N> AggregatingState<A, N> for View {
     fn merge_from(&mut self, _: &[N]) -> Result<()> {
         note("aggregating.merge_from");
         Ok(())
+    }
+    fn get_merged(&mut self, _: &[N]) -> Result<Option<A::Output>> {
+        note("aggregating.get_merged");
+        Ok(None)
     }
     fn clear(&mut self) -> Result<()> {
         note("aggregating.clear");
@@ -260,11 +273,11 @@ impl<K: StateKey> StateBackend for Noted<K> {
         "reducing" reducing<T: StateValue>(ReducingToken);
         "aggregating" aggregating<A: Aggregate>(AggregatingToken);
     }
-    fn keys<N: StateKey>(&mut self, _: &str, _: &N) -> Result<Keys<'_, K>> {
+    fn keys<T: StateToken>(&mut self, _: T, _: &T::Namespace) -> Result<Keys<'_, K>> {
         note("keys");
         Ok(Box::new(std::iter::empty()))
     }
-    fn keys_and_namespaces<N: StateKey>(&mut self, _: &str) -> Result<Keys<'_, (K, N)>> {
+    fn keys_and_namespaces<T: StateToken>(&mut self, _: T) -> Result<Keys<'_, (K, T::Namespace)>> {
         note("keys_and_namespaces");
         Ok(Box::new(std::iter::empty()))
     }
@@ -334,11 +347,21 @@ impl<K: StateKey> StateBackend for Noted<K> {
         note("update_batch");
         Ok(())
     }
-    fn for_each_key<N: StateKey>(
+    fn for_each_key<T: StateToken>(
         &mut self,
-        _: &str,
-        _: &N,
+        _: T,
+        _: &T::Namespace,
         _: impl FnMut(&mut Self, KeyContext<'_, K>) -> Result<()>,
+    ) -> Result<()> {
+        Ok(())
+    }
+    fn for_each_entry<MK: StateKey, MV: StateValue, N: StateKey>(
+        &mut self,
+        _: MapToken<MK, MV, N>,
+        _: KeyContext<'_, K>,
+        _: &N,
+        _: impl RangeBounds<MK>,
+        _: impl FnMut(&mut Self, MK, MV) -> Result<()>,
     ) -> Result<()> {
         Ok(())
     }
@@ -405,7 +428,7 @@ fn every_method_is_forwarded_to_itself() {
             };)+ }
         };
     }
-    let update = |value: &mut Option<u64>| Ok::<_, Error>(value.is_some());
+    let update = |value: &mut Option<u64>| Ok(value.is_some());
     expect! { value(value):
         "value.with": |view| view.with(|_| ());
         "value.set": |view| view.set(1);
@@ -420,6 +443,7 @@ fn every_method_is_forwarded_to_itself() {
         "list.set": |view| view.set([1]);
         "list.iter": |view| view.iter();
         "list.merge_from": |view| view.merge_from(&[]);
+        "list.get_merged": |view| view.get_merged(&[]);
         "list.clear": |view| view.clear();
         "list.is_empty": |view| view.is_empty();
         "list.get": |view| view.get();
@@ -438,25 +462,29 @@ fn every_method_is_forwarded_to_itself() {
         "map.iter": |view| view.iter();
         "map.keys": |view| view.keys();
         "map.values": |view| view.values();
+        "map.range_into": |view| view.range_into(.., 1, &mut Vec::new());
+        "map.len": |view| view.len();
         "map.is_empty": |view| view.is_empty();
     }
     expect! { reducing(reducing):
         "reducing.with": |view| view.with(|_| ());
         "reducing.add": |view| view.add(1);
         "reducing.merge_from": |view| view.merge_from(&[]);
+        "reducing.get_merged": |view| view.get_merged(&[]);
         "reducing.clear": |view| view.clear();
         "reducing.get": |view| view.get();
     }
     expect! { aggregating(aggregating):
         "aggregating.add": |view| view.add(1);
         "aggregating.merge_from": |view| view.merge_from(&[]);
+        "aggregating.get_merged": |view| view.get_merged(&[]);
         "aggregating.clear": |view| view.clear();
         "aggregating.get": |view| view.get();
     }
     expect! {
         "register_value": backend.register(ValueDescriptor::<u64>::new("v"));
-        "keys": backend.keys("v", &()).map(drop);
-        "keys_and_namespaces": backend.keys_and_namespaces::<()>("v").map(drop);
+        "keys": backend.keys(value, &()).map(drop);
+        "keys_and_namespaces": backend.keys_and_namespaces(value).map(drop);
         "drop_restored": backend.drop_restored("v");
         "check_restored": backend.check_restored();
         "states": backend.states();

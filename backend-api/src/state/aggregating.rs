@@ -15,6 +15,10 @@ pub trait AggregatingState<A: Aggregate, N> {
     /// skipped.
     fn merge_from(&mut self, sources: &[N]) -> Result<()>;
 
+    /// The result of what the namespaces `of` hold, merged in the given order; `None` if they hold nothing. Nothing is
+    /// changed, as with [`ReducingState::get_merged`](crate::ReducingState::get_merged).
+    fn get_merged(&mut self, of: &[N]) -> Result<Option<A::Output>>;
+
     /// Removes the accumulator.
     fn clear(&mut self) -> Result<()>;
 }

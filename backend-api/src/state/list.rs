@@ -23,6 +23,10 @@ pub trait ListState<T: StateValue, N> {
     /// repeated sources are skipped.
     fn merge_from(&mut self, sources: &[N]) -> Result<()>;
 
+    /// The lists of the namespaces `of`, one after the other. Nothing is changed, as with
+    /// [`ReducingState::get_merged`](crate::ReducingState::get_merged).
+    fn get_merged(&mut self, of: &[N]) -> Result<Vec<T>>;
+
     /// Removes the list.
     fn clear(&mut self) -> Result<()>;
 

@@ -2,7 +2,7 @@ use std::borrow::Cow;
 use std::marker::PhantomData;
 use std::ops::{Bound, RangeBounds};
 
-use crate::{Error, Result, StateKey, StateValue};
+use crate::{BoxError, Result, StateKey, StateValue};
 
 /// An ordered map under one key and namespace. Each entry is accessed on its own. A missing map reads as
 /// empty.
@@ -25,12 +25,9 @@ pub trait MapState<MK: StateKey, MV: StateValue> {
     /// Reads, changes and writes one entry in one access; see [`ValueState::try_update`](crate::ValueState::try_update).
     ///
     /// # Errors
-    /// Those of `f`, and those of the trait turned into `E`.
-    fn try_update<R, E: From<Error>>(
-        &mut self,
-        key: MK,
-        f: impl FnOnce(&mut Option<MV>) -> Result<R, E>,
-    ) -> Result<R, E>;
+    /// As [`ValueState::try_update`](crate::ValueState::try_update).
+    fn try_update<R>(&mut self, key: MK, f: impl FnOnce(&mut Option<MV>) -> Result<R, BoxError>)
+    -> Result<R>;
 
     /// The entries whose keys lie in `range`, in order, one by one.
     fn range(
@@ -73,6 +70,30 @@ pub trait MapState<MK: StateKey, MV: StateValue> {
     /// The values of all entries, in the order of their keys.
     fn values(&mut self) -> Result<impl Iterator<Item = Result<Cow<'_, MV>>>> {
         Ok(self.range(..)?.map(|entry| entry.map(|(_, value)| value)))
+    }
+
+    /// Appends the first entries whose keys lie in `range`, at most `max`, to `into`: they are there when the view is gone,
+    /// and other states can be used beside them. [`StateBackend::for_each_entry`](crate::StateBackend::for_each_entry)
+    /// walks over a whole map in this way.
+    ///
+    /// # Errors
+    /// As those of [`range`](Self::range); `into` may have some of the entries then.
+    fn range_into(
+        &mut self,
+        range: impl RangeBounds<MK>,
+        max: usize,
+        into: &mut Vec<(MK, MV)>,
+    ) -> Result<()> {
+        for entry in self.range(range)?.take(max) {
+            let (key, value) = entry?;
+            into.push((key.into_owned(), value.into_owned()));
+        }
+        Ok(())
+    }
+
+    /// Number of entries. Where the backend keeps bytes it reads them all.
+    fn len(&mut self) -> Result<u64> {
+        self.range(..)?.try_fold(0, |count, entry| entry.map(|_| count + 1))
     }
 
     /// True if there are no entries.

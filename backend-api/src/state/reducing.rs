@@ -15,6 +15,11 @@ pub trait ReducingState<T: StateValue, N> {
     /// with the sources folded in the given order. This namespace and repeated sources are skipped.
     fn merge_from(&mut self, sources: &[N]) -> Result<()>;
 
+    /// What the namespaces `of` hold, folded in the given order; `None` if they hold nothing. Nothing is changed: the panes of
+    /// sliding windows stay for the next window. This namespace counts only if it is named, and one that is named twice
+    /// counts once.
+    fn get_merged(&mut self, of: &[N]) -> Result<Option<T>>;
+
     /// Removes the value.
     fn clear(&mut self) -> Result<()>;
 

@@ -1,4 +1,4 @@
-use crate::{Error, Result, StateValue};
+use crate::{BoxError, Result, StateValue};
 
 /// One value under one key and namespace.
 ///
@@ -18,12 +18,22 @@ pub trait ValueState<V: StateValue> {
     /// Reads, changes and writes in one access. `f` gets the value, or the default, and its result is stored.
     /// `None` clears the state. If `f` fails or panics, nothing changes.
     ///
+    /// ```
+    /// # use backend_api::{Result, ValueState};
+    /// # fn parse(mut total: impl ValueState<u64>, text: &str) -> Result<()> {
+    /// total.try_update(|total| {
+    ///     let sum = total.unwrap_or(0).checked_add(text.parse()?).ok_or("the sum is too large")?;
+    ///     *total = Some(sum);
+    ///     Ok(())
+    /// })?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
-    /// Those of `f`, and those of the trait converted to `E`.
-    fn try_update<R, E: From<Error>>(
-        &mut self,
-        f: impl FnOnce(&mut Option<V>) -> Result<R, E>,
-    ) -> Result<R, E>;
+    /// An [`Error`](crate::Error) of `f` is returned as it is. Any other error of `f` is the
+    /// [source](std::error::Error::source) of an [`ErrorKind::Function`](crate::ErrorKind::Function).
+    fn try_update<R>(&mut self, f: impl FnOnce(&mut Option<V>) -> Result<R, BoxError>) -> Result<R>;
 
     /// Removes the value, if present.
     fn clear(&mut self) -> Result<()>;

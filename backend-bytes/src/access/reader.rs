@@ -75,6 +75,12 @@ impl<'r> Reader<'r> {
         runs.map(ElementCursor::new).map_err(|error| self.origin.name(error))
     }
 
+    /// The elements of the list in another namespace.
+    pub fn elements_in<N: StateKey>(self, namespace: &N) -> Result<ElementCursor<'r>> {
+        let runs = self.keys.all_in(namespace).and_then(|[from, to, _]| self.store.scan(from, to));
+        runs.map(ElementCursor::new).map_err(|error| self.origin.name(error))
+    }
+
     /// The entries of the map here with keys in `range`.
     pub fn entries<MK: StateKey>(self, range: &impl RangeBounds<MK>) -> Result<Box<dyn ByteCursor + 'r>> {
         let (from, to) = self.keys.entries(range);

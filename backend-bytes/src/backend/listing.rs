@@ -1,15 +1,15 @@
 use super::{EngineBackend, finish_flush};
 use crate::access::{Origin, decoded};
 use crate::{ByteEngine, ByteStore, EntryKey};
-use backend_api::{Keys, Result, StateKey, backend_closed, row};
+use backend_api::{Keys, Result, StateKey, StateToken, backend_closed, row};
 
 impl<K: StateKey, E: ByteEngine> EngineBackend<K, E> {
     /// All pairs of key and namespace in a state, each once.
-    pub(super) fn pairs<N: StateKey>(&mut self, state: &str) -> Result<Keys<'_, (K, N)>> {
+    pub(super) fn pairs<T: StateToken>(&mut self, token: T) -> Result<Keys<'_, (K, T::Namespace)>> {
         self.store.as_ref().ok_or_else(backend_closed)?;
-        let (number, meta) =
-            self.registry.registered(state).ok_or_else(|| self.life.not_registered(state))?;
-        meta.check_listing::<N>()?;
+        let meta = self.registry.meta(token.index()).filter(|_| token.backend() == self.life.id());
+        let meta = meta.ok_or_else(|| self.life.refused_token())?;
+        let number = token.index() as u16;
         if let (Some(cache), Some(store)) = (self.registry.cache(number), &mut self.store) {
             finish_flush::<E>(store);
             cache.flush(&mut |batch| store.write(batch)).map_err(|error| error.in_state(&meta.name))?;
@@ -26,7 +26,7 @@ impl<K: StateKey, E: ByteEngine> EngineBackend<K, E> {
                 return None;
             }
             let mut rest = EntryKey::without_head(key);
-            let pair = row::decode_key::<K, N>(&mut rest).inspect(|_| {
+            let pair = row::decode_key::<K, T::Namespace>(&mut rest).inspect(|_| {
                 let last = last.get_or_insert_default();
                 last.clear();
                 last.extend(key.iter().take(key.len() - rest.len()));

@@ -23,7 +23,7 @@ use backend_api::{
     Aggregate, AggregatingDescriptor, AggregatingToken, AttemptTarget, CheckpointTarget, Error, ErrorKind,
     KeyContext, KeyedStateHandle, Keys, Lifecycle, ListDescriptor, ListToken, MapDescriptor, MapToken,
     ReducingDescriptor, ReducingToken, Result, SnapshotRequest, SnapshotTask, StateBackend, StateInfo,
-    StateKey, StateValue, Subtask, ValueDescriptor, ValueState, ValueToken, backend_closed, row,
+    StateKey, StateToken, StateValue, Subtask, ValueDescriptor, ValueState, ValueToken, backend_closed, row,
 };
 
 /// A state backend over a [`ByteStore`]. See the [crate].
@@ -235,17 +235,17 @@ impl<K: StateKey, E: ByteEngine> StateBackend for EngineBackend<K, E> {
         self.each_value(token, keys, namespace, |index, mut value| value.update(|value| f(index, value)))
     }
 
-    fn keys<N: StateKey>(&mut self, state: &str, namespace: &N) -> Result<Keys<'_, K>> {
+    fn keys<T: StateToken>(&mut self, token: T, namespace: &T::Namespace) -> Result<Keys<'_, K>> {
         let namespace = namespace.clone();
-        let pairs = self.pairs::<N>(state)?;
+        let pairs = self.pairs(token)?;
         Ok(Box::new(pairs.filter_map(move |pair| match pair {
             Ok((key, of)) => (of == namespace).then_some(Ok(key)),
             Err(error) => Some(Err(error)),
         })))
     }
 
-    fn keys_and_namespaces<N: StateKey>(&mut self, state: &str) -> Result<Keys<'_, (K, N)>> {
-        self.pairs(state)
+    fn keys_and_namespaces<T: StateToken>(&mut self, token: T) -> Result<Keys<'_, (K, T::Namespace)>> {
+        self.pairs(token)
     }
 
     fn drop_restored(&mut self, state: &str) -> Result<()> {

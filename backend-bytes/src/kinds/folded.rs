@@ -1,6 +1,6 @@
 use std::borrow::Cow;
-use std::collections::BTreeSet;
 
+use super::distinct;
 use super::values::{New, Values};
 use crate::access::Access;
 use backend_api::{
@@ -39,6 +39,15 @@ impl<T: StateValue, N: StateKey> ReducingState<T, N> for ByteReducing<'_, T, N> 
             *into = reduce(into, other)?;
             Ok(())
         })
+    }
+
+    fn get_merged(&mut self, of: &[N]) -> Result<Option<T>> {
+        let reduce = self.descriptor.reduce();
+        let folded = fold(&mut self.access, &self.values, distinct(of), |into, other| {
+            *into = reduce(into, other)?;
+            Ok(())
+        });
+        Ok(folded?.1)
     }
 
     fn clear(&mut self) -> Result<()> {
@@ -83,6 +92,13 @@ impl<A: Aggregate, N: StateKey> AggregatingState<A, N> for ByteAggregating<'_, A
         })
     }
 
+    fn get_merged(&mut self, of: &[N]) -> Result<Option<A::Output>> {
+        let aggregate = self.descriptor.aggregate();
+        let folded =
+            fold(&mut self.access, &self.values, distinct(of), |into, other| aggregate.merge(into, other));
+        Ok(folded?.1.map(|accumulator| aggregate.result(&accumulator)))
+    }
+
     fn clear(&mut self) -> Result<()> {
         self.values.clear(&mut self.access)
     }
@@ -97,26 +113,37 @@ fn merge<T: StateValue, N: StateKey>(
     merge: impl Fn(&mut T, &T) -> Result<(), BoxError>,
 ) -> Result<()> {
     let origin = access.origin;
-    let merge =
-        |into: &mut T, other: &T| merge(into, other).map_err(|error| origin.name(function_failed(error)));
-    let mut seen = BTreeSet::from([target]);
-    let (mut taken, mut folded) = (Vec::new(), None::<T>);
-    for source in sources.iter().filter(|source| seen.insert(source)) {
-        let Some(value) = values.get_in(access, source)? else { continue };
-        taken.push(source);
-        match &mut folded {
-            Some(folded) => merge(folded, &value)?,
-            None => folded = Some(value),
-        }
-    }
-    let Some(folded) = folded else { return Ok(()) };
+    let sources = distinct(sources).filter(|source| *source != target);
+    let (taken, Some(folded)) = fold(access, values, sources, &merge)? else { return Ok(()) };
     let merged = match values.get(access)? {
         Some(mut value) => {
-            merge(&mut value, &folded)?;
+            merge(&mut value, &folded).map_err(|error| origin.name(function_failed(error)))?;
             value
         }
         None => folded,
     };
     // Written as one batch, so the store has all of it or none.
     values.put_merged(access, &merged, &taken)
+}
+
+/// Folds what the namespaces hold, in their order. Gives those that hold something, too.
+fn fold<'n, T: StateValue, N: StateKey>(
+    access: &mut Access<'_>,
+    values: &Values<'_, T>,
+    namespaces: impl Iterator<Item = &'n N>,
+    merge: impl Fn(&mut T, &T) -> Result<(), BoxError>,
+) -> Result<(Vec<&'n N>, Option<T>)> {
+    let origin = access.origin;
+    let (mut taken, mut folded) = (Vec::new(), None::<T>);
+    for namespace in namespaces {
+        let Some(value) = values.get_in(access, namespace)? else { continue };
+        taken.push(namespace);
+        match &mut folded {
+            Some(folded) => {
+                merge(folded, &value).map_err(|error| origin.name(function_failed(error)))?;
+            }
+            None => folded = Some(value),
+        }
+    }
+    Ok((taken, folded))
 }

@@ -1,8 +1,7 @@
 use std::borrow::Cow;
-use std::collections::BTreeSet;
 use std::iter::from_fn;
 
-use super::{Either, collections};
+use super::{Either, collections, distinct};
 use crate::access::Access;
 use crate::cache::{Cache, CachedList, Collection, VALUE_BYTES_MAX};
 use crate::limits::Change;
@@ -105,8 +104,7 @@ impl<T: StateValue, N: StateKey> ListState<T, N> for ByteList<'_, T, N> {
 
     fn merge_from(&mut self, sources: &[N]) -> Result<()> {
         let access = &mut self.access;
-        let mut seen = BTreeSet::from([self.namespace]);
-        let sources: Vec<&N> = sources.iter().filter(|source| seen.insert(source)).collect();
+        let sources: Vec<&N> = distinct(sources).filter(|source| *source != self.namespace).collect();
         if let Some(cache) = self.cache {
             collections::write_out(access, cache, &sources)?;
         }
@@ -118,6 +116,24 @@ impl<T: StateValue, N: StateKey> ListState<T, N> for ByteList<'_, T, N> {
             Ok(Change::adding(moved.iter().sum()))
         })?;
         sources.iter().zip(moved).try_for_each(|(source, bytes)| access.charging().cleared_in(*source, bytes))
+    }
+
+    fn get_merged(&mut self, of: &[N]) -> Result<Vec<T>> {
+        let (access, of) = (&mut self.access, distinct(of).collect::<Vec<_>>());
+        if let Some(cache) = self.cache {
+            // All is read from the store, what is pending in the cache too.
+            let others: Vec<&N> =
+                of.iter().copied().filter(|namespace| *namespace != self.namespace).collect();
+            collections::write_out(access, cache, &others)?;
+        }
+        let (origin, mut merged) = (access.origin, Vec::new());
+        for namespace in of {
+            let mut cursor = access.reader().elements_in(namespace)?;
+            while let Some(element) = cursor.next().map_err(|error| origin.name(error))? {
+                merged.push(self.codec.decode(element).map_err(|error| origin.name(error))?);
+            }
+        }
+        Ok(merged)
     }
 
     fn clear(&mut self) -> Result<()> {

@@ -8,7 +8,8 @@ use crate::access::{Access, decoded};
 use crate::cache::{Cache, CachedMap, Collection, VALUE_BYTES_MAX};
 use crate::limits::Change;
 use backend_api::{
-    Codec, Error, MapState, Result, StateKey, StateValue, check_ascending, check_equal_keys, check_found,
+    BoxError, Codec, MapState, Result, StateKey, StateValue, check_ascending, check_equal_keys, check_found,
+    update_failed,
 };
 
 /// A map state of a [`ByteBackend`](crate::ByteBackend). Each entry is read and written on its own. Iteration
@@ -120,14 +121,14 @@ impl<MK: StateKey, MV: StateValue> MapState<MK, MV> for ByteMap<'_, MK, MV> {
         })
     }
 
-    fn try_update<R, E: From<Error>>(
+    fn try_update<R>(
         &mut self,
         key: MK,
-        f: impl FnOnce(&mut Option<MV>) -> Result<R, E>,
-    ) -> Result<R, E> {
+        f: impl FnOnce(&mut Option<MV>) -> Result<R, BoxError>,
+    ) -> Result<R> {
         let mut value = self.get(&key)?;
         let is_stored = value.is_some();
-        let result = f(&mut value)?;
+        let result = f(&mut value).map_err(|cause| self.access.origin.name(update_failed(cause)))?;
         match value {
             Some(value) => self.put(key, value)?,
             None if is_stored => self.remove(&key)?,

@@ -10,6 +10,10 @@ mod values;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeSet;
+
+use backend_api::StateKey;
+
 use super::cache::{AnyCache, Cache, Object};
 use either::Either;
 
@@ -18,6 +22,12 @@ pub use lists::ByteList;
 pub use maps::ByteMap;
 pub use values::ByteValue;
 pub(crate) use values::Values;
+
+/// The namespaces, each once.
+fn distinct<N: StateKey>(namespaces: &[N]) -> impl Iterator<Item = &N> {
+    let mut seen = BTreeSet::new();
+    namespaces.iter().filter(move |namespace| seen.insert(*namespace))
+}
 
 /// The cache of a state, if it has one. Its objects are of the state's own type.
 #[inline]

@@ -3,7 +3,9 @@ use std::borrow::Cow;
 use super::typed;
 use crate::access::Access;
 use crate::cache::{AnyCache, Cache, Known, VALUE_BYTES_MAX};
-use backend_api::{Codec, Error, Result, StateKey, StateValue, ValueDescriptor, ValueState};
+use backend_api::{
+    BoxError, Codec, Result, StateKey, StateValue, ValueDescriptor, ValueState, update_failed,
+};
 
 /// A value state of a [`ByteBackend`](crate::ByteBackend).
 pub struct ByteValue<'a, V: StateValue, N> {
@@ -25,15 +27,12 @@ impl<V: StateValue, N: StateKey> ValueState<V> for ByteValue<'_, V, N> {
     }
 
     #[inline]
-    fn try_update<R, E: From<Error>>(
-        &mut self,
-        f: impl FnOnce(&mut Option<V>) -> Result<R, E>,
-    ) -> Result<R, E> {
-        let default = self.descriptor.default_ref();
+    fn try_update<R>(&mut self, f: impl FnOnce(&mut Option<V>) -> Result<R, BoxError>) -> Result<R> {
+        let (default, origin) = (self.descriptor.default_ref(), self.access.origin);
         self.values.replace(&mut self.access, |stored| {
             let is_stored = stored.is_some();
             let mut value = stored.map(Cow::into_owned).or_else(|| default.cloned());
-            let result = f(&mut value)?;
+            let result = f(&mut value).map_err(|cause| origin.name(update_failed(cause)))?;
             let new = match value {
                 Some(value) => New::Value(value),
                 None if is_stored => New::Nothing,
@@ -112,11 +111,11 @@ impl<'a, V: StateValue> Values<'a, V> {
     /// # Errors
     /// Those of `f`, and as [`put`](Self::put). The value is unchanged then.
     #[inline]
-    pub(super) fn replace<R, E: From<Error>>(
+    pub(super) fn replace<R>(
         &self,
         access: &mut Access<'_>,
-        f: impl FnOnce(Option<Cow<'_, V>>) -> Result<(New<V>, R), E>,
-    ) -> Result<R, E> {
+        f: impl FnOnce(Option<Cow<'_, V>>) -> Result<(New<V>, R)>,
+    ) -> Result<R> {
         let found = self.search(access);
         let (new, result) = match &found {
             Found::Known(known) => f(known.get().and_then(Option::as_ref).map(Cow::Borrowed))?,

@@ -446,10 +446,10 @@ impl World {
             }
             Step::Keys => {
                 let keys = |keys: Vec<u8>| keys.iter().map(u8::to_string).collect::<Vec<_>>();
-                let mut found = self.backend.keys("map", &())?.collect::<Result<Vec<_>>>()?;
+                let mut found = self.backend.keys(map, &())?.collect::<Result<Vec<_>>>()?;
                 found.sort_unstable();
                 assert_eq!(found, keys(model.maps.keys().copied().collect()));
-                let mut found = self.backend.keys("list", &1_u8)?.collect::<Result<Vec<_>>>()?;
+                let mut found = self.backend.keys(list, &1_u8)?.collect::<Result<Vec<_>>>()?;
                 found.sort_unstable();
                 let expected = model.lists.keys().filter(|(_, namespace)| *namespace == 1);
                 assert_eq!(found, keys(expected.map(|(key, _)| *key).collect()));

@@ -141,7 +141,7 @@ const CALLS: [(&str, Call); 14] = [
     ("codec when all is written out", |b, k| {
         let token = b.register(ValueDescriptor::with_codec("s", Arc::new(Late)))?;
         b.value(token, context(k), &())?.set(13)?;
-        b.keys("s", &()).map(drop)
+        b.keys(token, &()).map(drop)
     }),
     ("codec in a snapshot", |b, k| {
         let token = b.register(ValueDescriptor::with_codec("s", Arc::new(Late)))?;

@@ -137,7 +137,9 @@ fn a_failed_read_ends_with_one_error() {
         view.iter().unwrap().map(|e| e.map(|n| *n).map_err(|error: Error| error.kind())).collect();
     assert_eq!(kinds, [Ok(0), Err(ErrorKind::Io)]);
     drop(view);
-    assert_eq!(backend.keys("map", &()).err().map(|error| error.kind()), Some(ErrorKind::Io));
+    let map = MapDescriptor::<u64, u64>::new("map");
+    let map = backend.register(map).unwrap();
+    assert_eq!(backend.keys(map, &()).err().map(|error| error.kind()), Some(ErrorKind::Io));
 }
 
 #[test]
@@ -198,8 +200,8 @@ fn leftover_rows_are_not_visible_to_the_next_state() {
     let descriptor = || ListDescriptor::<u64>::new("other").namespaced::<u64>();
     assert_eq!(backend.register(descriptor()).unwrap_err().kind(), ErrorKind::Io);
     calls_left.store(u64::MAX, Ordering::SeqCst);
-    backend.register(descriptor()).unwrap();
-    assert_eq!(backend.keys("other", &0_u64).unwrap().count(), 0);
+    let other = backend.register(descriptor()).unwrap();
+    assert_eq!(backend.keys(other, &0_u64).unwrap().count(), 0);
     let found = list(&mut backend, 0).unwrap().get().unwrap();
     assert!(found.into_iter().eq(0..4_000_000));
 }

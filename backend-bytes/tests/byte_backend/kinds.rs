@@ -5,9 +5,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use backend_api::{
-    Aggregate, AggregatingDescriptor, AggregatingState, BoxError, Error, ErrorKind, ListDescriptor,
-    ListState, MapDescriptor, MapState, PlainCodec, ReducingDescriptor, ReducingState, Result, StateBackend,
-    StateKind, ValueDescriptor, ValueState,
+    Aggregate, AggregatingDescriptor, AggregatingState, BoxError, ErrorKind, Keys, ListDescriptor, ListState,
+    MapDescriptor, MapState, PlainCodec, ReducingDescriptor, ReducingState, Result, StateBackend, StateKind,
+    ValueDescriptor, ValueState,
 };
 
 use crate::support::{NoThirteen, context, in_memory, key, open};
@@ -29,7 +29,7 @@ fn a_value_is_written_read_updated_and_cleared() {
     assert_eq!(backend.value(count, context(&b), &()).unwrap().get().unwrap(), None);
     backend.value(count, context(&a), &()).unwrap().update(|n| *n = None).unwrap();
     assert_eq!(backend.value(count, context(&a), &()).unwrap().get().unwrap(), None);
-    assert_eq!(backend.keys("count", &()).unwrap().count(), 0);
+    assert_eq!(backend.keys(count, &()).unwrap().count(), 0);
 }
 
 #[test]
@@ -39,11 +39,11 @@ fn reading_a_default_creates_nothing() {
     let a = key("a");
     assert_eq!(backend.value(count, context(&a), &()).unwrap().get().unwrap(), Some(42));
     assert_eq!(backend.value(count, context(&a), &()).unwrap().with(|n| n.copied()).unwrap(), Some(42));
-    assert_eq!(backend.keys("count", &()).unwrap().count(), 0);
+    assert_eq!(backend.keys(count, &()).unwrap().count(), 0);
     backend.value(count, context(&a), &()).unwrap().update(|n| assert_eq!(*n, Some(42))).unwrap();
-    assert_eq!(backend.keys("count", &()).unwrap().count(), 1);
+    assert_eq!(backend.keys(count, &()).unwrap().count(), 1);
     backend.value(count, context(&a), &()).unwrap().clear().unwrap();
-    assert_eq!(backend.keys("count", &()).unwrap().count(), 0);
+    assert_eq!(backend.keys(count, &()).unwrap().count(), 0);
 }
 
 #[test]
@@ -94,9 +94,9 @@ fn a_call_that_fails_or_panics_changes_nothing() {
         (error.kind(), error.state(), error.key_group()),
         (ErrorKind::Codec, Some("value"), Some(k.group()))
     );
-    let failed: Result<(), Error> = backend.value(value, k, &()).unwrap().try_update(|n| {
+    let failed = backend.value(value, k, &()).unwrap().try_update(|n| {
         *n = None;
-        Err(Error::new(ErrorKind::Function, "no"))
+        Err::<(), _>("no".into())
     });
     assert_eq!(failed.unwrap_err().kind(), ErrorKind::Function);
     let panicked = catch_unwind(AssertUnwindSafe(|| {
@@ -176,7 +176,7 @@ fn a_list_keeps_insertion_order() {
     let (a, b) = (key("a"), key("b"));
     assert!(backend.list(list, context(&a), &()).unwrap().is_empty().unwrap());
     backend.list(list, context(&a), &()).unwrap().add_all([]).unwrap();
-    assert_eq!(backend.keys("list", &()).unwrap().count(), 0);
+    assert_eq!(backend.keys(list, &()).unwrap().count(), 0);
     for n in 0..600 {
         backend.list(list, context(&a), &()).unwrap().add(n).unwrap();
         backend.list(list, context(&b), &()).unwrap().add(n * 2).unwrap();
@@ -190,7 +190,7 @@ fn a_list_keeps_insertion_order() {
     backend.list(list, context(&b), &()).unwrap().set([]).unwrap();
     assert!(backend.list(list, context(&b), &()).unwrap().is_empty().unwrap());
     backend.list(list, context(&a), &()).unwrap().clear().unwrap();
-    assert_eq!(backend.keys("list", &()).unwrap().count(), 0);
+    assert_eq!(backend.keys(list, &()).unwrap().count(), 0);
 }
 
 #[test]
@@ -258,7 +258,7 @@ fn a_map_is_sorted_and_ranges_are_exact() {
     view.remove(&2).unwrap();
     view.remove(&i64::MAX).unwrap();
     assert!(view.is_empty().unwrap());
-    assert_eq!(backend.keys("map", &()).unwrap().count(), 0);
+    assert_eq!(backend.keys(map, &()).unwrap().count(), 0);
 }
 
 /// Sum and number of what was added; a sum above 1000 is refused.
@@ -338,10 +338,10 @@ fn namespaces_merge_target_first_and_each_source_once() {
     assert_eq!(backend.list(list, k, &1).unwrap().get().unwrap(), [10, 11, 30, 31, 20, 21]);
     assert_eq!(backend.reducing(text, k, &1).unwrap().get().unwrap(), Some(key("(1(32))")));
     assert_eq!(backend.aggregating(mean, k, &1).unwrap().get().unwrap(), Some(2.0));
-    for state in ["list", "text", "mean"] {
-        let pairs = backend.keys_and_namespaces::<u64>(state).unwrap().collect::<Result<Vec<_>>>();
-        assert_eq!(pairs.unwrap(), [(a.clone(), 1)], "{state}");
-    }
+    let pairs = [(a.clone(), 1)];
+    assert_eq!(all(backend.keys_and_namespaces(list)), pairs);
+    assert_eq!(all(backend.keys_and_namespaces(text)), pairs);
+    assert_eq!(all(backend.keys_and_namespaces(mean)), pairs);
     // Into an empty target, and nothing into nothing.
     for (target, sources) in [(4, vec![1]), (5, vec![6, 7]), (4, vec![])] {
         backend.list(list, k, &target).unwrap().merge_from(&sources).unwrap();
@@ -350,10 +350,10 @@ fn namespaces_merge_target_first_and_each_source_once() {
     }
     assert_eq!(backend.list(list, k, &4).unwrap().get().unwrap().len(), 6);
     assert_eq!(backend.reducing(text, k, &4).unwrap().get().unwrap(), Some(key("(1(32))")));
-    for state in ["list", "text", "mean"] {
-        let pairs = backend.keys_and_namespaces::<u64>(state).unwrap().collect::<Result<Vec<_>>>();
-        assert_eq!(pairs.unwrap(), [(a.clone(), 4)], "{state}");
-    }
+    let pairs = [(a.clone(), 4)];
+    assert_eq!(all(backend.keys_and_namespaces(list)), pairs);
+    assert_eq!(all(backend.keys_and_namespaces(text)), pairs);
+    assert_eq!(all(backend.keys_and_namespaces(mean)), pairs);
     // A failed merge changes nothing.
     backend.aggregating(mean, k, &5).unwrap().add(999).unwrap();
     let failed = backend.aggregating(mean, k, &4).unwrap().merge_from(&[5]).unwrap_err();
@@ -372,17 +372,15 @@ fn keys_are_listed_by_namespace_each_once() {
         backend.map(map, context(&first), &n1).unwrap().put_all([(1, 1), (2, 2)]).unwrap();
         backend.map(map, context(&second), &n2).unwrap().put_all([(1, 1), (2, 2)]).unwrap();
     }
-    let mut listed = backend.keys("map", &n1).unwrap().collect::<Result<Vec<_>>>().unwrap();
+    let mut listed = backend.keys(map, &n1).unwrap().collect::<Result<Vec<_>>>().unwrap();
     listed.sort();
     let mut expected: Vec<_> = (0..1000).map(|n| format!("a{n}")).collect();
     expected.sort();
     assert_eq!(listed, expected);
-    assert_eq!(backend.keys_and_namespaces::<String>("map").unwrap().count(), 2000);
-    assert_eq!(backend.keys("unknown", &n1).err().map(|error| error.kind()), Some(ErrorKind::NotFound));
-    assert_eq!(backend.keys("map", &1_u64).err().map(|error| error.kind()), Some(ErrorKind::Migration));
-    backend.for_each_key("map", &n1, |backend, key| backend.map(map, key, &n1)?.clear()).unwrap();
-    assert_eq!(backend.keys("map", &n1).unwrap().count(), 0);
-    assert_eq!(backend.keys("map", &n2).unwrap().count(), 1000);
+    assert_eq!(backend.keys_and_namespaces(map).unwrap().count(), 2000);
+    backend.for_each_key(map, &n1, |backend, key| backend.map(map, key, &n1)?.clear()).unwrap();
+    assert_eq!(backend.keys(map, &n1).unwrap().count(), 0);
+    assert_eq!(backend.keys(map, &n2).unwrap().count(), 1000);
 }
 
 #[test]
@@ -392,7 +390,7 @@ fn the_empty_key_and_namespace_are_listed() {
     let mut backend = backend_bytes::ByteBackend::open(&in_memory(), subtask.clone(), &[]).unwrap();
     let list = backend.register(ListDescriptor::<u64>::new("list")).unwrap();
     backend.list(list, subtask.key(&()).unwrap(), &()).unwrap().add_all([1, 2]).unwrap();
-    assert_eq!(backend.keys("list", &()).unwrap().count(), 1);
+    assert_eq!(backend.keys(list, &()).unwrap().count(), 1);
 }
 
 #[test]
@@ -447,9 +445,14 @@ fn a_merge_keeps_entries_that_only_the_cache_has() {
         backend.reducing(sum, context(&a), &namespace).unwrap().add(namespace).unwrap();
     }
     // Writes everything to the store. Afterwards only the cache knows that 1 is empty.
-    assert_eq!(backend.keys_and_namespaces::<u64>("sum").unwrap().count(), 3);
+    assert_eq!(backend.keys_and_namespaces(sum).unwrap().count(), 3);
     backend.reducing(sum, context(&a), &1).unwrap().clear().unwrap();
     backend.reducing(sum, context(&a), &9).unwrap().merge_from(&[1, 2, 3]).unwrap();
     let mut get = |namespace: u64| backend.reducing(sum, context(&a), &namespace).unwrap().get().unwrap();
     assert_eq!([get(1), get(2), get(3), get(9)], [None, None, None, Some(5)]);
+}
+
+/// What a listing gives.
+fn all<T>(listing: Result<Keys<'_, T>>) -> Vec<T> {
+    listing.and_then(Iterator::collect).unwrap()
 }

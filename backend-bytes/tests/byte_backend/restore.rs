@@ -64,10 +64,10 @@ fn check(backend: &mut Backend) {
         assert_eq!(backend.reducing(sum, k, &()).unwrap().get().unwrap(), Some(n));
     }
     assert!(own > 0);
-    for state in ["list", "map", "sum"] {
-        assert_eq!(backend.keys(state, &()).unwrap().count(), own, "{state}");
-    }
-    assert_eq!(backend.keys_and_namespaces::<u64>("value").unwrap().count(), own);
+    assert_eq!(backend.keys(list, &()).unwrap().count(), own);
+    assert_eq!(backend.keys(map, &()).unwrap().count(), own);
+    assert_eq!(backend.keys(sum, &()).unwrap().count(), own);
+    assert_eq!(backend.keys_and_namespaces(value).unwrap().count(), own);
 }
 
 #[test]
@@ -97,7 +97,6 @@ fn an_unregistered_state_is_passed_on() {
             let mut backend = ByteBackend::open(&options, subtask(parallelism, index), &handles).unwrap();
             // Another state first, so that numbers shift.
             backend.register(ValueDescriptor::<u64>::new(format!("new {id}"))).unwrap();
-            assert_eq!(backend.keys("list", &()).err().map(|error| error.kind()), Some(ErrorKind::NotFound));
             snapshot(&mut backend, id)
         });
         let next: Vec<_> = next.collect();
@@ -286,8 +285,8 @@ fn rows_that_do_not_decode_are_refused_and_removed() {
         assert!(error.file().is_some());
     }
     // The next state gets the number that the failed one had.
-    backend.register(ListDescriptor::<u8>::new("other")).unwrap();
-    assert_eq!(backend.keys("other", &()).unwrap().count(), 0);
+    let other = backend.register(ListDescriptor::<u8>::new("other")).unwrap();
+    assert_eq!(backend.keys(other, &()).unwrap().count(), 0);
 }
 
 #[test]

@@ -57,9 +57,9 @@ fn a_backend_without_states_has_no_handle_but_one_without_entries_has() {
         restored.register(ListDescriptor::<u64>::new("count")).unwrap_err().kind(),
         ErrorKind::IncompatibleKind
     );
-    restored.register(ValueDescriptor::<u64>::new("count")).unwrap();
+    let count = restored.register(ValueDescriptor::<u64>::new("count")).unwrap();
     assert!(restored.states()[0].registered);
-    assert_eq!(restored.keys("count", &()).unwrap().count(), 0);
+    assert_eq!(restored.keys(count, &()).unwrap().count(), 0);
 }
 
 #[test]
@@ -138,7 +138,7 @@ fn a_closed_backend_answers_closed() {
     closed(backend.value(count, context(&a), &()).map(|_| ()));
     closed(backend.register(ValueDescriptor::<u64>::new("count")).map(|_| ()));
     closed(backend.snapshot(SnapshotRequest::new(1)).map(|_| ()));
-    closed(backend.keys("count", &()).map(|_| ()));
+    closed(backend.keys(count, &()).map(|_| ()));
     closed(backend.notify_complete(1));
     closed(backend.notify_aborted(1));
 }

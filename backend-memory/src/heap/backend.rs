@@ -124,13 +124,10 @@ impl<K: StateKey, C: Checkpointing> HeapBackend<K, C> {
         Ok((self.states.len() - 1) as u32)
     }
 
-    /// The state of that name. Its keys are listed by namespaces of type `N`.
-    fn listed<N: StateKey>(&self, name: &str) -> Result<&Registered<K>> {
-        self.life.check_open()?;
-        let &index = self.names.get(name).ok_or_else(|| self.life.not_registered(name))?;
-        let state = &self.states[index];
-        state.meta().check_listing::<N>()?;
-        Ok(state)
+    /// The state whose keys are asked for.
+    fn listed(&self, token: impl StateToken) -> Result<&Registered<K>> {
+        let state = self.states.get(token.index()).filter(|_| token.backend() == self.life.id());
+        state.ok_or_else(|| self.life.refused_token())
     }
 
     /// Calls `f` with the view of each key in turn, and prefetches some keys ahead.
@@ -332,18 +329,18 @@ impl<K: StateKey, C: Checkpointing> StateBackend for HeapBackend<K, C> {
         Ok(HeapAggregating { state, seat })
     }
 
-    fn keys<N: StateKey>(&mut self, state: &str, namespace: &N) -> Result<Keys<'_, K>> {
-        let state = self.listed::<N>(state)?;
+    fn keys<T: StateToken>(&mut self, token: T, namespace: &T::Namespace) -> Result<Keys<'_, K>> {
+        let state = self.listed(token)?;
         let mut encoded = Vec::new();
         namespace.encode(&mut encoded);
         state.keys(&encoded)
     }
 
-    fn keys_and_namespaces<N: StateKey>(&mut self, state: &str) -> Result<Keys<'_, (K, N)>> {
-        let state = self.listed::<N>(state)?;
+    fn keys_and_namespaces<T: StateToken>(&mut self, token: T) -> Result<Keys<'_, (K, T::Namespace)>> {
+        let state = self.listed(token)?;
         Ok(Box::new(state.keys_and_namespaces().map(|pair| {
             let (key, namespace) = pair?;
-            Ok((key, N::decode(&mut &namespace[..])?))
+            Ok((key, T::Namespace::decode(&mut &namespace[..])?))
         })))
     }
 

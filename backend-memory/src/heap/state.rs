@@ -8,6 +8,7 @@ use backend_api::format::StateMeta;
 use backend_api::row::ReadBack;
 use backend_api::{
     BoxError, Error, KeyGroupRange, Keys, Result, StateInfo, StateKey, StateKind, function_failed,
+    update_failed,
 };
 
 use super::budget::{Budget, Charge, check};
@@ -66,7 +67,10 @@ pub(super) struct HeapState<K: StateKey, N: StateKey, C: Content, X> {
 
 /// Why an update with a user function failed.
 pub(super) enum Failure {
+    /// The function of the state failed.
     Function(BoxError),
+    /// The function of an update failed.
+    Update(BoxError),
     Other(Error),
 }
 
@@ -140,6 +144,7 @@ impl<K: StateKey, N: StateKey, C: Content, X: Send + 'static> HeapState<K, N, C,
     pub(super) fn explain(&self, failure: Failure, group: usize) -> Error {
         match failure {
             Failure::Function(cause) => self.locate(function_failed(cause), group),
+            Failure::Update(cause) => self.locate(update_failed(cause), group),
             Failure::Other(error) => self.locate(error, group),
         }
     }

@@ -259,7 +259,7 @@ fn rescale(arguments: &Arguments) -> Fallible<()> {
             }
             let entries = state
                 .backend
-                .keys("state", &())?
+                .keys(state.token, &())?
                 .map(|key| key.map(|key| assert!(is_here(&key), "a row came back")));
             let expected = (0..keys).filter(is_here).count();
             assert_eq!(entries.collect::<Result<Vec<_>>>()?.len(), expected, "not all rows, or more");

@@ -170,8 +170,8 @@ pub fn l164_an_aborted_checkpoint_is_not_built_on_and_loses_nothing<F: Factory>(
     assert_restores(&world, &third, 10..20, 2);
     assert_restores(&world, &third, 20..999, 1);
     let mut restored = world.restore::<i32>(&third);
-    restored.register(value()).unwrap();
-    assert_eq!(restored.entries("value"), 999);
+    let token = restored.register(value()).unwrap();
+    assert_eq!(restored.entries("value", token), 999);
 }
 
 /// L165: confirming or aborting a checkpoint that is older than the confirmed one, or unknown, does not
@@ -359,8 +359,8 @@ pub fn l171_removed_entries_do_not_return<F: Factory>() {
     let fourth = world.checkpoint(&mut backend);
     for (handle, keys) in [(third, (0..10).chain(20..30)), (fourth, (0..10).chain(20..25))] {
         let mut backend = world.restore::<i32>(&handle);
-        backend.register(value()).unwrap();
-        assert_eq!(backend.sorted_keys("value"), keys.collect::<Vec<_>>());
+        let token = backend.register(value()).unwrap();
+        assert_eq!(backend.sorted_keys(token), keys.collect::<Vec<_>>());
     }
 }
 

@@ -253,7 +253,7 @@ pub fn j141_a_state_without_entries_is_known_after_a_restore<F: Factory>() {
     assert_eq!(kind(as_text), ErrorKind::Migration);
     let token = backend.register(value()).unwrap();
     assert_eq!(backend.at(token, &1).get().unwrap(), None);
-    assert_eq!(backend.entries("value"), 0);
+    assert_eq!(backend.entries("value", token), 0);
 }
 
 /// J142: a dropped task has written no file and not used the storage. The backend continues, and the next

@@ -1,4 +1,4 @@
-//! Namespaces: behaviours F68 to F79.
+//! Namespaces: behaviours F68 to F80.
 
 use backend_api::{
     AggregatingDescriptor, AggregatingState, ListDescriptor, ListState, MapDescriptor, MapState,
@@ -28,6 +28,7 @@ macro_rules! namespaces_cases {
             f77_each_write_goes_to_the_namespace_it_names
             f78_keys_are_listed_by_namespace
             f79_pairs_of_key_and_namespace_are_listed_once
+            f80_what_namespaces_hold_together_is_read_and_stays
         }
     };
 }
@@ -98,7 +99,7 @@ pub fn f70_merged_lists_are_appended_in_the_given_order<F: Factory>() {
     assert!(backend.within(list, &1, &3).is_empty().unwrap());
     assert_eq!(backend.within(list, &2, &1).get().unwrap(), [1, 2]);
     assert_eq!(backend.within(list, &2, &3).get().unwrap(), [4, 5]);
-    let pairs = sorted(backend.keys_and_namespaces::<i64>("list").unwrap());
+    let pairs = sorted(backend.keys_and_namespaces(list).unwrap());
     assert_eq!(pairs, [(1, 1), (2, 1), (2, 2), (2, 3)]);
 }
 
@@ -143,10 +144,10 @@ pub fn f71_merging_works_with_nothing_on_either_side<F: Factory>() {
         assert_eq!(backend.within(joined, &key, &1).get().unwrap().unwrap(), "7");
         assert_eq!(backend.within(mean, &key, &1).get().unwrap(), Some(7.0));
     }
-    for state in ["list", "joined", "mean"] {
-        let pairs = sorted(backend.keys_and_namespaces::<i64>(state).unwrap());
-        assert_eq!(pairs, [(1, 1), (2, 1)], "{state}");
-    }
+    let pairs = [(1, 1), (2, 1)];
+    assert_eq!(sorted(backend.keys_and_namespaces(list).unwrap()), pairs);
+    assert_eq!(sorted(backend.keys_and_namespaces(joined).unwrap()), pairs);
+    assert_eq!(sorted(backend.keys_and_namespaces(mean).unwrap()), pairs);
 }
 
 /// F72: merging no sources changes nothing.
@@ -163,7 +164,7 @@ pub fn f72_merging_no_sources_changes_nothing<F: Factory>() {
     }
     assert_eq!(backend.within(list, &1, &1).get().unwrap(), [1, 2]);
     assert_eq!(backend.within(joined, &1, &1).get().unwrap().unwrap(), "a");
-    assert_eq!(sorted(backend.keys_and_namespaces::<i64>("list").unwrap()), [(1, 1)]);
+    assert_eq!(sorted(backend.keys_and_namespaces(list).unwrap()), [(1, 1)]);
 }
 
 /// F73: a target among its own sources keeps its content once, and a repeated source counts once.
@@ -220,9 +221,10 @@ pub fn f74_merged_sums_are_folded<F: Factory>() {
     assert_eq!(backend.within(aggregate, &1, &1).get().unwrap(), Some(165));
     assert_eq!(backend.within(mean, &1, &1).get().unwrap(), Some(55.0));
     assert_eq!(backend.within(joined, &1, &1).get().unwrap().unwrap(), "(1(23))");
-    for state in ["sum", "aggregate", "mean", "joined"] {
-        assert_eq!(sorted(backend.keys_and_namespaces::<i64>(state).unwrap()), [(1, 1)], "{state}");
-    }
+    assert_eq!(sorted(backend.keys_and_namespaces(sum).unwrap()), [(1, 1)]);
+    assert_eq!(sorted(backend.keys_and_namespaces(aggregate).unwrap()), [(1, 1)]);
+    assert_eq!(sorted(backend.keys_and_namespaces(mean).unwrap()), [(1, 1)]);
+    assert_eq!(sorted(backend.keys_and_namespaces(joined).unwrap()), [(1, 1)]);
 
     let refuse = |_: &i64, _: &i64| Err("the test's function fails".into());
     let codec = backend_api::default_codec();
@@ -255,8 +257,8 @@ pub fn f75_merged_state_is_what_a_restore_finds<F: Factory>() {
         let mut backend = world.restore::<i32>(&handle);
         let (l, j) = (backend.register(list()).unwrap(), backend.register(joined()).unwrap());
         let pairs: Vec<_> = namespaces.iter().map(|namespace| (1, *namespace)).collect();
-        assert_eq!(sorted(backend.keys_and_namespaces::<i64>("list").unwrap()), pairs);
-        assert_eq!(sorted(backend.keys_and_namespaces::<i64>("joined").unwrap()), pairs);
+        assert_eq!(sorted(backend.keys_and_namespaces(l).unwrap()), pairs);
+        assert_eq!(sorted(backend.keys_and_namespaces(j).unwrap()), pairs);
         let expected = if merged { vec![2, 2, 3, 3] } else { vec![2, 2] };
         assert_eq!(backend.within(l, &1, &2).get().unwrap(), expected);
         let expected = if merged { "(23)" } else { "2" };
@@ -293,7 +295,7 @@ pub fn f76_keys_and_namespaces_do_not_run_into_one_another<F: Factory>() {
             assert_eq!(entries, if cleared { 0 } else { parts.len() }, "{key:?} {namespace:?}");
         }
     }
-    let pairs = sorted(backend.keys_and_namespaces::<String>("value").unwrap());
+    let pairs = sorted(backend.keys_and_namespaces(v).unwrap());
     assert_eq!(pairs.len(), parts.len() * parts.len());
 }
 
@@ -323,10 +325,10 @@ pub fn f78_keys_are_listed_by_namespace<F: Factory>() {
         backend.within(token, &(key + 1000), &second).set(0).unwrap();
     }
     for _ in 0..2 {
-        backend.register(value()).unwrap();
-        assert!(sorted(backend.keys("value", &first).unwrap()).into_iter().eq(0..1000));
-        assert!(sorted(backend.keys("value", &second).unwrap()).into_iter().eq(1000..2000));
-        assert_eq!(backend.keys("value", &third).unwrap().count(), 0);
+        let token = backend.register(value()).unwrap();
+        assert!(sorted(backend.keys(token, &first).unwrap()).into_iter().eq(0..1000));
+        assert!(sorted(backend.keys(token, &second).unwrap()).into_iter().eq(1000..2000));
+        assert_eq!(backend.keys(token, &third).unwrap().count(), 0);
         backend = world.reopen(backend);
     }
 }
@@ -343,5 +345,53 @@ pub fn f79_pairs_of_key_and_namespace_are_listed_once<F: Factory>() {
             expected.push((key, namespace));
         }
     }
-    assert_eq!(sorted(backend.keys_and_namespaces::<i64>("map").unwrap()), expected);
+    assert_eq!(sorted(backend.keys_and_namespaces(map).unwrap()), expected);
+}
+
+/// F80: a merged read folds what several namespaces hold, in the given order and each once. It changes nothing, also with
+/// a restore.
+pub fn f80_what_namespaces_hold_together_is_read_and_stays<F: Factory>() {
+    let world = World::<F>::new();
+    let mut backend = world.open::<i32>();
+    let mean = || AggregatingDescriptor::new("mean", Mean).namespaced::<i64>();
+    let (l, j, m) = (
+        backend.register(list()).unwrap(),
+        backend.register(joined()).unwrap(),
+        backend.register(mean()).unwrap(),
+    );
+    for pane in 1..=4 {
+        backend.within(l, &1, &pane).add_all([pane, 10 * pane]).unwrap();
+        backend.within(j, &1, &pane).add(pane.to_string()).unwrap();
+        backend.within(m, &1, &pane).add(pane).unwrap();
+    }
+    // A list of which an older part is written and a newer one is not.
+    world.checkpoint(&mut backend);
+    backend.within(l, &1, &2).add(21).unwrap();
+    backend.within(l, &2, &2).add(7).unwrap();
+    for _ in 0..2 {
+        let (l, j, m) = (
+            backend.register(list()).unwrap(),
+            backend.register(joined()).unwrap(),
+            backend.register(mean()).unwrap(),
+        );
+        // The view's own namespace has something or nothing, and counts where it is named.
+        for own in [2, 9] {
+            let panes = [3, 9, 2, 3];
+            assert_eq!(backend.within(l, &1, &own).get_merged(&panes).unwrap(), [3, 30, 2, 20, 21]);
+            assert_eq!(backend.within(j, &1, &own).get_merged(&panes).unwrap().unwrap(), "(32)");
+            assert_eq!(backend.within(m, &1, &own).get_merged(&panes).unwrap(), Some(2.5));
+            assert_eq!(backend.within(l, &1, &own).get_merged(&[8]).unwrap(), [0_i64; 0]);
+            assert_eq!(backend.within(j, &1, &own).get_merged(&[]).unwrap(), None);
+            assert_eq!(backend.within(m, &1, &own).get_merged(&[8]).unwrap(), None);
+        }
+        let panes = [1, 2, 3, 4];
+        assert_eq!(backend.within(j, &1, &9).get_merged(&panes).unwrap().unwrap(), "(((12)3)4)");
+        for pane in panes {
+            let elements = if pane == 2 { vec![2, 20, 21] } else { vec![pane, 10 * pane] };
+            assert_eq!(backend.within(l, &1, &pane).get().unwrap(), elements);
+            assert_eq!(backend.within(j, &1, &pane).get().unwrap(), Some(pane.to_string()));
+            assert_eq!(backend.within(m, &1, &pane).get().unwrap(), Some(pane as f64));
+        }
+        backend = world.reopen(backend);
+    }
 }

@@ -179,9 +179,9 @@ pub fn k147_a_cut_handle_restores_exactly_its_groups<F: Factory>() {
     let rest =
         [(0, 2), (6, 9)].map(|(first, last)| empty.cut(KeyGroupRange::new(first, last).unwrap()).unwrap());
     let mut backend = world.try_open::<i32>(single(10), &[&[cut][..], &rest[..]].concat()).unwrap();
-    backend.register(value()).unwrap();
+    let token = backend.register(value()).unwrap();
     let within = |key: &i32| (3..=5).contains(&single(10).key(key).unwrap().group());
-    assert_eq!(backend.sorted_keys("value"), (0..100).filter(within).collect::<Vec<_>>());
+    assert_eq!(backend.sorted_keys(token), (0..100).filter(within).collect::<Vec<_>>());
 }
 
 /// K148: from a handle with more groups than the subtask's, other groups are not restored: their keys are not
@@ -197,13 +197,13 @@ pub fn k148_an_uncut_handle_restores_no_foreign_groups<F: Factory>() {
     let half = part::<i32>(10, 2, 1);
     let own: Vec<i32> = (0..100).filter(|key| half.key(key).is_ok()).collect();
     let mut backend = world.try_open(half, std::slice::from_ref(&handle)).unwrap();
-    backend.register(value()).unwrap();
-    assert_eq!(backend.sorted_keys("value"), own);
+    let token = backend.register(value()).unwrap();
+    assert_eq!(backend.sorted_keys(token), own);
     let handle = world.checkpoint(&mut backend);
     let other = empty_handle(&world).cut(part::<i32>(10, 2, 0).range()).unwrap();
     let mut backend = world.try_open::<i32>(single(10), &[other, handle]).unwrap();
-    backend.register(value()).unwrap();
-    assert_eq!(backend.sorted_keys("value"), own);
+    let token = backend.register(value()).unwrap();
+    assert_eq!(backend.sorted_keys(token), own);
 }
 
 /// K149: two backends restored from one handle both have all of it, and are independent.
@@ -427,9 +427,9 @@ pub fn k159_groups_without_entries_cost_nothing<F: Factory>() {
     let handle = world.checkpoint(&mut backend);
     storage.heal();
     let mut backend = world.restore::<i32>(&handle);
-    backend.register(value()).unwrap();
+    let token = backend.register(value()).unwrap();
     assert!(storage.calls() < 100, "{} calls for 3 entries", storage.calls());
-    assert_eq!(backend.sorted_keys("value"), [0, 1, 2]);
+    assert_eq!(backend.sorted_keys(token), [0, 1, 2]);
 }
 
 /// K160: snapshots and rescaling work with 127, 128, 129 and 257 key groups.
@@ -557,12 +557,12 @@ pub fn n207b_a_restored_state_can_be_dropped<F: Factory>() {
     // Another kind of state under the same name.
     let map = backend.register(MapDescriptor::<i32, i64>::new("list")).unwrap();
     let kept = backend.register(value()).unwrap();
-    assert_eq!(backend.sorted_keys("list"), Vec::<i32>::new());
+    assert_eq!(backend.sorted_keys(map), Vec::<i32>::new());
     backend.at(map, &1).put(1, 1).unwrap();
     assert_eq!(backend.at(kept, &99).get().unwrap(), Some(99));
     let mut backend = world.reopen(backend);
-    backend.register(MapDescriptor::<i32, i64>::new("list")).unwrap();
-    assert_eq!(backend.sorted_keys("list"), [1]);
+    let map = backend.register(MapDescriptor::<i32, i64>::new("list")).unwrap();
+    assert_eq!(backend.sorted_keys(map), [1]);
 }
 
 /// N206: registering a registered name with another type, kind or namespace, or an empty name, is refused at

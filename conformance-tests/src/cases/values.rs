@@ -1,6 +1,6 @@
 //! Value state: behaviours A1 to A16.
 
-use backend_api::{Error, ErrorKind, StateBackend, ValueDescriptor, ValueState};
+use backend_api::{ErrorKind, MapDescriptor, MapState, StateBackend, ValueDescriptor, ValueState};
 
 use crate::access::{Access, kind, panics};
 use crate::functions::TestCodec;
@@ -22,6 +22,7 @@ macro_rules! values_cases {
             a08_the_last_write_wins_and_is_one_entry
             a09_a_stored_default_is_an_entry
             a10_a_failed_update_changes_nothing
+            a10b_the_error_of_an_update_reaches_the_caller
             a11_states_of_other_names_are_apart
             a12_another_key_leaves_a_value_alone
             a13_registering_again_reaches_the_same_state
@@ -47,8 +48,8 @@ pub fn a01_an_unwritten_key_is_absent<F: Factory>() {
     let number = backend.register(number()).unwrap();
     assert_eq!(backend.at(number, &1).get().unwrap(), None);
     assert!(backend.at(number, &1).with(|value| value.is_none()).unwrap());
-    assert_eq!(backend.entries("number"), 0);
-    assert!(backend.sorted_keys("number").is_empty());
+    assert_eq!(backend.entries("number", number), 0);
+    assert!(backend.sorted_keys(number).is_empty());
 }
 
 /// A2: an unwritten key reads as the descriptor's default. Reading creates no entry.
@@ -58,8 +59,8 @@ pub fn a02_the_default_is_read_and_not_stored<F: Factory>() {
     let number = backend.register(answer()).unwrap();
     assert_eq!(backend.at(number, &1).get().unwrap(), Some(42));
     assert_eq!(backend.at(number, &2).with(|value| value.copied()).unwrap(), Some(42));
-    assert_eq!(backend.entries("number"), 0);
-    assert!(backend.sorted_keys("number").is_empty());
+    assert_eq!(backend.entries("number", number), 0);
+    assert!(backend.sorted_keys(number).is_empty());
     // The default belongs to the program, not to the snapshot.
     let mut backend = world.reopen(backend);
     let number = backend.register(answer().default_value(43)).unwrap();
@@ -74,7 +75,7 @@ pub fn a03_a_written_key_hides_the_default_of_that_key_alone<F: Factory>() {
     backend.at(number, &1).set(1).unwrap();
     assert_eq!(backend.at(number, &1).get().unwrap(), Some(1));
     assert_eq!(backend.at(number, &2).get().unwrap(), Some(42));
-    assert_eq!(backend.entries("number"), 1);
+    assert_eq!(backend.entries("number", number), 1);
 }
 
 /// A4: an update of the default changes that key only.
@@ -87,7 +88,7 @@ pub fn a04_the_default_is_copied_and_not_shared<F: Factory>() {
     backend.at(words, &2).get().unwrap().unwrap().push("c".to_owned());
     assert_eq!(backend.at(words, &1).get().unwrap().unwrap(), ["a", "b"]);
     assert_eq!(backend.at(words, &2).get().unwrap().unwrap(), ["a"]);
-    assert_eq!(backend.sorted_keys("words"), [1]);
+    assert_eq!(backend.sorted_keys(words), [1]);
 }
 
 /// A5: after `clear` the default is read again, and there is one entry less.
@@ -104,8 +105,8 @@ pub fn a05_clear_restores_the_default_and_drops_the_entry<F: Factory>() {
     backend.at(without, &1).clear().unwrap();
     assert_eq!(backend.at(with_default, &1).get().unwrap(), Some(42));
     assert_eq!(backend.at(without, &1).get().unwrap(), None);
-    assert_eq!((backend.entries("number"), backend.entries("without")), (1, 1));
-    assert_eq!(backend.sorted_keys("without"), [0]);
+    assert_eq!((backend.entries("number", with_default), backend.entries("without", without)), (1, 1));
+    assert_eq!(backend.sorted_keys(without), [0]);
 }
 
 /// A6: an update to nothing is a `clear`. The codec encodes nothing, also in the next snapshot.
@@ -119,7 +120,7 @@ pub fn a06_updating_to_nothing_clears_and_encodes_nothing<F: Factory>() {
     backend.at(counted, &1).update(|value| *value = None).unwrap();
     backend.at(counted, &2).update(|value| *value = None).unwrap();
     assert_eq!(backend.at(counted, &1).get().unwrap(), None);
-    assert_eq!(backend.entries("counted"), 0);
+    assert_eq!(backend.entries("counted", counted), 0);
     world.checkpoint(&mut backend);
     assert_eq!(codec.encoded(), encoded);
 }
@@ -132,7 +133,7 @@ pub fn a07_clear_of_an_absent_value_changes_nothing<F: Factory>() {
     backend.at(number, &1).clear().unwrap();
     backend.at(number, &1).clear().unwrap();
     assert_eq!(backend.at(number, &1).get().unwrap(), None);
-    assert_eq!(backend.entries("number"), 0);
+    assert_eq!(backend.entries("number", number), 0);
 }
 
 /// A8: two writes to one key are one entry, and the last one is read.
@@ -144,7 +145,7 @@ pub fn a08_the_last_write_wins_and_is_one_entry<F: Factory>() {
     backend.at(token, &1).set(2).unwrap();
     let seen = backend.at(token, &1).update(|value| value.replace(3)).unwrap();
     assert_eq!((seen, backend.at(token, &1).get().unwrap()), (Some(2), Some(3)));
-    assert_eq!(backend.entries("number"), 1);
+    assert_eq!(backend.entries("number", token), 1);
     let mut backend = world.reopen(backend);
     let token = backend.register(number()).unwrap();
     assert_eq!(backend.at(token, &1).get().unwrap(), Some(3));
@@ -157,7 +158,7 @@ pub fn a09_a_stored_default_is_an_entry<F: Factory>() {
     let token = backend.register(answer()).unwrap();
     backend.at(token, &1).set(42).unwrap();
     backend.at(token, &2).update(|value| assert_eq!(*value, Some(42))).unwrap();
-    assert_eq!(backend.sorted_keys("number"), [1, 2]);
+    assert_eq!(backend.sorted_keys(token), [1, 2]);
     let mut backend = world.reopen(backend);
     let token = backend.register(answer().default_value(0)).unwrap();
     assert_eq!(backend.at(token, &1).get().unwrap(), Some(42));
@@ -175,13 +176,13 @@ pub fn a10_a_failed_update_changes_nothing<F: Factory>() {
     for (key, before) in [(1, before), (2, None)] {
         let failed = backend.at(words, &key).try_update(|value| {
             spoil(value);
-            Err::<(), _>(Error::new(ErrorKind::Function, "no"))
+            Err::<(), _>("no".into())
         });
         assert_eq!(kind(failed), ErrorKind::Function);
         assert_eq!(backend.at(words, &key).get().unwrap(), before);
         let failed = backend.at(words, &key).try_update(|value| {
             *value = None;
-            Err::<(), _>(Error::new(ErrorKind::Function, "no"))
+            Err::<(), _>("no".into())
         });
         assert_eq!(kind(failed), ErrorKind::Function);
         panics(|| {
@@ -193,7 +194,38 @@ pub fn a10_a_failed_update_changes_nothing<F: Factory>() {
         assert_eq!(backend.at(words, &key).get().unwrap(), before);
     }
     panics(|| backend.at(words, &1).with(|_| panic!("the user's function panics")));
-    assert_eq!(backend.sorted_keys("words"), [1]);
+    assert_eq!(backend.sorted_keys(words), [1]);
+}
+
+/// A10: a library error of that function is returned as it is. Any other error is the source of a function error that
+/// names state and key group.
+pub fn a10b_the_error_of_an_update_reaches_the_caller<F: Factory>() {
+    let world = World::<F>::new();
+    let mut backend = world.open::<i32>();
+    let number = backend.register(number()).unwrap();
+    let map = backend.register(MapDescriptor::<i32, i64>::new("map")).unwrap();
+    backend.at(map, &1).put(1, 1).unwrap();
+    let parse = |value: &mut Option<i64>, text: &str| {
+        *value = Some(text.parse()?);
+        Ok(())
+    };
+    let group = backend.key(&1).unwrap().group();
+    let of_number = backend.at(number, &1).try_update(|value| parse(value, "x"));
+    let of_entry = backend.at(map, &1).try_update(1, |value| parse(value, "x"));
+    let of_new_entry = backend.at(map, &1).try_update(2, |value| parse(value, "x"));
+    for (state, failed) in [("number", of_number), ("map", of_entry), ("map", of_new_entry)] {
+        let error = failed.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Function);
+        assert_eq!((error.state(), error.key_group()), (Some(state), Some(group)));
+        let source = std::error::Error::source(&error).unwrap();
+        assert!(source.is::<std::num::ParseIntError>(), "{source}");
+    }
+    let failed = backend
+        .at(number, &1)
+        .try_update(|_| Err::<(), _>(backend_api::Error::new(ErrorKind::Unsupported, "not that").into()));
+    assert_eq!(kind(failed), ErrorKind::Unsupported);
+    backend.at(number, &1).try_update(|value| parse(value, "7")).unwrap();
+    assert_eq!(backend.at(number, &1).get().unwrap(), Some(7));
 }
 
 /// A11: states of one backend are independent, whatever their types.

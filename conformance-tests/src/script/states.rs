@@ -76,19 +76,19 @@ fn register_in<B: StateBackend, N: Namespace>(
     Ok(match kind {
         Kind::Value(Type::Long, default) => value::<B, i64, N>(backend, name, default.as_ref())?,
         Kind::Value(_, default) => value::<B, Datum, N>(backend, name, default.as_ref())?,
-        Kind::List(Type::Long) => named(backend, name, ListDescriptor::<i64>::new(name).namespaced::<N>())?,
-        Kind::List(_) => named(backend, name, ListDescriptor::<Datum>::new(name).namespaced::<N>())?,
+        Kind::List(Type::Long) => registered(backend, ListDescriptor::<i64>::new(name).namespaced::<N>())?,
+        Kind::List(_) => registered(backend, ListDescriptor::<Datum>::new(name).namespaced::<N>())?,
         Kind::Map(..) => {
-            named(backend, name, MapDescriptor::<Datum, Option<Datum>>::new(name).namespaced::<N>())?
+            registered(backend, MapDescriptor::<Datum, Option<Datum>>::new(name).namespaced::<N>())?
         }
         Kind::Reduce(_, reducer) => {
             let reducer = *reducer;
             let reduce = move |a: &Datum, b: &Datum| reducer.reduce(a, b);
             let descriptor = ReducingDescriptor::<Datum>::with_codec(name, reduce, default_codec());
-            named(backend, name, descriptor.namespaced::<N>())?
+            registered(backend, descriptor.namespaced::<N>())?
         }
         Kind::Aggregate(aggregator) => {
-            named(backend, name, AggregatingDescriptor::new(name, *aggregator).namespaced::<N>())?
+            registered(backend, AggregatingDescriptor::new(name, *aggregator).namespaced::<N>())?
         }
     })
 }
@@ -102,24 +102,20 @@ fn value<B: StateBackend, V: Kept, N: Namespace>(
     if let Some(default) = default {
         descriptor = descriptor.default_value(V::of(default).ok_or_else(mistyped)?);
     }
-    named(backend, name, descriptor.namespaced::<N>())
+    registered(backend, descriptor.namespaced::<N>())
 }
 
-fn named<B: StateBackend, D: StateDescriptor>(
+fn registered<B: StateBackend, D: StateDescriptor>(
     backend: &mut B,
-    name: &str,
     descriptor: D,
 ) -> Result<Box<dyn State<B>>>
 where
     Named<D::Token>: State<B> + 'static,
 {
-    Ok(Box::new(Named { name: name.to_owned(), token: backend.register(descriptor)? }))
+    Ok(Box::new(Named(backend.register(descriptor)?)))
 }
 
-struct Named<T> {
-    name: String,
-    token: T,
-}
+struct Named<T>(T);
 
 /// The operations on the view of a token.
 trait Does<B: StateBackend>: Opens<B> {
@@ -133,22 +129,22 @@ where
     fn access(&self, backend: &mut B, key: &B::Key, namespace: Option<&Datum>, op: Op) -> Result<Answer> {
         let namespace = T::Namespace::of(namespace)?;
         let key = backend.subtask().key(key)?;
-        T::does(self.token.open(backend, key, &namespace)?, op)
+        T::does(self.0.open(backend, key, &namespace)?, op)
     }
 
     fn keys(&self, backend: &mut B, namespace: Option<&Datum>) -> Result<Vec<B::Key>> {
-        backend.keys(&self.name, &T::Namespace::of(namespace)?)?.collect()
+        backend.keys(self.0, &T::Namespace::of(namespace)?)?.collect()
     }
 
     fn pairs(&self, backend: &mut B) -> Result<Vec<(B::Key, Option<Datum>)>> {
-        let pairs = backend.keys_and_namespaces::<T::Namespace>(&self.name)?;
+        let pairs = backend.keys_and_namespaces(self.0)?;
         pairs.map(|pair| pair.map(|(key, namespace)| (key, namespace.datum()))).collect()
     }
 
     fn clear_every_key(&self, backend: &mut B, namespace: Option<&Datum>) -> Result<()> {
         let namespace = T::Namespace::of(namespace)?;
-        backend.for_each_key(&self.name, &namespace, |backend, key| {
-            T::does(self.token.open(backend, key, &namespace)?, Op::Clear).map(|_| ())
+        backend.for_each_key(self.0, &namespace, |backend, key| {
+            T::does(self.0.open(backend, key, &namespace)?, Op::Clear).map(|_| ())
         })
     }
 }

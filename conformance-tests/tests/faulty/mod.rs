@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use backend_api::{
-    Aggregate, AggregatingDescriptor, AggregatingToken, CheckpointTarget, Error, JobFolder, KeyContext,
+    Aggregate, AggregatingDescriptor, AggregatingToken, BoxError, CheckpointTarget, JobFolder, KeyContext,
     KeyedStateHandle, Keys, Lifecycle, ListDescriptor, ListToken, MapDescriptor, MapToken,
     ReducingDescriptor, ReducingToken, Result, SnapshotRequest, SnapshotTask, StateBackend, StateInfo,
-    StateKey, StateValue, Storage, Subtask, ValueDescriptor, ValueState, ValueToken,
+    StateKey, StateToken, StateValue, Storage, Subtask, ValueDescriptor, ValueState, ValueToken,
+    update_failed,
 };
 use conformance_tests::{Capabilities, Factory, Setup};
 
@@ -47,11 +48,8 @@ impl<V: StateValue, S: ValueState<V>, const FAULT: Fault> ValueState<V> for Faul
         self.0.set(value)
     }
 
-    fn try_update<R, E: From<Error>>(
-        &mut self,
-        f: impl FnOnce(&mut Option<V>) -> Result<R, E>,
-    ) -> Result<R, E> {
-        if FAULT == HALF_AN_UPDATE { self.0.update(f)? } else { self.0.try_update(f) }
+    fn try_update<R>(&mut self, f: impl FnOnce(&mut Option<V>) -> Result<R, BoxError>) -> Result<R> {
+        if FAULT == HALF_AN_UPDATE { self.0.update(f)?.map_err(update_failed) } else { self.0.try_update(f) }
     }
 
     fn clear(&mut self) -> Result<()> {
@@ -165,19 +163,22 @@ impl<B: StateBackend, const FAULT: Fault> StateBackend for Faulty<B, FAULT> {
         self.0.aggregating(token, key, namespace)
     }
 
-    fn keys<N: StateKey>(&mut self, state: &str, namespace: &N) -> Result<Keys<'_, Self::Key>> {
+    fn keys<T: StateToken>(&mut self, token: T, namespace: &T::Namespace) -> Result<Keys<'_, Self::Key>> {
         if FAULT != KEYS_OF_ALL_NAMESPACES {
-            return self.0.keys(state, namespace);
+            return self.0.keys(token, namespace);
         }
-        let pairs = self.0.keys_and_namespaces::<N>(state)?.collect::<Result<Vec<_>>>()?;
+        let pairs = self.0.keys_and_namespaces(token)?.collect::<Result<Vec<_>>>()?;
         let mut keys: Vec<_> = pairs.into_iter().map(|(key, _)| key).collect();
         keys.sort();
         keys.dedup();
         Ok(Box::new(keys.into_iter().map(Ok)))
     }
 
-    fn keys_and_namespaces<N: StateKey>(&mut self, state: &str) -> Result<Keys<'_, (Self::Key, N)>> {
-        self.0.keys_and_namespaces(state)
+    fn keys_and_namespaces<T: StateToken>(
+        &mut self,
+        token: T,
+    ) -> Result<Keys<'_, (Self::Key, T::Namespace)>> {
+        self.0.keys_and_namespaces(token)
     }
 
     fn drop_restored(&mut self, state: &str) -> Result<()> {

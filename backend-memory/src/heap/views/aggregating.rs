@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use backend_api::{Aggregate, AggregatingState, Result, StateKey};
 
-use super::Seat;
+use super::{Lookup, Seat};
 use crate::heap::content::Single;
 use crate::heap::state::{Failure, HeapState};
 
@@ -16,6 +16,21 @@ pub(in crate::heap) struct Function<A>(pub(in crate::heap) Arc<A>);
 pub struct HeapAggregating<'a, K: StateKey, N: StateKey, A: Aggregate> {
     pub(in crate::heap) state: &'a mut AggregatingTable<K, N, A>,
     pub(in crate::heap) seat: Seat<'a, K, N>,
+}
+
+impl<K: StateKey, N: StateKey, A: Aggregate> HeapAggregating<'_, K, N, A> {
+    fn merge(&self, mut into: A::Accumulator, other: &A::Accumulator) -> Result<A::Accumulator> {
+        let merged = self.state.extra.0.merge(&mut into, other);
+        merged.map_err(|cause| self.state.explain(Failure::Function(cause), self.seat.lookup.group))?;
+        Ok(into)
+    }
+
+    /// What is at the places, merged in their order.
+    fn fold(&self, places: &[Lookup<'_, K, N>]) -> Result<Option<A::Accumulator>> {
+        let mut accumulators = places.iter().filter_map(|place| self.state.get(place));
+        let Some(first) = accumulators.next().cloned() else { return Ok(None) };
+        accumulators.try_fold(first, |folded, other| self.merge(folded, other)).map(Some)
+    }
 }
 
 impl<K: StateKey, N: StateKey, A: Aggregate> AggregatingState<A, N> for HeapAggregating<'_, K, N, A> {
@@ -36,26 +51,17 @@ impl<K: StateKey, N: StateKey, A: Aggregate> AggregatingState<A, N> for HeapAggr
 
     fn merge_from(&mut self, sources: &[N]) -> Result<()> {
         let sources = self.seat.sources(sources);
-        let merge = |into: &mut A::Accumulator, value: &A::Accumulator| {
-            let merged = self.state.extra.0.merge(into, value);
-            merged.map_err(|cause| self.state.explain(Failure::Function(cause), self.seat.lookup.group))
-        };
-        let mut folded: Option<A::Accumulator> = None;
-        for value in sources.iter().filter_map(|source| self.state.get(source)) {
-            match &mut folded {
-                Some(folded) => merge(folded, value)?,
-                None => folded = Some(value.clone()),
-            }
-        }
-        let Some(folded) = folded else { return Ok(()) };
+        let Some(folded) = self.fold(&sources)? else { return Ok(()) };
         let merged = match self.state.get(&self.seat.lookup).cloned() {
-            Some(mut target) => {
-                merge(&mut target, &folded)?;
-                target
-            }
+            Some(target) => self.merge(target, &folded)?,
             None => folded,
         };
         self.state.merge(&self.seat.lookup, merged, &sources)
+    }
+
+    fn get_merged(&mut self, of: &[N]) -> Result<Option<A::Output>> {
+        let accumulator = self.fold(&self.seat.places(of))?;
+        Ok(accumulator.map(|accumulator| self.state.extra.0.result(&accumulator)))
     }
 
     #[inline]

@@ -100,6 +100,12 @@ impl<K: StateKey, N: StateKey, T: StateValue> ListState<T, N> for HeapList<'_, K
         self.state.merge(&self.seat.lookup, merged, &sources)
     }
 
+    fn get_merged(&mut self, of: &[N]) -> Result<Vec<T>> {
+        let places = self.seat.places(of);
+        let cells = places.iter().filter_map(|place| self.state.get(place));
+        Ok(cells.flat_map(ListCell::iter).cloned().collect())
+    }
+
     #[inline]
     fn clear(&mut self) -> Result<()> {
         self.state.remove(&self.seat.lookup);

@@ -2,12 +2,12 @@ use std::borrow::Cow;
 use std::mem::needs_drop;
 use std::ops::RangeBounds;
 
-use backend_api::{Error, MapState, Result, StateKey, StateValue, check_equal_keys, check_found};
+use backend_api::{BoxError, Error, MapState, Result, StateKey, StateValue, check_equal_keys, check_found};
 
 use super::{Lookup, Seat};
 use crate::containers::Range;
 use crate::heap::content::{Entries, MapCell};
-use crate::heap::state::HeapState;
+use crate::heap::state::{Failure, HeapState};
 
 /// A map state.
 pub(in crate::heap) type MapTable<K, N, MK, MV> = HeapState<K, N, Entries<MK, MV>, ()>;
@@ -36,6 +36,12 @@ impl<K: StateKey, N: StateKey, MK: StateKey, MV: StateValue> HeapMap<'_, K, N, M
         let found = cell.and_then(|cell| cell.map.range(key..=key).next());
         let checked = found.map_or(Ok(()), |(found, _)| check_found(found, key));
         checked.map_err(|error| self.state.locate(error, self.seat.lookup.group))
+    }
+
+    /// The error of the function of an update.
+    #[cold]
+    fn failed(&self, cause: BoxError) -> Error {
+        self.state.explain(Failure::Update(cause), self.seat.lookup.group)
     }
 
     /// Adds an entry that may need more memory.
@@ -122,16 +128,16 @@ impl<K: StateKey, N: StateKey, MK: StateKey, MV: StateValue> MapState<MK, MV> fo
         })
     }
 
-    fn try_update<R, E: From<Error>>(
+    fn try_update<R>(
         &mut self,
         key: MK,
-        f: impl FnOnce(&mut Option<MV>) -> Result<R, E>,
-    ) -> Result<R, E> {
+        f: impl FnOnce(&mut Option<MV>) -> Result<R, BoxError>,
+    ) -> Result<R> {
         self.check(&key)?;
         if self.state.is_limited() || self.state.get(&self.seat.lookup).is_none() {
             // The budget is checked, and the map created, only if `f` returns something to put.
             let mut value = self.get(&key)?;
-            let result = f(&mut value)?;
+            let result = f(&mut value).map_err(|cause| self.failed(cause))?;
             match value {
                 Some(value) => self.put(key, value)?,
                 None => self.remove(&key)?,
@@ -144,7 +150,7 @@ impl<K: StateKey, N: StateKey, MK: StateKey, MV: StateValue> MapState<MK, MV> fo
                 let (mut before, mut after, key_bytes) = (0, 0, Entries::<MK, MV>::key_bytes(&key));
                 let result = cell.map.update(key, epoch, removals.log, |value| {
                     before = content.owned(key_bytes, value.as_ref());
-                    let result = f(value)?;
+                    let result = f(value).map_err(Failure::Update)?;
                     after = content.owned(key_bytes, value.as_ref());
                     Ok(result)
                 });
@@ -157,7 +163,7 @@ impl<K: StateKey, N: StateKey, MK: StateKey, MV: StateValue> MapState<MK, MV> fo
         if is_empty {
             self.clear()?;
         }
-        result
+        result.map_err(|failure| self.state.explain(failure, self.seat.lookup.group))
     }
 
     #[inline(always)]
@@ -174,6 +180,11 @@ impl<K: StateKey, N: StateKey, MK: StateKey, MV: StateValue> MapState<MK, MV> fo
     fn clear(&mut self) -> Result<()> {
         self.state.remove(&self.seat.lookup);
         Ok(())
+    }
+
+    #[inline]
+    fn len(&mut self) -> Result<u64> {
+        Ok(self.state.get(&self.seat.lookup).map_or(0, |cell| cell.map.len() as u64))
     }
 
     #[inline]

@@ -18,6 +18,8 @@ pub(super) use map::MapTable;
 pub(super) use reducing::{Reduce, ReducingTable};
 pub(super) use value::{Fallback, ValueTable};
 
+use std::collections::BTreeSet;
+
 use backend_api::{KeyContext, StateKey};
 
 use super::row_key::{Lookup, entry_hash};
@@ -39,14 +41,22 @@ impl<'a, K: StateKey, N: StateKey> Seat<'a, K, N> {
     where
         'a: 's,
     {
-        let mut places: Vec<Lookup<'s, K, N>> = Vec::with_capacity(namespaces.len());
-        for namespace in namespaces {
-            if namespace != self.lookup.namespace && places.iter().all(|lookup| lookup.namespace != namespace)
-            {
-                let hash = entry_hash(self.key_hash, namespace);
-                places.push(Lookup { key: self.lookup.key, namespace, group: self.lookup.group, hash });
-            }
-        }
+        let mut places = self.places(namespaces);
+        places.retain(|place| place.namespace != self.lookup.namespace);
         places
+    }
+
+    /// The places of the namespaces, without duplicates.
+    fn places<'s>(&self, namespaces: &'s [N]) -> Vec<Lookup<'s, K, N>>
+    where
+        'a: 's,
+    {
+        let mut seen = BTreeSet::new();
+        let each = namespaces.iter().filter(|namespace| seen.insert(*namespace));
+        let place = |namespace| {
+            let hash = entry_hash(self.key_hash, namespace);
+            Lookup { key: self.lookup.key, namespace, group: self.lookup.group, hash }
+        };
+        each.map(place).collect()
     }
 }

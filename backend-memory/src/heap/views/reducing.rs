@@ -2,7 +2,7 @@ use std::sync::Arc;
 
 use backend_api::{ReduceFunction, ReducingState, Result, StateKey, StateValue};
 
-use super::Seat;
+use super::{Lookup, Seat};
 use crate::heap::content::Single;
 use crate::heap::state::{Failure, HeapState};
 
@@ -21,6 +21,13 @@ impl<K: StateKey, N: StateKey, T: StateValue> HeapReducing<'_, K, N, T> {
     fn reduce(&self, sum: &T, value: &T) -> Result<T> {
         let reduced = (self.state.extra.0)(sum, value);
         reduced.map_err(|cause| self.state.explain(Failure::Function(cause), self.seat.lookup.group))
+    }
+
+    /// What is at the places, folded in their order.
+    fn fold(&self, places: &[Lookup<'_, K, N>]) -> Result<Option<T>> {
+        let mut values = places.iter().filter_map(|place| self.state.get(place));
+        let Some(first) = values.next().cloned() else { return Ok(None) };
+        values.try_fold(first, |sum, value| self.reduce(&sum, value)).map(Some)
     }
 }
 
@@ -53,18 +60,15 @@ impl<K: StateKey, N: StateKey, T: StateValue> ReducingState<T, N> for HeapReduci
 
     fn merge_from(&mut self, sources: &[N]) -> Result<()> {
         let sources = self.seat.sources(sources);
-        let mut merged: Option<T> = None;
-        for value in sources.iter().filter_map(|source| self.state.get(source)) {
-            merged = Some(match &merged {
-                Some(sum) => self.reduce(sum, value)?,
-                None => value.clone(),
-            });
-        }
-        let Some(mut merged) = merged else { return Ok(()) };
+        let Some(mut merged) = self.fold(&sources)? else { return Ok(()) };
         if let Some(target) = self.state.get(&self.seat.lookup) {
             merged = self.reduce(target, &merged)?;
         }
         self.state.merge(&self.seat.lookup, merged, &sources)
+    }
+
+    fn get_merged(&mut self, of: &[N]) -> Result<Option<T>> {
+        self.fold(&self.seat.places(of))
     }
 
     #[inline]

@@ -1,8 +1,8 @@
-use backend_api::{Error, Result, StateKey, StateValue, ValueState};
+use backend_api::{BoxError, Result, StateKey, StateValue, ValueState};
 
 use super::Seat;
 use crate::heap::content::Single;
-use crate::heap::state::HeapState;
+use crate::heap::state::{Failure, HeapState};
 
 /// A value state, with its default.
 pub(in crate::heap) type ValueTable<K, N, V> = HeapState<K, N, Single<V>, Fallback<V>>;
@@ -37,16 +37,15 @@ impl<K: StateKey, N: StateKey, V: StateValue> ValueState<V> for HeapValue<'_, K,
     }
 
     #[inline]
-    fn try_update<R, E: From<Error>>(
-        &mut self,
-        f: impl FnOnce(&mut Option<V>) -> Result<R, E>,
-    ) -> Result<R, E> {
-        self.state.try_update(&self.seat.lookup, |default, value| {
+    fn try_update<R>(&mut self, f: impl FnOnce(&mut Option<V>) -> Result<R, BoxError>) -> Result<R> {
+        let lookup = &self.seat.lookup;
+        let updated = self.state.try_update(lookup, |default, value| {
             if value.is_none() {
                 value.clone_from(&default.0);
             }
-            f(value)
-        })
+            f(value).map_err(Failure::Update)
+        });
+        updated.map_err(|failure| self.state.explain(failure, lookup.group))
     }
 
     #[inline]
