@@ -36,8 +36,8 @@ pub fn y02_scripts_match_the_model<F: Factory>() {
     }
 }
 
-/// Y3: over whole lives of jobs, with overlapping attempts, late tasks, lost, late and repeated
-/// notifications, full checkpoints, two coordinators and a full disk, every completed checkpoint restores
+/// Y3: over whole lives of jobs, in which states change together or alone, with overlapping attempts, late
+/// tasks, lost, late and repeated notifications, full checkpoints, two coordinators and a full disk, every completed checkpoint restores
 /// exactly, a restorable one always exists, and no file stays that no checkpoint names.
 pub fn y03_every_completed_checkpoint_restores_over_whole_lives_of_jobs<F: Factory>() {
     lives::check_random::<F>();

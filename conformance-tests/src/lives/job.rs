@@ -9,7 +9,7 @@ use backend_api::{
 use coordinator::{CheckpointStore, JobContents};
 
 use super::program::{Program, Step};
-use crate::kinds::{Content, Kinds};
+use super::states::{Account, States};
 use crate::storage::{FailingStorage, Faults};
 use crate::{Factory, OPERATOR, Setup, World, part};
 use backend_api::SnapshotRequest;
@@ -26,7 +26,7 @@ type Checked = Result<(), String>;
 
 struct Subtask<F: Factory> {
     backend: F::Backend<i32>,
-    kinds: Kinds,
+    states: States,
 }
 
 /// A checkpoint under way.
@@ -50,10 +50,10 @@ pub(super) struct Job<F: Factory> {
     losers: Vec<Loser>,
     store: Option<CheckpointStore>,
     /// What the running attempt has in its state.
-    content: Content,
+    account: Account,
     round: i32,
     /// What every checkpoint that began must hold, by id.
-    contents: BTreeMap<u64, Content>,
+    contents: BTreeMap<u64, Account>,
     /// The last checkpoint that is complete for certain.
     completed: Option<u64>,
     /// Checkpoints whose completion failed: their metadata may have been written.
@@ -86,7 +86,7 @@ impl<F: Factory> Job<F> {
             late: Vec::new(),
             losers: Vec::new(),
             store: Some(world.store(program.retained)),
-            content: Content::default(),
+            account: Account::default(),
             round: 0,
             contents: BTreeMap::new(),
             completed: None,
@@ -131,24 +131,35 @@ impl<F: Factory> Job<F> {
                     None => Vec::new(),
                 };
                 let mut backend = self.world.try_open(subtask, &handles)?;
-                let kinds = Kinds::register(&mut backend)?;
-                Ok(Subtask { backend, kinds })
+                let states = States::register(&mut backend)?;
+                Ok(Subtask { backend, states })
             })
             .collect()
     }
 
     /// Everything in the state of an attempt.
-    fn read(subtasks: &mut [Subtask<F>]) -> Content {
-        let mut content = Content::default();
-        for Subtask { backend, kinds } in subtasks {
-            content.join(kinds.read(backend));
+    fn read(subtasks: &mut [Subtask<F>]) -> Account {
+        let mut account = Account::default();
+        for Subtask { backend, states } in subtasks {
+            account.join(states.read(backend));
         }
-        content
+        account
     }
 
     pub fn step(&mut self, step: &Step) -> Checked {
         match *step {
-            Step::Change => self.change(),
+            Step::Change => {
+                self.round += 1;
+                for Subtask { backend, states } in &mut self.subtasks {
+                    states.change(backend, &mut self.account, self.round);
+                }
+            }
+            Step::Write(write) => {
+                self.round += 1;
+                for Subtask { backend, states } in &mut self.subtasks {
+                    states.write(backend, &mut self.account, self.round, write);
+                }
+            }
             Step::Begin { full } => return self.begin(full),
             Step::Run { checkpoint, task } => {
                 if let Some(at) = chosen(&self.under_way, checkpoint) {
@@ -195,13 +206,6 @@ impl<F: Factory> Job<F> {
         Ok(())
     }
 
-    fn change(&mut self) {
-        self.round += 1;
-        for Subtask { backend, kinds } in &mut self.subtasks {
-            kinds.change(backend, &mut self.content, self.round);
-        }
-    }
-
     fn begin(&mut self, full: bool) -> Checked {
         let id = match self.store().begin() {
             Ok(id) => id,
@@ -220,7 +224,7 @@ impl<F: Factory> Job<F> {
         if full {
             request = request.full();
         }
-        self.contents.insert(id, self.content.clone());
+        self.contents.insert(id, self.account.clone());
         let mut checkpoint = UnderWay { id, tasks: Vec::new(), acknowledged: Vec::new() };
         let mut refused = None;
         for Subtask { backend, .. } in &mut self.subtasks {
@@ -401,7 +405,7 @@ impl<F: Factory> Job<F> {
         if id != self.completed && !id.is_some_and(|id| self.uncertain.contains(&id)) {
             return Err(format!("the latest checkpoint is {id:?}, not {:?}", self.completed));
         }
-        let expected = id.map_or_else(Content::default, |id| self.contents[&id].clone());
+        let expected = id.map_or_else(Account::default, |id| self.contents[&id].clone());
         let restored = self.attempt(parallelism, latest.as_ref());
         let mut subtasks =
             restored.map_err(|error| format!("{id:?} cannot be restored: {}", text(&error)))?;
@@ -409,7 +413,7 @@ impl<F: Factory> Job<F> {
             return Err(format!("{id:?} restores to something else"));
         }
         self.subtasks = subtasks;
-        self.content = expected;
+        self.account = expected;
         self.completed = id;
         self.uncertain.clear();
         Ok(())

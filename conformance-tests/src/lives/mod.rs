@@ -1,13 +1,14 @@
 //! Whole lives of jobs: random programs of checkpoints, crashes and faults, against a plain account of what was in the
 //! state.
 //!
-//! A life has one job with several attempts. Checkpoints overlap, tasks run late, notifications are lost, repeated or
+//! A life has one job with several attempts. States change together or one alone, as a whole or at one key. Checkpoints overlap, tasks run late, notifications are lost, repeated or
 //! out of order, the storage is full for a while, a second coordinator takes over while the first one still lives. Three
 //! promises are checked: every completed checkpoint restores exactly, there is always one that does, and no file stays that
 //! no checkpoint names.
 
 mod job;
 mod program;
+mod states;
 
 pub use program::{Program, programs};
 

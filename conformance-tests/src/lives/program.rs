@@ -1,6 +1,10 @@
 //! Random programs.
 
+use backend_api::StateKind;
 use proptest::prelude::*;
+
+use super::states;
+use crate::kinds::{Change, KEYS};
 
 /// A program: how the job is set up, and its steps.
 #[derive(Clone, Debug)]
@@ -20,8 +24,10 @@ pub struct Program {
 /// A step. Numbers choose from what there is when the step is reached; a step that finds nothing does nothing.
 #[derive(Clone, Copy, Debug)]
 pub enum Step {
-    /// Some keys of every state change.
+    /// Some keys of every kind of state change.
     Change,
+    /// One state changes.
+    Write(Write),
     /// A checkpoint begins: every subtask takes its snapshot.
     Begin { full: bool },
     /// One task of a checkpoint under way runs.
@@ -48,10 +54,38 @@ pub enum Step {
     Look,
 }
 
+/// What is changed: a state of its kind, or one namespace of a state that has some.
+#[derive(Clone, Copy, Debug)]
+pub enum Which {
+    Kind(StateKind),
+    Panes(u8),
+    Tables(u8),
+}
+
+/// A change of one state, which leaves all others alone.
+#[derive(Clone, Copy, Debug)]
+pub struct Write {
+    pub state: Which,
+    /// All keys if there is none.
+    pub key: Option<u8>,
+    pub change: Change,
+}
+
+fn writes() -> impl Strategy<Value = Write> {
+    let change = prop::sample::select(vec![Change::Write, Change::Alter, Change::Clear]);
+    let key = prop::option::of(0..KEYS.end as u8);
+    (prop::sample::select(states::all()), key, change).prop_map(|(state, key, change)| Write {
+        state,
+        key,
+        change,
+    })
+}
+
 fn steps() -> impl Strategy<Value = Step> {
     let parallelism = || 1..4_u16;
     prop_oneof![
-        12 => Just(Step::Change),
+        8 => Just(Step::Change),
+        16 => writes().prop_map(Step::Write),
         10 => prop::bool::weighted(0.15).prop_map(|full| Step::Begin { full }),
         6 => any::<(u8, u8)>().prop_map(|(checkpoint, task)| Step::Run { checkpoint, task }),
         9 => any::<u8>().prop_map(|checkpoint| Step::Complete { checkpoint }),
