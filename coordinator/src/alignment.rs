@@ -85,13 +85,16 @@ struct Input<T> {
     waiting: VecDeque<(Message<T>, u64)>,
     /// The newest barrier that has arrived.
     reached: Option<u64>,
+    /// Its [`Message::End`] was added, and may still be held back.
+    is_closed: bool,
+    /// Its [`Message::End`] was handled.
     has_ended: bool,
 }
 
 impl<T> Alignment<T> {
     /// An alignment of this many inputs that holds back at most `held_bytes_max` bytes.
     pub fn new(inputs: usize, held_bytes_max: u64) -> Self {
-        let input = || Input { waiting: VecDeque::new(), reached: None, has_ended: false };
+        let input = || Input { waiting: VecDeque::new(), reached: None, is_closed: false, has_ended: false };
         Self {
             inputs: std::iter::repeat_with(input).take(inputs).collect(),
             barriers: BTreeMap::new(),
@@ -106,15 +109,16 @@ impl<T> Alignment<T> {
     /// Adds a message of an input, with its size in bytes. Ignores an unknown input.
     pub fn push(&mut self, input: usize, message: Message<T>, bytes: u64) {
         if let Some(input) = self.inputs.get_mut(input) {
+            input.is_closed |= matches!(message, Message::End);
             input.waiting.push_back((message, bytes));
             self.held_bytes = self.held_bytes.saturating_add(bytes);
         }
     }
 
-    /// True if the input should be read.
+    /// True if the input should be read. False once its [`Message::End`] was added: nothing follows it.
     pub fn wants(&self, input: usize) -> bool {
         self.inputs.get(input).is_some_and(|input| {
-            !input.has_ended && (!self.is_held_back(input) || self.held_bytes < self.limit)
+            !input.is_closed && (!self.is_held_back(input) || self.held_bytes < self.limit)
         })
     }
 
@@ -235,6 +239,19 @@ mod tests {
         let aligned = Aligned::Barrier { barrier: one, held_bytes: 13 };
         assert_eq!(all(&mut inputs), [record(1, 6), aligned, record(0, 5)]);
         assert!(inputs.wants(0));
+    }
+
+    #[test]
+    fn an_input_whose_end_is_held_back_is_not_read_again() {
+        let one = barrier(1, CheckpointingMode::ExactlyOnce);
+        let mut inputs = Alignment::<u32>::new(2, 10);
+        inputs.push(0, Message::Barrier(one), 0);
+        inputs.push(0, Message::End, 0);
+        assert_eq!(all(&mut inputs), []);
+        assert!(!inputs.wants(0) && inputs.wants(1));
+        inputs.push(1, Message::Barrier(one), 0);
+        inputs.push(1, Message::End, 0);
+        assert_eq!(all(&mut inputs), [Aligned::Barrier { barrier: one, held_bytes: 0 }, Aligned::End]);
     }
 
     #[test]
