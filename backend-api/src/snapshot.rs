@@ -4,10 +4,10 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::{Cancel, Error, ErrorKind, KeyedStateHandle, Result};
+use crate::{Cancel, CheckpointTarget, Error, ErrorKind, KeyedStateHandle, Result};
 
-/// Format of a savepoint.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+/// Format of a savepoint. The order of the variants is part of the metadata's format.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 pub enum SavepointFormat {
     /// The same bytes from every backend, readable by every backend.
     Canonical,
@@ -29,17 +29,18 @@ pub enum SnapshotKind {
 }
 
 /// What is asked of [`StateBackend::snapshot`](crate::StateBackend::snapshot).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct SnapshotRequest {
     checkpoint_id: u64,
     kind: SnapshotKind,
     last_completed: Option<u64>,
+    target: Option<CheckpointTarget>,
 }
 
 impl SnapshotRequest {
     /// A snapshot of kind [`Checkpoint`](SnapshotKind::Checkpoint). Ids must increase from one request to the next.
     pub fn new(checkpoint_id: u64) -> Self {
-        Self { checkpoint_id, kind: SnapshotKind::Checkpoint, last_completed: None }
+        Self { checkpoint_id, kind: SnapshotKind::Checkpoint, last_completed: None, target: None }
     }
 
     /// Sets the kind.
@@ -58,9 +59,20 @@ impl SnapshotRequest {
         Self { last_completed: Some(checkpoint_id), ..self }
     }
 
+    /// Names where the files go, in place of the backend's own target: the folder of a savepoint. A backend whose
+    /// checkpoints are in the coordinator's memory keeps to that.
+    pub fn to(self, target: CheckpointTarget) -> Self {
+        Self { target: Some(target), ..self }
+    }
+
     /// The checkpoint's id.
     pub fn checkpoint_id(&self) -> u64 {
         self.checkpoint_id
+    }
+
+    /// Where the files go, if the request [names](Self::to) it.
+    pub fn target(&self) -> Option<&CheckpointTarget> {
+        self.target.as_ref()
     }
 
     /// The last completed checkpoint, if the request [names](Self::after) one.

@@ -158,7 +158,7 @@ impl Job {
         let request = if full { request.full() } else { request };
         let parallelism = self.workers.len() as u16;
         let tasks: Vec<_> =
-            self.workers.iter_mut().map(|worker| worker.backend.snapshot(request).unwrap()).collect();
+            self.workers.iter_mut().map(|worker| worker.backend.snapshot(request.clone()).unwrap()).collect();
         if fate == Fate::Dropped {
             drop(tasks);
             self.workers.iter_mut().for_each(|worker| worker.backend.notify_aborted(id).unwrap());

@@ -128,8 +128,11 @@ impl<F: Factory> Job<F> {
             self.rounds += 1;
             let id = self.store.begin().unwrap();
             let request = SnapshotRequest::new(id);
-            let tasks: Vec<_> =
-                self.subtasks.iter_mut().map(|subtask| subtask.backend.snapshot(request).unwrap()).collect();
+            let tasks: Vec<_> = self
+                .subtasks
+                .iter_mut()
+                .map(|subtask| subtask.backend.snapshot(request.clone()).unwrap())
+                .collect();
             let handles: Result<Vec<Option<KeyedStateHandle>>> = thread::scope(|scope| {
                 let written = scope.spawn(|| tasks.into_iter().map(|task| task.run()).collect());
                 Self::change(&mut self.subtasks, self.rounds + 1);

@@ -6,7 +6,9 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::BTreeMap;
+use std::num::NonZero;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use backend_api::{
@@ -157,7 +159,7 @@ impl Walk {
         }
         let at = self.random.below(self.barriers.len() as u64) as usize;
         let (barrier, index) = self.barriers.remove(at);
-        match self.write(barrier, index) {
+        match self.write(&barrier, index) {
             Ok(state) => {
                 self.written.insert((barrier.id, index), state);
                 self.acks.push((barrier.id, index));
@@ -169,7 +171,7 @@ impl Walk {
         }
     }
 
-    fn write(&mut self, barrier: Barrier, index: u16) -> Result<TaskState> {
+    fn write(&mut self, barrier: &Barrier, index: u16) -> Result<TaskState> {
         let state = &mut self.states[usize::from(index)];
         let token = state.register(descriptor())?;
         state.list(token)?.set(content(barrier.id, index));
@@ -198,14 +200,14 @@ impl Walk {
             }
             for output in outputs {
                 match output {
-                    Output::ReserveId => {
-                        let id = self.store.begin().map_err(|error| error.to_string());
+                    Output::ReserveId { .. } => {
+                        let id = self.store.begin().map(Into::into).map_err(|error| error.to_string());
                         self.coordinator.id_reserved(self.now, id);
                     }
                     Output::SendBarrier(barrier) => {
                         assert!(barrier.id > self.last_id, "id {} after {}", barrier.id, self.last_id);
                         self.last_id = barrier.id;
-                        self.barriers.extend((0..TASKS).map(|index| (barrier, index)));
+                        self.barriers.extend((0..TASKS).map(|index| (barrier.clone(), index)));
                     }
                     Output::Store { id, target, states } => {
                         assert_eq!(target, StoreAs::Checkpoint);
@@ -269,9 +271,16 @@ fn the_last_checkpoint_survives_and_no_unused_file_stays() {
         Some(seed) => seed..seed + 1,
         None => 0..number("WALKS").unwrap_or(200),
     };
-    for seed in seeds {
+    let next = AtomicU64::new(seeds.start);
+    let walker = || loop {
+        let seed = next.fetch_add(1, Ordering::Relaxed);
+        if seed >= seeds.end {
+            return;
+        }
         if std::panic::catch_unwind(|| walk(seed)).is_err() {
             panic!("replay with WALK_SEED={seed}");
         }
-    }
+    };
+    let threads = std::thread::available_parallelism().map_or(1, NonZero::get);
+    std::thread::scope(|scope| (0..threads).for_each(|_| _ = scope.spawn(walker)));
 }

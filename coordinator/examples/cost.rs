@@ -43,7 +43,7 @@ fn acknowledgements() -> Result<()> {
     let time = best(100, || {
         id += 1;
         coordinator.trigger(id);
-        coordinator.id_reserved(id, Ok(id));
+        coordinator.id_reserved(id, Ok(id.into()));
         coordinator.outputs();
         let job = std::sync::Arc::from("job");
         let acks: Vec<_> = tasks.iter().map(|task| ack(&job, id, task, ())).collect();
@@ -95,15 +95,16 @@ fn checkpoint() -> Result<()> {
             }
             for output in outputs {
                 match output {
-                    Output::ReserveId => {
+                    Output::ReserveId { .. } => {
                         let id = store.begin()?;
-                        coordinator.id_reserved(0, Ok(id));
+                        coordinator.id_reserved(0, Ok(id.into()));
                     }
                     Output::SendBarrier(barrier) => {
                         let begin = Instant::now();
                         let request: SnapshotRequest = barrier.request();
                         for (task, (subtask, state)) in tasks.iter().zip(&mut states) {
-                            let snapshot = TaskSnapshot::new(&target, subtask, request).operator(state)?;
+                            let snapshot =
+                                TaskSnapshot::new(&target, subtask, request.clone()).operator(state)?;
                             let state = snapshot.into_task().run()?;
                             coordinator.acknowledge(ack(&job, barrier.id, task, state));
                         }

@@ -55,14 +55,15 @@ pub enum Aligned<T> {
 /// use coordinator::{Aligned, Alignment, Barrier, BarrierKind, CheckpointingMode, Message};
 ///
 /// let mode = CheckpointingMode::ExactlyOnce;
-/// let barrier = Barrier { id: 1, kind: BarrierKind::Checkpoint, mode, latest: None };
+/// let kind = BarrierKind::Checkpoint;
+/// let barrier = Barrier { id: 1, kind, mode, latest: None, is_full: false, folder: None };
 /// let mut inputs = Alignment::new(2, 1 << 20);
-/// inputs.push(0, Message::Barrier(barrier), 0);
+/// inputs.push(0, Message::Barrier(barrier.clone()), 0);
 /// inputs.push(0, Message::Record("ahead"), 5);
 /// inputs.push(1, Message::Record("behind"), 6);
 /// assert_eq!(inputs.next(), Some(Aligned::Record { input: 1, record: "behind" }));
 /// assert_eq!(inputs.next(), None);
-/// inputs.push(1, Message::Barrier(barrier), 0);
+/// inputs.push(1, Message::Barrier(barrier.clone()), 0);
 /// // At most both records waited at once.
 /// assert_eq!(inputs.next(), Some(Aligned::Barrier { barrier, held_bytes: 11 }));
 /// assert_eq!(inputs.next(), Some(Aligned::Record { input: 0, record: "ahead" }));
@@ -85,16 +86,13 @@ struct Input<T> {
     waiting: VecDeque<(Message<T>, u64)>,
     /// The newest barrier that has arrived.
     reached: Option<u64>,
-    /// Its [`Message::End`] was added, and may still be held back.
-    is_closed: bool,
-    /// Its [`Message::End`] was handled.
     has_ended: bool,
 }
 
 impl<T> Alignment<T> {
     /// An alignment of this many inputs that holds back at most `held_bytes_max` bytes.
     pub fn new(inputs: usize, held_bytes_max: u64) -> Self {
-        let input = || Input { waiting: VecDeque::new(), reached: None, is_closed: false, has_ended: false };
+        let input = || Input { waiting: VecDeque::new(), reached: None, has_ended: false };
         Self {
             inputs: std::iter::repeat_with(input).take(inputs).collect(),
             barriers: BTreeMap::new(),
@@ -109,16 +107,15 @@ impl<T> Alignment<T> {
     /// Adds a message of an input, with its size in bytes. Ignores an unknown input.
     pub fn push(&mut self, input: usize, message: Message<T>, bytes: u64) {
         if let Some(input) = self.inputs.get_mut(input) {
-            input.is_closed |= matches!(message, Message::End);
             input.waiting.push_back((message, bytes));
             self.held_bytes = self.held_bytes.saturating_add(bytes);
         }
     }
 
-    /// True if the input should be read. False once its [`Message::End`] was added: nothing follows it.
+    /// True if the input should be read.
     pub fn wants(&self, input: usize) -> bool {
         self.inputs.get(input).is_some_and(|input| {
-            !input.is_closed && (!self.is_held_back(input) || self.held_bytes < self.limit)
+            !input.has_ended && (!self.is_held_back(input) || self.held_bytes < self.limit)
         })
     }
 
@@ -192,11 +189,12 @@ impl<T> Alignment<T> {
 
     /// Returns the barrier that has arrived on all inputs.
     fn complete(&mut self) -> Option<Aligned<T>> {
-        let (&id, &barrier) = self.barriers.first_key_value()?;
+        let (&id, barrier) = self.barriers.first_key_value()?;
         self.held_most = self.held_most.max(self.held_bytes);
         if !self.inputs.iter().all(|input| input.has_ended || input.reached >= Some(id)) {
             return None;
         }
+        let barrier = barrier.clone();
         self.abort(id);
         Some(Aligned::Barrier { barrier, held_bytes: self.held_most })
     }
@@ -214,7 +212,7 @@ mod tests {
     use crate::BarrierKind;
 
     fn barrier(id: u64, mode: CheckpointingMode) -> Barrier {
-        Barrier { id, kind: BarrierKind::Checkpoint, mode, latest: None }
+        Barrier { id, kind: BarrierKind::Checkpoint, mode, latest: None, is_full: false, folder: None }
     }
 
     fn all(alignment: &mut Alignment<u32>) -> Vec<Aligned<u32>> {
@@ -229,59 +227,50 @@ mod tests {
     fn an_input_that_is_ahead_is_held_back_up_to_the_limit() {
         let one = barrier(1, CheckpointingMode::ExactlyOnce);
         let mut inputs = Alignment::new(2, 10);
-        inputs.push(0, Message::Barrier(one), 0);
+        inputs.push(0, Message::Barrier(one.clone()), 0);
         assert_eq!(all(&mut inputs), []);
         assert!(inputs.wants(0) && inputs.wants(1));
         inputs.push(0, Message::Record(5), 10);
         assert!(!inputs.wants(0) && inputs.wants(1));
         inputs.push(1, Message::Record(6), 3);
-        inputs.push(1, Message::Barrier(one), 0);
+        inputs.push(1, Message::Barrier(one.clone()), 0);
         let aligned = Aligned::Barrier { barrier: one, held_bytes: 13 };
         assert_eq!(all(&mut inputs), [record(1, 6), aligned, record(0, 5)]);
         assert!(inputs.wants(0));
     }
 
     #[test]
-    fn an_input_whose_end_is_held_back_is_not_read_again() {
-        let one = barrier(1, CheckpointingMode::ExactlyOnce);
-        let mut inputs = Alignment::<u32>::new(2, 10);
-        inputs.push(0, Message::Barrier(one), 0);
-        inputs.push(0, Message::End, 0);
-        assert_eq!(all(&mut inputs), []);
-        assert!(!inputs.wants(0) && inputs.wants(1));
-        inputs.push(1, Message::Barrier(one), 0);
-        inputs.push(1, Message::End, 0);
-        assert_eq!(all(&mut inputs), [Aligned::Barrier { barrier: one, held_bytes: 0 }, Aligned::End]);
-    }
-
-    #[test]
     fn at_least_once_holds_nothing_back() {
         let [one, two] = [1, 2].map(|id| barrier(id, CheckpointingMode::AtLeastOnce));
         let mut inputs = Alignment::new(2, 0);
-        for message in [Message::Barrier(one), Message::Record(5), Message::Barrier(two), Message::Record(6)]
-        {
+        for message in [
+            Message::Barrier(one.clone()),
+            Message::Record(5),
+            Message::Barrier(two.clone()),
+            Message::Record(6),
+        ] {
             inputs.push(0, message, 1);
         }
         assert_eq!(all(&mut inputs), [record(0, 5), record(0, 6)]);
-        inputs.push(1, Message::Barrier(one), 1);
+        inputs.push(1, Message::Barrier(one.clone()), 1);
         let found = all(&mut inputs);
-        assert!(matches!(found[..], [Aligned::Barrier { barrier, .. }] if barrier == one));
-        inputs.push(1, Message::Barrier(two), 1);
-        assert!(matches!(all(&mut inputs)[..], [Aligned::Barrier { barrier, .. }] if barrier == two));
+        assert!(matches!(&found[..], [Aligned::Barrier { barrier, .. }] if *barrier == one));
+        inputs.push(1, Message::Barrier(two.clone()), 1);
+        assert!(matches!(&all(&mut inputs)[..], [Aligned::Barrier { barrier, .. }] if *barrier == two));
     }
 
     #[test]
     fn a_newer_barrier_ends_the_wait_for_an_older_one() {
         let [one, two] = [1, 2].map(|id| barrier(id, CheckpointingMode::ExactlyOnce));
         let mut inputs = Alignment::new(2, 100);
-        inputs.push(0, Message::Barrier(one), 0);
+        inputs.push(0, Message::Barrier(one.clone()), 0);
         inputs.push(0, Message::Record(5), 1);
-        inputs.push(1, Message::Barrier(two), 0);
+        inputs.push(1, Message::Barrier(two.clone()), 0);
         assert_eq!(all(&mut inputs), [Aligned::Abandoned { id: 1 }, record(0, 5)]);
-        inputs.push(0, Message::Barrier(two), 0);
-        assert!(matches!(all(&mut inputs)[..], [Aligned::Barrier { barrier, .. }] if barrier == two));
+        inputs.push(0, Message::Barrier(two.clone()), 0);
+        assert!(matches!(&all(&mut inputs)[..], [Aligned::Barrier { barrier, .. }] if *barrier == two));
         // A barrier older than the present one is ignored.
-        inputs.push(1, Message::Barrier(one), 0);
+        inputs.push(1, Message::Barrier(one.clone()), 0);
         inputs.push(1, Message::Record(7), 0);
         assert_eq!(all(&mut inputs), [record(1, 7)]);
     }
@@ -290,12 +279,12 @@ mod tests {
     fn an_abort_ends_the_wait() {
         let one = barrier(1, CheckpointingMode::ExactlyOnce);
         let mut inputs = Alignment::new(2, 100);
-        inputs.push(0, Message::Barrier(one), 0);
+        inputs.push(0, Message::Barrier(one.clone()), 0);
         inputs.push(0, Message::Record(5), 1);
         assert_eq!(all(&mut inputs), []);
         inputs.abort(1);
         assert_eq!(all(&mut inputs), [record(0, 5)]);
-        inputs.push(1, Message::Barrier(one), 0);
+        inputs.push(1, Message::Barrier(one.clone()), 0);
         assert_eq!(all(&mut inputs), []);
     }
 
@@ -303,7 +292,7 @@ mod tests {
     fn an_ended_input_counts_as_aligned() {
         let one = barrier(1, CheckpointingMode::ExactlyOnce);
         let mut inputs = Alignment::<u32>::new(2, 100);
-        inputs.push(0, Message::Barrier(one), 0);
+        inputs.push(0, Message::Barrier(one.clone()), 0);
         inputs.push(1, Message::End, 0);
         assert_eq!(all(&mut inputs), [Aligned::Barrier { barrier: one, held_bytes: 0 }]);
         inputs.push(0, Message::End, 0);

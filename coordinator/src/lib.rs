@@ -13,6 +13,7 @@ mod driver;
 mod machine;
 mod registry;
 mod restart;
+mod savepoint;
 mod statistics;
 mod store;
 
@@ -24,10 +25,11 @@ pub use driver::{
     AlignmentTime, Attempt, Control, Input, Inputs, JobDriver, JobHandle, JobOutcome, Task, TaskContext,
 };
 pub use machine::{
-    AbortReason, Ack, Acknowledged, Barrier, BarrierKind, CheckpointCoordinator, CheckpointReport, Output,
-    Refusal, RequestId, StoreAs, TaskId, TaskMetrics,
+    AbortReason, Ack, Acknowledged, Barrier, BarrierKind, CheckpointCoordinator, CheckpointReport, Completed,
+    DeclineReason, Output, Refusal, RequestId, Reserved, StoreAs, TaskId, TaskMetrics,
 };
 pub use registry::SharedStateRegistry;
 pub use restart::{RestartStrategy, Restarts};
+pub use savepoint::{ClaimMode, Savepoint, SavepointWriter};
 pub use statistics::{Statistics, Summary};
 pub use store::{CheckpointStore, CheckpointStoreOptions, JobContents};

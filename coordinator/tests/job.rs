@@ -70,13 +70,13 @@ impl State {
     fn snapshot(
         &mut self,
         context: &mut TaskContext,
-        barrier: coordinator::Barrier,
+        barrier: &coordinator::Barrier,
         content: &BTreeMap<u64, u64>,
     ) -> Result<()> {
         self.operator.list(self.token)?.set(content.iter().map(|(key, value)| (*key, *value)));
         let Self { subtask, target, operator, .. } = self;
-        context.snapshot(barrier, Default::default(), || {
-            Ok(TaskSnapshot::new(target, subtask, barrier.request()).operator(operator)?.into_task())
+        context.snapshot(barrier, Default::default(), |request| {
+            Ok(TaskSnapshot::new(target, subtask, request).operator(operator)?.into_task())
         });
         Ok(())
     }
@@ -104,7 +104,7 @@ impl Job {
                 match control {
                     Some(Control::Barrier(barrier)) => {
                         content.insert(index, position);
-                        state.snapshot(&mut context, barrier, &content)?;
+                        state.snapshot(&mut context, &barrier, &content)?;
                         send(out, Message::Barrier(barrier))?;
                     }
                     Some(Control::Stop) => return Ok(()),
@@ -141,7 +141,7 @@ impl Job {
                     send(out, Message::Record(record))?;
                 }
                 Input::Barrier(barrier, _) => {
-                    state.snapshot(&mut context, barrier, &content)?;
+                    state.snapshot(&mut context, &barrier, &content)?;
                     send(out, Message::Barrier(barrier))?;
                 }
                 Input::Control(Control::Stop) => return Ok(()),
@@ -161,7 +161,7 @@ impl Job {
         loop {
             match inputs.next(&mut context)? {
                 Input::Record { .. } => *content.entry(WORDS).or_insert(0) += 1,
-                Input::Barrier(barrier, _) => state.snapshot(&mut context, barrier, &content)?,
+                Input::Barrier(barrier, _) => state.snapshot(&mut context, &barrier, &content)?,
                 Input::Control(Control::Stop) => return Ok(()),
                 Input::Control(_) => {}
                 Input::End => {
@@ -303,9 +303,9 @@ fn a_handle_triggers_and_cancels() {
             let mut state = State::open(&target, &TaskId::new("sink", 0), &TaskRestore::empty())?;
             loop {
                 match context.wait()? {
-                    Control::Barrier(barrier) => state.snapshot(&mut context, barrier, &BTreeMap::new())?,
+                    Control::Barrier(barrier) => state.snapshot(&mut context, &barrier, &BTreeMap::new())?,
                     Control::Complete(id) => {
-                        assert_eq!(answered.recv().unwrap(), Ok(id));
+                        assert_eq!(answered.recv().unwrap().unwrap().id, id);
                         handle.cancel();
                     }
                     Control::Aborted(_) => {}

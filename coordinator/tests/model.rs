@@ -126,9 +126,9 @@ impl World {
 
     fn carry_out(&mut self, output: Output<File>, bounds: &Bounds) {
         match output {
-            Output::ReserveId => {
+            Output::ReserveId { .. } => {
                 self.storage.last_id += 1;
-                self.coordinator.id_reserved(self.now, Ok(self.storage.last_id));
+                self.coordinator.id_reserved(self.now, Ok(self.storage.last_id.into()));
             }
             Output::SendBarrier(barrier) => {
                 if barrier.id != self.storage.last_id || self.told.contains_key(&barrier.id) {
@@ -169,7 +169,7 @@ impl World {
                     self.fault = Some("subsumed by nothing");
                 }
             }
-            Output::Answer { .. } | Output::FailJob { .. } | Output::StopJob { .. } => {}
+            Output::Answer { .. } | Output::FailJob { .. } | Output::StopJob(_) => {}
         }
     }
 

@@ -129,7 +129,7 @@ impl<'a> Reading<'a> {
         drop(done);
         while let Some(control) = context.wait_unless(&all_done)? {
             match control {
-                Control::Barrier(barrier) => self.snapshot(&mut context, barrier)?,
+                Control::Barrier(barrier) => self.snapshot(&mut context, &barrier)?,
                 Control::Complete(_) | Control::Aborted(_) => {}
                 Control::Stop => break,
             }
@@ -228,8 +228,8 @@ impl<'a> Reading<'a> {
         match control {
             Control::Barrier(barrier) => {
                 self.last_checkpoint = Some(barrier.id);
-                self.snapshot(context, barrier)?;
-                self.router.barrier(barrier)?;
+                self.snapshot(context, &barrier)?;
+                self.router.barrier(&barrier)?;
             }
             Control::Complete(_) => self.checkpoints += 1,
             Control::Aborted(_) => {}
@@ -241,12 +241,12 @@ impl<'a> Reading<'a> {
         Ok(())
     }
 
-    fn snapshot(&mut self, context: &mut TaskContext, barrier: Barrier) -> Result<()> {
+    fn snapshot(&mut self, context: &mut TaskContext, barrier: &Barrier) -> Result<()> {
         let positions = self.now();
         self.state.list(self.token)?.set(positions);
         let (target, subtask, state) = (&self.target, &self.subtask, &mut self.state);
-        context.snapshot(barrier, AlignmentTime::default(), || {
-            Ok(TaskSnapshot::new(target, subtask, barrier.request()).operator(state)?.into_task())
+        context.snapshot(barrier, AlignmentTime::default(), |request| {
+            Ok(TaskSnapshot::new(target, subtask, request).operator(state)?.into_task())
         });
         Ok(())
     }

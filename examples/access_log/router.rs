@@ -49,8 +49,8 @@ impl Router {
     }
 
     /// Sends all subtasks a barrier, after the records before it.
-    pub fn barrier(&mut self, barrier: Barrier) -> Result<()> {
-        self.broadcast(|| Message::Barrier(barrier))
+    pub fn barrier(&mut self, barrier: &Barrier) -> Result<()> {
+        self.broadcast(|| Message::Barrier(barrier.clone()))
     }
 
     /// Sends what is left at the end of the input, which no minute comes after.

@@ -35,8 +35,8 @@ pub fn run<B: StateBackend<Key = Path>>(
                     }
                 }
             }
-            Input::Barrier(barrier, alignment) => context.snapshot(barrier, alignment, || {
-                let snapshot = TaskSnapshot::new(&target, &subtask, barrier.request());
+            Input::Barrier(barrier, alignment) => context.snapshot(&barrier, alignment, |request| {
+                let snapshot = TaskSnapshot::new(&target, &subtask, request);
                 Ok(snapshot.keyed(&mut backend)?.into_task())
             }),
             Input::Control(Control::Complete(id)) => backend.notify_complete(id)?,

@@ -77,7 +77,7 @@ impl<K: StateKey> TaskSnapshot<K> {
     /// # Errors
     /// Those of [`StateBackend::snapshot`].
     pub fn keyed<B: StateBackend>(mut self, backend: &mut B) -> Result<Self> {
-        self.keyed = Some(backend.snapshot(self.request)?);
+        self.keyed = Some(backend.snapshot(self.request.clone())?);
         Ok(self)
     }
 
@@ -86,7 +86,7 @@ impl<K: StateKey> TaskSnapshot<K> {
     /// # Errors
     /// Those of [`OperatorState::snapshot`].
     pub fn operator(mut self, state: &mut OperatorState) -> Result<Self> {
-        self.operator = Some(state.snapshot(self.request)?);
+        self.operator = Some(state.snapshot(self.request.clone())?);
         Ok(self)
     }
 
@@ -133,7 +133,8 @@ impl<K: StateKey> TaskSnapshot<K> {
         let mut state = TaskState::new(subtask.operator(), subtask.index(), subtask.parallelism(), None);
         let id = request.checkpoint_id();
         // A separate attempt per file, so that their names differ.
-        let (groups_target, partitions_target) = (target.for_attempt()?, target.for_attempt()?);
+        let [groups_target, partitions_target] =
+            [target.for_attempt()?, target.for_attempt()?].map(|target| target.of_request(&request));
         let written = (|| {
             if let Some(task) = keyed {
                 state.keyed = run(task, cancel)?;

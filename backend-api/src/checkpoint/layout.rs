@@ -61,6 +61,11 @@ impl JobFolder {
         format!("{}/reserved-ids", self.0)
     }
 
+    /// The copy of the metadata of savepoint or checkpoint `id`, which the job owns although it lies elsewhere.
+    pub fn claimed(&self, id: u64) -> String {
+        format!("{}/claimed/{id}", self.0)
+    }
+
     /// Folder of the marks of coordinators that opened the job's checkpoints for writing.
     pub fn owner(&self) -> String {
         format!("{}/_owner", self.0)
@@ -73,6 +78,7 @@ impl JobFolder {
         match folder {
             "shared" => FileName::parse(name).map(JobFile::Shared),
             "reserved-ids" => decimal(name).map(JobFile::ReservedIds),
+            "claimed" => decimal(name).map(JobFile::Claimed),
             _ => {
                 let id = decimal(folder.strip_prefix("chk-")?)?;
                 if name == METADATA {
@@ -98,13 +104,15 @@ pub enum JobFile<'a> {
     Shared(FileName<'a>),
     /// Reserves all ids up to this one.
     ReservedIds(u64),
+    /// The copy of the metadata of a savepoint or checkpoint that lies elsewhere.
+    Claimed(u64),
 }
 
 impl JobFile<'_> {
     /// The highest checkpoint id that was used or reserved if this file exists.
     pub fn id(&self) -> u64 {
         match self {
-            Self::Metadata(id) | Self::ReservedIds(id) => *id,
+            Self::Metadata(id) | Self::ReservedIds(id) | Self::Claimed(id) => *id,
             Self::Private(name) | Self::Shared(name) => name.checkpoint_id,
         }
     }
@@ -130,6 +138,7 @@ mod tests {
         assert_eq!(job.file_of(&format!("job/chk-7/{name}")), Some(JobFile::Private(parsed)));
         assert_eq!(job.file_of(&format!("job/shared/{name}")), Some(JobFile::Shared(parsed)));
         assert_eq!(job.file_of(&job.reserved_ids(64)), Some(JobFile::ReservedIds(64)));
+        assert_eq!(job.file_of(&job.claimed(9)), Some(JobFile::Claimed(9)));
         for path in [
             "chk-07/_metadata",
             "chk-+7/_metadata",
@@ -141,6 +150,7 @@ mod tests {
             "taskowned/part-99999999999999999",
             "reserved-ids/x",
             "reserved-ids/064",
+            "claimed/x",
             "_metadata",
         ] {
             assert_eq!(known(format!("job/{path}")), None, "{path}");

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{OperatorStateHandle, RawKeyedHandle, RawOperatorHandle};
 use crate::format::{seal, unseal};
-use crate::{Error, ErrorKind, KeyedStateHandle, Result, StateFile};
+use crate::{Error, ErrorKind, KeyedStateHandle, Result, SavepointFormat, StateData, StateFile};
 
 /// Kind of the sealed container; see `docs/formats.md`.
 const CONTAINER: u16 = 1;
@@ -51,6 +51,15 @@ impl TaskState {
         }
     }
 
+    /// True if there is state of any kind, even if it has no entries.
+    pub fn has_state(&self) -> bool {
+        self.keyed.is_some()
+            || self.operator_state.is_some()
+            || self.raw_keyed.is_some()
+            || self.raw_operator.is_some()
+            || !self.properties.is_empty()
+    }
+
     /// All files of the task.
     pub fn files(&self) -> impl Iterator<Item = &StateFile> {
         let keyed = self.keyed.iter().flat_map(|handle| &handle.files);
@@ -84,6 +93,8 @@ impl TaskState {
 pub struct Checkpoint {
     /// Its id; ids increase.
     pub id: u64,
+    /// The format, if it is a savepoint.
+    pub savepoint: Option<SavepointFormat>,
     /// What each subtask acknowledged.
     pub tasks: Vec<TaskState>,
     /// Names of operators for people, by their ids. They may change, and an operator may have none.
@@ -95,7 +106,7 @@ pub struct Checkpoint {
 impl Checkpoint {
     /// A checkpoint of these acknowledgements.
     pub fn new(id: u64, tasks: Vec<TaskState>) -> Self {
-        Self { id, tasks, operator_names: BTreeMap::new(), properties: BTreeMap::new() }
+        Self { id, savepoint: None, tasks, operator_names: BTreeMap::new(), properties: BTreeMap::new() }
     }
 
     /// All files that the checkpoint needs.
@@ -113,19 +124,19 @@ impl Checkpoint {
         self.handles().find(|handle| handle.operator == operator).map(|handle| handle.max_parallelism)
     }
 
-    /// Bytes that a restore needs.
+    /// Bytes that a restore needs: all files, whoever wrote them.
     pub fn full_size(&self) -> u64 {
-        self.handles().fold(0, |sum: u64, handle| sum.saturating_add(handle.full_size()))
+        total(self.files())
     }
 
     /// Bytes that this checkpoint wrote itself.
     pub fn delta_size(&self) -> u64 {
-        self.handles().fold(0, |sum: u64, handle| sum.saturating_add(handle.delta_size()))
+        total(self.files().filter(|file| file.created_by == self.id))
     }
 
     /// Bytes of state within the metadata.
     pub fn inline_size(&self) -> u64 {
-        self.handles().fold(0, |sum: u64, handle| sum.saturating_add(handle.inline_size()))
+        total(self.files().filter(|file| matches!(file.data, StateData::Inline(_))))
     }
 
     /// The bytes of a `_metadata` file.
@@ -153,6 +164,11 @@ impl Checkpoint {
     }
 }
 
+/// Lengths out of a file may add up to anything.
+fn total<'f>(files: impl Iterator<Item = &'f StateFile>) -> u64 {
+    files.fold(0, |sum: u64, file| sum.saturating_add(file.data.length()))
+}
+
 #[cold]
 fn encoding(error: postcard::Error) -> Error {
     Error::new(ErrorKind::Codec, "checkpoint metadata does not encode").with_source(error.to_string())
@@ -162,7 +178,7 @@ fn encoding(error: postcard::Error) -> Error {
 mod tests {
     use super::super::{OperatorStateMeta, Redistribution};
     use super::*;
-    use crate::{KeyGroupRange, StateData};
+    use crate::KeyGroupRange;
 
     fn file(name: &str, format: &str, data: StateData) -> StateFile {
         StateFile { name: name.to_owned(), format: format.to_owned(), created_by: 7, shared: false, data }
@@ -213,6 +229,15 @@ mod tests {
         let bytes = example().encode().unwrap();
         assert_eq!(bytes, crate::documented_example(2));
         assert_eq!(Checkpoint::decode(&bytes, "m").unwrap(), example());
+    }
+
+    #[test]
+    fn sizes_are_those_of_all_parts() {
+        let mut checkpoint = example();
+        let sizes = |of: &Checkpoint| (of.full_size(), of.delta_size(), of.inline_size());
+        assert_eq!(sizes(&checkpoint), (306, 306, 6));
+        checkpoint.id = 8;
+        assert_eq!(sizes(&checkpoint), (306, 0, 6));
     }
 
     #[test]

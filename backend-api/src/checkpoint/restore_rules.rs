@@ -19,12 +19,19 @@ use crate::{
 /// ```
 #[derive(Clone, Debug, Default)]
 pub struct RestoreRules {
+    allows_all: bool,
     operators: BTreeSet<String>,
     states: BTreeSet<(String, String)>,
     empty: BTreeSet<String>,
 }
 
 impl RestoreRules {
+    /// All operators and states may be left out (Flink: `allowNonRestoredState`).
+    pub fn allow_non_restored_state(mut self) -> Self {
+        self.allows_all = true;
+        self
+    }
+
     /// Allows the program to lack this operator. Its state is lost with the next checkpoint.
     pub fn leave_out_operator(mut self, operator: impl Into<String>) -> Self {
         self.operators.insert(operator.into());
@@ -54,20 +61,36 @@ impl RestoreRules {
         checkpoint: &Checkpoint,
         program: impl IntoIterator<Item = &'o str>,
     ) -> Result<()> {
-        let (known, program) = (checkpoint.operators(), program.into_iter().collect::<BTreeSet<_>>());
-        let left: Vec<_> =
-            known.difference(&program).filter(|name| !self.operators.contains(**name)).collect();
-        if !left.is_empty() {
-            let message = format!(
-                "checkpoint {} has operators {left:?}, which the program lacks; rename them back, or leave them out by name",
-                checkpoint.id
-            );
-            return Err(Error::new(ErrorKind::IllegalState, message));
-        }
-        match program.difference(&known).find(|name| !self.empty.contains(**name)) {
+        let program: BTreeSet<_> = program.into_iter().collect();
+        self.check_left_out(checkpoint, program.iter().copied())?;
+        match program.difference(&checkpoint.operators()).find(|name| !self.empty.contains(**name)) {
             Some(name) => Err(checkpoint.unknown_operator(name)),
             None => Ok(()),
         }
+    }
+
+    /// Checks only that no operator is left out. One without any state may be.
+    ///
+    /// # Errors
+    /// [`IllegalState`](ErrorKind::IllegalState) if the checkpoint has state of an operator that the program lacks, unless
+    /// the rules allow it.
+    pub fn check_left_out<'o>(
+        &self,
+        checkpoint: &Checkpoint,
+        program: impl IntoIterator<Item = &'o str>,
+    ) -> Result<()> {
+        let program: BTreeSet<_> = program.into_iter().collect();
+        let with_state = checkpoint.tasks.iter().filter(|task| task.has_state()).map(|task| &*task.operator);
+        let may_go = |name: &&str| program.contains(name) || self.operators.contains(*name);
+        let left: BTreeSet<_> = with_state.filter(|name| !self.allows_all && !may_go(name)).collect();
+        if left.is_empty() {
+            return Ok(());
+        }
+        let message = format!(
+            "checkpoint {} has state of operators {left:?}, which the program lacks; rename them back, or leave them out by name",
+            checkpoint.id
+        );
+        Err(Error::new(ErrorKind::IllegalState, message))
     }
 
     /// The restore of a subtask. Empty if its operator is new and may start empty.
@@ -90,7 +113,7 @@ impl RestoreRules {
     pub fn check_states<B: StateBackend>(&self, backend: &mut B) -> Result<()> {
         let operator = backend.subtask().operator().to_owned();
         for state in backend.states().into_iter().filter(|state| !state.registered) {
-            if self.states.contains(&(operator.clone(), state.name.clone())) {
+            if self.allows_all || self.states.contains(&(operator.clone(), state.name.clone())) {
                 backend.drop_restored(&state.name)?;
             }
         }
@@ -210,7 +233,7 @@ mod tests {
 
     #[test]
     fn operators_are_left_out_and_added_only_by_name() {
-        let checkpoint = checkpoint([None, None]);
+        let checkpoint = checkpoint([None, Some(handle(range(5, 9)))]);
         let check = |rules: RestoreRules, program: &[&str]| {
             rules.check_operators(&checkpoint, program.iter().copied()).map_err(|error| error.kind())
         };
@@ -218,7 +241,22 @@ mod tests {
         assert_eq!(check(rules(), &["counts"]), Ok(()));
         assert_eq!(check(rules(), &[]), Err(ErrorKind::IllegalState));
         assert_eq!(check(rules().leave_out_operator("counts"), &[]), Ok(()));
+        assert_eq!(check(rules().allow_non_restored_state(), &[]), Ok(()));
         assert_eq!(check(rules(), &["counts", "new"]), Err(ErrorKind::NotFound));
+        assert_eq!(check(rules().allow_non_restored_state(), &["new"]), Err(ErrorKind::NotFound));
         assert_eq!(check(rules().start_empty("new"), &["counts", "new"]), Ok(()));
+        assert_eq!(rules().check_left_out(&checkpoint, ["counts", "new"]).map_err(|_| ()), Ok(()));
+    }
+
+    /// M193.
+    #[test]
+    fn an_operator_without_state_may_be_left_out() {
+        let mut empty = checkpoint([None, None]);
+        RestoreRules::default().check_operators(&empty, []).unwrap();
+        // Bytes of the engine are state.
+        empty.tasks[1].properties.insert("position".to_owned(), vec![1]);
+        let error = RestoreRules::default().check_operators(&empty, []).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::IllegalState);
+        assert!(error.message().contains("\"counts\""), "{error}");
     }
 }

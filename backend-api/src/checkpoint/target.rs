@@ -5,7 +5,8 @@ use crate::format::{
     BoundedBuffer, ByteSink, CheckpointWriter, Compression, DEFAULT_SPILL_THRESHOLD, FileMeta,
     MAX_SPILL_THRESHOLD, SpillingSink, Stored,
 };
-use crate::{Cancel, Error, ErrorKind, Result, StateData, StateFile, Storage};
+use crate::storage::check_folder;
+use crate::{Cancel, Error, ErrorKind, Result, SnapshotRequest, StateData, StateFile, Storage};
 
 /// Most bytes of inline files in the handle of an incremental checkpoint. The metadata of every checkpoint repeats them.
 const INCREMENT_INLINE_MAX: usize = 256 << 10;
@@ -35,7 +36,26 @@ pub struct CheckpointTarget(Target);
 #[derive(Clone, Debug)]
 enum Target {
     Memory { max_bytes: u64 },
-    Files { storage: Arc<dyn Storage>, job: JobFolder, inline_max: usize, compression: Compression },
+    Files { storage: Arc<dyn Storage>, place: Place, inline_max: usize, compression: Compression },
+}
+
+#[derive(Clone, Debug)]
+enum Place {
+    /// Below the folder of a job, where checkpoints share files.
+    Job(JobFolder),
+    /// In one folder, which shares nothing.
+    Savepoint(String),
+}
+
+impl Place {
+    fn path(&self, name: &str, shared: bool, checkpoint_id: u64) -> String {
+        match self {
+            Self::Job(job) if shared => format!("{}/{name}", job.shared()),
+            Self::Job(job) => format!("{}/{name}", job.checkpoint(checkpoint_id)),
+            Self::Savepoint(folder) if folder.is_empty() => name.to_owned(),
+            Self::Savepoint(folder) => format!("{folder}/{name}"),
+        }
+    }
 }
 
 impl Target {
@@ -64,8 +84,23 @@ impl CheckpointTarget {
 
     /// Into files of `storage`, below the folder of `job`; files of at most 20,480 bytes into the handle.
     pub fn files(storage: Arc<dyn Storage>, job: JobFolder) -> Self {
+        Self::in_place(storage, Place::Job(job))
+    }
+
+    /// Into the folder `folder` of `storage`, for one savepoint; files of at most 20,480 bytes into the handle. No file
+    /// is shared, so the folder has all that the savepoint needs.
+    ///
+    /// # Errors
+    /// [`InvalidArgument`](ErrorKind::InvalidArgument) for a path that is none.
+    pub fn savepoint(storage: Arc<dyn Storage>, folder: impl Into<String>) -> Result<Self> {
+        let folder = folder.into();
+        check_folder(&folder)?;
+        Ok(Self::in_place(storage, Place::Savepoint(folder)))
+    }
+
+    fn in_place(storage: Arc<dyn Storage>, place: Place) -> Self {
         let (inline_max, compression) = (DEFAULT_SPILL_THRESHOLD, Compression::None);
-        Self(Target::Files { storage, job, inline_max, compression })
+        Self(Target::Files { storage, place, inline_max, compression })
     }
 
     /// Sets up to how many bytes a file goes into the handle: 0 to 1,048,576.
@@ -124,6 +159,15 @@ impl AttemptTarget {
     /// The storage, if there is one.
     pub fn storage(&self) -> Option<&Arc<dyn Storage>> {
         self.target.storage()
+    }
+
+    /// Where the files of this snapshot go: to the [target](SnapshotRequest::target) that the request names, under the
+    /// names of this attempt. What goes into handles stays there.
+    pub fn of_request(&self, request: &SnapshotRequest) -> Self {
+        match (&self.target, request.target()) {
+            (Target::Files { .. }, Some(named)) => Self { target: named.0.clone(), attempt: self.attempt },
+            _ => self.clone(),
+        }
     }
 
     /// The same for an increment of `files` new files, whose handle already has `inline_bytes` bytes of the files it builds
@@ -205,7 +249,7 @@ impl AttemptTarget {
         &self,
         name: String,
         format: &str,
-        shared: bool,
+        mut shared: bool,
         checkpoint_id: u64,
         cancel: &Cancel,
         fill: impl FnOnce(&mut dyn ByteSink, Compression) -> Result<bool>,
@@ -218,9 +262,9 @@ impl AttemptTarget {
                 }
                 StateData::Inline(buffer.finish()?)
             }
-            Target::Files { storage, job, inline_max, compression } => {
-                let folder = if shared { job.shared() } else { job.checkpoint(checkpoint_id) };
-                let path = format!("{folder}/{name}");
+            Target::Files { storage, place, inline_max, compression } => {
+                shared &= matches!(place, Place::Job(_));
+                let path = place.path(&name, shared, checkpoint_id);
                 let mut sink = SpillingSink::new(Arc::clone(storage), path, *inline_max, cancel.clone())?;
                 if !fill(&mut sink, *compression)? {
                     return Ok(None);

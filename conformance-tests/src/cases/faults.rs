@@ -63,7 +63,7 @@ fn fail_checkpoints<F: Factory>(faults: Faults, failed: impl Fn(&World<F>, usize
         let before = world.files();
         storage.fail(nth, faults);
         let request = world.request();
-        let written = backend.snapshot(request).and_then(|task| task.run());
+        let written = backend.snapshot(request.clone()).and_then(|task| task.run());
         if storage.heal() == 0 {
             assert!(nth > 1, "the storage was not asked for anything");
             assert_eq!(restored(&world, &written.unwrap().unwrap()).unwrap(), content);
@@ -239,7 +239,7 @@ fn job<F: Factory>(world: &World<F>, known: &mut Known, rounds: i32) -> Result<(
         let request = world.request();
         kinds.change(&mut backend, &mut content, request.checkpoint_id() as i32);
         known.contents.insert(request.checkpoint_id(), content.clone());
-        let handle = backend.snapshot(request)?.run()?.expect("there is state");
+        let handle = backend.snapshot(request.clone())?.run()?.expect("there is state");
         store.complete(checkpoint_of([handle]))?;
         known.completed = request.checkpoint_id();
         backend.notify_complete(request.checkpoint_id())?;

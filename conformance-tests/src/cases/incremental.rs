@@ -208,11 +208,11 @@ pub fn l165b_confirming_a_checkpoint_that_was_not_written_changes_nothing<F: Fac
     world.checkpoint(&mut backend);
     write(&mut backend, token, 0..10, 2);
     let dropped = world.request();
-    drop(backend.snapshot(dropped).unwrap());
+    drop(backend.snapshot(dropped.clone()).unwrap());
     backend.notify_complete(dropped.checkpoint_id()).unwrap();
     backend.at(token, &10).clear().unwrap();
     let cancelled = world.request();
-    let task = backend.snapshot(cancelled).unwrap();
+    let task = backend.snapshot(cancelled.clone()).unwrap();
     task.cancel_token().cancel();
     assert_eq!(kind(task.run()), ErrorKind::Cancelled);
     backend.notify_complete(cancelled.checkpoint_id()).unwrap();
@@ -692,7 +692,10 @@ pub fn l186_a_lost_confirmation_does_no_harm<F: Factory>() {
             let id = store.begin().unwrap();
             let latest = store.latest().map(|latest| latest.id);
             let request = SnapshotRequest::new(id);
-            let request = latest.map_or(request, |latest| request.after(latest));
+            let request = match latest {
+                Some(latest) => request.after(latest),
+                None => request,
+            };
             let request = if round == full_at { request.full() } else { request };
             let handle = backend.snapshot(request).unwrap().run().unwrap().unwrap();
             store.complete(checkpoint_of([handle.clone()])).unwrap();

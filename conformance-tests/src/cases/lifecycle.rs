@@ -250,7 +250,7 @@ pub fn p237_backends_of_one_operator_do_not_share_files<F: Factory>() {
         contents.push(content);
     }
     for backend in &mut backends {
-        handles.push(backend.snapshot(request).unwrap().run().unwrap().unwrap());
+        handles.push(backend.snapshot(request.clone()).unwrap().run().unwrap().unwrap());
     }
     backends.remove(0).close().unwrap();
     assert_eq!(content_of(&mut backends[0]), contents[1]);
@@ -271,8 +271,9 @@ pub fn p237b_a_late_attempt_does_not_touch_the_files_of_another<F: Factory>() {
         for (round, (backend, content)) in (1..).zip(attempts.iter_mut().zip(&mut contents)) {
             Kinds::register(backend).unwrap().change(backend, content, round);
         }
-        let [mut tasks, mut next] = [request, other]
-            .map(|request| attempts.each_mut().map(|backend| backend.snapshot(request).unwrap()).map(Some));
+        let [mut tasks, mut next] = [request, other].map(|request| {
+            attempts.each_mut().map(|backend| backend.snapshot(request.clone()).unwrap()).map(Some)
+        });
         let run = |tasks: &mut [Option<SnapshotTask>; 2], index: usize| {
             tasks[index].take().unwrap().run().unwrap().unwrap()
         };

@@ -166,7 +166,7 @@ pub fn o224_each_handle_discards_its_own_files<F: Factory>() {
         let mut backend = world.try_open::<i32>(part(10, 2, index), &[]).unwrap();
         let mut content = Content::default();
         Kinds::register(&mut backend).unwrap().change(&mut backend, &mut content, 0);
-        handles.push(backend.snapshot(request).unwrap().run().unwrap().unwrap());
+        handles.push(backend.snapshot(request.clone()).unwrap().run().unwrap().unwrap());
         contents.push(content);
     }
     handles[0].discard(&*storage).unwrap();

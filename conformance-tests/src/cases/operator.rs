@@ -98,7 +98,7 @@ fn checkpoint<F: Factory>(world: &World<F>, states: &mut [OperatorState]) -> Che
     let parallelism = states.len() as u16;
     let task = |(index, state): (u16, &mut OperatorState)| {
         let subtask = part::<i32>(10, parallelism, index);
-        let snapshot = TaskSnapshot::new(&world.target(), &subtask, request).operator(state).unwrap();
+        let snapshot = TaskSnapshot::new(&world.target(), &subtask, request.clone()).operator(state).unwrap();
         snapshot.into_task().run().unwrap()
     };
     sent(Checkpoint::new(request.checkpoint_id(), (0..).zip(states).map(task).collect()))
@@ -269,8 +269,10 @@ pub fn h105_changes_after_a_snapshot_do_not_show<F: Factory>() {
     state.broadcast(token).unwrap().put(1, "one".to_owned()).unwrap();
     let request = world.request();
     let subtask = part::<i32>(10, 1, 0);
-    let task =
-        TaskSnapshot::new(&world.target(), &subtask, request).operator(&mut state).unwrap().into_task();
+    let task = TaskSnapshot::new(&world.target(), &subtask, request.clone())
+        .operator(&mut state)
+        .unwrap()
+        .into_task();
 
     let lists = [split(), changed(), cleared()].map(|descriptor| state.register(descriptor).unwrap());
     state.list(lists[0]).unwrap().add(-1);

@@ -43,7 +43,7 @@ fn write_keyed<F: Factory>(
 ) -> Result<Checkpoint> {
     let request = world.request();
     let tasks = (0..parallelism).map(|index| {
-        let snapshot = TaskSnapshot::new(&world.target(), &subtask(parallelism, index), request);
+        let snapshot = TaskSnapshot::new(&world.target(), &subtask(parallelism, index), request.clone());
         snapshot.raw_keyed(write.clone()).into_task().run()
     });
     sent(request.checkpoint_id(), tasks.collect::<Result<_>>()?)
@@ -57,7 +57,7 @@ fn write_partitions<F: Factory>(
 ) -> Result<Checkpoint> {
     let request = world.request();
     let tasks = (0..parallelism).map(|index| {
-        let snapshot = TaskSnapshot::new(&world.target(), &subtask(parallelism, index), request);
+        let snapshot = TaskSnapshot::new(&world.target(), &subtask(parallelism, index), request.clone());
         let write = write.clone();
         snapshot.raw_operator(move |writer| write(index, writer)).into_task().run()
     });
@@ -256,7 +256,7 @@ pub fn i130_managed_and_raw_state_do_not_see_each_other<F: Factory>() {
     let token = state.register(descriptor()).unwrap();
     state.list(token).unwrap().add(1);
     let request = world.request();
-    let snapshot = TaskSnapshot::new(&world.target(), &of, request).keyed(&mut backend).unwrap();
+    let snapshot = TaskSnapshot::new(&world.target(), &of, request.clone()).keyed(&mut backend).unwrap();
     let snapshot = snapshot.operator(&mut state).unwrap().raw_keyed(|writer| {
         writer.start_group(3)?;
         Ok(writer.write_all(b"keyed")?)

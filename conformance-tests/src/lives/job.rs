@@ -228,7 +228,7 @@ impl<F: Factory> Job<F> {
         let mut checkpoint = UnderWay { id, tasks: Vec::new(), acknowledged: Vec::new() };
         let mut refused = None;
         for Subtask { backend, .. } in &mut self.subtasks {
-            match backend.snapshot(request) {
+            match backend.snapshot(request.clone()) {
                 Ok(task) => checkpoint.tasks.push(Some(task)),
                 Err(error) => refused = Some(error),
             }

@@ -13,14 +13,17 @@ use crossbeam_channel::{Receiver, Sender, unbounded};
 use super::context::{Control, TaskContext};
 use super::events::{Answer, Event};
 use super::pool::Pool;
-use super::{Clock, Task, report, too_many_failures};
-use crate::{CheckpointCoordinator, CheckpointStore, JobEnd, Output, RequestId, Statistics, StoreAs};
+use super::{Clock, Task, report, too_many_failures, with_causes};
+use crate::{
+    CheckpointCoordinator, CheckpointStore, Completed, JobEnd, Output, Refusal, RequestId, Reserved,
+    SavepointWriter, Statistics, StoreAs,
+};
 
 /// How an attempt ended.
 pub enum AttemptEnd {
     Finished,
     /// By a savepoint.
-    Stopped(u64),
+    Stopped(Completed),
     Cancelled,
     Failed(Error),
 }
@@ -30,6 +33,7 @@ pub struct Running<'a> {
     pub job: &'a str,
     pub coordinator: &'a mut CheckpointCoordinator<TaskState>,
     pub store: &'a mut CheckpointStore,
+    pub savepoints: Option<&'a mut SavepointWriter>,
     pub statistics: &'a mut Statistics,
     pub events: &'a (Sender<Event>, Receiver<Event>),
     pub pool: &'a Pool,
@@ -51,7 +55,7 @@ struct Tasks {
 
 /// Why tasks were told to stop.
 enum Ending {
-    Savepoint(u64),
+    Savepoint(Completed),
     Cancelled,
     Failure,
 }
@@ -81,6 +85,7 @@ impl Running<'_> {
                     control: controlled,
                     events: self.events.0.clone(),
                     pool: self.pool.clone(),
+                    savepoints: self.savepoints.as_ref().map(|writer| Arc::clone(writer.storage())),
                     running: Arc::clone(&snapshots),
                     waiting: VecDeque::new(),
                 };
@@ -124,7 +129,7 @@ impl Running<'_> {
         self.carry_out(&mut state);
         match state.end {
             None => AttemptEnd::Finished,
-            Some(Ending::Savepoint(id)) => AttemptEnd::Stopped(id),
+            Some(Ending::Savepoint(savepoint)) => AttemptEnd::Stopped(savepoint),
             Some(Ending::Cancelled) => AttemptEnd::Cancelled,
             Some(Ending::Failure) => AttemptEnd::Failed(root_cause(state.errors)),
         }
@@ -144,7 +149,15 @@ impl Running<'_> {
                     self.coordinator.acknowledge(*ack);
                     self.carry_out_alone();
                 }
-                Ok(_) => {}
+                Ok(
+                    Event::Trigger(answer)
+                    | Event::Savepoint { answer, .. }
+                    | Event::StopWithSavepoint { answer, .. },
+                ) => {
+                    // Who asked may have gone.
+                    let _ = answer.send(Err(Refusal::TasksNotReady));
+                }
+                Ok(Event::Declined { .. } | Event::Ended { .. }) => {}
                 Err(_) => return true,
             }
         }
@@ -166,16 +179,14 @@ impl Running<'_> {
         let now = self.clock.now();
         match event {
             Event::Acknowledged(ack) => _ = self.coordinator.acknowledge(*ack),
-            Event::Declined { id, task, error } => {
-                self.coordinator.decline(now, id, task, with_causes(&error));
-            }
+            Event::Declined { id, task, reason } => self.coordinator.decline(now, id, task, reason),
             Event::Trigger(answer) => _ = tasks.answers.insert(self.coordinator.trigger(now), answer),
-            Event::Savepoint { target, answer } => {
-                let request = self.coordinator.savepoint(now, target.as_deref());
+            Event::Savepoint { target, format, answer } => {
+                let request = self.coordinator.savepoint(now, target.as_deref(), format);
                 tasks.answers.insert(request, answer);
             }
-            Event::StopWithSavepoint { target, drain, answer } => {
-                let request = self.coordinator.stop_with_savepoint(now, target.as_deref(), drain);
+            Event::StopWithSavepoint { target, format, drain, answer } => {
+                let request = self.coordinator.stop_with_savepoint(now, target.as_deref(), format, drain);
                 tasks.answers.insert(request, answer);
             }
             Event::Cancel => self.stop_tasks(tasks, Ending::Cancelled),
@@ -196,7 +207,7 @@ impl Running<'_> {
     fn stop_tasks(&mut self, tasks: &mut Tasks, end: Ending) {
         if tasks.end.is_none() {
             tasks.end = Some(end);
-            tasks.tell(Control::Stop);
+            tasks.tell(&Control::Stop);
             self.coordinator.stop(self.clock.now());
         }
     }
@@ -229,22 +240,31 @@ impl Running<'_> {
     fn carry_out_one(&mut self, output: Output<TaskState>, tasks: &mut Tasks) {
         let now = self.clock.now();
         match output {
-            Output::ReserveId => {
-                let id = self.store.begin().map_err(|error| error.to_string());
-                self.coordinator.id_reserved(now, id);
+            Output::ReserveId { savepoint_in } => {
+                let reserved = self.reserve(savepoint_in.as_deref());
+                self.coordinator.id_reserved(now, reserved.map_err(|error| with_causes(&error)));
             }
-            Output::SendBarrier(barrier) => tasks.tell_sources(Control::Barrier(barrier)),
+            Output::SendBarrier(barrier) => tasks.tell_sources(&Control::Barrier(barrier)),
             Output::Store { id, target, states } => {
-                let result = self.store(Checkpoint::new(id, states), &target);
+                let result = self.store(Checkpoint::new(id, states), target);
                 self.coordinator.stored(self.clock.now(), id, result.map_err(|error| with_causes(&error)));
             }
-            Output::NotifyComplete { id } => tasks.tell(Control::Complete(id)),
+            Output::NotifyComplete { id } => tasks.tell(&Control::Complete(id)),
             Output::NotifyAborted { id, .. } => {
+                if let Some(savepoints) = &self.savepoints {
+                    savepoints.abort(id);
+                }
                 // Also of one that no task has acknowledged: its id is done with.
                 self.store.discard(id, &[]);
-                tasks.tell(Control::Aborted(id));
+                tasks.tell(&Control::Aborted(id));
             }
-            Output::Discard { id, states } => self.store.discard(id, &states),
+            Output::Discard { id, states } => {
+                let is_savepoint =
+                    self.savepoints.as_ref().is_some_and(|savepoints| savepoints.discard(id, &states));
+                if !is_savepoint {
+                    self.store.discard(id, &states);
+                }
+            }
             Output::Answer { request, result } => {
                 if let Some(answer) = tasks.answers.remove(&request) {
                     // Who asked may have gone.
@@ -255,7 +275,7 @@ impl Running<'_> {
                 tasks.errors.push(too_many_failures(&reason));
                 self.stop_tasks(tasks, Ending::Failure);
             }
-            Output::StopJob { id } => self.stop_tasks(tasks, Ending::Savepoint(id)),
+            Output::StopJob(savepoint) => self.stop_tasks(tasks, Ending::Savepoint(savepoint)),
             Output::DeleteCompleted => self.store.remove_all(),
             Output::Report(done) => {
                 report::tell(self.job, &done);
@@ -265,26 +285,40 @@ impl Running<'_> {
         }
     }
 
-    fn store(&mut self, checkpoint: Checkpoint, target: &StoreAs) -> Result<()> {
-        match target {
-            StoreAs::Checkpoint => self.store.complete(checkpoint),
-            StoreAs::Savepoint(folder) => {
-                let message = "this driver writes no savepoints";
-                self.store.discard(checkpoint.id, &checkpoint.tasks);
-                Err(Error::new(ErrorKind::Unsupported, message).in_file(folder, None))
+    /// Reserves an id, and a folder for a savepoint.
+    fn reserve(&mut self, savepoint_in: Option<&str>) -> Result<Reserved> {
+        let id = self.store.begin()?;
+        let Some(target) = savepoint_in else { return Ok(id.into()) };
+        let folder = match &mut self.savepoints {
+            Some(savepoints) => savepoints.begin(id, target),
+            None => Err(Error::new(ErrorKind::InvalidArgument, "the job has no storage for savepoints")),
+        };
+        if folder.is_err() {
+            self.store.discard(id, &[]);
+        }
+        Ok(Reserved { id, folder: Some(folder?) })
+    }
+
+    fn store(&mut self, checkpoint: Checkpoint, target: StoreAs) -> Result<()> {
+        match (target, &mut self.savepoints) {
+            (StoreAs::Savepoint { folder, format }, Some(savepoints)) => {
+                // For the store, its id is done with.
+                self.store.discard(checkpoint.id, &[]);
+                savepoints.complete(checkpoint, &folder, format).map(|_| ())
             }
+            _ => self.store.complete(checkpoint),
         }
     }
 }
 
 impl Tasks {
     /// Tells all tasks. One that has ended hears it no more.
-    fn tell(&self, control: Control) {
-        self.controls.iter().for_each(|task| _ = task.send(control));
+    fn tell(&self, control: &Control) {
+        self.controls.iter().for_each(|task| _ = task.send(control.clone()));
     }
 
-    fn tell_sources(&self, control: Control) {
-        self.controls.iter().take(self.sources).for_each(|task| _ = task.send(control));
+    fn tell_sources(&self, control: &Control) {
+        self.controls.iter().take(self.sources).for_each(|task| _ = task.send(control.clone()));
     }
 }
 
@@ -294,15 +328,4 @@ fn root_cause(errors: Vec<Error>) -> Error {
     let at = errors.iter().position(is_cause).unwrap_or(0);
     let none = || Error::new(ErrorKind::IllegalState, "the job failed without an error");
     errors.into_iter().nth(at).unwrap_or_else(none)
-}
-
-fn with_causes(error: &Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }

@@ -2,18 +2,19 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use backend_api::{Cancel, Checkpoint, Error, Result, SnapshotTask, TaskState};
+use backend_api::{Cancel, CheckpointTarget, Result, SnapshotRequest, SnapshotTask, Storage, TaskState};
 use crossbeam_channel::{Receiver, Sender, TryRecvError, bounded, select};
 
 use super::events::Event;
-use super::neighbour_ended;
 use super::pool::Pool;
-use crate::{Ack, Barrier, TaskId, TaskMetrics};
+use super::{neighbour_ended, with_causes};
+use crate::{Ack, Barrier, DeclineReason, TaskId, TaskMetrics};
 
 /// What the driver tells a task.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Control {
-    /// A source takes its snapshot and sends the barrier on.
+    /// A source takes its snapshot and sends the barrier on. If it is one of a [stop](crate::BarrierKind::is_stop), the
+    /// source [waits](TaskContext::wait_for) for the end of it before it sends more.
     Barrier(Barrier),
     /// The checkpoint is complete.
     Complete(u64),
@@ -31,6 +32,8 @@ pub struct TaskContext {
     pub(super) control: Receiver<Control>,
     pub(super) events: Sender<Event>,
     pub(super) pool: Pool,
+    /// Where savepoints go.
+    pub(super) savepoints: Option<Arc<dyn Storage>>,
     pub(super) running: Arc<Mutex<Vec<Cancel>>>,
     /// What came while the task waited for something else.
     pub(super) waiting: VecDeque<Control>,
@@ -102,35 +105,43 @@ impl TaskContext {
         }
     }
 
-    /// Waits until checkpoint `id` is complete or aborted. What else the driver tells meanwhile is kept.
+    /// Waits until checkpoint `id` is complete or aborted, and gives whether it is complete. What else the driver tells
+    /// meanwhile is kept.
     ///
     /// # Errors
     /// As [`poll`](Self::poll), also if the job ends.
-    pub fn wait_for(&mut self, id: u64) -> Result<()> {
-        let is_end = |control: &Control| matches!(*control, Control::Complete(end) | Control::Aborted(end) if end == id);
-        while !self.waiting.iter().any(is_end) {
+    pub fn wait_for(&mut self, id: u64) -> Result<bool> {
+        let end = |control: &Control| match *control {
+            Control::Complete(end) if end == id => Some(true),
+            Control::Aborted(end) if end == id => Some(false),
+            _ => None,
+        };
+        loop {
+            if let Some(is_complete) = self.waiting.iter().find_map(end) {
+                return Ok(is_complete);
+            }
             match self.control.recv().map_err(|_| neighbour_ended())? {
                 Control::Stop => return Err(neighbour_ended()),
                 control => self.waiting.push_back(control),
             }
         }
-        Ok(())
     }
 
     /// Takes the task's snapshot: `freeze` is the synchronous part, and what it gives is written by the driver's pool
     /// and acknowledged. If it fails, the checkpoint is declined; the task goes on.
     pub fn snapshot(
         &mut self,
-        barrier: Barrier,
+        barrier: &Barrier,
         alignment: AlignmentTime,
-        freeze: impl FnOnce() -> Result<SnapshotTask<TaskState>>,
+        freeze: impl FnOnce(SnapshotRequest) -> Result<SnapshotTask<TaskState>>,
     ) {
+        let id = barrier.id;
         let start = Instant::now();
-        let frozen = freeze();
+        let frozen = self.request(barrier).and_then(freeze);
         let sync = start.elapsed();
         let snapshot = match frozen {
             Ok(snapshot) => snapshot,
-            Err(error) => return self.decline(barrier.id, error),
+            Err(error) => return self.decline(id, with_causes(&error)),
         };
         {
             let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
@@ -146,26 +157,31 @@ impl TaskContext {
                         async_us: micros(start.elapsed()),
                         alignment_us: micros(alignment.waited),
                         alignment_bytes: alignment.held_bytes,
-                        ..sizes(&state)
+                        ..sizes(id, &state)
                     };
-                    Event::Acknowledged(Box::new(Ack {
-                        job,
-                        checkpoint_id: barrier.id,
-                        task,
-                        state,
-                        metrics,
-                    }))
+                    Event::Acknowledged(Box::new(Ack { job, checkpoint_id: id, task, state, metrics }))
                 }
-                Err(error) => Event::Declined { id: barrier.id, task, error },
+                Err(error) => Event::Declined { id, task, reason: with_causes(&error).into() },
             };
             // If the job has ended, what was written is removed when its checkpoints are opened again.
             let _ = events.send(event);
         });
     }
 
-    /// The task cannot take a snapshot for this checkpoint.
-    pub fn decline(&self, id: u64, error: Error) {
-        let _ = self.events.send(Event::Declined { id, task: self.task.clone(), error });
+    /// The task does not take a snapshot for this checkpoint.
+    pub fn decline(&self, id: u64, reason: impl Into<DeclineReason>) {
+        let _ = self.events.send(Event::Declined { id, task: self.task.clone(), reason: reason.into() });
+    }
+
+    /// What a barrier asks of the backends.
+    fn request(&self, barrier: &Barrier) -> Result<SnapshotRequest> {
+        let request = barrier.request();
+        Ok(match (&barrier.folder, &self.savepoints) {
+            (Some(folder), Some(storage)) => {
+                request.to(CheckpointTarget::savepoint(Arc::clone(storage), &**folder)?)
+            }
+            _ => request,
+        })
     }
 }
 
@@ -182,7 +198,14 @@ fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
 
-fn sizes(state: &TaskState) -> TaskMetrics {
-    let one = Checkpoint::new(0, vec![state.clone()]);
-    TaskMetrics { delta_bytes: one.delta_size(), full_bytes: one.full_size(), ..TaskMetrics::default() }
+fn sizes(id: u64, state: &TaskState) -> TaskMetrics {
+    let mut sizes = TaskMetrics::default();
+    for file in state.files() {
+        let length = file.data.length();
+        sizes.full_bytes = sizes.full_bytes.saturating_add(length);
+        if file.created_by == id {
+            sizes.delta_bytes = sizes.delta_bytes.saturating_add(length);
+        }
+    }
+    sizes
 }

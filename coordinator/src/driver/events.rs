@@ -1,10 +1,10 @@
-use backend_api::{Error, TaskState};
+use backend_api::{Error, SavepointFormat, TaskState};
 use crossbeam_channel::{Receiver, Sender, bounded};
 
-use crate::{Ack, Refusal, TaskId};
+use crate::{Ack, Completed, DeclineReason, Refusal, TaskId};
 
-/// Where a request is answered: the id of the complete checkpoint, or why there is none.
-pub type Answer = Sender<Result<u64, Refusal>>;
+/// Where a request is answered: the complete checkpoint, or why there is none.
+pub type Answer = Sender<Result<Completed, Refusal>>;
 
 /// What happens to a job.
 pub enum Event {
@@ -12,15 +12,17 @@ pub enum Event {
     Declined {
         id: u64,
         task: TaskId,
-        error: Error,
+        reason: DeclineReason,
     },
     Trigger(Answer),
     Savepoint {
         target: Option<String>,
+        format: SavepointFormat,
         answer: Answer,
     },
     StopWithSavepoint {
         target: Option<String>,
+        format: SavepointFormat,
         drain: bool,
         answer: Answer,
     },
@@ -42,18 +44,29 @@ impl JobHandle {
     }
 
     /// Asks for a checkpoint. The answer comes when it is complete or has failed.
-    pub fn trigger(&self) -> Receiver<Result<u64, Refusal>> {
+    pub fn trigger(&self) -> Receiver<Result<Completed, Refusal>> {
         self.ask(Event::Trigger)
     }
 
     /// Asks for a savepoint, in a new folder within `target` or the default one.
-    pub fn savepoint(&self, target: Option<String>) -> Receiver<Result<u64, Refusal>> {
-        self.ask(|answer| Event::Savepoint { target, answer })
+    pub fn savepoint(
+        &self,
+        target: Option<&str>,
+        format: SavepointFormat,
+    ) -> Receiver<Result<Completed, Refusal>> {
+        let target = target.map(str::to_owned);
+        self.ask(|answer| Event::Savepoint { target, format, answer })
     }
 
-    /// Asks for a savepoint after which the job ends.
-    pub fn stop_with_savepoint(&self, target: Option<String>, drain: bool) -> Receiver<Result<u64, Refusal>> {
-        self.ask(|answer| Event::StopWithSavepoint { target, drain, answer })
+    /// Asks for a savepoint after which the job ends. With `drain`, windows and timers that are open fire before it.
+    pub fn stop_with_savepoint(
+        &self,
+        target: Option<&str>,
+        format: SavepointFormat,
+        drain: bool,
+    ) -> Receiver<Result<Completed, Refusal>> {
+        let target = target.map(str::to_owned);
+        self.ask(|answer| Event::StopWithSavepoint { target, format, drain, answer })
     }
 
     /// Ends the job.
@@ -62,7 +75,7 @@ impl JobHandle {
         let _ = self.0.send(Event::Cancel);
     }
 
-    fn ask(&self, event: impl FnOnce(Answer) -> Event) -> Receiver<Result<u64, Refusal>> {
+    fn ask(&self, event: impl FnOnce(Answer) -> Event) -> Receiver<Result<Completed, Refusal>> {
         let (answer, answered) = bounded(1);
         // If the job has ended, the answer's sender is dropped, which the receiver sees.
         let _ = self.0.send(event(answer));

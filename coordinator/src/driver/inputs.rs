@@ -5,7 +5,7 @@ use crossbeam_channel::{Receiver, Select};
 
 use super::context::{AlignmentTime, Control, TaskContext};
 use super::neighbour_ended;
-use crate::{Aligned, Alignment, Barrier, Message};
+use crate::{Aligned, Alignment, Barrier, DeclineReason, Message};
 
 /// What an operator does next.
 #[derive(Debug)]
@@ -62,7 +62,7 @@ impl<T> Inputs<T> {
                     return Ok(Input::Barrier(barrier, AlignmentTime { waited, held_bytes }));
                 }
                 Some(Aligned::Abandoned { id }) => {
-                    context.decline(id, neighbour_ended());
+                    context.decline(id, DeclineReason::Overtaken);
                     continue;
                 }
                 Some(Aligned::End) => return Ok(Input::End),

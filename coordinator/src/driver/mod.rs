@@ -13,12 +13,16 @@ pub use inputs::{Input, Inputs};
 
 use std::time::{Duration, Instant};
 
-use backend_api::{Checkpoint, Error, ErrorKind, Result, StateKey, Subtask, TaskRestore, TaskState};
+use std::sync::Arc;
+
+use backend_api::{
+    Checkpoint, Error, ErrorKind, RestoreRules, Result, StateKey, Storage, Subtask, TaskRestore, TaskState,
+};
 use crossbeam_channel::{Receiver, Sender, unbounded};
 
 use crate::{
-    AbortReason, CheckpointConfig, CheckpointCoordinator, CheckpointStore, JobEnd, RestartStrategy, Restarts,
-    Statistics, TaskId,
+    CheckpointConfig, CheckpointCoordinator, CheckpointStore, ClaimMode, Completed, JobEnd, Refusal,
+    RestartStrategy, Restarts, Savepoint, SavepointWriter, Statistics, TaskId,
 };
 use attempt::{AttemptEnd, Running};
 use events::Event;
@@ -31,15 +35,21 @@ pub struct Attempt<'a> {
     pub failures: u32,
     /// What the tasks start from.
     pub checkpoint: Option<&'a Checkpoint>,
+    /// What may be left out. A task has them [check](RestoreRules::check_states) its states.
+    pub rules: &'a RestoreRules,
 }
 
 impl Attempt<'_> {
-    /// What `subtask` starts from.
+    /// What `subtask` starts from: nothing if its operator is new. State of an operator that the job lacks is refused
+    /// before any task runs, so an operator whose name has changed is not taken for a new one.
     ///
     /// # Errors
     /// Those of [`Checkpoint::restore`].
     pub fn restore<K: StateKey>(&self, subtask: &Subtask<K>) -> Result<TaskRestore> {
-        self.checkpoint.map_or_else(|| Ok(TaskRestore::empty()), |checkpoint| checkpoint.restore(subtask))
+        match self.checkpoint.filter(|checkpoint| checkpoint.operators().contains(subtask.operator())) {
+            Some(checkpoint) => checkpoint.restore(subtask),
+            None => Ok(TaskRestore::empty()),
+        }
     }
 }
 
@@ -77,7 +87,7 @@ pub struct JobOutcome {
     /// How it ended.
     pub end: JobEnd,
     /// The savepoint with which it was stopped.
-    pub savepoint: Option<u64>,
+    pub savepoint: Option<Completed>,
     /// How often it was started again.
     pub restarts: u32,
     /// What its checkpoints took.
@@ -98,6 +108,9 @@ pub struct JobDriver {
     snapshot_threads: usize,
     end: JobEnd,
     store: CheckpointStore,
+    savepoints: Option<Arc<dyn Storage>>,
+    start: Option<(Savepoint, ClaimMode)>,
+    rules: RestoreRules,
     events: (Sender<Event>, Receiver<Event>),
 }
 
@@ -109,8 +122,37 @@ impl JobDriver {
         restart: RestartStrategy,
         store: CheckpointStore,
     ) -> Self {
-        let (snapshot_threads, end, events) = (4, JobEnd::Finished, unbounded());
-        Self { job: job.into(), config, restart, snapshot_threads, end, store, events }
+        Self {
+            job: job.into(),
+            config,
+            restart,
+            snapshot_threads: 4,
+            end: JobEnd::Finished,
+            savepoints: store.storage().cloned(),
+            store,
+            start: None,
+            rules: RestoreRules::default(),
+            events: unbounded(),
+        }
+    }
+
+    /// Sets the storage of savepoints, which is that of the checkpoints by default.
+    pub fn savepoints_in(mut self, storage: Arc<dyn Storage>) -> Self {
+        self.savepoints = Some(storage);
+        self
+    }
+
+    /// The job starts from `savepoint`, unless the store has a checkpoint of the job already. The backends must be able to
+    /// read its files from their storage, and to own it with [`ClaimMode::Claim`] the store must have the same.
+    pub fn start_from(mut self, savepoint: Savepoint, claim: ClaimMode) -> Self {
+        self.start = Some((savepoint, claim));
+        self
+    }
+
+    /// Sets what of the state the job starts from may be left out.
+    pub fn restore_rules(mut self, rules: RestoreRules) -> Self {
+        self.rules = rules;
+        self
     }
 
     /// Sets how many snapshots are written at once (4 by default; at least 1).
@@ -144,27 +186,36 @@ impl JobDriver {
         self,
         mut build: impl FnMut(Attempt<'_>) -> Result<Vec<Task<'env>>>,
     ) -> Result<JobOutcome> {
-        let Self { job, config, restart, snapshot_threads, end: end_of_input, mut store, events } = self;
+        let Self { job, config, restart, snapshot_threads, end: end_of_input, mut store, .. } = self;
+        let Self { start, rules, events, .. } = self;
         let clock = Clock(Instant::now());
         let pool = Pool::start(snapshot_threads)?;
+        let mut savepoints = self.savepoints.map(|storage| SavepointWriter::new(storage, job.clone()));
+        let not_owned = begin_from(start, &mut store)?;
         let mut restarts = Restarts::new(restart);
         let mut statistics = Statistics::default();
         let mut coordinator: Option<CheckpointCoordinator<TaskState>> = None;
         loop {
-            let attempt = Attempt { failures: restarts.failures(), checkpoint: store.latest() };
+            let checkpoint = store.latest().or(not_owned.as_ref().map(Savepoint::checkpoint));
+            let attempt = Attempt { failures: restarts.failures(), checkpoint, rules: &rules };
             let tasks = build(attempt)?;
+            if let Some(checkpoint) = checkpoint {
+                rules.check_left_out(checkpoint, tasks.iter().map(|task| &*task.id.operator))?;
+            }
             let coordinator = match &mut coordinator {
                 Some(coordinator) => coordinator,
                 none => {
                     let ids: Vec<TaskId> = tasks.iter().map(|task| task.id.clone()).collect();
                     let latest = store.latest().map(|checkpoint| checkpoint.id);
-                    none.insert(CheckpointCoordinator::new(config.clone(), job.clone(), &ids, latest)?)
+                    let new = CheckpointCoordinator::new(config.clone(), job.clone(), &ids, latest)?;
+                    none.insert(if not_owned.is_some() { new.without_claim() } else { new })
                 }
             };
             let mut running = Running {
                 job: &job,
                 coordinator,
                 store: &mut store,
+                savepoints: savepoints.as_mut(),
                 statistics: &mut statistics,
                 events: &events,
                 pool: &pool,
@@ -172,7 +223,7 @@ impl JobDriver {
             };
             let (end, savepoint) = match running.attempt(tasks) {
                 AttemptEnd::Finished => (end_of_input, None),
-                AttemptEnd::Stopped(id) => (JobEnd::Finished, Some(id)),
+                AttemptEnd::Stopped(savepoint) => (JobEnd::Finished, Some(savepoint)),
                 AttemptEnd::Cancelled => (JobEnd::Cancelled, None),
                 AttemptEnd::Failed(error) => match restarts.failed(clock.now()) {
                     Some(delay) => {
@@ -215,10 +266,33 @@ fn neighbour_ended() -> Error {
     Error::new(ErrorKind::Closed, "a task that this one is connected to has ended")
 }
 
+/// Takes what the job starts from into account, and gives it if the job does not own it.
+fn begin_from(
+    start: Option<(Savepoint, ClaimMode)>,
+    store: &mut CheckpointStore,
+) -> Result<Option<Savepoint>> {
+    let Some((savepoint, claim)) = start.filter(|_| store.latest().is_none()) else { return Ok(None) };
+    match claim {
+        ClaimMode::Claim => store.claim(&savepoint).map(|()| None),
+        ClaimMode::NoClaim => {
+            store.start_from(savepoint.checkpoint());
+            Ok(Some(savepoint))
+        }
+    }
+}
+
 /// Why a job failed of which too many checkpoints have failed.
-fn too_many_failures(reason: &AbortReason) -> Error {
-    Error::new(
-        ErrorKind::IllegalState,
-        format!("more checkpoints have failed than may; the last one {reason}"),
-    )
+fn too_many_failures(reason: &Refusal) -> Error {
+    Error::new(ErrorKind::IllegalState, format!("the job fails with its checkpoints: {reason}"))
+}
+
+fn with_causes(error: &Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
 }

@@ -8,14 +8,14 @@ mod requests;
 mod tests;
 
 pub use output::{
-    AbortReason, Ack, Acknowledged, Barrier, BarrierKind, CheckpointReport, Output, Refusal, RequestId,
-    StoreAs, TaskId, TaskMetrics,
+    AbortReason, Ack, Acknowledged, Barrier, BarrierKind, CheckpointReport, Completed, DeclineReason, Output,
+    Refusal, RequestId, Reserved, StoreAs, TaskId, TaskMetrics,
 };
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use backend_api::Result;
+use backend_api::{Result, SavepointFormat};
 
 use crate::config::{CheckpointConfig, JobEnd};
 use failures::Failures;
@@ -38,9 +38,9 @@ const REMEMBERED: usize = 1024;
 /// let mut coordinator = CheckpointCoordinator::new(CheckpointConfig::default(), "job", &tasks, None)?;
 /// coordinator.start(0);
 /// coordinator.trigger(5);
-/// assert!(matches!(coordinator.outputs()[..], [Output::ReserveId]));
-/// coordinator.id_reserved(5, Ok(1));
-/// assert!(matches!(coordinator.outputs()[..], [Output::SendBarrier(barrier)] if barrier.id == 1));
+/// assert!(matches!(coordinator.outputs()[..], [Output::ReserveId { savepoint_in: None }]));
+/// coordinator.id_reserved(5, Ok(1.into()));
+/// assert!(matches!(&coordinator.outputs()[..], [Output::SendBarrier(barrier)] if barrier.id == 1));
 /// for task in tasks {
 ///     let (job, state) = ("job".into(), "its state");
 ///     coordinator.acknowledge(Ack { job, checkpoint_id: 1, task, state, metrics: TaskMetrics::default() });
@@ -65,8 +65,8 @@ pub struct CheckpointCoordinator<S> {
     last_completion: Option<u64>,
     /// Time of the next periodic request.
     due: Option<u64>,
-    /// The running stop with a savepoint.
-    stopping: Option<RequestId>,
+    /// True if the job started from a checkpoint that it does not own, until one of its own completes.
+    is_full: bool,
     /// Old checkpoints whose deletion is pending.
     cleaning: usize,
     /// True if the job has ended and completed checkpoints must be deleted.
@@ -112,13 +112,20 @@ impl<S> CheckpointCoordinator<S> {
             latest,
             last_completion: None,
             due: None,
-            stopping: None,
+            is_full: false,
             cleaning: 0,
             deletes: false,
             aborted: VecDeque::new(),
             completed: VecDeque::new(),
             outputs: Vec::new(),
         })
+    }
+
+    /// Starts the job from a checkpoint or savepoint that it does not own (Flink: `NO_CLAIM`). Checkpoints are full until one
+    /// is complete. Then the job no longer depends on where it started.
+    pub fn without_claim(mut self) -> Self {
+        self.is_full = true;
+        self
     }
 
     /// The actions that the engine must carry out, in order. Each is returned once.
@@ -198,37 +205,58 @@ impl<S> CheckpointCoordinator<S> {
     }
 
     /// Requests a savepoint in a new folder within `target` or the default folder.
-    pub fn savepoint(&mut self, now: u64, target: Option<&str>) -> RequestId {
-        self.request_savepoint(now, BarrierKind::Savepoint, target)
+    pub fn savepoint(&mut self, now: u64, target: Option<&str>, format: SavepointFormat) -> RequestId {
+        self.request_savepoint(now, BarrierKind::Savepoint(format), target)
     }
 
-    /// Requests a savepoint after which the job stops. Periodic checkpoints pause meanwhile.
-    pub fn stop_with_savepoint(&mut self, now: u64, target: Option<&str>, drain: bool) -> RequestId {
-        let refused = self.outputs.len();
-        let request = self.request_savepoint(now, BarrierKind::StopWithSavepoint { drain }, target);
-        let is_refused = self.outputs[refused..]
-            .iter()
-            .any(|output| matches!(output, Output::Answer { request: answered, .. } if *answered == request));
-        if !is_refused {
-            self.stopping = Some(request);
+    /// Requests a savepoint after which the job stops. Running checkpoints are aborted and periodic requests dropped, as in
+    /// Flink. Periodic checkpoints go on if it fails.
+    pub fn stop_with_savepoint(
+        &mut self,
+        now: u64,
+        target: Option<&str>,
+        format: SavepointFormat,
+        drain: bool,
+    ) -> RequestId {
+        let kind = BarrierKind::StopWithSavepoint { format, drain };
+        let request = self.request_savepoint(now, kind, target);
+        if self.is_stopping() {
             self.due = None;
+            for periodic in self.requests.take_periodic() {
+                self.answer(periodic.id, Err(Refusal::Stopped));
+            }
+            let is_open = |pending: &Pending<S>| !pending.is_storing && !pending.barrier.kind.is_savepoint();
+            let open = self.pending.iter().filter(|(_, pending)| is_open(pending)).map(|(id, _)| *id);
+            for id in open.collect::<Vec<_>>() {
+                self.abort(now, id, AbortReason::Stopped);
+            }
+            self.begin_next(now);
         }
         request
     }
 
-    /// The answer to [`Output::ReserveId`]: the reserved id, or why there is none.
-    pub fn id_reserved(&mut self, now: u64, id: Result<u64, String>) {
-        let Some(request) = self.triggering.take() else { return };
-        match id {
-            Ok(id) => {
-                let (mode, latest) = (self.config.mode, self.latest);
-                let barrier = Barrier { id, kind: request.kind, mode, latest };
-                let pending = Pending::new(barrier, request.id, now, request.target, self.tasks.len());
-                self.pending.insert(id, pending);
+    /// The answer to [`Output::ReserveId`]: what was reserved, or why nothing was.
+    pub fn id_reserved(&mut self, now: u64, reserved: Result<Reserved, String>) {
+        let request = self.triggering.take();
+        match (request, reserved) {
+            (Some(request), Ok(Reserved { id, folder })) => {
+                let (mode, latest, is_full) = (self.config.mode, self.latest, self.is_full);
+                let barrier = Barrier { id, kind: request.kind, mode, latest, is_full, folder };
+                self.pending.insert(id, Pending::new(barrier.clone(), request.id, now, self.tasks.len()));
                 self.outputs.push(Output::SendBarrier(barrier));
                 self.store_whole();
             }
-            Err(reason) => self.answer(request.id, Err(Refusal::NoId(reason))),
+            (Some(request), Err(reason)) => {
+                let refusal = Refusal::NoId(reason);
+                self.answer(request.id, Err(refusal.clone()));
+                self.resume(now, request.kind);
+                if !request.kind.is_savepoint() && self.failures.failed_without_id() {
+                    self.outputs.push(Output::FailJob { reason: refusal });
+                }
+            }
+            // The request was refused meanwhile.
+            (None, Ok(Reserved { id, .. })) => self.outputs.push(Output::Discard { id, states: Vec::new() }),
+            (None, Err(_)) => {}
         }
         self.begin_next(now);
     }
@@ -261,7 +289,7 @@ impl<S> CheckpointCoordinator<S> {
     }
 
     /// A task could not take or write its snapshot.
-    pub fn decline(&mut self, now: u64, checkpoint_id: u64, task: TaskId, reason: impl Into<String>) {
+    pub fn decline(&mut self, now: u64, checkpoint_id: u64, task: TaskId, reason: impl Into<DeclineReason>) {
         let is_open = self.pending.get(&checkpoint_id).is_some_and(|pending| !pending.is_storing);
         if is_open && self.tasks.contains_key(&task) {
             self.abort(now, checkpoint_id, AbortReason::Declined(task, reason.into()));
@@ -304,7 +332,7 @@ impl<S> CheckpointCoordinator<S> {
 
     /// Sets the time of the next periodic request.
     fn schedule(&mut self, now: u64) {
-        let is_periodic = self.phase == Phase::Running && self.stopping.is_none();
+        let is_periodic = self.phase == Phase::Running && !self.is_stopping();
         self.due =
             self.config.interval_ms().filter(|_| is_periodic).map(|interval| now.saturating_add(interval));
     }
@@ -314,7 +342,7 @@ impl<S> CheckpointCoordinator<S> {
             return;
         }
         self.phase = phase;
-        (self.due, self.stopping) = (None, None);
+        self.due = None;
         let requests = self.triggering.take().into_iter().chain(self.requests.take_all());
         for request in requests.collect::<Vec<_>>() {
             self.answer(request.id, Err(refusal.clone()));
@@ -326,8 +354,21 @@ impl<S> CheckpointCoordinator<S> {
         }
     }
 
+    /// True if a stop with a savepoint is under way.
+    fn is_stopping(&self) -> bool {
+        let waiting = self.requests.iter().chain(&self.triggering).map(|request| request.kind);
+        waiting.chain(self.pending.values().map(|pending| pending.barrier.kind)).any(BarrierKind::is_stop)
+    }
+
+    /// Goes on with periodic checkpoints after a stop has failed.
+    fn resume(&mut self, now: u64, failed: BarrierKind) {
+        if failed.is_stop() {
+            self.schedule(now);
+        }
+    }
+
     fn request_savepoint(&mut self, now: u64, kind: BarrierKind, target: Option<&str>) -> RequestId {
-        match target.or(self.config.savepoint_dir.as_deref()).map(str::to_owned) {
+        match target.or(self.config.savepoint_dir.as_deref()).map(Arc::from) {
             Some(target) => self.request(now, kind, false, Some(target)),
             None => {
                 let id = self.new_request();
@@ -337,7 +378,13 @@ impl<S> CheckpointCoordinator<S> {
         }
     }
 
-    fn request(&mut self, now: u64, kind: BarrierKind, periodic: bool, target: Option<String>) -> RequestId {
+    fn request(
+        &mut self,
+        now: u64,
+        kind: BarrierKind,
+        periodic: bool,
+        savepoint_in: Option<Arc<str>>,
+    ) -> RequestId {
         let id = self.new_request();
         let refusal = match self.phase {
             Phase::Running => None,
@@ -349,7 +396,7 @@ impl<S> CheckpointCoordinator<S> {
             self.answer(id, Err(refusal));
             return id;
         }
-        if let Some(dropped) = self.requests.add(Request { id, kind, periodic, target }) {
+        if let Some(dropped) = self.requests.add(Request { id, kind, periodic, savepoint_in }) {
             self.answer(dropped.id, Err(Refusal::TooManyRequests));
         }
         self.begin_next(now);
@@ -383,7 +430,8 @@ impl<S> CheckpointCoordinator<S> {
             }
         }
         self.triggering = self.requests.take_first();
-        self.outputs.push(Output::ReserveId);
+        let savepoint_in = self.triggering.as_ref().and_then(|request| request.savepoint_in.clone());
+        self.outputs.push(Output::ReserveId { savepoint_in });
     }
 
     /// Outputs the checkpoints that all tasks have acknowledged. An older one waits while a newer one is
@@ -395,9 +443,9 @@ impl<S> CheckpointCoordinator<S> {
             let is_savepoint = pending.barrier.kind.is_savepoint();
             if pending.is_whole() && (is_savepoint || Some(id) > newest) {
                 pending.is_storing = true;
-                let target = match &pending.target {
-                    Some(folder) => StoreAs::Savepoint(format!("{folder}/savepoint-{}-{id}", self.job)),
-                    None => StoreAs::Checkpoint,
+                let target = match (pending.barrier.kind.savepoint(), pending.barrier.folder.clone()) {
+                    (Some(format), Some(folder)) => StoreAs::Savepoint { folder, format },
+                    _ => StoreAs::Checkpoint,
                 };
                 self.outputs.push(Output::Store { id, target, states: pending.take_states() });
             }
@@ -412,21 +460,23 @@ impl<S> CheckpointCoordinator<S> {
         self.failures.succeeded(id);
         let kind = pending.barrier.kind;
         if kind == BarrierKind::Checkpoint {
-            self.latest = Some(id);
+            (self.latest, self.is_full) = (Some(id), false);
+        }
+        if !matches!(kind, BarrierKind::Savepoint(_)) {
             let is_subsumed =
                 |pending: &Pending<S>| !pending.is_storing && !pending.barrier.kind.is_savepoint();
             let older = self.pending.range(..id).filter(|(_, pending)| is_subsumed(pending));
             for older in older.map(|(id, _)| *id).collect::<Vec<_>>() {
                 self.abort(now, older, AbortReason::Subsumed);
             }
-        }
-        if kind != BarrierKind::Savepoint {
             self.outputs.push(Output::NotifyComplete { id });
         }
-        self.answer(pending.request, Ok(id));
+        let completed = Completed { id, folder: pending.barrier.folder.clone() };
+        self.answer(pending.request, Ok(completed.clone()));
         self.report(now, &pending, None);
-        if matches!(kind, BarrierKind::StopWithSavepoint { .. }) && self.phase != Phase::Ended {
-            self.outputs.push(Output::StopJob { id });
+        if kind.is_stop() && self.phase == Phase::Running {
+            self.stop(now);
+            self.outputs.push(Output::StopJob(completed));
         }
     }
 
@@ -441,15 +491,11 @@ impl<S> CheckpointCoordinator<S> {
         self.answer(pending.request, Err(Refusal::Aborted(id, reason.clone())));
         self.report(now, &pending, Some(reason.clone()));
         let kind = pending.barrier.kind;
-        let is_stop = matches!(kind, BarrierKind::StopWithSavepoint { .. });
-        if is_stop && self.stopping == Some(pending.request) {
-            self.stopping = None;
-            self.schedule(now);
-        }
+        self.resume(now, kind);
         // The tasks may have stopped already, so a failed stop fails the job.
-        let is_fatal = is_stop && matches!(reason, AbortReason::Declined(..));
+        let is_fatal = kind.is_stop() && matches!(reason, AbortReason::Declined(..));
         if is_fatal || (reason.counts(kind) && self.failures.failed(id)) {
-            self.outputs.push(Output::FailJob { reason });
+            self.outputs.push(Output::FailJob { reason: Refusal::Aborted(id, reason) });
         }
     }
 
@@ -464,7 +510,7 @@ impl<S> CheckpointCoordinator<S> {
         }));
     }
 
-    fn answer(&mut self, request: RequestId, result: Result<u64, Refusal>) {
+    fn answer(&mut self, request: RequestId, result: Result<Completed, Refusal>) {
         self.outputs.push(Output::Answer { request, result });
     }
 }

@@ -1,7 +1,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use backend_api::{SnapshotKind, SnapshotRequest};
+use backend_api::{SavepointFormat, SnapshotKind, SnapshotRequest};
 
 use crate::config::CheckpointingMode;
 
@@ -33,23 +33,39 @@ pub enum BarrierKind {
     /// A checkpoint of the coordinator.
     Checkpoint,
     /// A savepoint, which belongs to the user.
-    Savepoint,
-    /// A savepoint after which the job stops.
+    Savepoint(SavepointFormat),
+    /// A savepoint after which the job stops: a source sends no more records behind this barrier.
     StopWithSavepoint {
-        /// True if open windows and timers fire first.
+        /// Format of the savepoint.
+        format: SavepointFormat,
+        /// True if open windows and timers fire first. The job cannot continue after such a savepoint as if nothing
+        /// had happened.
         drain: bool,
     },
 }
 
 impl BarrierKind {
+    /// The format of a savepoint; `None` for a checkpoint.
+    pub fn savepoint(self) -> Option<SavepointFormat> {
+        match self {
+            Self::Checkpoint => None,
+            Self::Savepoint(format) | Self::StopWithSavepoint { format, .. } => Some(format),
+        }
+    }
+
     /// True if it is a savepoint of either kind.
     pub fn is_savepoint(self) -> bool {
-        self != Self::Checkpoint
+        self.savepoint().is_some()
+    }
+
+    /// True if the job stops after it.
+    pub fn is_stop(self) -> bool {
+        matches!(self, Self::StopWithSavepoint { .. })
     }
 }
 
 /// Separates the records before a checkpoint from those after it. Flows through the streams.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Barrier {
     /// The checkpoint.
     pub id: u64,
@@ -59,14 +75,22 @@ pub struct Barrier {
     pub mode: CheckpointingMode,
     /// The last completed checkpoint. A backend may build on it even if its notification was lost.
     pub latest: Option<u64>,
+    /// True if a checkpoint must depend on no earlier one.
+    pub is_full: bool,
+    /// The folder that the files of a savepoint go to.
+    pub folder: Option<Arc<str>>,
 }
 
 impl Barrier {
-    /// The request to the backends.
+    /// The request to the backends. For a savepoint the engine [adds](SnapshotRequest::to) the target of its folder.
     pub fn request(&self) -> SnapshotRequest {
-        let kind = if self.kind.is_savepoint() { SnapshotKind::Full } else { SnapshotKind::Checkpoint };
+        let is_full = self.is_full || self.kind.is_savepoint();
+        let kind = if is_full { SnapshotKind::Full } else { SnapshotKind::Checkpoint };
         let request = SnapshotRequest::new(self.id).with_kind(kind);
-        self.latest.map_or(request, |latest| request.after(latest))
+        match self.latest {
+            Some(latest) => request.after(latest),
+            None => request,
+        }
     }
 }
 
@@ -100,8 +124,8 @@ pub enum Refusal {
 pub enum AbortReason {
     /// It took longer than the timeout.
     Expired,
-    /// A task could not take its snapshot.
-    Declined(TaskId, String),
+    /// A task did not take or write its snapshot.
+    Declined(TaskId, DeclineReason),
     /// A newer one completed first.
     Subsumed,
     /// The scheduler was stopped.
@@ -114,12 +138,45 @@ pub enum AbortReason {
     NotStored(String),
 }
 
+/// Why a task does not acknowledge a checkpoint.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum DeclineReason {
+    /// Its snapshot failed.
+    Failed(String),
+    /// It does not run yet, or is about to end. This does not count as a failure.
+    NotReady,
+    /// A newer barrier has overtaken this one. This does not count as a failure.
+    Overtaken,
+}
+
+impl From<String> for DeclineReason {
+    fn from(reason: String) -> Self {
+        Self::Failed(reason)
+    }
+}
+
+impl From<&str> for DeclineReason {
+    fn from(reason: &str) -> Self {
+        Self::Failed(reason.to_owned())
+    }
+}
+
+impl fmt::Display for DeclineReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Failed(reason) => f.write_str(reason),
+            Self::NotReady => f.write_str("it is not ready"),
+            Self::Overtaken => f.write_str("a newer barrier has come first"),
+        }
+    }
+}
+
 impl AbortReason {
     /// True if it counts as a failure of a checkpoint or savepoint, as in Flink's `CheckpointFailureManager`.
     pub(super) fn counts(&self, kind: BarrierKind) -> bool {
         match self {
             Self::Expired => !kind.is_savepoint(),
-            Self::Declined(..) => true,
+            Self::Declined(_, DeclineReason::Failed(_)) => true,
             _ => false,
         }
     }
@@ -156,13 +213,42 @@ impl fmt::Display for Refusal {
     }
 }
 
+/// What was reserved for a checkpoint: the answer to [`Output::ReserveId`].
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Reserved {
+    /// An id that was never given out before.
+    pub id: u64,
+    /// For a savepoint, a folder in which there is nothing yet.
+    pub folder: Option<Arc<str>>,
+}
+
+impl From<u64> for Reserved {
+    fn from(id: u64) -> Self {
+        Self { id, folder: None }
+    }
+}
+
+/// A checkpoint or savepoint that is complete.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Completed {
+    /// Its id.
+    pub id: u64,
+    /// The folder of a savepoint.
+    pub folder: Option<Arc<str>>,
+}
+
 /// Where a checkpoint is stored.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum StoreAs {
     /// Among the job's completed checkpoints, which subsumes the oldest.
     Checkpoint,
-    /// As a savepoint in this new folder.
-    Savepoint(String),
+    /// As a savepoint.
+    Savepoint {
+        /// Its folder, where the tasks have written.
+        folder: Arc<str>,
+        /// Its format.
+        format: SavepointFormat,
+    },
 }
 
 /// Figures of one task's part of a checkpoint.
@@ -233,9 +319,12 @@ pub struct CheckpointReport {
 /// An action for the engine.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Output<S> {
-    /// Reserve the next checkpoint id durably, and answer with
+    /// Reserve the next checkpoint id durably, and a new folder for a savepoint. Answer with
     /// [`id_reserved`](super::CheckpointCoordinator::id_reserved).
-    ReserveId,
+    ReserveId {
+        /// Where the folder of a savepoint is made.
+        savepoint_in: Option<Arc<str>>,
+    },
     /// Send this barrier from all sources.
     SendBarrier(Barrier),
     /// Store this checkpoint, and answer with [`stored`](super::CheckpointCoordinator::stored). Several are
@@ -260,30 +349,27 @@ pub enum Output<S> {
         /// The last completed one.
         latest: Option<u64>,
     },
-    /// Delete state that belongs to no checkpoint.
+    /// Delete state that belongs to no checkpoint. There may be none: then only the id has ended.
     Discard {
         /// The checkpoint that it was written for.
         id: u64,
         /// The state.
         states: Vec<S>,
     },
-    /// Answer a request with the id of its complete checkpoint.
+    /// Answer a request.
     Answer {
         /// The request.
         request: RequestId,
-        /// The checkpoint, or why there is none.
-        result: Result<u64, Refusal>,
+        /// The checkpoint, which is complete, or why there is none.
+        result: Result<Completed, Refusal>,
     },
     /// Fail the job, because too many checkpoints failed.
     FailJob {
         /// Why the last one failed.
-        reason: AbortReason,
+        reason: Refusal,
     },
     /// End all tasks, because the savepoint of a stop is complete.
-    StopJob {
-        /// The savepoint.
-        id: u64,
-    },
+    StopJob(Completed),
     /// Delete all completed checkpoints, because the job has ended and none is retained.
     DeleteCompleted,
     /// A checkpoint ended.

@@ -7,8 +7,6 @@ pub struct Pending<S> {
     pub barrier: Barrier,
     pub request: RequestId,
     pub started: u64,
-    /// The folder of a savepoint.
-    pub target: Option<String>,
     /// By the number of the task.
     states: Vec<Option<S>>,
     metrics: Vec<Option<TaskMetrics>>,
@@ -18,18 +16,11 @@ pub struct Pending<S> {
 }
 
 impl<S> Pending<S> {
-    pub fn new(
-        barrier: Barrier,
-        request: RequestId,
-        started: u64,
-        target: Option<String>,
-        tasks: usize,
-    ) -> Self {
+    pub fn new(barrier: Barrier, request: RequestId, started: u64, tasks: usize) -> Self {
         Self {
             barrier,
             request,
             started,
-            target,
             states: std::iter::repeat_with(|| None).take(tasks).collect(),
             metrics: vec![None; tasks],
             missing: tasks,

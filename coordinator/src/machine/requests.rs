@@ -1,6 +1,7 @@
 //! Waiting requests.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::output::{BarrierKind, RequestId};
 
@@ -13,8 +14,8 @@ pub struct Request {
     pub id: RequestId,
     pub kind: BarrierKind,
     pub periodic: bool,
-    /// The folder of a savepoint.
-    pub target: Option<String>,
+    /// Where the folder of a savepoint is made.
+    pub savepoint_in: Option<Arc<str>>,
 }
 
 /// Order of requests: savepoints, then user requests, then periodic ones. Older ones first.
@@ -54,5 +55,18 @@ impl Requests {
 
     pub fn len(&self) -> usize {
         self.0.len()
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = &Request> {
+        self.0.values()
+    }
+
+    /// Takes all periodic requests.
+    pub fn take_periodic(&mut self) -> Vec<Request> {
+        let (periodic, others) =
+            std::mem::take(&mut self.0).into_iter().partition(|(rank, _)| rank.is_periodic);
+        self.0 = others;
+        let periodic: BTreeMap<Rank, Request> = periodic;
+        periodic.into_values().collect()
     }
 }

@@ -2,15 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use backend_api::storage::parent;
 use backend_api::{
     Checkpoint, Error, ErrorKind, KeyGroupRange, Result, StateData, StateFile, Storage, TaskState,
 };
 
-use super::contents::missing_file;
+use super::contents::{list_folders_of, missing_file};
 
 /// Checks that each operator has each of its subtasks exactly once, with its key groups.
-pub(super) fn check_tasks(checkpoint: &Checkpoint) -> Result<()> {
+pub(crate) fn check_tasks(checkpoint: &Checkpoint) -> Result<()> {
     let mut operators: BTreeMap<&str, Vec<&TaskState>> = BTreeMap::new();
     for task in &checkpoint.tasks {
         operators.entry(&task.operator).or_default().push(task);
@@ -99,7 +98,7 @@ fn handles_fault(checkpoint_id: u64, tasks: &[&TaskState]) -> Option<String> {
 
 /// Checks that all files of the checkpoint exist. Files of earlier checkpoints must also be shared and
 /// registered.
-pub(super) fn check_files(
+pub(crate) fn check_files(
     checkpoint: &Checkpoint,
     storage: Option<&dyn Storage>,
     is_known: impl Fn(&str) -> bool,
@@ -108,10 +107,9 @@ pub(super) fn check_files(
         let message = format!("checkpoint {} {message}", checkpoint.id);
         Err(Error::new(ErrorKind::IllegalState, message).in_file(&file.name, None))
     };
-    let (mut own, mut folders) = (BTreeSet::new(), BTreeSet::new());
+    let mut own = BTreeSet::new();
     for file in checkpoint.files() {
         let StateData::File { path, .. } = &file.data else { continue };
-        folders.insert(parent(path));
         if file.created_by == checkpoint.id {
             if !own.insert(path) {
                 return fault("names a file twice that belongs to one subtask".to_owned(), file);
@@ -125,11 +123,7 @@ pub(super) fn check_files(
         }
     }
     let Some(storage) = storage else { return Ok(()) };
-    let mut there = BTreeMap::new();
-    for folder in folders {
-        there.extend(storage.list(folder)?.into_iter().map(|entry| (entry.path, entry.len)));
-    }
-    match missing_file(checkpoint.files(), &there) {
+    match missing_file(checkpoint.files(), &list_folders_of(storage, checkpoint)?) {
         None => Ok(()),
         Some(missing) => {
             let message =

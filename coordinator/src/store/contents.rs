@@ -2,7 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use backend_api::storage::parent;
 use backend_api::{Checkpoint, Error, ErrorKind, JobFile, JobFolder, Result, StateData, StateFile, Storage};
+
+use super::claims;
 
 /// How often reading is retried if a checkpoint is deleted meanwhile.
 const LOOKS: usize = 8;
@@ -38,16 +41,32 @@ impl JobContents {
     }
 
     fn look(storage: &dyn Storage, job: &JobFolder) -> Result<Self> {
-        let all: BTreeMap<String, u64> =
-            storage.list(job.path())?.into_iter().map(|entry| (entry.path, entry.len)).collect();
+        let own = storage.list(job.path())?.into_iter().map(|entry| (entry.path, entry.len));
+        let mut all: BTreeMap<String, u64> = own.collect();
         let ours = || all.keys().filter_map(|path| job.file_of(path));
-        let ids = ours().filter_map(|file| if let JobFile::Metadata(id) = file { Some(id) } else { None });
-        let ids: BTreeSet<u64> = ids.collect();
+        let highest_id = ours().map(|file| file.id()).max().unwrap_or(0);
+        let places = ours().filter_map(|file| match file {
+            JobFile::Metadata(id) => Some((id, job.metadata(id))),
+            JobFile::Claimed(id) => Some((id, job.claimed(id))),
+            _ => None,
+        });
+        let places: BTreeMap<u64, String> = places.collect();
+        let files = all.keys().filter(|path| is_of_a_checkpoint(job, path)).cloned().collect();
         let (mut complete, mut partly_deleted) = (Vec::new(), Vec::new());
         // Newest first. An older checkpoint with missing files was partly restored by a crash during its
         // deletion.
-        for id in ids.into_iter().rev() {
-            let checkpoint = read_metadata(storage, &job.metadata(id), id)?;
+        for (id, path) in places.into_iter().rev() {
+            let checkpoint = read_metadata(storage, &path, id)?;
+            if checkpoint.files().filter_map(path_of).any(|path| !all.contains_key(path)) {
+                all.extend(list_folders_of(storage, &checkpoint)?);
+            }
+            if let Some(metadata) = claims::metadata_of(&checkpoint) {
+                let there = storage.list(parent(metadata))?;
+                if there.iter().all(|entry| entry.path != metadata) {
+                    partly_deleted.push(checkpoint);
+                    continue;
+                }
+            }
             match missing_file(checkpoint.files(), &all) {
                 None => complete.push(checkpoint),
                 Some(missing) if complete.is_empty() => {
@@ -58,13 +77,8 @@ impl JobContents {
             }
         }
         complete.reverse();
-        let highest_id = ours().map(|file| file.id()).max().unwrap_or(0);
         let named = complete.iter().flat_map(Checkpoint::files).filter_map(path_of).map(str::to_owned);
         let needed = named.chain(complete.iter().map(|checkpoint| job.metadata(checkpoint.id))).collect();
-        let is_of_a_checkpoint = |path: &String| {
-            matches!(job.file_of(path), Some(JobFile::Metadata(_) | JobFile::Private(_) | JobFile::Shared(_)))
-        };
-        let files = all.into_keys().filter(is_of_a_checkpoint).collect();
         Ok(Self { complete, partly_deleted, files, needed, highest_id })
     }
 
@@ -98,6 +112,10 @@ impl JobContents {
     }
 }
 
+fn is_of_a_checkpoint(job: &JobFolder, path: &str) -> bool {
+    matches!(job.file_of(path), Some(JobFile::Metadata(_) | JobFile::Private(_) | JobFile::Shared(_)))
+}
+
 fn read_metadata(storage: &dyn Storage, path: &str, id: u64) -> Result<Checkpoint> {
     let file = storage.open(path)?;
     let length = usize::try_from(file.len())
@@ -110,8 +128,21 @@ fn read_metadata(storage: &dyn Storage, path: &str, id: u64) -> Result<Checkpoin
     Err(Error::new(ErrorKind::Corrupt, message).in_file(path, None))
 }
 
+/// The files in all folders in which the checkpoint has files, with their lengths.
+pub(crate) fn list_folders_of(
+    storage: &dyn Storage,
+    checkpoint: &Checkpoint,
+) -> Result<BTreeMap<String, u64>> {
+    let folders: BTreeSet<&str> = checkpoint.files().filter_map(path_of).map(parent).collect();
+    let mut there = BTreeMap::new();
+    for folder in folders {
+        there.extend(storage.list(folder)?.into_iter().map(|entry| (entry.path, entry.len)));
+    }
+    Ok(there)
+}
+
 /// The path of the file in the storage; `None` if its bytes are inline.
-pub(super) fn path_of(file: &StateFile) -> Option<&str> {
+pub(crate) fn path_of(file: &StateFile) -> Option<&str> {
     match &file.data {
         StateData::File { path, .. } => Some(path),
         StateData::Inline(_) => None,
@@ -119,7 +150,7 @@ pub(super) fn path_of(file: &StateFile) -> Option<&str> {
 }
 
 /// The first of these files that does not exist with its length in `there`.
-pub(super) fn missing_file<'f>(
+pub(crate) fn missing_file<'f>(
     mut files: impl Iterator<Item = &'f StateFile>,
     there: &BTreeMap<String, u64>,
 ) -> Option<&'f str> {

@@ -13,6 +13,8 @@ use crate::SharedStateRegistry;
 pub(super) struct Deletions {
     /// Checkpoints whose metadata may exist, with the files that only they need.
     metadata: BTreeMap<u64, BTreeSet<String>>,
+    /// Claimed checkpoints, which lie elsewhere.
+    claimed: BTreeMap<u64, Claimed>,
     /// Checkpoints without metadata whose shared files are still registered.
     registered: BTreeSet<u64>,
     /// Failed checkpoints, which may have files that no handle names.
@@ -20,10 +22,24 @@ pub(super) struct Deletions {
     files: BTreeSet<String>,
 }
 
+/// The copy of its metadata goes last, so that a crash does not forget what is left.
+#[derive(Debug)]
+struct Claimed {
+    metadata: String,
+    private: BTreeSet<String>,
+    is_released: bool,
+}
+
 impl Deletions {
     /// Deletes checkpoint `id`, whose metadata may exist.
     pub fn add_checkpoint(&mut self, id: u64, private_files: impl IntoIterator<Item = String>) {
         self.metadata.entry(id).or_default().extend(private_files);
+    }
+
+    /// Deletes the claimed checkpoint `id`, whose metadata is the file `metadata`.
+    pub fn add_claimed(&mut self, id: u64, metadata: &str, private_files: impl IntoIterator<Item = String>) {
+        let (metadata, private) = (metadata.to_owned(), private_files.into_iter().collect());
+        self.claimed.insert(id, Claimed { metadata, private, is_released: false });
     }
 
     /// Deletes checkpoint `id`, which failed before its metadata was written.
@@ -54,7 +70,7 @@ impl Deletions {
 
     /// Number of files and checkpoints to delete.
     pub fn len(&self) -> usize {
-        self.metadata.len() + self.unnamed.len() + self.files.len()
+        self.metadata.len() + self.claimed.len() + self.unnamed.len() + self.files.len()
     }
 
     /// Deletes as much as possible.
@@ -74,6 +90,15 @@ impl Deletions {
             }
             !gone
         });
+        for (&id, claimed) in &mut self.claimed {
+            if delete(&claimed.metadata) {
+                claimed.private.retain(|path| !delete(path));
+                // Once: a later checkpoint has no other of its id.
+                if !std::mem::replace(&mut claimed.is_released, true) {
+                    self.registered.insert(id);
+                }
+            }
+        }
         self.registered.retain(|&id| {
             let held = ids.is_held(id);
             if !held {
@@ -91,6 +116,10 @@ impl Deletions {
             }
         });
         self.files.retain(|path| !registry.is_used(path) && !delete(path));
+        self.claimed.retain(|&id, claimed| {
+            let is_gone = claimed.is_released && claimed.private.is_empty() && !self.registered.contains(&id);
+            !(is_gone && delete(&job.claimed(id)))
+        });
     }
 }
 

@@ -1,6 +1,7 @@
 //! The completed checkpoints of a job.
 
 mod check;
+mod claims;
 mod contents;
 mod deletions;
 mod ids;
@@ -8,16 +9,18 @@ mod options;
 mod owner;
 
 use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
 
 use backend_api::{Cancel, Checkpoint, Error, ErrorKind, JobFile, Result, StateFile, Storage, TaskState};
 
-use crate::SharedStateRegistry;
-use contents::path_of;
+use crate::{Savepoint, SharedStateRegistry};
 use deletions::Deletions;
 use ids::Ids;
 use owner::Owner;
 
+pub(crate) use check::{check_files, check_tasks};
 pub use contents::JobContents;
+pub(crate) use contents::{list_folders_of, missing_file, path_of};
 pub use options::CheckpointStoreOptions;
 
 /// The completed checkpoints of one job. Completes checkpoints, retains the newest, and deletes files that
@@ -86,10 +89,41 @@ impl CheckpointStore {
         self.completed.iter()
     }
 
+    /// The storage that checkpoints are in, if they are in one.
+    pub fn storage(&self) -> Option<&Arc<dyn Storage>> {
+        self.options.storage.as_ref()
+    }
+
     /// Starts the job from `checkpoint` of another job. Ids of this store will be above its id, as restored
     /// backends require. Its files belong to the other job, so the backends must not claim them.
     pub fn start_from(&mut self, checkpoint: &Checkpoint) {
         self.ids.skip_to(checkpoint.id);
+    }
+
+    /// The job starts from `savepoint`, which is in this store's storage, and owns it from now on (Flink: `CLAIM`): it is
+    /// the first completed checkpoint. It is deleted as the others are, once it is subsumed and none of its files is used.
+    /// Claiming it again changes nothing.
+    ///
+    /// # Errors
+    /// [`InvalidArgument`](ErrorKind::InvalidArgument) without a storage; [`IllegalState`](ErrorKind::IllegalState) if
+    /// the store has later checkpoints, or another store has opened the job's folder since; [`Io`](ErrorKind::Io).
+    pub fn claim(&mut self, savepoint: &Savepoint) -> Result<()> {
+        let id = savepoint.checkpoint().id;
+        if self.completed.iter().any(|checkpoint| checkpoint.id == id) {
+            return Ok(());
+        }
+        let Some(storage) = self.options.storage.clone() else {
+            let message = "a store without a storage cannot own a savepoint";
+            return Err(Error::new(ErrorKind::InvalidArgument, message));
+        };
+        self.check_owner()?;
+        self.ids.check(id)?;
+        let checkpoint = claims::note(&*storage, &self.options.job, savepoint)?;
+        self.registry.register_restored(id, checkpoint.files())?;
+        self.ids.complete(id);
+        self.completed.push_back(checkpoint);
+        self.subsume(self.options.retained);
+        Ok(())
     }
 
     /// Begins a checkpoint, and returns an id that was never used before. The files of all retained
@@ -196,7 +230,7 @@ impl CheckpointStore {
                 let is_needed = named.contains(&**path) || self.registry.is_used(path);
                 !is_needed && !self.ids.is_under_way(name.checkpoint_id)
             }
-            Some(JobFile::ReservedIds(_)) | None => false,
+            Some(JobFile::ReservedIds(_) | JobFile::Claimed(_)) | None => false,
         };
         Ok(storage.list(job.path())?.into_iter().map(|entry| entry.path).filter(is_orphan).collect())
     }
@@ -219,7 +253,7 @@ impl CheckpointStore {
         let mut left: BTreeSet<String> = found.unneeded().map(str::to_owned).collect();
         for checkpoint in found.partly_deleted() {
             self.registry.register_restored(checkpoint.id, checkpoint.files())?;
-            self.deletions.add_checkpoint(checkpoint.id, own_private(checkpoint.id, checkpoint.files()));
+            self.delete(checkpoint);
             left.remove(&job.metadata(checkpoint.id));
             checkpoint.files().filter_map(path_of).for_each(|path| _ = left.remove(path));
         }
@@ -276,13 +310,13 @@ impl CheckpointStore {
             );
             return Err(Error::new(ErrorKind::Size, message));
         }
-        check::check_tasks(checkpoint)?;
+        check_tasks(checkpoint)?;
         self.check_files(checkpoint)
     }
 
     fn check_files(&self, checkpoint: &Checkpoint) -> Result<()> {
         let storage = self.options.storage.as_deref();
-        check::check_files(checkpoint, storage, |path| self.registry.is_used(path))
+        check_files(checkpoint, storage, |path| self.registry.is_used(path))
     }
 
     fn write(&mut self, checkpoint: &Checkpoint) -> Result<()> {
@@ -332,9 +366,18 @@ impl CheckpointStore {
         while self.completed.len() > retained {
             let Some(oldest) = self.completed.pop_front() else { break };
             self.ids.subsume(oldest.id);
-            self.deletions.add_checkpoint(oldest.id, own_private(oldest.id, oldest.files()));
+            self.delete(&oldest);
         }
         self.retry_deletions();
+    }
+
+    /// Has a checkpoint deleted that was complete.
+    fn delete(&mut self, checkpoint: &Checkpoint) {
+        let (id, private) = (checkpoint.id, own_private(checkpoint.id, checkpoint.files()));
+        match claims::metadata_of(checkpoint) {
+            Some(metadata) => self.deletions.add_claimed(id, metadata, private),
+            None => self.deletions.add_checkpoint(id, private),
+        }
     }
 }
 

@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "each test uses some of it")]
 
+pub mod small_job;
+
 use std::sync::{Arc, Mutex};
 
 use backend_api::storage::{StorageEntry, StorageFile, StorageWriter};

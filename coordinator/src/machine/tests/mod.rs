@@ -1,5 +1,8 @@
 //! The rules of the coordinator, by the numbers of `BEHAVIOURS.md`.
 
+mod failures;
+mod savepoints;
+
 use std::time::Duration;
 
 use backend_api::ErrorKind;
@@ -8,8 +11,9 @@ use super::*;
 use crate::config::{CheckpointingMode, Retention};
 
 const JOB: &str = "job";
+const CANONICAL: SavepointFormat = SavepointFormat::Canonical;
 
-/// A coordinator with its clock, its ids and its outputs.
+/// A coordinator with its clock, its ids and what it has given out.
 struct World {
     coordinator: CheckpointCoordinator<(u64, u16)>,
     now: u64,
@@ -26,7 +30,7 @@ impl World {
         Self { coordinator, now: 0, next_id: 1, tasks, seen: Vec::new() }
     }
 
-    /// Handles the outputs: reserves ids, and records the rest.
+    /// Goes on with what has been given out: ids are reserved, the rest is noted.
     fn settle(&mut self) {
         loop {
             let outputs = self.coordinator.outputs();
@@ -34,14 +38,20 @@ impl World {
                 return;
             }
             for output in outputs {
-                if output == Output::ReserveId {
-                    self.coordinator.id_reserved(self.now, Ok(self.next_id));
-                    self.next_id += 1;
-                } else {
-                    self.seen.push(output);
+                match output {
+                    Output::ReserveId { savepoint_in } => self.reserve(savepoint_in),
+                    output => self.seen.push(output),
                 }
             }
         }
+    }
+
+    /// The next id, and a new folder for a savepoint.
+    fn reserve(&mut self, savepoint_in: Option<Arc<str>>) {
+        let id = self.next_id;
+        self.next_id += 1;
+        let folder = savepoint_in.map(|target| Arc::from(format!("{target}/savepoint-{id}")));
+        self.coordinator.id_reserved(self.now, Ok(Reserved { id, folder }));
     }
 
     fn act(&mut self, f: impl FnOnce(&mut CheckpointCoordinator<(u64, u16)>, u64)) {
@@ -58,6 +68,40 @@ impl World {
         self.act(|coordinator, now| _ = coordinator.trigger(now));
     }
 
+    fn savepoint(&mut self) {
+        self.act(|coordinator, now| _ = coordinator.savepoint(now, Some("s"), CANONICAL));
+    }
+
+    fn stop_with_savepoint(&mut self) {
+        self.act(|coordinator, now| _ = coordinator.stop_with_savepoint(now, Some("s"), CANONICAL, true));
+    }
+
+    fn decline(&mut self, id: u64, reason: impl Into<DeclineReason>) {
+        let task = self.tasks[0].clone();
+        self.act(|coordinator, now| coordinator.decline(now, id, task, reason));
+    }
+
+    fn barriers(&self) -> Vec<Barrier> {
+        let barrier = |output: &Output<_>| match output {
+            Output::SendBarrier(barrier) => Some(barrier.clone()),
+            _ => None,
+        };
+        self.seen.iter().filter_map(barrier).collect()
+    }
+
+    fn is_stored(&self, stored: u64) -> bool {
+        self.seen.iter().any(|output| matches!(output, Output::Store { id, .. } if *id == stored))
+    }
+
+    /// The requests that became a checkpoint which is complete, in the order of their answers.
+    fn answered(&self) -> Vec<u64> {
+        let answer = |output: &Output<_>| match output {
+            Output::Answer { request: RequestId(request), result: Ok(_) } => Some(*request),
+            _ => None,
+        };
+        self.seen.iter().filter_map(answer).collect()
+    }
+
     fn ack(&mut self, id: u64, subtask: u16) -> Acknowledged {
         let ack = self.ack_of(id, subtask);
         let answer = self.coordinator.acknowledge(ack);
@@ -70,7 +114,7 @@ impl World {
         Ack { job, checkpoint_id, task, state: (checkpoint_id, subtask), metrics: TaskMetrics::default() }
     }
 
-    /// Acknowledges for all tasks, and stores the checkpoint.
+    /// All tasks acknowledge, and the storage does its part.
     fn complete(&mut self, id: u64) {
         (0..2).for_each(|subtask| _ = self.ack(id, subtask));
         self.act(|coordinator, now| coordinator.stored(now, id, Ok(())));
@@ -218,13 +262,10 @@ fn q246_an_older_checkpoint_is_not_stored_after_a_newer_one() {
     (0..2).for_each(|_| world.trigger());
     (0..2).for_each(|subtask| _ = world.ack(2, subtask));
     (0..2).for_each(|subtask| _ = world.ack(1, subtask));
-    let is_stored = |world: &World, stored| {
-        world.seen.iter().any(|output| matches!(output, Output::Store { id, .. } if *id == stored))
-    };
-    assert!(is_stored(&world, 2) && !is_stored(&world, 1));
-    // If the newer one cannot be stored, the older one is stored.
+    assert!(world.is_stored(2) && !world.is_stored(1));
+    // If the newer one cannot be stored, the older one is.
     world.act(|coordinator, now| coordinator.stored(now, 2, Err("full".to_owned())));
-    assert!(is_stored(&world, 1));
+    assert!(world.is_stored(1));
 }
 
 #[test]
@@ -234,11 +275,8 @@ fn q247_ids_increase_and_barriers_carry_the_latest() {
         world.trigger();
         world.complete(id);
     }
-    let barriers = world.seen.iter().filter_map(|output| match output {
-        Output::SendBarrier(barrier) => Some((barrier.id, barrier.latest)),
-        _ => None,
-    });
-    assert_eq!(barriers.collect::<Vec<_>>(), [(1, None), (2, Some(1)), (3, Some(2))]);
+    let barriers: Vec<_> = world.barriers().iter().map(|barrier| (barrier.id, barrier.latest)).collect();
+    assert_eq!(barriers, [(1, None), (2, Some(1)), (3, Some(2))]);
 }
 
 #[test]
@@ -279,68 +317,10 @@ fn q249_repeated_unknown_and_foreign_acknowledgements() {
     assert_eq!(discards(&world), 1);
     let ack = Ack { job: "another".into(), ..world.ack_of(1, 1) };
     assert_eq!(world.coordinator.acknowledge(ack), Acknowledged::OtherJob);
-    // A repeated acknowledgement after the completion must not delete the files of the complete checkpoint.
+    // A repeated one that comes after the completion must not cost the complete checkpoint its files.
     world.complete(1);
     assert_eq!(world.ack(1, 0), Acknowledged::Duplicate);
     assert_eq!(discards(&world), 1);
-}
-
-#[test]
-fn q250_a_decline_aborts_and_discards() {
-    let mut world = World::new(concurrent(1));
-    world.trigger();
-    world.ack(1, 0);
-    let task = world.tasks[1].clone();
-    world.act(|coordinator, now| coordinator.decline(now, 1, task, "no room"));
-    assert!(
-        matches!(&world.reports()[..], [(1, Some(AbortReason::Declined(_, reason)))] if reason == "no room")
-    );
-    assert_eq!(world.count(&Output::Discard { id: 1, states: vec![(1, 0)] }), 1);
-    assert_eq!(world.ack(1, 0), Acknowledged::Discarded { was_pending: true });
-}
-
-#[test]
-fn q251_too_many_consecutive_failures_fail_the_job() {
-    let mut world = World::new(CheckpointConfig { tolerable_failures: 1, ..concurrent(1) });
-    let decline = |world: &mut World, id| {
-        world.trigger();
-        let task = world.tasks[0].clone();
-        world.act(|coordinator, now| coordinator.decline(now, id, task.clone(), ""));
-        // A repeated failure counts once.
-        world.act(|coordinator, now| coordinator.decline(now, id, task, ""));
-    };
-    decline(&mut world, 1);
-    world.trigger();
-    world.complete(2);
-    decline(&mut world, 3);
-    assert!(!world.has_failed());
-    decline(&mut world, 4);
-    assert!(world.has_failed());
-}
-
-#[test]
-fn q252_only_failures_of_the_checkpoint_itself_count() {
-    let mut world = World::new(CheckpointConfig { min_pause: ms(100), ..concurrent(1) });
-    world.coordinator.config.tolerable_failures = 0;
-    world.coordinator.failures = Failures::new(0);
-    world.trigger();
-    world.act(|coordinator, now| coordinator.task_failed(now));
-    world.trigger();
-    world.act(|coordinator, now| coordinator.start(now));
-    world.trigger();
-    world.act(|coordinator, now| coordinator.stop(now));
-    world.act(|coordinator, now| coordinator.start(now));
-    world.trigger();
-    let id = world.pending()[0];
-    (0..2).for_each(|subtask| _ = world.ack(id, subtask));
-    world.act(|coordinator, now| coordinator.stored(now, id, Err("no room".to_owned())));
-    world.act(|coordinator, now| coordinator.end(now, JobEnd::Cancelled));
-    world.trigger();
-    assert!(!world.has_failed());
-    let refusals = world.refusals();
-    for refusal in [Refusal::TasksNotReady, Refusal::Shutdown] {
-        assert!(refusals.contains(&refusal), "{refusals:?}");
-    }
 }
 
 #[test]
@@ -368,26 +348,31 @@ fn q257_savepoints_come_first_then_older_user_requests() {
     world.tick_to(20);
     world.trigger();
     world.trigger();
-    // A savepoint does not wait for other checkpoints.
-    world.act(|coordinator, now| _ = coordinator.savepoint(now, Some("savepoints")));
-    let kinds = |world: &World| -> Vec<(u64, BarrierKind)> {
-        let barriers = world.seen.iter().filter_map(|output| match output {
-            Output::SendBarrier(barrier) => Some((barrier.id, barrier.kind)),
-            _ => None,
-        });
-        barriers.collect()
-    };
-    assert_eq!(kinds(&world), [(1, BarrierKind::Checkpoint), (2, BarrierKind::Savepoint)]);
-    let answered = |world: &World| -> Vec<u64> {
-        let answers = world.seen.iter().filter_map(|output| match output {
-            Output::Answer { request: RequestId(request), result: Ok(_) } => Some(*request),
-            _ => None,
-        });
-        answers.collect()
-    };
+    // A savepoint need not wait for a place.
+    world.savepoint();
+    let kinds: Vec<_> = world.barriers().iter().map(|barrier| (barrier.id, barrier.kind)).collect();
+    assert_eq!(kinds, [(1, BarrierKind::Checkpoint), (2, BarrierKind::Savepoint(CANONICAL))]);
     (1..=5).for_each(|id| world.complete(id));
-    // The first periodic one, the savepoint, both user requests, and the periodic one that had waited.
-    assert_eq!(answered(&world), [1, 5, 3, 4, 2]);
+    // The first periodic one, the savepoint, both users' requests, and the periodic one that had waited.
+    assert_eq!(world.answered(), [1, 5, 3, 4, 2]);
+}
+
+#[test]
+fn q257_waiting_requests_begin_by_rank() {
+    let mut world = World::new(CheckpointConfig { interval: Some(ms(10)), ..concurrent(1) });
+    // Nothing can begin now, not even a savepoint.
+    world.act(|coordinator, now| coordinator.cleaning(now, 2));
+    world.tick_to(10);
+    world.trigger();
+    world.savepoint();
+    world.trigger();
+    world.savepoint();
+    assert_eq!((world.pending(), world.coordinator.waiting()), (vec![], 5));
+    world.act(|coordinator, now| coordinator.cleaning(now, 0));
+    // Both savepoints at once, and the others as places become free.
+    assert_eq!(world.pending(), [1, 2]);
+    (1..=5).for_each(|id| world.complete(id));
+    assert_eq!(world.answered(), [3, 5, 2, 4, 1]);
 }
 
 #[test]
@@ -397,7 +382,7 @@ fn q258_at_most_a_thousand_requests_wait() {
     world.tick_to(20);
     (0..999).for_each(|_| world.trigger());
     assert_eq!((world.coordinator.waiting(), world.refusals().len()), (1000, 0));
-    // A user request displaces the periodic one. Then there is none left to displace.
+    // The periodic one has to go for a user's, and then there is none.
     let periodic = RequestId(2);
     world.trigger();
     let too_many = |request| Output::Answer { request, result: Err(Refusal::TooManyRequests) };
@@ -458,69 +443,128 @@ fn q263_no_checkpoint_starts_while_too_many_are_being_deleted() {
 }
 
 #[test]
-fn q264_the_mode_is_passed_on() {
-    for mode in [CheckpointingMode::ExactlyOnce, CheckpointingMode::AtLeastOnce] {
-        let mut world = World::new(CheckpointConfig { mode, ..concurrent(1) });
-        world.trigger();
-        assert!(matches!(world.seen[..], [Output::SendBarrier(barrier)] if barrier.mode == mode));
-    }
-}
-
-#[test]
-fn m188_a_savepoint_neither_subsumes_nor_notifies() {
-    let config = CheckpointConfig { savepoint_dir: Some("s".to_owned()), ..concurrent(2) };
+fn q242_the_pause_also_follows_savepoints_and_spares_users() {
+    let config = CheckpointConfig { interval: Some(ms(10)), min_pause: ms(500), ..concurrent(1) };
     let mut world = World::new(config);
-    world.trigger();
-    world.act(|coordinator, now| _ = coordinator.savepoint(now, None));
-    world.complete(2);
-    assert_eq!(world.count(&Output::NotifyComplete { id: 2 }), 0);
-    assert_eq!((world.pending(), world.coordinator.latest()), (vec![1], None));
-    // A checkpoint does not abort a running savepoint.
-    world.act(|coordinator, now| _ = coordinator.savepoint(now, None));
+    world.tick_to(490);
+    world.savepoint();
     world.complete(1);
+    world.tick_to(500);
+    // The request is refused, and the next one comes when the pause is over.
+    assert_eq!((world.refusals(), world.pending()), (vec![Refusal::MinimumPause], vec![]));
+    assert_eq!(world.coordinator.next_deadline(), Some(990));
+    world.tick_to(989);
+    assert!(world.pending().is_empty());
+    world.trigger();
+    assert_eq!(world.pending(), [2]);
+    world.complete(2);
+    world.tick_to(990);
+    assert!(world.pending().is_empty());
+    world.tick_to(1489);
     assert_eq!(world.pending(), [3]);
 }
 
 #[test]
-fn m189_a_savepoint_without_a_folder_is_refused() {
-    let mut world = World::new(concurrent(1));
-    world.act(|coordinator, now| _ = coordinator.savepoint(now, None));
-    world.act(|coordinator, now| _ = coordinator.stop_with_savepoint(now, None, false));
-    assert_eq!(world.refusals(), [Refusal::NoTarget, Refusal::NoTarget]);
-}
-
-#[test]
-fn m190_concurrent_savepoints_have_separate_folders() {
-    let mut world = World::new(concurrent(1));
-    (0..2).for_each(|_| world.act(|coordinator, now| _ = coordinator.savepoint(now, Some("s"))));
-    (1..=2).for_each(|id| (0..2).for_each(|subtask| _ = world.ack(id, subtask)));
-    let folders = world.seen.iter().filter_map(|output| match output {
-        Output::Store { target: StoreAs::Savepoint(folder), .. } => Some(folder.clone()),
-        _ => None,
+fn q243_the_pause_is_at_most_a_year() {
+    let year = 365 * 24 * 3600 * 1000;
+    let mut world = World::new(CheckpointConfig {
+        interval: Some(ms(10)),
+        min_pause: Duration::MAX,
+        timeout: Duration::MAX,
+        ..concurrent(1)
     });
-    assert_eq!(folders.collect::<Vec<_>>(), ["s/savepoint-job-1", "s/savepoint-job-2"]);
+    world.tick_to(year - 1);
+    assert!(world.pending().is_empty());
+    world.tick_to(year);
+    assert_eq!(world.pending(), [1]);
 }
 
 #[test]
-fn a_stop_with_savepoint_ends_the_job_after_storing() {
-    let config = CheckpointConfig { interval: Some(ms(10)), timeout: ms(1000), ..concurrent(1) };
-    let mut world = World::new(config.clone());
-    world.act(|coordinator, now| _ = coordinator.stop_with_savepoint(now, Some("s"), true));
-    (1..50).for_each(|n| world.tick_to(10 * n));
+fn q245_a_pause_makes_it_one_at_a_time() {
+    let mut world = World::new(CheckpointConfig { min_pause: ms(1), ..concurrent(5) });
+    (0..3).for_each(|_| world.trigger());
     assert_eq!(world.pending(), [1]);
-    world.complete(1);
-    assert_eq!(world.count(&Output::NotifyComplete { id: 1 }), 1);
-    assert_eq!(world.count(&Output::StopJob { id: 1 }), 1);
+}
 
-    // The job continues after an expired savepoint, and fails after a declined one.
-    let mut world = World::new(config);
-    world.act(|coordinator, now| _ = coordinator.stop_with_savepoint(now, Some("s"), false));
-    world.tick_to(1000);
-    world.tick_to(1010);
-    assert_eq!((world.pending(), world.has_failed()), (vec![2], false));
+#[test]
+fn q245_a_savepoint_takes_a_place_and_needs_none() {
+    let mut world = World::new(concurrent(2));
+    world.savepoint();
+    (0..2).for_each(|_| world.trigger());
+    assert_eq!(world.pending(), [1, 2]);
+    world.savepoint();
+    assert_eq!((world.pending(), world.coordinator.waiting()), (vec![1, 2, 3], 1));
+    // One of three has ended, and two may be under way.
+    world.complete(1);
+    assert_eq!(world.pending(), [2, 3]);
     world.complete(2);
-    world.act(|coordinator, now| _ = coordinator.stop_with_savepoint(now, Some("s"), false));
-    let task = world.tasks[0].clone();
-    world.act(|coordinator, now| coordinator.decline(now, 3, task, ""));
-    assert!(world.has_failed());
+    assert_eq!(world.pending(), [3, 4]);
+}
+
+#[test]
+fn q247_times_do_not_decrease() {
+    let mut world = World::new(CheckpointConfig { interval: Some(ms(10)), ..concurrent(2) });
+    (1..40).for_each(|n| {
+        world.tick_to(7 * n);
+        let first = world.coordinator.pending().next();
+        if let Some(id) = first.filter(|_| n % 3 == 0) {
+            world.complete(id);
+        }
+    });
+    let started: Vec<u64> = world
+        .seen
+        .iter()
+        .filter_map(|output| match output {
+            Output::Report(report) => Some(report.started),
+            _ => None,
+        })
+        .collect();
+    assert!(started.len() > 5 && started.is_sorted(), "{started:?}");
+}
+
+#[test]
+fn q249_an_acknowledgement_of_an_unknown_checkpoint_is_discarded() {
+    let mut world = World::new(concurrent(1));
+    assert_eq!(world.ack(7, 0), Acknowledged::Discarded { was_pending: false });
+    assert_eq!(world.count(&Output::Discard { id: 7, states: vec![(7, 0)] }), 1);
+}
+
+#[test]
+fn q258_a_queue_of_user_requests_refuses_any_other() {
+    let mut world = World::new(CheckpointConfig { interval: Some(ms(10)), ..concurrent(1) });
+    world.trigger();
+    (0..1000).for_each(|_| world.trigger());
+    assert_eq!((world.coordinator.waiting(), world.refusals().len()), (1000, 0));
+    world.tick_to(10);
+    world.savepoint();
+    assert_eq!(world.refusals(), [Refusal::TooManyRequests, Refusal::TooManyRequests]);
+    assert_eq!((world.coordinator.waiting(), world.pending()), (1000, vec![1]));
+}
+
+#[test]
+fn q260_an_id_for_a_refused_request_is_given_up() {
+    let mut world = World::new(concurrent(1));
+    world.coordinator.trigger(0);
+    world.coordinator.stop(0);
+    world.settle();
+    assert!(world.pending().is_empty());
+    assert_eq!(world.count(&Output::Discard { id: 1, states: vec![] }), 1);
+}
+
+#[test]
+fn q261_requests_that_wait_are_refused_at_the_end() {
+    let mut world = World::new(concurrent(1));
+    (0..3).for_each(|_| world.trigger());
+    world.act(|coordinator, now| coordinator.end(now, JobEnd::Failed));
+    let aborted = Refusal::Aborted(1, AbortReason::Shutdown);
+    assert_eq!(world.refusals(), [Refusal::Shutdown, Refusal::Shutdown, aborted]);
+}
+
+#[test]
+fn q264_the_mode_is_passed_on() {
+    for mode in [CheckpointingMode::ExactlyOnce, CheckpointingMode::AtLeastOnce] {
+        let mut world = World::new(CheckpointConfig { mode, ..concurrent(1) });
+        world.trigger();
+        assert!(matches!(&world.seen[..], [Output::SendBarrier(barrier)] if barrier.mode == mode));
+    }
 }

@@ -1,0 +1,147 @@
+//! Savepoints: checkpoints that belong to the user, in a folder of their own that may be moved.
+
+mod writer;
+
+use std::sync::Arc;
+
+use backend_api::storage::{check_folder, check_path, parent};
+use backend_api::{Checkpoint, Error, ErrorKind, Result, StateData, StateFile, Storage};
+
+use crate::store::{list_folders_of, missing_file, path_of};
+
+pub use writer::SavepointWriter;
+
+/// The name of the metadata in the folder of a savepoint or checkpoint.
+const METADATA: &str = "_metadata";
+
+/// Who owns what a job starts from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum ClaimMode {
+    /// The user (Flink: `NO_CLAIM`). The job deletes nothing of it, and does not need it any more once a checkpoint of its
+    /// own is complete.
+    #[default]
+    NoClaim,
+    /// The job (Flink: `CLAIM`). It may build on it, and deletes it like a checkpoint of its own.
+    Claim,
+}
+
+/// A savepoint, or a checkpoint that was retained, found where a user says that it is.
+#[derive(Clone, Debug)]
+pub struct Savepoint {
+    storage: Arc<dyn Storage>,
+    metadata: String,
+    checkpoint: Checkpoint,
+}
+
+impl Savepoint {
+    /// Opens the one at `pointer`: its folder, or its metadata under any name, as a path within `storage`. All its files
+    /// must be there.
+    ///
+    /// # Errors
+    /// [`NotFound`](ErrorKind::NotFound), with the path, if there is nothing or the folder has no metadata;
+    /// [`Corrupt`](ErrorKind::Corrupt) if the metadata, or a file by its length, is not what was written;
+    /// [`InvalidArgument`](ErrorKind::InvalidArgument) for a path that is none; [`Io`](ErrorKind::Io).
+    pub fn open(storage: Arc<dyn Storage>, pointer: &str) -> Result<Self> {
+        let pointer = pointer.trim_end_matches('/');
+        check_folder(pointer)?;
+        let metadata = find_metadata(&*storage, pointer)?;
+        let file = storage.open(&metadata)?;
+        let length = usize::try_from(file.len()).map_err(|_| {
+            Error::new(ErrorKind::Size, "the metadata is larger than memory").in_file(&metadata, None)
+        })?;
+        let mut checkpoint = Checkpoint::decode(&file.read(0, length)?, &metadata)?;
+        if checkpoint.savepoint.is_some() {
+            let folder = parent(&metadata).to_owned();
+            for path in paths_mut(&mut checkpoint) {
+                // What comes from a file must not lead out of the folder.
+                check_path(path).map_err(|error| {
+                    Error::new(ErrorKind::Corrupt, error.message()).in_file(&metadata, None)
+                })?;
+                *path = join(&folder, path);
+            }
+        }
+        let there = list_folders_of(&*storage, &checkpoint)?;
+        if let Some(missing) = missing_file(checkpoint.files(), &there) {
+            let message = format!("{metadata} names a file that is not there as it was written");
+            return Err(Error::new(ErrorKind::Corrupt, message).in_file(missing, None));
+        }
+        Ok(Self { storage, metadata, checkpoint })
+    }
+
+    /// What a job starts from. The paths of its files are those within the storage.
+    pub fn checkpoint(&self) -> &Checkpoint {
+        &self.checkpoint
+    }
+
+    /// Where the metadata is.
+    pub fn metadata(&self) -> &str {
+        &self.metadata
+    }
+
+    /// The folder, `""` for the root of the storage.
+    pub fn folder(&self) -> &str {
+        parent(&self.metadata)
+    }
+
+    /// The storage that it is in.
+    pub fn storage(&self) -> &Arc<dyn Storage> {
+        &self.storage
+    }
+
+    /// Deletes the savepoint: the metadata first, so that it never looks complete without its files, then the files. What
+    /// else is in the folder stays.
+    ///
+    /// # Errors
+    /// [`IllegalState`](ErrorKind::IllegalState), and nothing is deleted, for a checkpoint of a job, whose files other
+    /// checkpoints may use; [`Io`](ErrorKind::Io): the first one, after all else has been tried.
+    pub fn dispose(self) -> Result<()> {
+        let Self { storage, metadata, checkpoint } = self;
+        if checkpoint.savepoint.is_none() {
+            let message = "this is a checkpoint of a job and no savepoint: its store deletes it";
+            return Err(Error::new(ErrorKind::IllegalState, message).in_file(&metadata, None));
+        }
+        let mut result = Ok(());
+        for path in std::iter::once(&*metadata).chain(checkpoint.files().filter_map(path_of)) {
+            result = result.and(storage.delete(path));
+        }
+        result
+    }
+}
+
+/// The metadata that `pointer` is or has.
+fn find_metadata(storage: &dyn Storage, pointer: &str) -> Result<String> {
+    let within = join(pointer, METADATA);
+    let siblings = storage.list(pointer)?;
+    if siblings.iter().any(|entry| entry.path == within) {
+        return Ok(within);
+    }
+    let is_file =
+        || -> Result<bool> { Ok(storage.list(parent(pointer))?.iter().any(|entry| entry.path == pointer)) };
+    if siblings.is_empty() && !pointer.is_empty() && is_file()? {
+        return Ok(pointer.to_owned());
+    }
+    let message = match siblings.is_empty() {
+        true => format!("there is no savepoint at {pointer:?}: no such file or folder"),
+        false => format!("the folder {pointer:?} has no file {METADATA}: it is no savepoint or checkpoint"),
+    };
+    Err(Error::new(ErrorKind::NotFound, message).in_file(pointer, None))
+}
+
+fn join(folder: &str, name: &str) -> String {
+    if folder.is_empty() { name.to_owned() } else { format!("{folder}/{name}") }
+}
+
+/// The paths of all files that are not inline.
+fn paths_mut(checkpoint: &mut Checkpoint) -> impl Iterator<Item = &mut String> {
+    let files = checkpoint.tasks.iter_mut().flat_map(|task| {
+        let keyed = task.keyed.iter_mut().flat_map(|handle| &mut handle.files);
+        let operator = task.operator_state.iter_mut().map(|handle| &mut handle.file);
+        let raw_keyed = task.raw_keyed.iter_mut().map(|handle| &mut handle.file);
+        let raw_operator = task.raw_operator.iter_mut().map(|handle| &mut handle.file);
+        keyed.chain(operator).chain(raw_keyed).chain(raw_operator)
+    });
+    files.filter_map(|file: &mut StateFile| match &mut file.data {
+        StateData::File { path, .. } => Some(path),
+        StateData::Inline(_) => None,
+    })
+}

@@ -1,0 +1,135 @@
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use backend_api::storage::parent;
+use backend_api::{
+    Cancel, Checkpoint, CheckpointTarget, Error, ErrorKind, Result, SavepointFormat, Storage, TaskState,
+};
+
+use super::{METADATA, Savepoint, join, paths_mut};
+use crate::store::{check_files, check_tasks, path_of};
+
+/// How many names are tried for a new folder, as in Flink.
+const TRIES: usize = 10;
+
+/// The savepoints of a job while they are taken: makes their folders, writes their metadata, and removes those that fail.
+#[derive(Debug)]
+pub struct SavepointWriter {
+    storage: Arc<dyn Storage>,
+    job: String,
+    /// The folders of all savepoints that are not complete, by their ids. A failed one stays, for what comes late.
+    folders: BTreeMap<u64, Arc<str>>,
+}
+
+impl SavepointWriter {
+    /// Writes the savepoints of `job` to `storage`, from which jobs that start from them read.
+    pub fn new(storage: Arc<dyn Storage>, job: impl Into<String>) -> Self {
+        Self { storage, job: job.into(), folders: BTreeMap::new() }
+    }
+
+    /// The storage that savepoints go to.
+    pub fn storage(&self) -> &Arc<dyn Storage> {
+        &self.storage
+    }
+
+    /// Begins savepoint `id`: gives a folder within `target` in which there is nothing yet.
+    ///
+    /// # Errors
+    /// [`InvalidArgument`](ErrorKind::InvalidArgument) if `target` is no path; [`AlreadyExists`](ErrorKind::AlreadyExists)
+    /// if no name is free; [`Io`](ErrorKind::Io).
+    pub fn begin(&mut self, id: u64, target: &str) -> Result<Arc<str>> {
+        let target = target.trim_end_matches('/');
+        for _ in 0..TRIES {
+            let folder = join(target, &self.new_name()?);
+            if self.storage.list(&folder)?.is_empty() {
+                let folder: Arc<str> = folder.into();
+                self.folders.insert(id, Arc::clone(&folder));
+                return Ok(folder);
+            }
+        }
+        let message = format!("{TRIES} names of folders were tried for a savepoint, and all are taken");
+        Err(Error::new(ErrorKind::AlreadyExists, message).in_file(target, None))
+    }
+
+    /// Where tasks write the files of the savepoint in `folder`.
+    ///
+    /// # Errors
+    /// [`InvalidArgument`](ErrorKind::InvalidArgument) for a path that is none.
+    pub fn target(&self, folder: &str) -> Result<CheckpointTarget> {
+        CheckpointTarget::savepoint(Arc::clone(&self.storage), folder)
+    }
+
+    /// Makes the savepoint complete by its metadata. From then on nothing here deletes it.
+    ///
+    /// # Errors
+    /// [`IllegalState`](ErrorKind::IllegalState) if it could not be restored: a subtask is missing, or a file is not in
+    /// the folder; [`Io`](ErrorKind::Io). The savepoint is [aborted](Self::abort) then.
+    pub fn complete(
+        &mut self,
+        mut savepoint: Checkpoint,
+        folder: &str,
+        format: SavepointFormat,
+    ) -> Result<Savepoint> {
+        let written = self.write(&mut savepoint, folder, format);
+        match written {
+            Ok(()) => {
+                self.folders.remove(&savepoint.id);
+                Savepoint::open(Arc::clone(&self.storage), folder)
+            }
+            Err(error) => {
+                self.abort(savepoint.id);
+                Err(error)
+            }
+        }
+    }
+
+    fn write(&self, savepoint: &mut Checkpoint, folder: &str, format: SavepointFormat) -> Result<()> {
+        savepoint.savepoint = Some(format);
+        check_tasks(savepoint)?;
+        check_files(savepoint, Some(&*self.storage), |_| false)?;
+        for path in paths_mut(savepoint) {
+            if parent(path) != folder {
+                let message = format!("the savepoint in {folder:?} names a file that is elsewhere");
+                return Err(Error::new(ErrorKind::IllegalState, message).in_file(&*path, None));
+            }
+        }
+        let mut movable = savepoint.clone();
+        for path in paths_mut(&mut movable) {
+            path.drain(..=folder.len());
+        }
+        let mut file = self.storage.create(&join(folder, METADATA), &Cancel::new())?;
+        file.write(&movable.encode()?)?;
+        file.finish()
+    }
+
+    /// Savepoint `id` will never be complete: deletes its folder. False if no such savepoint was begun, or it is complete.
+    pub fn abort(&self, id: u64) -> bool {
+        let Some(folder) = self.folders.get(&id) else { return false };
+        if let Err(error) = self.storage.delete_folder(folder) {
+            tracing::warn!(%error, folder = &**folder, "a failed savepoint was not deleted");
+        }
+        true
+    }
+
+    /// Deletes state that tasks wrote for savepoint `id` and that is part of none: of a task that was late, or that is not
+    /// of the job. The same answer as that of [`abort`](Self::abort).
+    pub fn discard(&self, id: u64, states: &[TaskState]) -> bool {
+        let Some(folder) = self.folders.get(&id) else { return false };
+        let files = states.iter().flat_map(TaskState::files).filter_map(path_of);
+        for path in files.filter(|path| parent(path) == &**folder) {
+            if let Err(error) = self.storage.delete(path) {
+                tracing::warn!(%error, path, "a file of a failed savepoint was not deleted");
+            }
+        }
+        true
+    }
+
+    /// `savepoint-<first 6 of the job>-<random>`, as in Flink.
+    fn new_name(&self) -> Result<String> {
+        let random = getrandom::u64().map_err(|error| {
+            Error::new(ErrorKind::Io, "the system has no random numbers").with_source(error.to_string())
+        })?;
+        let job: String = self.job.chars().take(6).collect();
+        Ok(format!("savepoint-{job}-{:012x}", random >> 16))
+    }
+}
