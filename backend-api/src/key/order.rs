@@ -52,7 +52,7 @@ fn is_same<K: StateKey>(a: &K, b: &K) -> bool {
 #[cold]
 fn not_ascending<K: StateKey>(before: &K, key: &K) -> Error {
     match before.with_encoded(|before| key.with_encoded(|key| before.cmp(key))) {
-        Ordering::Equal => Error::new(ErrorKind::Corrupt, "a key is there twice"),
+        Ordering::Equal => Error::new(ErrorKind::Corrupt, "a key occurs twice"),
         Ordering::Greater => Error::new(ErrorKind::Corrupt, "keys are not in the order of their bytes"),
         Ordering::Less => {
             let message = format!("the order of {} is not that of its encoding", type_name::<K>());

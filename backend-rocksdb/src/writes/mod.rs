@@ -50,8 +50,7 @@ impl Writer {
             return Ok(());
         }
         let known = self.families.get_mut(state);
-        *known.ok_or_else(|| Error::new(ErrorKind::IllegalState, "states are added in their order"))? =
-            family;
+        *known.ok_or_else(|| Error::new(ErrorKind::IllegalState, "states must be added in order"))? = family;
         Ok(())
     }
 
@@ -93,7 +92,7 @@ impl Writer {
         if batch.size() < FILE_BYTES {
             return self.write(batch, readers);
         }
-        let other = || Error::new(ErrorKind::IllegalState, "a load does not only put");
+        let other = || Error::new(ErrorKind::IllegalState, "a load contains other operations than puts");
         let Some(WriteOp::Put { key, .. }) = batch.iter().next() else { return Err(other()) };
         let family = self.family(key)?;
         let mut file = SstWriter::create(&self.database, family)?;

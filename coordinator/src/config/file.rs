@@ -53,7 +53,7 @@ impl JobConfig {
         let settings: Option<Settings> = serde_saphyr::from_str(text).map_err(|error| {
             let error = error.to_string();
             let line = error.lines().next().unwrap_or_default();
-            Error::new(ErrorKind::InvalidArgument, format!("the configuration is no YAML: {line}"))
+            Error::new(ErrorKind::InvalidArgument, format!("the configuration is not YAML: {line}"))
         })?;
         Self::from_settings(settings.unwrap_or_default())
     }
