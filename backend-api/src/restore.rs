@@ -1,4 +1,4 @@
-//! Restoring checkpoints made of rows: which sections of which files apply to which state and key group.
+//! Restoring checkpoints made of rows: the sections of each state and key group.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
@@ -10,47 +10,47 @@ use crate::{
     Storage, Subtask,
 };
 
-/// All that the handles of a restore hold for one subtask, found, and not decoded yet.
+/// The content of a restore's handles for one subtask, located but not decoded.
 ///
-/// It keeps the files open, and an open file stays readable when its name is deleted: the handles may be discarded
-/// as soon as there is a plan, and each state be decoded when it is registered.
+/// It keeps the files open, so the handles may be discarded once there is a plan, and each state is decoded
+/// when it is registered.
 #[derive(Debug, Default)]
 pub struct RestorePlan {
     states: BTreeMap<String, Arc<RestoredState>>,
 }
 
-/// One restored state, by its name.
+/// One restored state.
 #[derive(Debug)]
 pub struct RestoredState {
     kind: StateKind,
-    /// All that differ in more than their seed; at least one.
+    /// All metadata of the state that differs in more than the seed. At least one.
     metas: Vec<StateMeta>,
-    /// Of each key group that has, or had, rows what makes it up, in the order in which it applies.
+    /// For each key group that has or had rows, its sections in the order in which they apply.
     chains: BTreeMap<u16, Vec<RestoredSection>>,
-    /// Set once all blocks have been found sound.
+    /// Set once all blocks are verified.
     verified: OnceLock<()>,
 }
 
-/// A section that a restored key group is made of. No row of a block is given out before its checksum matched.
+/// A section of a restored key group. No row of a block is returned before its checksum matched.
 #[derive(Clone, Debug)]
 pub struct RestoredSection {
     reader: Arc<CheckpointReader>,
     section: Section,
     /// Index in [`RestoredState::metas`].
     meta: usize,
-    /// Set once all blocks have been found sound.
+    /// Set once all blocks are verified.
     verified: OnceLock<()>,
 }
 
 impl RestorePlan {
-    /// Finds what `handles` hold for the key groups of `subtask`. Files without a part in it are not opened; `storage` may
-    /// be missing if all state is inline. Of the files heads and indexes are checked; a block is when it is read, or by
-    /// [`verify`](Self::verify).
+    /// Locates the key groups of `subtask` in `handles`. Does not open files without any of them. `storage`
+    /// may be missing if all state is inline. Verifies headers and indexes. Blocks are verified when they are
+    /// read, or by [`verify`](Self::verify).
     ///
     /// # Errors
-    /// Those of [`StateBackend::open`](crate::StateBackend::open);
-    /// [`IncompatibleKind`](ErrorKind::IncompatibleKind) if two handles have states of one name and different kinds;
-    /// [`InvalidArgument`](ErrorKind::InvalidArgument) if there is a file and no storage.
+    /// Those of [`StateBackend::open`](crate::StateBackend::open).
+    /// [`IncompatibleKind`](ErrorKind::IncompatibleKind) if two handles have states of one name and different
+    /// kinds. [`InvalidArgument`](ErrorKind::InvalidArgument) if there is a file and no storage.
     pub fn open<K: StateKey>(
         handles: &[KeyedStateHandle],
         storage: Option<&dyn Storage>,
@@ -60,8 +60,8 @@ impl RestorePlan {
         Self::of(&parts, storage)
     }
 
-    /// As [`open`](Self::open), for a backend that restores other handles too: these may leave key groups of the subtask
-    /// out.
+    /// [`open`](Self::open) for a backend that restores other handles too, so that key groups of the subtask
+    /// may be missing in these.
     ///
     /// # Errors
     /// As [`open`](Self::open).
@@ -86,16 +86,16 @@ impl RestorePlan {
         Ok(Self { states: states.into_iter().map(|(name, state)| (name, Arc::new(state))).collect() })
     }
 
-    /// Checks all blocks: for those who are not going to read each of them before they use any.
+    /// Verifies all blocks, for backends that use some before they have read all.
     ///
     /// # Errors
-    /// [`Corrupt`](ErrorKind::Corrupt); [`Io`](ErrorKind::Io).
+    /// [`Corrupt`](ErrorKind::Corrupt), [`Io`](ErrorKind::Io).
     pub fn verify(&self) -> Result<()> {
         let mut sections = self.states.values().flat_map(|state| state.chains.values().flatten());
         sections.try_for_each(RestoredSection::verify)
     }
 
-    /// The states that nobody has taken, by their names.
+    /// The states that were not taken, by name.
     pub fn states(&self) -> impl ExactSizeIterator<Item = &Arc<RestoredState>> {
         self.states.values()
     }
@@ -105,7 +105,7 @@ impl RestorePlan {
         self.states.get(name)
     }
 
-    /// Takes the state of that name out, once it is registered and decoded.
+    /// Removes the state of that name, once it is registered and decoded.
     pub fn take(&mut self, name: &str) -> Option<Arc<RestoredState>> {
         self.states.remove(name)
     }
@@ -122,8 +122,8 @@ impl RestoredState {
         self.kind
     }
 
-    /// What the files say of it: usually one, and more if it was written with different codecs, in which case no
-    /// registration fits.
+    /// The state's metadata in the files: usually one, and several if it was written with different codecs.
+    /// Then it cannot be registered.
     pub fn metas(&self) -> &[StateMeta] {
         &self.metas
     }
@@ -133,16 +133,16 @@ impl RestoredState {
         self.chains.iter().filter(|(_, chain)| !chain.is_empty()).map(|(group, _)| *group)
     }
 
-    /// What makes up a key group, in the order in which it applies. A [`Full`](SectionKind::Full) section can only be
-    /// the first; where there is none, the group was empty before.
+    /// The sections of a key group, in the order in which they apply. Only the first can be a
+    /// [`Full`](SectionKind::Full) section. Without one, the group was empty before.
     pub fn chain(&self, group: u16) -> &[RestoredSection] {
         self.chains.get(&group).map_or(&[], Vec::as_slice)
     }
 
-    /// Checks all blocks, unless that was done before: for those who pass the files on without reading them.
+    /// Verifies all blocks once, for backends that pass the files on without reading them.
     ///
     /// # Errors
-    /// [`Corrupt`](ErrorKind::Corrupt); [`Io`](ErrorKind::Io).
+    /// [`Corrupt`](ErrorKind::Corrupt), [`Io`](ErrorKind::Io).
     pub fn verify(&self) -> Result<()> {
         if self.verified.get().is_none() {
             self.chains.values().flatten().try_for_each(RestoredSection::verify)?;
@@ -151,18 +151,18 @@ impl RestoredState {
         Ok(())
     }
 
-    /// Checks that the state can be registered as `registered` says, which is a descriptor's
+    /// Checks that the state can be registered as `registered`, which is a descriptor's
     /// [`meta`](crate::StateDescriptor::meta).
     ///
     /// # Errors
-    /// [`IncompatibleKind`](ErrorKind::IncompatibleKind) for another kind; [`Migration`](ErrorKind::Migration) for
-    /// another type of namespaces or another codec, naming both.
+    /// [`IncompatibleKind`](ErrorKind::IncompatibleKind) for another kind.
+    /// [`Migration`](ErrorKind::Migration) for another type of namespaces or another codec, naming both.
     pub fn check_registration(&self, registered: &StateMeta) -> Result<()> {
         self.metas.iter().try_for_each(|meta| meta.check_registration(registered))
     }
 
-    /// Copies all sections to another checkpoint file, undecoded; there, `metas()[i]` is the state of number
-    /// `first + i`.
+    /// Copies all sections to another checkpoint file without decoding them. There, `metas()[i]` is state
+    /// number `first + i`.
     ///
     /// # Errors
     /// [`Cancelled`](ErrorKind::Cancelled), and those of [`CheckpointReader::copy_section`].
@@ -184,8 +184,8 @@ impl RestoredState {
         Ok(())
     }
 
-    /// Copies one key group, as far as `metas()[meta]` describes it, to another checkpoint file, undecoded, for the
-    /// state with the index `state` there; answers the number of rows.
+    /// Copies the sections of one key group with `metas()[meta]` to another checkpoint file without decoding
+    /// them, for the state with the index `state` there. Returns the number of rows.
     ///
     /// # Errors
     /// Those of [`CheckpointReader::copy_section`].
@@ -239,7 +239,7 @@ impl RestoredSection {
         Ok(())
     }
 
-    /// What the file says of the state.
+    /// The state's metadata in the file.
     pub fn meta(&self) -> Option<&StateMeta> {
         self.reader.meta().states.get(usize::from(self.section.state))
     }
@@ -278,7 +278,7 @@ impl RestoredSection {
     }
 }
 
-/// Adds the sections of `reader` for the groups in `range` behind those of the files before it.
+/// Adds the sections of `reader` for the groups in `range`, after those of earlier files.
 fn add_file(
     states: &mut BTreeMap<String, RestoredState>,
     reader: &Arc<CheckpointReader>,
@@ -300,11 +300,11 @@ fn add_file(
     }
     for section in reader.sections().iter().filter(|section| range.contains(section.group)) {
         let number = usize::from(section.state);
-        // The reader has checked that the state of every section is one of the file's.
+        // The reader has checked that the state of every section exists.
         let (Some(meta), Some(&at)) = (reader.meta().states.get(number), metas.get(number)) else { continue };
         let Some(state) = states.get_mut(&meta.name) else { continue };
         let chain = state.chains.entry(section.group).or_default();
-        // An empty one says that what came before is gone, which whoever goes on using these files must keep.
+        // An empty section replaces earlier ones. An increment that builds on these files must keep it.
         let replaces = section.kind == SectionKind::Full && !chain.is_empty();
         if section.kind == SectionKind::Full {
             chain.clear();
@@ -317,12 +317,12 @@ fn add_file(
     Ok(())
 }
 
-/// The parts of the handles that belong to `subtask`. Together they must cover its key groups, unless there is no
-/// handle at all.
+/// The parts of the handles that belong to `subtask`. They must cover its key groups, unless there are no
+/// handles.
 ///
 /// # Errors
-/// As [`StateBackend::open`](crate::StateBackend::open): another format, other keys, a key group that two handles have or
-/// none.
+/// As [`StateBackend::open`](crate::StateBackend::open): another format, other keys, or a key group in two
+/// handles or in none.
 pub fn check_handles<'h, K: StateKey>(
     handles: &'h [KeyedStateHandle],
     subtask: &Subtask<K>,
@@ -335,7 +335,7 @@ pub fn check_handles<'h, K: StateKey>(
     Ok(parts)
 }
 
-/// As [`check_handles`], but key groups may be left out.
+/// [`check_handles`] with missing key groups allowed.
 fn parts_of<'h, K: StateKey>(
     handles: &'h [KeyedStateHandle],
     subtask: &Subtask<K>,
@@ -392,7 +392,7 @@ fn check_disjoint(parts: &[(KeyGroupRange, &KeyedStateHandle)]) -> Result<()> {
     }
 }
 
-/// Checks that `parts` leave no key group of `range` out.
+/// Checks that `parts` cover all key groups of `range`.
 pub(crate) fn check_covered(range: KeyGroupRange, parts: impl Iterator<Item = KeyGroupRange>) -> Result<()> {
     let mut parts: Vec<_> = parts.collect();
     parts.sort_unstable();
@@ -412,7 +412,7 @@ pub(crate) fn check_covered(range: KeyGroupRange, parts: impl Iterator<Item = Ke
     }
 }
 
-/// What the file says of itself must be what the handle says of it, which was compared with the subtask.
+/// Checks that the file's metadata agrees with its handle, which was compared with the subtask.
 fn check_file(reader: &CheckpointReader, handle: &KeyedStateHandle, checkpoint_id: u64) -> Result<()> {
     let meta = reader.meta();
     let same = meta.format == handle.format

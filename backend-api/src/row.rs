@@ -1,18 +1,18 @@
-//! Rows: what one entry of a state is in a checkpoint file, the same from every backend that writes rows.
+//! Rows: the entries of a state in a checkpoint file, the same for all backends that write rows.
 //!
-//! A row begins with the key and the namespace, each in its self-delimiting encoding ([`StateKey::encode`](crate::StateKey::encode)). In a
-//! section of changes an operation stands before them; in a full one there is none, every row puts. What follows
-//! depends on the kind of state:
+//! A row starts with the key and the namespace, each in its self-delimiting encoding
+//! ([`StateKey::encode`](crate::StateKey::encode)). In a section of changes an operation precedes them. In a
+//! full section every row puts. The rest depends on the kind of state:
 //!
 //! | kind | rest of a row that puts |
 //! | --- | --- |
 //! | value, reducing, aggregating | the value's bytes, to the end of the row |
-//! | list | index of the first element (varint), then of each element its length (varint) and bytes: the list is cut to that index, and these are appended |
-//! | map | of each entry the key, the length of the value (varint) and its bytes |
+//! | list | index of the first element (varint), then for each element its length (varint) and bytes: the list is cut to that index, and these are appended |
+//! | map | for each entry the key, the length of the value (varint) and its bytes |
 //!
-//! A long list or map has several rows: one [ends](is_full) after [`ROW_ITEMS`] items, or with the item that brings it to
-//! [`ROW_BYTES`]. [`RowOp::Remove`] has nothing more, [`RowOp::RemoveEntries`] the keys of the
-//! entries. The family of these rows is [`FORMAT`]; `docs/formats.md` has the bytes.
+//! A long list or map has several rows. A row [ends](is_full) after [`ROW_ITEMS`] items, or with the item
+//! that brings it to [`ROW_BYTES`]. [`RowOp::Remove`] has nothing more, [`RowOp::RemoveEntries`] the keys of
+//! the entries. The name of this format is [`FORMAT`]. `docs/formats.md` describes the bytes.
 
 mod decode;
 mod encode;
@@ -27,15 +27,15 @@ pub use read_back::{ReadBack, encode_value};
 
 use crate::{Error, ErrorKind, Result};
 
-/// The format family of checkpoints made of rows; see [`KeyedStateHandle::format`](crate::KeyedStateHandle::format).
+/// The format of checkpoints made of rows. See [`KeyedStateHandle::format`](crate::KeyedStateHandle::format).
 pub const FORMAT: &str = "rows/1";
 
-/// What a row of a section of changes does.
+/// The operation of a row in a section of changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RowOp {
     /// Puts a value, appends elements, puts entries.
     Put,
-    /// Removes all that is under the key and namespace.
+    /// Removes everything under the key and namespace.
     Remove,
     /// Removes entries of a map.
     RemoveEntries,
@@ -72,7 +72,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_of_all_lengths_come_back() {
+    fn numbers_of_all_lengths_round_trip() {
         for number in (0..64).flat_map(|bits| [1 << bits, (1_u64 << bits) - 1]).chain([u64::MAX]) {
             let mut out = Vec::new();
             encode_varint(number, &mut out);
@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn sized_bytes_of_all_lengths_come_back_and_a_failed_one_leaves_nothing() {
+    fn sized_bytes_of_all_lengths_round_trip_and_a_failed_one_leaves_nothing() {
         let mut out = Vec::new();
         for length in [0, 1, 127, 128, 20_000] {
             encode_sized(&mut out, |out| {

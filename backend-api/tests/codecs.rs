@@ -72,7 +72,7 @@ fn numbers() {
 }
 
 #[test]
-fn what_always_has_as_many_bytes_says_how_many() {
+fn types_with_a_fixed_length_report_it() {
     fn len<T: Plain>() -> Option<usize> {
         Codec::<T>::fixed_len(&PlainCodec)
     }
@@ -160,13 +160,13 @@ fn lengths_beyond_the_data_are_refused_before_allocating() {
 }
 
 #[test]
-fn a_map_with_a_key_twice_is_refused() {
+fn a_map_with_a_duplicate_key_is_refused() {
     let codec: &dyn Codec<BTreeMap<u8, u8>> = &PlainCodec;
     assert_eq!(codec.decode(&[2, 1, 1, 1, 2]).unwrap_err().kind(), ErrorKind::Corrupt);
 }
 
 #[test]
-fn plain_values_know_what_they_own() {
+fn plain_values_know_their_heap_size() {
     assert_eq!(Codec::<u64>::heap_size(&PlainCodec, &1), 0);
     // What a value holds, not what it has room for: a clone must count as much as the original.
     let mut spacious = String::with_capacity(40);
@@ -227,7 +227,7 @@ fn serde_bytes_are_those_of_postcard() {
 }
 
 #[test]
-fn a_value_that_does_not_serialize_leaves_the_buffer_alone() {
+fn a_value_that_does_not_serialize_leaves_the_buffer_unchanged() {
     #[derive(Debug, Deserialize)]
     struct Broken;
     impl Serialize for Broken {
@@ -244,7 +244,7 @@ fn a_value_that_does_not_serialize_leaves_the_buffer_alone() {
 }
 
 #[test]
-fn serde_values_know_about_what_they_own() {
+fn serde_values_estimate_their_heap_size() {
     let session = Session {
         user: "ada".into(),
         pages: vec![(1, "ab".into()), (2, "c".into())],

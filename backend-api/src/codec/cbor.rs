@@ -1,4 +1,4 @@
-//! Bytes of any type of serde's that describe themselves.
+//! A self-describing codec for serde types.
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -7,13 +7,13 @@ use super::heap_size::heap_size;
 use super::{Codec, corrupt};
 use crate::{Error, ErrorKind, Result};
 
-/// The codec of all types that serde can write and read, in CBOR (RFC 8949): larger and slower than
+/// The codec of all types that serde can write and read, in CBOR (RFC 8949). Larger and slower than
 /// [`SerdeCodec`](super::SerdeCodec), but with the names of fields and variants in each value.
 ///
-/// So it carries what serde's attributes do: `untagged`, `tag`, `flatten`, `skip_serializing_if` and the rest. Its
-/// [`id`](Codec::id) says nothing of the type: whether a value can be read is up to the type that reads it. Fields may be
-/// reordered, removed, and added with `#[serde(default)]`, also between a checkpoint and its restore; a type that does not
-/// fit is an [`ErrorKind::Corrupt`] error at its first value.
+/// It therefore supports all attributes of serde: `untagged`, `tag`, `flatten`, `skip_serializing_if` and so
+/// on. Its [`id`](Codec::id) does not depend on the type. Fields can be reordered, removed, and added with
+/// `#[serde(default)]` between a checkpoint and its restore. A type that does not fit is an
+/// [`ErrorKind::Corrupt`] error at the first value.
 ///
 /// ```
 /// use std::sync::Arc;

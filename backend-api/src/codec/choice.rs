@@ -1,4 +1,4 @@
-//! The codec that a type has when none is named.
+//! The default codec of a type.
 
 use std::any::{Any, TypeId};
 use std::sync::Arc;
@@ -8,9 +8,9 @@ use serde::de::DeserializeOwned;
 
 use super::{Codec, Plain, PlainCodec, SerdeCodec};
 
-/// The codec of a state for which none is named: [`PlainCodec`] for numbers, `bool`, `char`, `()`, strings, and vectors,
-/// options, pairs and triples of the commonest of them; [`SerdeCodec`] for the rest. Which it is for a type
-/// never changes, since it decides what the bytes in files mean.
+/// The codec of a state that names none: [`PlainCodec`] for numbers, `bool`, `char`, `()`, strings, and
+/// vectors, options, pairs and triples of common ones, and [`SerdeCodec`] for the rest. The choice for a type
+/// never changes, because it decides the meaning of bytes in files.
 ///
 /// ```
 /// use backend_api::default_codec;

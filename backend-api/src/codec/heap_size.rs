@@ -1,27 +1,27 @@
-//! An estimate of the heap memory of a value, by what it shows to serde.
+//! Estimates the heap memory of a value from its serialization.
 
 use serde::ser::{self, Serialize};
 
 use crate::Error;
 
-/// Bytes of strings, byte strings, and elements of sequences and maps; 0 at once for what needs no drop.
+/// Bytes of strings, byte strings, and elements of sequences and maps. 0 for types without drop glue.
 #[inline]
 pub(super) fn heap_size<T: Serialize>(value: &T) -> usize {
     if !std::mem::needs_drop::<T>() {
         return 0;
     }
     let mut counter = Counter { size: 0, depth: 0 };
-    // A value that does not serialize is counted as far as it does.
+    // A value that fails to serialize is counted up to the failure.
     let _ = value.serialize(&mut counter);
     counter.size
 }
 
-/// What a string or a vector takes where it stands.
+/// Inline size of a string or vector.
 const HANDLE: usize = size_of::<Vec<u8>>();
 
 struct Counter {
     size: usize,
-    /// Sequences and maps around the place: inside of one, what stands there is on the heap as well.
+    /// Number of enclosing sequences and maps. Inside of one, inline parts are on the heap too.
     depth: usize,
 }
 

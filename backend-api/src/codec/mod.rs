@@ -1,4 +1,4 @@
-//! How values become bytes.
+//! Codecs: values to bytes and back.
 
 mod cbor;
 mod choice;
@@ -13,52 +13,52 @@ pub use self::serde::SerdeCodec;
 
 use crate::{Error, ErrorKind, Result};
 
-/// How values of one state become bytes, and come back.
+/// Converts values of one state to bytes and back.
 ///
-/// A heap backend keeps values as objects and asks the codec only when a snapshot is written or read; a backend
-/// that keeps bytes asks it at each access. [`default_codec`] knows one for every type of serde's.
+/// A heap backend keeps values as objects, and uses the codec only for snapshots and restores. A backend that
+/// keeps bytes uses it at each access. [`default_codec`] returns one for every serde type.
 ///
 /// # Contract
 ///
-/// `decode` inverts `encode`, and refuses what `encode` did not write with an error, never with a panic.
+/// `decode` inverts `encode`. It refuses other bytes with an error, and never panics.
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` is no codec for `{T}`",
+    message = "`{Self}` is not a codec for `{T}`",
     label = "not a `Codec<{T}>`",
     note = "`default_codec()` encodes every type that derives `Serialize` and `Deserialize`, `CborCodec` also those whose attributes the default cannot carry"
 )]
 pub trait Codec<T>: Send + Sync + 'static {
-    /// Identity and version of the format, written into every snapshot. Codecs with the same identity read each
+    /// Identity and version of the format, which is part of every snapshot. Codecs with equal ids read each
     /// other's bytes.
     fn id(&self) -> String;
 
-    /// Checks that the type can be written and read again, as far as the type alone tells. Called when a state is registered.
+    /// Checks that the type can be written and read. Called when a state is registered.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Unsupported`] with the reason, and what to do.
+    /// [`ErrorKind::Unsupported`] with the reason and a remedy.
     fn check_type(&self) -> Result<()> {
         Ok(())
     }
 
-    /// Appends the bytes of `value`; they need not tell where they end.
+    /// Appends the bytes of `value`. They need not be self-delimiting.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Codec`] with the cause, if the value has no encoding; `out` is then as it was.
+    /// [`ErrorKind::Codec`] with the cause, if the value cannot be encoded. `out` is unchanged then.
     fn encode(&self, value: &T, out: &mut Vec<u8>) -> Result<()>;
 
-    /// Makes a value of exactly these bytes.
+    /// Decodes a value from exactly these bytes.
     ///
     /// # Errors
     ///
     /// [`ErrorKind::Corrupt`] if they are not the bytes of a value.
     fn decode(&self, input: &[u8]) -> Result<T>;
 
-    /// Bytes that `value` owns on the heap, for accounting; an estimate will do.
+    /// Estimated bytes that `value` owns on the heap, for accounting.
     fn heap_size(&self, value: &T) -> usize;
 
-    /// Bytes of an encoding, if every value has one and each has as many: that a value is not too long is then known without
-    /// encoding it.
+    /// The length of all encodings, if every value can be encoded and all lengths are equal. Values then need
+    /// not be encoded to check their size.
     fn fixed_len(&self) -> Option<usize> {
         None
     }

@@ -1,10 +1,10 @@
-//! The header of a block: what is in it, and the proof that it is what was written.
+//! Block headers, with checksums.
 
 use super::compression::BlockCodec;
 use super::fields::Fields;
 use super::planes;
 
-/// Most bytes of rows in a block of more than one row.
+/// Most row bytes of a block with several rows.
 pub(super) const BLOCK_BYTES: usize = 256 << 10;
 
 /// Most rows in a block, which bounds the column of lengths.
@@ -13,7 +13,7 @@ pub(super) const BLOCK_ROWS: u32 = 65_536;
 /// Most bytes of one row.
 pub const MAX_ROW_BYTES: usize = i32::MAX as usize;
 
-/// Where the rows of a block end; the numbers are part of the format.
+/// How the rows of a block are delimited. The numbers are part of the format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(super) enum Layout {
@@ -55,7 +55,7 @@ impl Layout {
     }
 }
 
-/// The place of a block, which its checksum covers too: a block read at another place is not mistaken for the right one.
+/// The position of a block. Its checksum covers it, so a block at another position is detected.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Place {
     pub state: u16,
@@ -95,12 +95,12 @@ impl BlockHeader {
         u64::from(self.raw_len).saturating_sub(u64::from(self.rows) * self.layout.length_bytes() as u64)
     }
 
-    /// Length of the stored payload, not proven yet.
+    /// Length of the stored payload, which is not verified yet.
     pub fn stored_len(header: &[u8]) -> Option<u32> {
         Fields(header.get(8..)?).u32()
     }
 
-    /// The header, if the checksum over it and the stored payload matches, or what is wrong.
+    /// Decodes and verifies the header. The error is a message.
     pub fn decode(header: &[u8], place: Place, stored: &[u8]) -> Result<Self, &'static str> {
         let Some(crc) = header.get(20..).and_then(|bytes| Fields(bytes).u32()) else {
             return Err("the block is cut off");
@@ -118,8 +118,8 @@ impl BlockHeader {
         Some(Self { rows, raw_len, stored_len, width, codec, layout })
     }
 
-    /// What readers rely on before they take memory for a block. No writer gets it wrong, and the
-    /// checksum has matched: this guards against files that are made up.
+    /// Checks the limits that readers rely on before they allocate memory for a block. Detects forged files,
+    /// whose checksums match.
     fn is_sound(&self) -> bool {
         let (rows, raw_len, width) = (u64::from(self.rows), u64::from(self.raw_len), u64::from(self.width));
         let lengths = rows * self.layout.length_bytes() as u64;

@@ -5,18 +5,18 @@ use super::compression::{BlockCodec, Compressor};
 use super::planes;
 use crate::{Error, ErrorKind, Result};
 
-/// Collects rows behind room for the header, so that a block is written in one piece.
+/// Collects rows after space for the header, so that a block is written in one piece.
 #[derive(Default)]
 pub(super) struct BlockBuilder {
-    /// Room for the header, then the rows; what lies behind `end` is no row.
+    /// Space for the header, then the rows. Bytes from `end` on are not rows.
     buffer: Vec<u8>,
     end: usize,
     rows: u32,
-    /// Width of the first row; before there is one, that of an earlier block.
+    /// Width of the first row, or of an earlier block's rows before there is one.
     width: u32,
     /// Lengths of all rows, once two of them differ.
     lengths: Vec<u32>,
-    /// The row that did not fit any more.
+    /// The row that did not fit.
     carried: Vec<u8>,
     planes: Vec<u8>,
     compressed: Vec<u8>,
@@ -28,7 +28,7 @@ impl BlockBuilder {
         self.rows
     }
 
-    /// The last row, which has `len` bytes.
+    /// The last row, of `len` bytes.
     pub fn last(&self, len: usize) -> &[u8] {
         self.buffer.get(self.end - len..self.end).unwrap_or_default()
     }
@@ -38,19 +38,19 @@ impl BlockBuilder {
         self.end.saturating_sub(BlockHeader::ENCODED)
     }
 
-    /// True if the block is to be sealed before it takes another row.
+    /// True if the block must be sealed before it takes another row.
     #[inline]
     pub fn is_full(&self) -> bool {
         self.rows == BLOCK_ROWS || self.end >= BlockHeader::ENCODED + BLOCK_BYTES
     }
 
-    /// True if an encoder has taken bytes of earlier rows away. The block is lost then.
+    /// True if an encoder has removed bytes of earlier rows, which makes the block useless.
     pub fn is_damaged(&self) -> bool {
         self.buffer.len() < self.end
     }
 
-    /// Has a row appended, and gives its length; `None` if the encoder has taken bytes of earlier rows away, so that the
-    /// block is lost. After an error it is as if nothing had been asked.
+    /// Lets a row be appended, and returns its length. `None` if the encoder has removed bytes of earlier
+    /// rows. After an error the block is unchanged.
     #[inline]
     pub fn encode(&mut self, encode: impl FnOnce(&mut Vec<u8>) -> Result<()>) -> Result<Option<usize>> {
         if (self.buffer.len() != self.end || self.end == 0) && !self.take_back() {
@@ -62,8 +62,8 @@ impl BlockBuilder {
         if len > MAX_ROW_BYTES { Err(too_long(len)) } else { Ok(Some(len)) }
     }
 
-    /// Takes back what an encoder that failed or panicked has left, if it has not taken bytes away; makes room for the
-    /// header.
+    /// Removes leftovers of an encoder that failed or panicked, unless bytes of earlier rows are missing.
+    /// Makes space for the header.
     #[cold]
     fn take_back(&mut self) -> bool {
         let is_whole = !self.is_damaged();
@@ -80,7 +80,7 @@ impl BlockBuilder {
         self.rows == 0 || self.end + len <= BlockHeader::ENCODED + BLOCK_BYTES
     }
 
-    /// Makes the encoded row of `len` bytes one of the block's.
+    /// Adds the encoded row of `len` bytes to the block.
     #[inline]
     pub fn commit(&mut self, len: usize) {
         let row = len as u32;
@@ -91,7 +91,7 @@ impl BlockBuilder {
         self.rows += 1;
     }
 
-    /// Notes the length of the first row, and of each where not all are of one width.
+    /// Records the length of the first row, and of all rows once they differ.
     fn note_length(&mut self, row: u32) {
         if self.rows == 0 {
             self.width = row;
@@ -101,13 +101,13 @@ impl BlockBuilder {
         self.lengths.push(row);
     }
 
-    /// Puts the encoded row aside, for the next block.
+    /// Keeps the encoded row for the next block.
     pub fn carry(&mut self) {
         self.carried.extend_from_slice(&self.buffer[self.end..]);
         self.buffer.truncate(self.end);
     }
 
-    /// Encodes the row put aside once more, in the new block.
+    /// Adds the row that was kept to the new block.
     pub fn take_carried(&mut self) -> Result<usize> {
         let mut carried = std::mem::take(&mut self.carried);
         let len = self.encode(|buffer| {
@@ -118,7 +118,7 @@ impl BlockBuilder {
         Ok(len.unwrap_or(0))
     }
 
-    /// The finished block with its header. The builder is to be [reset](Self::reset) then.
+    /// The finished block with its header. The builder must be [reset](Self::reset) afterwards.
     pub fn seal(&mut self, place: Place, compressor: &mut Compressor) -> Result<&[u8]> {
         const HEADER: usize = BlockHeader::ENCODED;
         self.buffer.truncate(self.end);
@@ -160,7 +160,7 @@ impl BlockBuilder {
         Ok(&block[..HEADER + len])
     }
 
-    /// Makes it an empty block. Memory that an unusually large row took is given back.
+    /// Empties the block. Frees the memory of an unusually large row.
     pub fn reset(&mut self) {
         self.buffer.truncate(BlockHeader::ENCODED);
         for buffer in [&mut self.buffer, &mut self.planes, &mut self.compressed] {

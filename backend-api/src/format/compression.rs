@@ -4,19 +4,19 @@ use zstd::bulk;
 
 use crate::{Error, ErrorKind, Result};
 
-/// How the blocks of a file are compressed. A block that would not shrink is stored as it is.
+/// How the blocks of a file are compressed. A block that would not shrink is stored uncompressed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Compression {
-    /// Not at all: best for local files, whose disk is faster.
+    /// None. Best for local files, whose disk is faster than compression.
     #[default]
     None,
-    /// LZ4: for files that are read soon, where the disk is the bottleneck.
+    /// LZ4. For files that are read soon, where the disk is the bottleneck.
     Lz4,
-    /// Zstandard at this level (1 is enough for most): for remote storage and savepoints.
+    /// Zstandard at this level (1 is usually enough). For remote storage and savepoints.
     Zstd(i32),
 }
 
-/// How one block is stored; the numbers are part of the format.
+/// How one block is stored. The numbers are part of the format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(super) enum BlockCodec {
@@ -57,8 +57,8 @@ impl Compressor {
         matches!(self, Self::None)
     }
 
-    /// Writes `raw` in compressed form to `out` from `start` on, and gives codec and length; `None` if it is not
-    /// shorter. What `out` holds behind is left over, so that it need not be cleared for every block.
+    /// Compresses `raw` into `out` from `start` on, and returns codec and length, or `None` if it is not
+    /// shorter. Bytes beyond that in `out` are unspecified, so that it need not be cleared for every block.
     pub fn compress(
         &mut self,
         raw: &[u8],
@@ -86,14 +86,14 @@ impl Compressor {
     }
 }
 
-/// The state of the decompression of one file's blocks.
+/// Decompression state for the blocks of one file.
 #[derive(Default)]
 pub(super) struct Decompressor {
     zstd: Option<bulk::Decompressor<'static>>,
 }
 
 impl Decompressor {
-    /// Makes `out` the raw bytes of `stored`, which must be exactly `raw_len`.
+    /// Decompresses `stored` into `out`, which must become exactly `raw_len` bytes.
     pub fn decompress(
         &mut self,
         codec: BlockCodec,

@@ -22,11 +22,11 @@ pub fn seal(kind: u16, payload: &[u8]) -> Vec<u8> {
     out
 }
 
-/// The payload of a sealed file of this kind; `path` names it in errors.
+/// The payload of a sealed file of this kind. Errors name `path`.
 ///
 /// # Errors
-/// [`ErrorKind::Corrupt`] if one bit is not as it was sealed, or the kind is another; [`ErrorKind::Unsupported`] for
-/// a container of another version.
+/// [`ErrorKind::Corrupt`] if any bit changed, or the kind differs. [`ErrorKind::Unsupported`] for a container
+/// of another version.
 pub fn unseal<'a>(kind: u16, bytes: &'a [u8], path: &str) -> Result<&'a [u8]> {
     let corrupt = |offset: usize, message: &str| {
         Err(Error::new(ErrorKind::Corrupt, message).in_file(path, Some(offset as u64)))
@@ -62,7 +62,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_sealed_is_unsealed() {
+    fn sealed_files_round_trip() {
         for payload in [&b""[..], b"x", &[7; 1000]] {
             assert_eq!(unseal(3, &seal(3, payload), "m").unwrap(), payload);
         }
@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn another_version_is_told_from_damage() {
+    fn another_version_is_not_reported_as_damage() {
         let mut bytes = seal(3, b"");
         bytes[10] = 3;
         let crc = crc32fast::hash(&bytes[..PREFIX]);
@@ -101,7 +101,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn random_bytes_are_no_sealed_file(mut bytes in prop::collection::vec(any::<u8>(), 0..100), magic: bool) {
+        fn random_bytes_are_refused_as_sealed_files(mut bytes in prop::collection::vec(any::<u8>(), 0..100), magic: bool) {
             if magic && bytes.len() >= 8 {
                 bytes[..8].copy_from_slice(&MAGIC);
             }

@@ -1,6 +1,6 @@
 //! Fixed-width fields, little endian.
 
-/// Takes fields off the front of a record; `None` when it is used up.
+/// Takes fields off the front of a record. `None` at its end.
 pub(super) struct Fields<'a>(pub &'a [u8]);
 
 impl Fields<'_> {

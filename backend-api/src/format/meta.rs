@@ -1,4 +1,4 @@
-//! What a checkpoint file says of itself and of its states.
+//! Metadata of a checkpoint file and its states.
 
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
@@ -7,10 +7,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Error, ErrorKind, KeyedStateHandle, Result, StateKind, shape};
 
-/// Most states that one backend can have, as in Flink (`Short.MAX_VALUE`).
+/// Most states of one backend, as in Flink (`Short.MAX_VALUE`).
 pub const MAX_STATES: usize = 32_767;
 
-/// What a checkpoint file says of itself. Its postcard encoding is part of the format.
+/// Metadata of a checkpoint file. Its postcard encoding is part of the format.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileMeta {
     /// Format of the rows, such as [`row::FORMAT`](crate::row::FORMAT).
@@ -29,11 +29,11 @@ pub struct FileMeta {
     pub key_schema: String,
     /// Name of the mapping from a key's hash to its key group.
     pub key_group_mapping: String,
-    /// The states; their indexes here are the ones that sections refer to.
+    /// The states. Sections refer to them by index.
     pub states: Vec<StateMeta>,
 }
 
-/// What a checkpoint file says of one state.
+/// Metadata of one state in a checkpoint file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StateMeta {
     /// Name of the state.
@@ -42,22 +42,22 @@ pub struct StateMeta {
     pub kind: StateKind,
     /// Schema of the namespace's encoding.
     pub namespace_schema: String,
-    /// Identities of the codecs of what a row holds after the key (a map: its key and its value).
+    /// Ids of the codecs of a row's contents after the key (for a map: its key and its value).
     pub codecs: Vec<String>,
-    /// Seed of the table that the rows were read from, so that a restored table has the same order.
+    /// Seed of the hash table that wrote the rows, so that a restored table has the same order.
     pub table_seed: u64,
     /// Settings of the state that a later reader needs, by name.
     pub options: BTreeMap<String, Vec<u8>>,
 }
 
-/// Option of a state that was dropped, and only keeps its number.
+/// Option of a state that was dropped and only keeps its number.
 const DROPPED: &str = "dropped";
 
 impl StateMeta {
-    /// What takes the place of a state that was dropped, so that the numbers of others stay.
+    /// The placeholder of a dropped state, so that other states keep their numbers.
     pub fn dropped(number: u16, kind: StateKind) -> Self {
         Self {
-            // No state can be registered under this name.
+            // Not a valid name of a registered state.
             name: format!("\0{kind} {number}"),
             kind,
             namespace_schema: "()".to_owned(),
@@ -67,17 +67,17 @@ impl StateMeta {
         }
     }
 
-    /// True if it only [takes the place](Self::dropped) of a state.
+    /// True if it is a [placeholder](Self::dropped).
     pub fn is_dropped(&self) -> bool {
         self.options.contains_key(DROPPED)
     }
 
-    /// Checks that a state that was written as this can be registered as `registered` says, which is a descriptor's
-    /// [`meta`](crate::StateDescriptor::meta).
+    /// Checks that a state written with this metadata can be registered as `registered`, which is a
+    /// descriptor's [`meta`](crate::StateDescriptor::meta).
     ///
     /// # Errors
-    /// [`IncompatibleKind`](ErrorKind::IncompatibleKind) for another kind; [`Migration`](ErrorKind::Migration) for
-    /// another type of namespaces or another codec, naming both.
+    /// [`IncompatibleKind`](ErrorKind::IncompatibleKind) for another kind.
+    /// [`Migration`](ErrorKind::Migration) for another type of namespaces or another codec, naming both.
     pub fn check_registration(&self, registered: &Self) -> Result<()> {
         let fault = |kind, message: String| Err(Error::new(kind, message).in_state(&self.name));
         if registered.kind != self.kind {
@@ -100,7 +100,8 @@ impl StateMeta {
     }
 }
 
-/// Tells two identities of codecs or keys apart: what differs in their shapes if that is all, else both of them.
+/// Describes the difference of two ids of codecs or keys: that of their shapes if it is the only one, and
+/// otherwise both ids.
 pub(crate) fn migration(what: &str, old: &str, new: &str) -> String {
     match shape::difference_of_texts(old, new) {
         Some(difference) => format!("restored with another {what} type: {difference}"),
@@ -109,8 +110,7 @@ pub(crate) fn migration(what: &str, old: &str, new: &str) -> String {
 }
 
 impl FileMeta {
-    /// True if the file has all key groups that `handle`, which names it, says to have: the others would be taken for
-    /// empty.
+    /// True if the file has all key groups that its `handle` claims. Others would be treated as empty.
     pub fn holds_groups_of(&self, handle: &KeyedStateHandle) -> bool {
         self.key_groups.contains(&handle.range.start()) && self.key_groups.contains(&handle.range.end())
     }
@@ -118,8 +118,9 @@ impl FileMeta {
     /// Checks the limits that writer and reader rely on.
     ///
     /// # Errors
-    /// [`ErrorKind::Size`] for more than [`MAX_STATES`] states; [`ErrorKind::InvalidArgument`] for key groups that
-    /// are none or lie outside of `0..max_parallelism`, or a max parallelism outside of `1..=32768`.
+    /// [`ErrorKind::Size`] for more than [`MAX_STATES`] states. [`ErrorKind::InvalidArgument`] for an empty
+    /// range of key groups, groups outside of `0..max_parallelism`, or a max parallelism outside of
+    /// `1..=32768`.
     pub fn check(&self) -> Result<()> {
         let states = self.states.len();
         if states > MAX_STATES {

@@ -1,8 +1,8 @@
-//! The checkpoint file format, and the sealed container of small files. Byte by byte in `docs/formats.md`.
+//! The checkpoint file format, and the sealed container of small files. `docs/formats.md` describes every
+//! byte.
 //!
-//! A checkpoint file holds the rows of the states of one subtask, by state and key group. What a row
-//! means is the backend's business; this layer writes them in blocks, and proves on reading that
-//! they are the bytes that were written.
+//! A checkpoint file contains the rows of the states of one subtask, by state and key group. This layer does
+//! not interpret rows. It writes them in blocks, and verifies them when they are read.
 
 mod block;
 mod builder;

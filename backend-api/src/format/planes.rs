@@ -1,15 +1,15 @@
-//! Byte planes: rows of one width, stored column by column of bytes.
+//! Byte planes: rows of one width, stored as columns of bytes.
 //!
-//! The high bytes of counters and the like are alike from row to row, and seldom within one. As planes
-//! they are runs, which is what makes a fast compression worth its time.
+//! The high bytes of counters and similar values repeat from row to row, but seldom within a row. In planes
+//! they are runs, which compress fast.
 
-/// Rows wider than this are compressed as they are: what repeats in them is within a row.
+/// Wider rows are compressed without planes, because their repetitions are within rows.
 pub(super) const MAX_WIDTH: usize = 64;
 
 /// Rows and bytes moved at a time.
 const TILE: usize = 8;
 
-/// Makes `planes` the byte planes of `rows`, whose rows are `width` bytes wide each.
+/// Splits `rows`, each `width` bytes wide, into `planes`.
 pub(super) fn split(rows: &[u8], width: usize, planes: &mut Vec<u8>) {
     let count = rows.len() / width;
     planes.resize(rows.len(), 0);
@@ -30,7 +30,7 @@ pub(super) fn split(rows: &[u8], width: usize, planes: &mut Vec<u8>) {
     }
 }
 
-/// Makes `rows` the rows of these byte planes, the inverse of [`split`].
+/// Joins byte planes into `rows`, as the inverse of [`split`].
 pub(super) fn join(planes: &[u8], width: usize, rows: &mut Vec<u8>) {
     let count = planes.len() / width;
     rows.resize(planes.len(), 0);
@@ -51,7 +51,7 @@ pub(super) fn join(planes: &[u8], width: usize, rows: &mut Vec<u8>) {
     }
 }
 
-/// Exchanges rows and columns of a square of 8 by 8 bytes: first those of its four quarters, then within them.
+/// Transposes a square of 8 by 8 bytes: first its four quarters, then within them.
 fn transpose(mut square: [u64; TILE]) -> [u64; TILE] {
     for (distance, low) in
         [(4, 0x0000_0000_FFFF_FFFF), (2, 0x0000_FFFF_0000_FFFF), (1, 0x00FF_00FF_00FF_00FF_u64)]
@@ -91,7 +91,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn join_is_the_inverse_of_split(width in 1_usize..70, bytes in prop::collection::vec(any::<u8>(), 1..9000)) {
+        fn join_inverts_split(width in 1_usize..70, bytes in prop::collection::vec(any::<u8>(), 1..9000)) {
             let rows = &bytes[..bytes.len() / width * width];
             let (mut planes, mut joined) = (vec![7; 3], vec![7; 20_000]);
             split(rows, width, &mut planes);

@@ -12,12 +12,12 @@ use super::writer::CheckpointWriter;
 use crate::storage::StorageFile;
 use crate::{Error, ErrorKind, Result};
 
-/// A checkpoint file, open for reading; it is `Sync`, and sections can be read in parallel.
+/// A checkpoint file, open for reading. It is `Sync`, so sections can be read in parallel.
 ///
 /// # Behavior
-/// - No row is given out before the checksum of its block has matched.
-/// - Every fault in the bytes is [`ErrorKind::Corrupt`], with file and offset. No memory is taken that the length of
-///   the file, or a checksum, does not vouch for.
+/// - No row is returned before the checksum of its block matched.
+/// - Every fault in the bytes is [`ErrorKind::Corrupt`], with file and offset. Allocations are limited by the
+///   length of the file or covered by a checksum.
 pub struct CheckpointReader {
     file: Box<dyn StorageFile>,
     meta: FileMeta,
@@ -25,10 +25,10 @@ pub struct CheckpointReader {
 }
 
 impl CheckpointReader {
-    /// Reads the two ends of the file and checks them.
+    /// Reads and verifies header, index and trailer.
     ///
     /// # Errors
-    /// [`ErrorKind::Corrupt`]; [`ErrorKind::Unsupported`] for a file of another version; [`ErrorKind::Io`].
+    /// [`ErrorKind::Corrupt`]. [`ErrorKind::Unsupported`] for a file of another version. [`ErrorKind::Io`].
     pub fn open(file: Box<dyn StorageFile>) -> Result<Self> {
         let trailer = read_trailer(&*file)?;
         let corrupt = |offset: u64, message: &str| corrupt(&*file, offset, message);
@@ -70,7 +70,7 @@ impl CheckpointReader {
         Ok(Self { file, meta, sections })
     }
 
-    /// What the file says of itself.
+    /// The file's metadata.
     pub fn meta(&self) -> &FileMeta {
         &self.meta
     }
@@ -85,29 +85,30 @@ impl CheckpointReader {
         &self.sections
     }
 
-    /// The sections of this state (its index in the meta) and key group, in the order in which they apply.
+    /// The sections of this state (its index in the metadata) and key group, in the order in which they
+    /// apply.
     pub fn sections_of(&self, state: u16, group: u16) -> &[Section] {
         let sections =
             &self.sections[self.sections.partition_point(|at| (at.state, at.group) < (state, group))..];
         &sections[..sections.partition_point(|at| (at.state, at.group) == (state, group))]
     }
 
-    /// The rows of one of this file's sections, in the order in which they were written.
+    /// The rows of a section of this file, in the order in which they were written.
     pub fn rows(&self, section: &Section) -> RowReader<'_> {
         RowReader::new(self.blocks(section))
     }
 
-    /// Checks the blocks of a section without decompressing them.
+    /// Verifies the blocks of a section without decompressing them.
     ///
     /// # Errors
-    /// [`ErrorKind::Corrupt`]; [`ErrorKind::Io`].
+    /// [`ErrorKind::Corrupt`], [`ErrorKind::Io`].
     pub fn verify(&self, section: &Section) -> Result<()> {
         let mut blocks = self.blocks(section);
         while blocks.next()?.is_some() {}
         Ok(())
     }
 
-    /// Writes a section to another file, for the state with the index `state` there. The blocks are checked, and
+    /// Copies a section to another file, for the state with the index `state` there. Blocks are verified, and
     /// copied without being decompressed.
     ///
     /// # Errors
@@ -193,7 +194,7 @@ fn corrupt(file: &dyn StorageFile, offset: u64, message: &str) -> Error {
     Error::new(ErrorKind::Corrupt, message).in_file(file.path(), Some(offset))
 }
 
-/// The blocks of a section, checked one by one. After an error it stays where it is.
+/// The blocks of a section, verified one by one. After an error it does not advance.
 #[derive(Clone)]
 pub(super) struct Blocks<'a> {
     reader: &'a CheckpointReader,
@@ -205,7 +206,7 @@ pub(super) struct Blocks<'a> {
 }
 
 impl<'a> Blocks<'a> {
-    /// The next block, and its payload as it is stored.
+    /// The next block with its stored payload.
     pub fn next(&mut self) -> Result<Option<(BlockHeader, Cow<'a, [u8]>)>> {
         let section = &self.section;
         let end = section.offset.saturating_add(section.stored_bytes);
@@ -240,7 +241,7 @@ impl<'a> Blocks<'a> {
         self.placed(Error::new(ErrorKind::Corrupt, message))
     }
 
-    /// Names the place of the current block.
+    /// Adds the position of the current block to an error.
     pub fn placed(&self, error: Error) -> Error {
         let error = error.in_group(self.section.group).in_file(self.reader.path(), Some(self.offset));
         match self.reader.meta.states.get(usize::from(self.section.state)) {

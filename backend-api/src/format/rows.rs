@@ -9,18 +9,18 @@ use super::planes;
 use super::reader::Blocks;
 use crate::{Error, ErrorKind, Result};
 
-/// Streams the rows of a section; it holds one block at a time.
+/// Streams the rows of a section, with one block in memory at a time.
 pub struct RowReader<'a> {
     blocks: Blocks<'a>,
     decompressor: Decompressor,
-    /// The current block, if the file lends it and it is not compressed.
+    /// The current block, if it is not compressed and borrowed from the file.
     lent: Option<&'a [u8]>,
     /// The current block otherwise.
     raw: Vec<u8>,
     planes: Vec<u8>,
     layout: Layout,
     width: usize,
-    /// Where the lengths begin.
+    /// Start of the lengths.
     column: usize,
     rows: usize,
     row: usize,
@@ -44,10 +44,10 @@ impl<'a> RowReader<'a> {
         }
     }
 
-    /// The next row; `None` after the last. After an error it goes on giving that error.
+    /// The next row. `None` after the last. After an error it returns that error again.
     ///
     /// # Errors
-    /// [`ErrorKind::Corrupt`]; [`ErrorKind::Io`].
+    /// [`ErrorKind::Corrupt`], [`ErrorKind::Io`].
     #[inline(always)]
     #[expect(clippy::should_implement_trait, reason = "the row is lent until the next call")]
     pub fn next(&mut self) -> Result<Option<&[u8]>> {
@@ -66,7 +66,7 @@ impl<'a> RowReader<'a> {
         Ok(Some(row))
     }
 
-    /// Hands the rows that are left to `f`, until it fails.
+    /// Calls `f` with the remaining rows, until it fails.
     ///
     /// # Errors
     /// As [`next`](Self::next), and the first of `f`.
@@ -91,9 +91,9 @@ impl<'a> RowReader<'a> {
         Ok(())
     }
 
-    /// Goes to the next block; every block has a row.
+    /// Moves to the next block. Every block has a row.
     fn next_block(&mut self) -> Result<bool> {
-        // Where the error is, should there be one; and the next call is to find it again.
+        // The position for errors, at which the next call finds the error again.
         let before = self.blocks.clone();
         let Some((header, stored)) = self.blocks.next()? else { return Ok(false) };
         if let Err(error) = self.load(&header, stored) {
@@ -133,12 +133,12 @@ impl<'a> RowReader<'a> {
     }
 }
 
-/// Where the lengths begin in a block: behind the rows.
+/// Start of the lengths in a block, after the rows.
 fn column(header: &BlockHeader) -> usize {
     header.row_bytes() as usize
 }
 
-/// The length of a row, from the lengths that begin at `column`.
+/// The length of a row, from the lengths that start at `column`.
 #[inline]
 fn length(block: &[u8], column: usize, layout: Layout, row: usize) -> Option<usize> {
     let lengths = block.get(column..)?;

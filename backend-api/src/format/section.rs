@@ -3,7 +3,7 @@
 use super::block::{BLOCK_ROWS, BlockHeader};
 use super::fields::Fields;
 
-/// What the rows of a section are.
+/// The meaning of a section's rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum SectionKind {
     /// All entries of the key group.
@@ -12,20 +12,20 @@ pub enum SectionKind {
     Delta,
 }
 
-/// The rows of one state in one key group, as the file's index has them.
+/// The rows of one state in one key group, as described in the file's index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Section {
     /// Index of the state in [`FileMeta::states`](super::FileMeta::states).
     pub state: u16,
     /// The key group.
     pub group: u16,
-    /// What the rows are.
+    /// The meaning of the rows.
     pub kind: SectionKind,
     /// Number of rows.
     pub rows: u64,
     /// Bytes of all rows.
     pub raw_bytes: u64,
-    /// Bytes that the section takes in the file.
+    /// Bytes of the section in the file.
     pub stored_bytes: u64,
     pub(super) offset: u64,
     pub(super) blocks: u32,
@@ -35,15 +35,15 @@ impl Section {
     /// Bytes of one section in the index.
     pub(super) const ENCODED: usize = 41;
 
-    /// Whether a section of that state, group and kind may stand behind this one: they ascend, and one of changes may
-    /// follow the one that it applies to.
+    /// True if a section of that state, group and kind may follow this one. They ascend, and changes may
+    /// follow the section that they apply to.
     pub(super) fn may_precede(&self, state: u16, group: u16, kind: SectionKind) -> bool {
         let (this, next) = ((self.state, self.group), (state, group));
         this < next || (this == next && kind == SectionKind::Delta)
     }
 
-    /// Whether its bytes can hold so many blocks, and these so many rows: readers take memory for them before they
-    /// have read a block.
+    /// True if its bytes can contain so many blocks, and the blocks so many rows. Readers allocate memory for
+    /// them before they have read a block.
     pub(super) fn is_possible(&self) -> bool {
         let blocks = u64::from(self.blocks);
         blocks * BlockHeader::ENCODED as u64 <= self.stored_bytes

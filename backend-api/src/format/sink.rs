@@ -1,4 +1,4 @@
-//! Where a checkpoint file is written to: a storage, the memory, or the one that its size asks for.
+//! Destinations of a checkpoint file: a storage, memory, or one chosen by size.
 
 use std::fmt;
 use std::sync::Arc;
@@ -6,12 +6,12 @@ use std::sync::Arc;
 use crate::storage::{Storage, StorageWriter, check_path};
 use crate::{Cancel, Error, ErrorKind, Result};
 
-/// Takes bytes in order.
+/// Receives bytes in order.
 pub trait ByteSink: Send {
     /// Appends bytes.
     ///
     /// # Errors
-    /// Those of the sink, [`ErrorKind::Io`] and [`ErrorKind::Cancelled`] as a rule.
+    /// Those of the sink, usually [`ErrorKind::Io`] and [`ErrorKind::Cancelled`].
     fn write(&mut self, bytes: &[u8]) -> Result<()>;
 }
 
@@ -35,10 +35,10 @@ impl BoundedBuffer {
         Self { bytes: Vec::new(), size: 0, limit }
     }
 
-    /// The bytes written.
+    /// The written bytes.
     ///
     /// # Errors
-    /// [`ErrorKind::Size`] if they were more than the limit, with both sizes.
+    /// [`ErrorKind::Size`] if they exceeded the limit, with both sizes.
     pub fn finish(self) -> Result<Vec<u8>> {
         if self.size <= self.limit {
             return Ok(self.bytes);
@@ -49,7 +49,7 @@ impl BoundedBuffer {
 }
 
 impl ByteSink for BoundedBuffer {
-    /// Beyond the limit the bytes are counted and no longer kept, so that the error can name the size.
+    /// Beyond the limit bytes are counted but not kept, so that the error can name the size.
     fn write(&mut self, bytes: &[u8]) -> Result<()> {
         self.size = self.size.saturating_add(bytes.len() as u64);
         if self.size <= self.limit {
@@ -61,13 +61,13 @@ impl ByteSink for BoundedBuffer {
     }
 }
 
-/// The most bytes that a state may have to be kept inline in the metadata, unless configured: as in Flink.
+/// Default limit of inline state in the metadata, in bytes, as in Flink.
 pub const DEFAULT_SPILL_THRESHOLD: usize = 20 << 10;
 
-/// The most that [`DEFAULT_SPILL_THRESHOLD`] can be raised to.
+/// Largest configurable limit of inline state.
 pub const MAX_SPILL_THRESHOLD: usize = 1 << 20;
 
-/// Keeps bytes in memory up to a threshold, and only then makes a file of them.
+/// Keeps bytes in memory up to a threshold, and writes a file beyond it.
 ///
 /// Dropped without [`finish`](Self::finish), it leaves nothing.
 pub struct SpillingSink {
@@ -85,14 +85,14 @@ enum Target {
     Failed,
 }
 
-/// Where the bytes of a [`SpillingSink`] went.
+/// Where a [`SpillingSink`] stored its bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Stored {
-    /// There were none.
+    /// There were no bytes.
     Empty,
-    /// Not more than the threshold.
+    /// Up to the threshold.
     Inline(Vec<u8>),
-    /// More than the threshold.
+    /// Beyond the threshold.
     File {
         /// Path of the file within the storage.
         path: String,
@@ -102,10 +102,10 @@ pub enum Stored {
 }
 
 impl SpillingSink {
-    /// A sink that makes the file `path` of `storage` if more than `threshold` bytes come.
+    /// A sink that creates the file `path` of `storage` beyond `threshold` bytes.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidArgument`] for a threshold above [`MAX_SPILL_THRESHOLD`], or a path that is none.
+    /// [`ErrorKind::InvalidArgument`] for a threshold above [`MAX_SPILL_THRESHOLD`], or an invalid path.
     pub fn new(
         storage: Arc<dyn Storage>,
         path: impl Into<String>,
@@ -124,7 +124,7 @@ impl SpillingSink {
     /// Ends the bytes, and makes the file durable if there is one.
     ///
     /// # Errors
-    /// [`ErrorKind::Io`], [`ErrorKind::Cancelled`]; no file is left then.
+    /// [`ErrorKind::Io`], [`ErrorKind::Cancelled`]. No file is left then.
     pub fn finish(self) -> Result<Stored> {
         self.cancel.check()?;
         match self.target {

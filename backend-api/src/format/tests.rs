@@ -101,7 +101,7 @@ fn the_format_is_the_documented_one() {
 }
 
 #[test]
-fn sections_come_in_order_and_belong_to_the_file() {
+fn sections_must_be_in_order_and_belong_to_the_file() {
     let mut sink = BoundedBuffer::new(u64::MAX);
     let meta = FileMeta { key_groups: 2..=5, ..meta(&["a", "b"]) };
     let mut writer = CheckpointWriter::new(&mut sink, &meta, Compression::None).unwrap();
@@ -131,7 +131,7 @@ fn sections_come_in_order_and_belong_to_the_file() {
 }
 
 #[test]
-fn a_row_that_cannot_be_encoded_is_taken_back() {
+fn a_row_that_cannot_be_encoded_is_removed() {
     let mut sink = BoundedBuffer::new(u64::MAX);
     let meta = meta(&["a"]);
     let mut writer = CheckpointWriter::new(&mut sink, &meta, Compression::None).unwrap();
@@ -202,7 +202,7 @@ fn a_bounded_buffer_names_both_sizes() {
 }
 
 #[test]
-fn a_compression_level_that_there_is_not_is_refused() {
+fn an_invalid_compression_level_is_refused() {
     let mut sink = BoundedBuffer::new(u64::MAX);
     let error = CheckpointWriter::new(&mut sink, &meta(&[]), Compression::Zstd(1000)).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidArgument);

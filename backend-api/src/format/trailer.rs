@@ -1,8 +1,8 @@
-//! The two ends of a checkpoint file.
+//! Header and trailer of a checkpoint file.
 
 use super::fields::Fields;
 
-/// Version of the format that this program writes, and the only one that it reads.
+/// The format version, the only one that is written and read.
 pub(super) const VERSION: u32 = 2;
 
 /// First bytes of a checkpoint file.
@@ -11,10 +11,10 @@ pub(super) const HEADER_MAGIC: [u8; 8] = *b"\x89SBCKPT\n";
 /// Last bytes of a checkpoint file.
 const TRAILER_MAGIC: [u8; 8] = *b"\nSBCEND\x89";
 
-/// Bytes of the header besides the encoded meta: magic, version, length of the meta; and its crc.
+/// Bytes of the header besides the encoded metadata: magic, version, length of the metadata, and crc.
 pub(super) const HEADER_PREFIX: usize = 16;
 
-/// The last bytes of a file, by which it is opened.
+/// The last bytes of a file, which locate the rest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Trailer {
     pub footer_offset: u64,
@@ -37,7 +37,7 @@ impl Trailer {
         out
     }
 
-    /// The trailer, or what is wrong with it.
+    /// Decodes and verifies the trailer. The error is a message.
     pub fn decode(bytes: &[u8]) -> Result<Self, &'static str> {
         Self::fields(bytes).ok_or("the trailer is cut off").and_then(|(trailer, crc, magic)| {
             if magic != TRAILER_MAGIC {

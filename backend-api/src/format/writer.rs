@@ -12,15 +12,15 @@ use super::trailer::{HEADER_MAGIC, HEADER_PREFIX, Trailer, VERSION};
 use crate::row::ReadBack;
 use crate::{Error, ErrorKind, Result};
 
-/// Writes a checkpoint file, section by section, row by row.
+/// Writes a checkpoint file, section by section and row by row.
 ///
-/// Sections come in ascending order of (state, key group); one of changes may follow another of the same, to which
-/// it applies. A key group without entries needs no
-/// section, unless its emptiness says something: a [`Full`](SectionKind::Full) one that replaces a chain.
-/// The rows of a section are read in the order in which they were written.
+/// Sections are in ascending order of (state, key group). Changes may follow a section of the same state and
+/// group, to which they apply. A key group without entries needs no section, unless a
+/// [`Full`](SectionKind::Full) one must replace an older chain. Rows are read in the order in which they were
+/// written.
 ///
-/// An error of the sink is final: all calls after it fail, [`finish`](Self::finish) too. So is an encoder
-/// that takes away bytes of rows before its own.
+/// An error of the sink is final: all later calls fail, including [`finish`](Self::finish). So is an encoder
+/// that removes bytes of earlier rows.
 pub struct CheckpointWriter<'a> {
     sink: &'a mut dyn ByteSink,
     meta: &'a FileMeta,
@@ -28,17 +28,18 @@ pub struct CheckpointWriter<'a> {
     block: BlockBuilder,
     /// All sections; the last one is being written.
     sections: Vec<Section>,
-    /// How the rows of a state are read back.
+    /// Checks that rows of a state can be read back.
     read_back: Option<(u16, ReadBack)>,
     written: u64,
     failed: bool,
 }
 
 impl<'a> CheckpointWriter<'a> {
-    /// Begins a file.
+    /// Starts a file.
     ///
     /// # Errors
-    /// Those of [`FileMeta::check`]; [`ErrorKind::InvalidArgument`] for a compression level that there is not; those of the sink.
+    /// Those of [`FileMeta::check`]. [`ErrorKind::InvalidArgument`] for an invalid compression level. Those
+    /// of the sink.
     pub fn new(sink: &'a mut dyn ByteSink, meta: &'a FileMeta, compression: Compression) -> Result<Self> {
         meta.check()?;
         let encoded = postcard::to_allocvec(meta).map_err(not_encodable)?;
@@ -63,11 +64,11 @@ impl<'a> CheckpointWriter<'a> {
         Ok(writer)
     }
 
-    /// Begins the section of this state (its index in the meta) and key group, and so ends the one before.
+    /// Starts the section of this state (its index in the metadata) and key group, and ends the previous one.
     ///
     /// # Errors
-    /// [`ErrorKind::InvalidArgument`] for a state or key group that the meta does not have; [`ErrorKind::IllegalState`] if the
-    /// section is not behind the one before; those of the sink.
+    /// [`ErrorKind::InvalidArgument`] for a state or key group that the metadata lacks.
+    /// [`ErrorKind::IllegalState`] if sections are not in order. Those of the sink.
     pub fn begin_section(&mut self, state: u16, group: u16, kind: SectionKind) -> Result<()> {
         self.end_section()?;
         let place = |error: Error| error.in_group(group);
@@ -93,17 +94,19 @@ impl<'a> CheckpointWriter<'a> {
         Ok(())
     }
 
-    /// Has a sample of the rows of a state read back as they are written: the first of each block, in debug builds all.
+    /// Checks a sample of a state's rows as they are written: the first of each block, or all in debug
+    /// builds.
     pub fn read_back(&mut self, state: u16, rows: ReadBack) {
         self.read_back = Some((state, rows));
     }
 
-    /// Adds a row to the section: the bytes that `encode` appends to the buffer it is given.
+    /// Adds a row to the section: the bytes that `encode` appends to its buffer.
     ///
     /// # Errors
-    /// The error of `encode`: the row is taken back, and more rows may follow. [`ErrorKind::Codec`] if the row cannot
-    /// be [read back](Self::read_back). [`ErrorKind::Size`] for a row of more
-    /// than [`MAX_ROW_BYTES`](super::MAX_ROW_BYTES); [`ErrorKind::IllegalState`] without a section; those of the sink.
+    /// The error of `encode`: the row is removed, and more rows may follow. [`ErrorKind::Codec`] if the row
+    /// cannot be [read back](Self::read_back). [`ErrorKind::Size`] for a row of more than
+    /// [`MAX_ROW_BYTES`](super::MAX_ROW_BYTES). [`ErrorKind::IllegalState`] without a section. Those of the
+    /// sink.
     #[inline]
     pub fn row(&mut self, encode: impl FnOnce(&mut Vec<u8>) -> Result<()>) -> Result<()> {
         if self.failed || self.sections.is_empty() {
@@ -122,7 +125,7 @@ impl<'a> CheckpointWriter<'a> {
         if self.block.is_full() { self.end_block() } else { Ok(()) }
     }
 
-    /// Reads the last row back, which has `len` bytes.
+    /// Reads back the last row, of `len` bytes.
     #[cold]
     fn check_last(&self, len: usize) -> Result<()> {
         let (Some((state, rows)), Some(section)) = (&self.read_back, self.sections.last()) else {
@@ -137,7 +140,7 @@ impl<'a> CheckpointWriter<'a> {
         })
     }
 
-    /// Ends the current block, and answers how many bytes the file has so far.
+    /// Ends the current block, and returns the length of the file so far.
     ///
     /// # Errors
     /// Those of the sink.
@@ -147,7 +150,7 @@ impl<'a> CheckpointWriter<'a> {
         Ok(self.written)
     }
 
-    /// Ends the file and gives its length. The sink is still to be finished.
+    /// Ends the file, and returns its length. The sink must still be finished.
     ///
     /// # Errors
     /// Those of the sink.
@@ -168,7 +171,7 @@ impl<'a> CheckpointWriter<'a> {
         Ok(self.written)
     }
 
-    /// Adds a block of another file to the section as it is.
+    /// Adds a block of another file to the section unchanged.
     pub(super) fn copy_block(&mut self, header: BlockHeader, stored: &[u8]) -> Result<()> {
         self.check()?;
         let place = self.place()?;
@@ -208,7 +211,7 @@ impl<'a> CheckpointWriter<'a> {
         Ok(())
     }
 
-    /// The place of the section's next block.
+    /// The position of the section's next block.
     fn place(&self) -> Result<Place> {
         match self.sections.last() {
             Some(section) if section.blocks < u32::MAX => {

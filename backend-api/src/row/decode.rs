@@ -1,10 +1,10 @@
-//! Rows taken apart.
+//! Decoding rows.
 
 use super::RowOp;
 use crate::format::SectionKind;
 use crate::{Error, ErrorKind, Result, StateKey, StateKind, StateShape};
 
-/// A row: what is under a key and namespace, or what becomes of it.
+/// A row: a key, a namespace, and a change of their content.
 #[derive(Debug)]
 pub struct Row<'r, K, N> {
     /// The key.
@@ -15,7 +15,7 @@ pub struct Row<'r, K, N> {
     pub change: RowChange<'r>,
 }
 
-/// What a row puts or removes under its key and namespace.
+/// The change that a row makes under its key and namespace.
 #[derive(Debug)]
 pub enum RowChange<'r> {
     /// Puts these bytes of a value or an accumulator.
@@ -31,10 +31,10 @@ pub enum RowChange<'r> {
 }
 
 impl<'r, K: StateKey, N: StateKey> Row<'r, K, N> {
-    /// Takes apart a row of a state of `kind` from a section of `section`.
+    /// Decodes a row of a state of `kind` from a section of `section`.
     ///
     /// # Errors
-    /// [`Corrupt`](ErrorKind::Corrupt) if it is no such row.
+    /// [`Corrupt`](ErrorKind::Corrupt) if it is not such a row.
     #[inline(always)]
     pub fn decode(kind: StateKind, section: SectionKind, mut row: &'r [u8]) -> Result<Self> {
         let op = match section {
@@ -67,7 +67,8 @@ pub struct ListRow<'r> {
 }
 
 impl<'r> ListRow<'r> {
-    /// Index of the first of these elements in the list: what it has before is kept, the rest is cut off.
+    /// Index of the first of these elements in the list. Earlier elements are kept, and later ones are cut
+    /// off.
     pub fn first(&self) -> u64 {
         self.first
     }
@@ -178,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_that_are_none_are_refused() {
+    fn invalid_rows_are_refused() {
         let all =
             [StateKind::Value, StateKind::List, StateKind::Map, StateKind::Reducing, StateKind::Aggregating];
         for state in all {

@@ -1,12 +1,12 @@
-//! Rows put together.
+//! Encoding rows.
 
 use crate::{Result, StateKey};
 
 /// Most items of one row: elements of a list, entries or removed keys of a map.
 pub const ROW_ITEMS: usize = 128;
 
-/// A row of a list or map ends with the item that brings it to this many bytes. A row is one buffer for whoever writes or
-/// reads it.
+/// A row of a list or map ends with the item that brings it to this many bytes. Writers and readers keep a
+/// row in one buffer.
 pub const ROW_BYTES: usize = 64 << 10;
 
 /// True if a row with this many items and bytes takes no further item.
@@ -15,8 +15,8 @@ pub fn is_full(items: usize, bytes: usize) -> bool {
     items >= ROW_ITEMS || bytes >= ROW_BYTES
 }
 
-/// Appends items to a row until it is [full](is_full) or there are no more. Gives their number, at least 1 if there are
-/// any.
+/// Appends items to a row until it is [full](is_full) or no more are left. Returns their number, which is at
+/// least 1 if there are any.
 ///
 /// # Errors
 /// The error of `encode`.
@@ -36,7 +36,7 @@ pub fn encode_items<I>(
     Ok(taken)
 }
 
-/// Appends the index of the first element of a row of a list, and elements as [`encode_items`] does.
+/// Appends the index of the first element of a row of a list, and then elements as [`encode_items`] does.
 ///
 /// # Errors
 /// The error of `encode`.
@@ -51,7 +51,7 @@ pub fn encode_elements<T>(
     encode_items(elements, out, |element, out| encode_sized(out, |out| encode(element, out)))
 }
 
-/// Appends key and namespace: the beginning of a row.
+/// Appends key and namespace, which start a row.
 #[inline]
 pub fn encode_key<K: StateKey, N: StateKey>(key: &K, namespace: &N, out: &mut Vec<u8>) {
     key.encode(out);
@@ -74,10 +74,10 @@ pub fn varint_len(number: u64) -> usize {
     if number < 0x80 { 1 } else { (u64::BITS - number.leading_zeros()).div_ceil(7) as usize }
 }
 
-/// Appends what `encode` appends, its length before it.
+/// Appends the bytes that `encode` appends, preceded by their length.
 ///
 /// # Errors
-/// The error of `encode`; `out` is then as it was before.
+/// The error of `encode`. `out` is unchanged then.
 #[inline]
 pub fn encode_sized(out: &mut Vec<u8>, encode: impl FnOnce(&mut Vec<u8>) -> Result<()>) -> Result<()> {
     let start = out.len();
@@ -87,7 +87,7 @@ pub fn encode_sized(out: &mut Vec<u8>, encode: impl FnOnce(&mut Vec<u8>) -> Resu
     match result {
         Ok(()) if length < 0x80 => out[start] = length as u8,
         Ok(()) => {
-            // Rare enough: the bytes move up to make room for a longer length.
+            // Rare: moves the bytes to make space for a longer length.
             let mut prefix = Vec::with_capacity(10);
             encode_varint(length as u64, &mut prefix);
             out.splice(start..=start, prefix);

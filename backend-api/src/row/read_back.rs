@@ -1,4 +1,4 @@
-//! Rows that were just written, read again.
+//! Reading back rows that were just written.
 
 use std::cell::Cell;
 use std::fmt;
@@ -8,8 +8,9 @@ use super::{Row, RowChange};
 use crate::format::SectionKind;
 use crate::{Codec, Error, ErrorKind, Result, StateKey, StateKind};
 
-/// Reads a state's rows back by the types and the codec of its descriptor. A checkpoint whose rows cannot be read must fail
-/// while there is an older one; see [`CheckpointWriter::read_back`](crate::format::CheckpointWriter::read_back).
+/// Reads back a state's rows with the types and codec of its descriptor. A checkpoint whose rows cannot be
+/// read must fail while an older one exists. See
+/// [`CheckpointWriter::read_back`](crate::format::CheckpointWriter::read_back).
 #[derive(Clone)]
 pub struct ReadBack(Arc<ReadRow>);
 
@@ -63,14 +64,15 @@ fn unreadable(error: Error) -> Error {
     Error::new(ErrorKind::Codec, message).with_source(error)
 }
 
-/// One value in so many is read back where values are encoded one by one.
+/// One of this many values is read back, if values are encoded one by one.
 const SAMPLE: u32 = 1024;
 
-/// Appends the encoding of a value, for a backend that keeps bytes. A sample is read back, in debug builds each value, so that
-/// one that cannot be read is refused when it is written.
+/// Appends the encoding of a value, for a backend that keeps bytes. Reads back a sample, or every value in
+/// debug builds, so that an unreadable value is refused when it is written.
 ///
 /// # Errors
-/// The error of [`Codec::encode`]; [`Codec`](ErrorKind::Codec) if the value cannot be read back. `out` is then as it was.
+/// The error of [`Codec::encode`]. [`Codec`](ErrorKind::Codec) if the value cannot be read back. `out` is
+/// unchanged then.
 #[inline]
 pub fn encode_value<V: 'static>(value: &V, codec: &dyn Codec<V>, out: &mut Vec<u8>) -> Result<()> {
     let start = out.len();
@@ -78,7 +80,7 @@ pub fn encode_value<V: 'static>(value: &V, codec: &dyn Codec<V>, out: &mut Vec<u
     if !is_sample() {
         return Ok(());
     }
-    // A codec that has taken bytes away is found out elsewhere.
+    // A codec that removed bytes is detected elsewhere.
     match out.get(start..).map(|bytes| codec.decode(bytes)) {
         Some(Err(error)) => {
             out.truncate(start);

@@ -1,16 +1,16 @@
-//! What differs between two shapes, in words.
+//! The difference of two shapes, as text.
 
 use super::{Content, Shape};
 
-/// Tells what became of `old` in `new`; `None` if they are the same.
+/// Describes the change from `old` to `new`. `None` if they are equal.
 fn difference(old: &Shape, new: &Shape) -> Option<String> {
     let mut path = Vec::new();
     let what = between(old, new, &mut path)?;
     Some(if path.is_empty() { what } else { format!("in {}: {what}", path.join(".")) })
 }
 
-/// Tells what became of the type of `old` in `new`, which are identities of codecs or schemas of keys; `None` if one has
-/// no shape, or only their formats differ.
+/// Describes the change of the type from `old` to `new`, which are ids of codecs or schemas of keys. `None`
+/// if one has no shape, or only their formats differ.
 pub(crate) fn difference_of_texts(old: &str, new: &str) -> Option<String> {
     /// Name and version of a codec, and the shape.
     fn split(text: &str) -> Option<(&str, Shape)> {
@@ -23,7 +23,7 @@ pub(crate) fn difference_of_texts(old: &str, new: &str) -> Option<String> {
     if a == b { difference(&old, &new) } else { None }
 }
 
-/// As [`difference`], of the place that `path` leads to.
+/// [`difference`] at the place that `path` leads to.
 fn between(old: &Shape, new: &Shape, path: &mut Vec<String>) -> Option<String> {
     if old == new {
         return None;
@@ -90,7 +90,7 @@ fn at(name: &str, old: &Shape, new: &Shape, path: &mut Vec<String>) -> Option<St
     found
 }
 
-/// What differs between lists of names.
+/// The difference of two lists of names.
 fn lists(what: &str, old: &[String], new: &[String]) -> Option<String> {
     if old == new {
         return None;
@@ -108,7 +108,7 @@ fn lists(what: &str, old: &[String], new: &[String]) -> Option<String> {
     })
 }
 
-/// The text of a shape, cut off where it is long.
+/// The text of a shape, truncated if it is long.
 fn short(shape: &Shape) -> String {
     let mut text = shape.to_string();
     if let Some((end, _)) = text.char_indices().nth(60) {
@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn differences_are_told_with_their_place() {
+    fn differences_are_described_with_their_place() {
         check("struct{a:u8}", "struct{a:u8}", "");
         check("u8", "u16", "the type was u8 and is u16");
         check(

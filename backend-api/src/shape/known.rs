@@ -1,4 +1,4 @@
-//! What is known of each type, found once.
+//! Shapes of types, found once per type.
 
 use std::any::TypeId;
 use std::collections::BTreeMap;
@@ -11,7 +11,7 @@ use super::Shape;
 use super::trace::{Traced, trace};
 use crate::{Error, ErrorKind, Result};
 
-/// The shape of a type, and whether what it writes agrees with what it reads.
+/// The shape of a type, and checks that `Serialize` agrees with `Deserialize`.
 #[derive(Debug)]
 pub(crate) struct Known {
     found: Result<Traced, String>,
@@ -22,9 +22,9 @@ pub(crate) struct Known {
 const SLOTS: usize = 32;
 
 impl Known {
-    /// What is known of `T`. The first time it takes as long as some thousand values of it.
+    /// The entry for `T`. The first call takes as long as reading some thousand values.
     pub fn of<T: DeserializeOwned + 'static>() -> &'static Self {
-        // A type has one entry for as long as the program runs.
+        // Each type has one entry until the program ends.
         static ALL: Mutex<BTreeMap<TypeId, &'static Known>> = Mutex::new(BTreeMap::new());
         let all = || ALL.lock().unwrap_or_else(PoisonError::into_inner);
         let known = all().get(&TypeId::of::<T>()).copied();
@@ -46,7 +46,7 @@ impl Known {
         }
     }
 
-    /// Checks that a struct is read with as many fields as it is written with.
+    /// Checks that a struct is written with as many fields as it is read with.
     ///
     /// # Errors
     /// [`ErrorKind::Codec`] with the reason.
@@ -71,7 +71,7 @@ impl Known {
         self.check(name, variant, index.wrapping_add(1), len)
     }
 
-    /// A place in a `Serialize` passes the same names each time, so their addresses tell them apart.
+    /// A place in a `Serialize` passes the same names each time, so their addresses identify it.
     #[inline]
     fn check(&self, name: &'static str, variant: &'static str, index: u32, len: usize) -> Result<()> {
         const MIX: [u64; 3] = [0x9E37_79B9_7F4A_7C15, 0xC2B2_AE3D_27D4_EB4F, 0x1656_67B1_9E37_79F9];
@@ -100,7 +100,7 @@ impl Known {
     }
 }
 
-/// A field that is left out of some values cannot be told from the next one.
+/// A field that some values omit cannot be distinguished from the next one.
 #[cold]
 pub(crate) fn skipped(field: &str) -> Error {
     Error::new(ErrorKind::Codec, format!("the field {field} is left out of a value, and read from each"))

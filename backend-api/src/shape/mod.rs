@@ -1,6 +1,6 @@
-//! The shape of a type: what its encoding consists of, in an order that never changes.
+//! The shape of a type: the parts of its encoding, in an order that never changes.
 //!
-//! A shape has a text, which stands in checkpoints, and can be parsed:
+//! A shape has a text, which is part of checkpoints and can be parsed:
 //!
 //! | text | meaning |
 //! | --- | --- |
@@ -9,11 +9,11 @@
 //! | `(A,B)`, `(A,)`, `[A;3]` | a tuple; an array, which is a tuple of one type |
 //! | `struct{a:A,b:B}` | a struct |
 //! | `enum{A,B(A),C(A,B),D{a:A}}` | an enum |
-//! | `^0` | the option, list, map, tuple, struct or enum around this place; `^1` the one around that |
+//! | `^0` | the option, list, map, tuple, struct or enum that contains this place; `^1` the one that contains that |
 //! | `name:A` | a key type with a name |
 //!
-//! A name that is not made of letters, digits, `_`, `-` and `.` stands in quotes. Names of types are no part of a shape,
-//! and a newtype has the shape of what it holds.
+//! A name with characters other than letters, digits, `_`, `-` and `.` is quoted. Names of types are not part of
+//! a shape, and a newtype has the shape of its content.
 
 mod difference;
 mod known;
@@ -25,10 +25,10 @@ pub(crate) use known::{Known, skipped};
 
 use std::fmt::{self, Display, Formatter};
 
-/// How deep a shape may be nested.
+/// Deepest nesting of a shape.
 const DEPTH_MAX: usize = 128;
 
-/// What an encoding consists of.
+/// The parts of an encoding.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Shape {
     Leaf(Leaf),
@@ -39,12 +39,12 @@ pub(crate) enum Shape {
     Array(Box<Shape>, usize),
     Struct(Vec<(String, Shape)>),
     Enum(Vec<(String, Content)>),
-    /// The composite shape so many levels above the innermost one around this place.
+    /// The composite shape this many levels above the innermost one around this place.
     Up(usize),
     Named(String, Box<Shape>),
 }
 
-/// What an enum's variant holds.
+/// The content of an enum's variant.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Content {
     Unit,
@@ -54,7 +54,7 @@ pub(crate) enum Content {
 }
 
 impl Shape {
-    /// This shape of a key type of that name.
+    /// The shape of a key type with that name.
     pub fn named(&self, name: &str) -> Self {
         Self::Named(name.to_owned(), Box::new(self.clone()))
     }
@@ -201,15 +201,15 @@ mod tests {
     }
 
     proptest! {
-        /// A reference may point nowhere in these shapes: only its text is looked at here.
+        /// References may be dangling in these shapes, since only the text is tested.
         #[test]
-        fn a_text_is_parsed_to_the_shape_it_was_written_from(shape in shapes()) {
+        fn texts_of_shapes_round_trip(shape in shapes()) {
             let text = shape.to_string();
             prop_assert_eq!(parse::text(&text), Some(shape), "{}", text);
         }
 
         #[test]
-        fn no_text_ends_in_a_panic(text in "[a-z0-9<>(){}\\[\\];:,^\"\\\\]{0,24}") {
+        fn no_text_causes_a_panic(text in "[a-z0-9<>(){}\\[\\];:,^\"\\\\]{0,24}") {
             let _ = Shape::parse(&text);
         }
     }

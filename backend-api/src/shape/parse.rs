@@ -1,14 +1,14 @@
-//! Shapes from their texts.
+//! Parses the texts of shapes.
 
 use super::{Content, DEPTH_MAX, Leaf, Shape};
 
 impl Shape {
-    /// The shape of this text; `None` if it is no shape's.
+    /// Parses the text of a shape.
     pub fn parse(input: &str) -> Option<Self> {
         text(input).filter(|shape| shape.refers_upwards(0))
     }
 
-    /// True if each `Up` has a composite shape to refer to.
+    /// True if each `Up` refers to a composite shape.
     fn refers_upwards(&self, around: usize) -> bool {
         let fields =
             |fields: &[(String, Self)]| fields.iter().all(|(_, shape)| shape.refers_upwards(around + 1));
@@ -33,7 +33,7 @@ impl Shape {
     }
 }
 
-/// As [`Shape::parse`], whatever references point to.
+/// [`Shape::parse`] without a check of references.
 pub(super) fn text(text: &str) -> Option<Shape> {
     let mut parser = Parser { rest: text, depth: 0 };
     let shape = parser.shape()?;
@@ -138,7 +138,7 @@ impl Parser<'_> {
         self.rest_of_parts(first).map(Content::Tuple)
     }
 
-    /// Of a tuple, behind its parenthesis.
+    /// The parts of a tuple, after its parenthesis.
     fn parts(&mut self) -> Option<Vec<Shape>> {
         if self.eat(",)") {
             return Some(Vec::new());
@@ -162,7 +162,7 @@ impl Parser<'_> {
         })
     }
 
-    /// What is separated by commas, and ends with `end`.
+    /// Items separated by commas, up to `end`.
     fn until<T>(&mut self, end: &str, mut item: impl FnMut(&mut Self) -> Option<T>) -> Option<Vec<T>> {
         let mut items = Vec::new();
         while !self.eat(end) {

@@ -1,4 +1,4 @@
-//! What is made of other plain types.
+//! Types composed of other plain types.
 
 use std::collections::{BTreeMap, HashMap};
 use std::hash::{BuildHasher, Hash};
@@ -111,7 +111,7 @@ impl<T: Plain> Plain for Box<T> {
     }
 }
 
-/// The entries, in the order in which the map gives them.
+/// The entries in the map's order.
 macro_rules! map {
     ($type:ty, [$($key:tt)+] $(, $hasher:ident: $($bound:tt)+)?) => {
         impl<K: Plain + $($key)+, V: Plain $(, $hasher: $($bound)+)?> Plain for $type {

@@ -41,7 +41,7 @@ macro_rules! number {
 
 number!(i8, u16, i16, u32, i32, u64, i64, u128, i128, f32, f64);
 
-/// As the other numbers, but vectors of it are copied at once.
+/// Like the other numbers, but vectors are copied at once.
 impl Plain for u8 {
     const LEN_MIN: usize = 1;
     const IS_FIXED: bool = true;
@@ -71,7 +71,7 @@ impl Plain for u8 {
     }
 }
 
-/// Types that are written as another type; it has values that they have not.
+/// Types that are written as another type with more values.
 macro_rules! written_as {
     ($($type:ident as $wide:ident: $to:expr, $from:expr);* $(;)?) => {$(
         impl Plain for $type {

@@ -1,4 +1,4 @@
-//! Bytes of any type of serde's, in postcard's format.
+//! The postcard format for serde types.
 
 mod serializer;
 
@@ -13,29 +13,29 @@ use super::{Codec, corrupt};
 use crate::shape::Known;
 use crate::{Error, ErrorKind, Result};
 
-/// The codec of the types that serde can write and read, in the format of
+/// The codec of types that serde can write and read, in the format of
 /// [postcard](https://postcard.jamesmunns.com) 1: compact, and without names.
 ///
-/// Since the bytes have no names, the [`id`](Codec::id) carries the **shape** of the type: names, order and types of its
-/// fields and variants. A type that has changed does not restore: that is an [`ErrorKind::Migration`] error, which says
-/// what changed. Names of types do not count.
+/// Since the bytes have no names, the [`id`](Codec::id) contains the **shape** of the type: names, order and
+/// types of its fields and variants. A changed type does not restore, and the [`ErrorKind::Migration`] error
+/// names the change. Names of types do not count.
 ///
-/// A type that such bytes cannot carry is refused, and [`CborCodec`](super::CborCodec) takes it:
+/// Types and values that such bytes cannot carry are refused. [`CborCodec`](super::CborCodec) takes them:
 ///
-/// - one that asks the bytes what they are (serde's `untagged`, `tag` and `flatten`, `serde_json::Value`), when a state is
-///   registered ([`check_type`](Codec::check_type)); one that refuses all samples, too, if what follows it cannot be found
-///   without a value of it;
-/// - a value of which a field is left out (`skip_serializing_if`), a struct that is written with more or fewer fields
-///   than it is read with, and a variant whose index means another one to the reader (behind a skipped one), when the value
-///   is [encoded](Codec::encode).
+/// - when a state is registered ([`check_type`](Codec::check_type)): a type that must ask the bytes for their
+///   type (serde's `untagged`, `tag` and `flatten`, `serde_json::Value`), and a type that refuses all
+///   samples, if the shape of what follows cannot be found without a value of it;
+/// - when a value is [encoded](Codec::encode): a value with an omitted field (`skip_serializing_if`), a
+///   struct that is written with more or fewer fields than it is read with, and a variant whose index has
+///   another meaning to the reader (after a skipped one).
 ///
-/// Bytes that are not those of a value are refused, those too that go on after one. Whatever lengths they
-/// claim, no more than about 2 MiB are allocated for a map or sequence before its entries are read. Two things are not
-/// guarded, for which the bytes would have to be made by an enemy, not by accident: the depth of a type that
-/// contains itself, and the length of a sequence whose elements take no bytes (`Vec<()>`).
+/// Bytes that do not encode a value are refused, also if they only continue after one. For any lengths in
+/// them, at most about 2 MiB are allocated for a map or sequence before its entries are read. Two cases are
+/// not guarded, which require malicious bytes: the depth of a recursive type, and the length of a sequence
+/// whose elements have no bytes (`Vec<()>`).
 ///
-/// [`heap_size`](Codec::heap_size) is an estimate: strings, bytes and the elements of sequences and maps are
-/// counted; what serde does not show (spare capacity, a `Box`, fields that are skipped) is not.
+/// [`heap_size`](Codec::heap_size) is an estimate. It counts strings, bytes, and the elements of sequences
+/// and maps. It does not count what serde does not show: spare capacity, a `Box`, skipped fields.
 ///
 /// ```
 /// use backend_api::{Codec, SerdeCodec};
@@ -54,7 +54,7 @@ pub struct SerdeCodec<T> {
 }
 
 impl<T: DeserializeOwned + 'static> SerdeCodec<T> {
-    /// The codec of `T`, whose shape is found the first time.
+    /// The codec of `T`. Finds the shape of `T` at the first use.
     pub fn new() -> Self {
         Self { known: Known::of::<T>(), values: PhantomData }
     }

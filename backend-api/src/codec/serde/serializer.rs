@@ -1,4 +1,4 @@
-//! Postcard's serializer, which writes only what can be read again.
+//! Postcard's serializer, with checks that the result can be read.
 
 use std::fmt::Display;
 
@@ -8,7 +8,8 @@ use serde::ser::{self, Serialize, Serializer as _};
 use crate::shape::{Known, skipped};
 use crate::{Error, ErrorKind, Result};
 
-/// Writes to a vector. Postcard does the bytes; structs and variants are compared with what the type reads.
+/// Writes to a vector. Postcard writes the bytes. Structs and variants are compared with the shape that the
+/// type reads.
 pub(super) struct Serializer<'a> {
     postcard: postcard::Serializer<Appender<'a>>,
     known: &'static Known,
@@ -27,7 +28,8 @@ impl<'a> Serializer<'a> {
     }
 }
 
-/// Postcard's own `ExtendFlavor` takes any collection and pushes bytes one at a time; this one knows a vector.
+/// Postcard's own `ExtendFlavor` pushes single bytes into any collection. This one appends slices to a
+/// vector.
 struct Appender<'a>(&'a mut Vec<u8>);
 
 impl Flavor for Appender<'_> {

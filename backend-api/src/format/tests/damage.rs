@@ -112,7 +112,7 @@ fn a_block_at_another_place_is_noticed() {
 }
 
 #[test]
-fn a_file_of_another_version_is_told_from_a_damaged_one() {
+fn a_file_of_another_version_is_not_reported_as_damaged() {
     let (mut bytes, _) = sample(Compression::None);
     let start = bytes.len() - Trailer::ENCODED;
     let trailer = Trailer::decode(&bytes[start..]).unwrap();
@@ -122,7 +122,7 @@ fn a_file_of_another_version_is_told_from_a_damaged_one() {
 }
 
 #[test]
-fn lengths_that_do_not_add_up_are_noticed_at_their_block() {
+fn inconsistent_lengths_are_noticed_at_their_block() {
     let (mut bytes, _) = sample(Compression::None);
     let section = open(&bytes).unwrap().sections_of(0, 9)[0];
     let last = (section.offset + section.stored_bytes - 1) as usize;
@@ -190,7 +190,7 @@ fn an_index_that_contradicts_the_file_is_noticed() {
 }
 
 #[test]
-fn a_header_with_bytes_left_over_is_noticed() {
+fn a_header_with_extra_bytes_is_noticed() {
     let bytes = write(&meta(&["a"]), Compression::None, &[]);
     let end = bytes.len() - Trailer::ENCODED;
     let mut header = [&bytes[..end - 4], &[0]].concat();
@@ -235,7 +235,7 @@ fn seal_again(bytes: &mut [u8]) {
 
 proptest! {
     #[test]
-    fn random_bytes_are_no_file(mut bytes in prop::collection::vec(any::<u8>(), 0..300), ends: bool) {
+    fn random_bytes_are_refused_as_files(mut bytes in prop::collection::vec(any::<u8>(), 0..300), ends: bool) {
         if ends && bytes.len() > 100 {
             let (sample, _) = sample(Compression::None);
             let end = bytes.len() - 8;
@@ -247,7 +247,7 @@ proptest! {
 
     /// A file that is made up, with checksums that match, may have any rows, but does no harm.
     #[test]
-    fn a_made_up_file_does_no_harm(
+    fn a_forged_file_is_harmless(
         compression in prop::sample::select(COMPRESSIONS.to_vec()),
         changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6),
     ) {

@@ -21,7 +21,7 @@ fn section_rows() -> impl Strategy<Value = Rows> {
 
 proptest! {
     #[test]
-    fn what_is_written_is_read(
+    fn written_rows_are_read(
         compression in prop::sample::select(COMPRESSIONS.to_vec()),
         sections in prop::collection::btree_map((0_u16..3, 0_u16..128), (any::<bool>(), section_rows()), 0..6),
     ) {
@@ -44,7 +44,7 @@ proptest! {
     }
 
     #[test]
-    fn copied_sections_are_the_same_rows(
+    fn copied_sections_have_the_same_rows(
         compression in prop::sample::select(COMPRESSIONS.to_vec()),
         first in section_rows(),
         second in section_rows(),
@@ -107,7 +107,7 @@ fn blocks_hold_256_kib_and_a_longer_row_has_its_own() {
 }
 
 #[test]
-fn lengths_take_the_room_that_the_longest_row_needs() {
+fn lengths_are_as_wide_as_the_longest_row_needs() {
     for (longest, column) in [(0xFF, 1), (0x100, 2), (0xFFFF, 2), (0x1_0000, 4)] {
         let section = one_section(Compression::None, &vec![vec![1; longest], vec![2; 3], vec![]]);
         assert_eq!(
@@ -121,7 +121,7 @@ fn lengths_take_the_room_that_the_longest_row_needs() {
 }
 
 #[test]
-fn counters_shrink_as_byte_planes_and_noise_is_stored_as_it_is() {
+fn counters_shrink_as_byte_planes_and_noise_is_stored_uncompressed() {
     let mut state = 1_u64;
     let mut noise = || {
         state = state.wrapping_mul(0x5851_F42D_4C95_7F2D).wrapping_add(1);

@@ -1,4 +1,4 @@
-//! A deserializer out of nothing, which notes what it is asked for.
+//! A deserializer without input, which records what it is asked for.
 
 use std::fmt::{self, Display};
 use std::mem::discriminant;
@@ -13,14 +13,14 @@ use super::samples::{self, pick};
 use super::{Branch, Tracer};
 use crate::shape::Leaf;
 
-/// Where the next thing is read.
+/// The position of the next part.
 pub(super) struct Place<'t>(pub &'t mut Tracer);
 
 /// The end of a pass.
 #[derive(Debug)]
 pub(super) struct Stopped {
     pub message: String,
-    /// A field that was given twice.
+    /// A field that occurred twice.
     field: Option<&'static str>,
 }
 
@@ -67,12 +67,12 @@ impl Tracer {
         Some((id, self.branch(id, branch)?))
     }
 
-    /// True if the names of what was just opened are to be tried.
+    /// True if the names of the node just opened should be tried.
     fn tries_names(&mut self, names: usize) -> bool {
         self.exploring && self.top().is_some_and(|(_, branch)| branch.names_are_open(names))
     }
 
-    /// Reads a part; a type that reads nothing has no bytes.
+    /// Reads a part. A type that reads nothing has no bytes.
     fn part<T: DeserializeSeed<'static>>(&mut self, seed: T) -> Result<T::Value> {
         let before = self.stack.last().map(|frame| frame.part);
         let value = seed.deserialize(Place(self))?;
@@ -83,7 +83,7 @@ impl Tracer {
         Ok(value)
     }
 
-    /// Reads the parts of what is open.
+    /// Reads the parts of the open node.
     fn parts<V: Visitor<'static>>(&mut self, len: usize, visitor: V) -> Result<V::Value> {
         visitor.visit_seq(Parts { tracer: self, left: len, part: None })
     }
@@ -271,7 +271,7 @@ impl Deserializer<'static> for Place<'_> {
 }
 
 impl Tracer {
-    /// How many elements a list or map is given.
+    /// Number of elements for a list or map.
     fn repetitions(&mut self, branch: usize) -> usize {
         match branch {
             0 => 0,
@@ -280,7 +280,7 @@ impl Tracer {
         }
     }
 
-    /// The node of what has no bytes.
+    /// The node of a type without bytes.
     fn nothing(&mut self) -> Result<usize> {
         let key = (typeid::of::<()>(), Form::Leaf(Leaf::Unit));
         let next = self.nodes.len();
@@ -296,7 +296,7 @@ impl Tracer {
 struct Parts<'t> {
     tracer: &'t mut Tracer,
     left: usize,
-    /// The part that each element begins with, if the same parts are read again and again.
+    /// The part that each element starts with, if the same parts repeat.
     part: Option<usize>,
 }
 
@@ -339,8 +339,8 @@ impl MapAccess<'static> for Parts<'_> {
     }
 }
 
-/// The fields of a struct by their names, to find out which of them are aliases. A field that is given twice is refused,
-/// and the error has its own name.
+/// The fields of a struct by name, to find aliases. A repeated field is refused, and the error contains its
+/// own name.
 struct Named<'t> {
     tracer: &'t mut Tracer,
     names: &'static [&'static str],
@@ -379,12 +379,12 @@ impl<'t> MapAccess<'static> for Named<'t> {
     }
 }
 
-/// What tells the variants of an identifier apart.
+/// The value that identifies a variant.
 fn tag<T>(value: &T) -> String {
     format!("{:?}", discriminant(value))
 }
 
-/// A variant by one of its names, to find out which of them are aliases.
+/// A variant by one of its names, to find aliases.
 struct NamedVariant<'t> {
     tracer: &'t mut Tracer,
     id: usize,
@@ -434,7 +434,7 @@ impl<'t> EnumAccess<'static> for Variant<'t> {
 }
 
 impl Variant<'_> {
-    /// Notes what the variant holds, which is the same each time.
+    /// Records the variant's content, which is the same each time.
     fn holds(&mut self, content: Content, expected: Option<usize>) -> Result<()> {
         let Some(branch) = self.tracer.branch(self.id, self.branch) else { return Ok(()) };
         match branch.content {

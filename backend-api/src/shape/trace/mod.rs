@@ -1,12 +1,13 @@
-//! The shape of a type, found by asking its `Deserialize` what it reads.
+//! Finds the shape of a type from what its `Deserialize` reads.
 //!
-//! A pass deserializes a value out of nothing: where the type asks for a number it gets one, where it asks for a variant it
-//! gets one that was not looked at yet. Passes are repeated until every branch of every type is known. Types are told
-//! apart by their visitors, so recursion ends, and two types of one name stay two (to the crate `serde-reflection`,
-//! which works much alike, they are one, and aliases of fields count as fields).
+//! A pass deserializes a value from nothing. Where the type asks for a number, it gets one. Where it asks for
+//! a variant, it gets one that was not visited yet. Passes repeat until every branch of every type is known.
+//! Types are identified by their visitors, so recursion ends, and two types with one name are distinct. (The
+//! crate `serde-reflection` works similarly, but merges such types, and counts aliases of fields as fields.)
 //!
-//! Further passes take the branches in other combinations. A type whose reading depends on values that it has read, as
-//! adjacently tagged enums do, shows itself there and is refused, like one that asks the bytes what they are.
+//! Further passes take the branches in other combinations. They detect and refuse types whose reading depends
+//! on values read before, such as adjacently tagged enums. Types that ask the bytes for their type are
+//! refused too.
 
 mod deserializer;
 mod names;
@@ -26,23 +27,23 @@ pub(crate) use self::names::Names;
 use self::node::{Branch, Form, Node};
 use super::Shape;
 
-/// What is known of a type.
+/// The result for a type.
 #[derive(Debug)]
 pub(crate) struct Traced {
     pub shape: Shape,
-    /// What its `Serialize` must agree with.
+    /// Names that its `Serialize` must agree with.
     pub names: Names,
 }
 
-/// Passes in which values of all branches are made, with different samples, if a type refuses some.
+/// Passes that make values of all branches, with different samples, if a type refuses some.
 const ATTEMPTS: u32 = 96;
-/// Types that one type may consist of.
+/// Most types that one type may consist of.
 const NODES_MAX: usize = 2048;
 const PASSES_MAX: usize = 20_000;
-/// How deep a type may nest others.
+/// Deepest nesting of types.
 const DEPTH_MAX: usize = 100;
 
-/// Finds out what `T` reads; tells why not if that cannot be.
+/// Finds the shape of `T`. The error says why that is impossible.
 pub(crate) fn trace<T: DeserializeOwned>() -> Result<Traced, String> {
     let mut tracer = Tracer::default();
     let found = tracer.run(&mut |place| T::deserialize(place).map(drop));
@@ -56,13 +57,13 @@ struct Tracer {
     ids: BTreeMap<(TypeId, Form), usize>,
     root: Option<usize>,
     stack: Vec<Frame>,
-    /// Counts what was found, so that a pass without progress is noticed.
+    /// Counts findings, so that a pass without progress is noticed.
     progress: usize,
-    /// The unknown branch that this pass looked at last.
+    /// The unknown branch that this pass visited last.
     looked_at: Option<(usize, usize)>,
-    /// Branches that cannot be looked at for now.
+    /// Branches that cannot be visited now.
     blocked: BTreeSet<(usize, usize)>,
-    /// True if branches are looked at, rather than checked in other combinations.
+    /// True while branches are explored, and false while they are checked in other combinations.
     exploring: bool,
     attempt: u32,
     /// Samples given out in this pass.
@@ -121,8 +122,8 @@ impl Tracer {
         Err("is too large to be looked through".to_owned())
     }
 
-    /// Takes the variants that refuse to be read whatever they hold (as those of another operating system do) for known:
-    /// they cannot be written then. Tells whether there are some.
+    /// Treats variants that refuse all contents (such as those of another operating system) as known, because
+    /// they cannot be written. Returns true if there are some.
     fn give_up_variants(&mut self) -> bool {
         let before = self.progress;
         for branch in self.nodes.iter_mut().flat_map(|node| &mut node.branches) {
@@ -152,7 +153,7 @@ impl Tracer {
         Stopped::new(reason)
     }
 
-    /// The node of a visitor, which becomes the next part of what is being read.
+    /// The node of a visitor, which becomes the next part of the open node.
     fn enter(&mut self, visitor: TypeId, form: Form) -> Result<usize, Stopped> {
         if self.stack.len() > DEPTH_MAX {
             return Err(self.refuse("is nested too deep"));
@@ -197,14 +198,14 @@ impl Tracer {
         }
     }
 
-    /// Begins to read a branch of a composite node.
+    /// Starts to read a branch of a composite node.
     fn open(&mut self, id: usize) -> Result<usize, Stopped> {
         let branch = self.choose(id)?;
         self.stack.push(Frame { id, branch, part: 0 });
         Ok(branch)
     }
 
-    /// Ends it. A visitor that was content has asked for all parts.
+    /// Closes it. A visitor that succeeded has asked for all parts.
     fn close(&mut self, content: bool) -> Result<(), Stopped> {
         let Some(frame) = self.stack.pop() else { return Ok(()) };
         let Some(branch) = self.branch(frame.id, frame.branch) else { return Ok(()) };
@@ -256,7 +257,7 @@ impl Tracer {
         Ok(branch)
     }
 
-    /// True if something is left to be looked at in a node, outside of those that were `seen`.
+    /// True if a node has branches to visit, apart from nodes in `seen`.
     fn has_work(&self, id: usize, seen: &mut BTreeSet<usize>) -> bool {
         if !seen.insert(id) {
             return false;
@@ -287,7 +288,7 @@ impl Tracer {
         true
     }
 
-    /// Finds for each branch how deep its smallest value is.
+    /// Finds the depth of the smallest value of each branch.
     fn rank(&mut self) {
         loop {
             let ranks: Vec<usize> = self.nodes.iter().map(Node::rank).collect();

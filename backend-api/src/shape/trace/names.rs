@@ -1,14 +1,14 @@
-//! From the graph of what a type reads: its shape, and what its `Serialize` must agree with.
+//! Converts the graph of a type into its shape, and into names that its `Serialize` must agree with.
 
 use super::node::{Branch, Content, Form, Node};
 use super::{Shape, Tracer};
 use crate::shape;
 
-/// Shapes that one shape may consist of.
+/// Most shapes that one shape may consist of.
 const SHAPES_MAX: usize = 8192;
 
-/// The structs and enums that a type reads, by their names: what it writes must be of the same form, which the bytes do
-/// not tell.
+/// The structs and enums that a type reads, by name. What it writes must have the same form, which the bytes
+/// do not show.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Names {
     /// Name and number of fields.
@@ -24,10 +24,10 @@ struct Variant {
 }
 
 impl Names {
-    /// Checks that a struct of this name and number of fields is one that is read.
+    /// Checks that a struct with this name and number of fields is read.
     ///
     /// # Errors
-    /// The reason why not.
+    /// The reason.
     pub fn check_struct(&self, name: &str, len: usize) -> Result<(), String> {
         let mut read =
             self.structs.iter().filter(|(known, _)| *known == name).map(|(_, len)| *len).peekable();
@@ -35,15 +35,15 @@ impl Names {
             Some(expected) if !read.any(|known| known == len) => {
                 Err(format!("{name} writes {len} fields and reads {expected}"))
             }
-            // One of another name may be read by hand-written code.
+            // Hand-written code may read one with another name.
             _ => Ok(()),
         }
     }
 
-    /// Checks that a variant of this index, name and number of fields is one that is read.
+    /// Checks that a variant with this index, name and number of fields is read.
     ///
     /// # Errors
-    /// The reason why not.
+    /// The reason.
     pub fn check_variant(&self, name: &str, index: u32, variant: &str, len: usize) -> Result<(), String> {
         let mut reason = Ok(());
         for (_, variants) in self.enums.iter().filter(|(known, _)| *known == name) {
@@ -104,7 +104,7 @@ impl Tracer {
         if let Some(at) = around.iter().position(|known| *known == id) {
             let composite = |id: &&usize| self.nodes[**id].form != Form::Newtype;
             let levels = around[at..].iter().filter(composite).count();
-            // Newtypes are not seen in a shape, so it refers to what the newtype holds.
+            // Newtypes are not part of a shape, so the reference skips them.
             return match levels.checked_sub(1) {
                 Some(levels) => Ok(Shape::Up(levels)),
                 None => Err("contains itself without an end".to_owned()),

@@ -280,7 +280,7 @@ enum Skips {
 }
 
 #[test]
-fn what_is_written_is_compared_with_what_is_read() {
+fn written_structs_and_variants_are_compared_with_read_ones() {
     let names = trace::<(Skips, Plain, Pair<u8, u8>, AliasedVariants)>().unwrap().names;
     assert_eq!(names.check_variant("Skips", 0, "A", 0), Ok(()));
     names.check_variant("Skips", 2, "C", 1).unwrap_err();
