@@ -29,15 +29,15 @@ impl AnyOptions {
             BackendKind::Memory => {
                 let options = MemoryOptions::default();
                 let options = match config.max_state_bytes {
-                    Some(bytes) => options.max_state_bytes(bytes),
+                    Some(bytes) => options.with_max_state_bytes(bytes),
                     None => Ok(options),
                 };
                 Ok(Self::Memory(options.map_err(named("state.backend.memory.max-state-size"))?))
             }
             BackendKind::Filesystem => {
-                let options = FsOptions::new(storage()?, job).incremental(config.incremental);
+                let options = FsOptions::new(storage()?, job).with_incremental(config.incremental);
                 let options = match config.inline_max {
-                    Some(bytes) => options.inline_max(usize::try_from(bytes).unwrap_or(usize::MAX)),
+                    Some(bytes) => options.with_inline_max(usize::try_from(bytes).unwrap_or(usize::MAX)),
                     None => Ok(options),
                 };
                 Ok(Self::Fs(options.map_err(named("execution.checkpointing.data-inline-threshold"))?))
@@ -50,12 +50,12 @@ impl AnyOptions {
     fn rocksdb(config: &BackendConfig, storage: Arc<dyn Storage>, job: JobFolder) -> Result<Self> {
         let working = config.working_dir.as_ref().ok_or_else(|| missing("state.backend.rocksdb.localdir"))?;
         let mut options =
-            backend_rocksdb::RocksDbOptions::new(storage, job, working).incremental(config.incremental);
+            backend_rocksdb::RocksDbOptions::new(storage, job, working).with_incremental(config.incremental);
         if let Some(bytes) = config.inline_max {
-            options = options.inline_max(usize::try_from(bytes).unwrap_or(usize::MAX))?;
+            options = options.with_inline_max(usize::try_from(bytes).unwrap_or(usize::MAX))?;
         }
         if let Some(bytes) = config.memory_budget {
-            options = options.memory_budget(usize::try_from(bytes).unwrap_or(usize::MAX))?;
+            options = options.with_memory_budget(usize::try_from(bytes).unwrap_or(usize::MAX))?;
         }
         Ok(Self::RocksDb(options))
     }

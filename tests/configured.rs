@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use state_backends::api::{MemoryStorage, Storage};
+use state_backends::coordinator::BackendConfig;
 use state_backends::prelude::*;
 
 fn options(text: &str, with_storage: bool) -> Result<AnyOptions> {
@@ -38,4 +39,31 @@ fn what_is_missing_or_out_of_range_is_named() {
         let error = options(text, with_storage).unwrap_err();
         assert!(error.message().contains(key), "{text}: {error}");
     }
+}
+
+#[test]
+fn options_tell_what_they_were_set_to() {
+    let storage: Arc<dyn Storage> = Arc::new(MemoryStorage::new());
+    let fs = FsOptions::new(Arc::clone(&storage), JobFolder::new("job").unwrap());
+    assert!(!fs.is_incremental() && !fs.claims_restored() && fs.memory_budget().is_none());
+    let fs = fs.with_incremental(true).with_claim_restored(true);
+    let fs = fs.with_memory_budget(1 << 20).unwrap().with_restore_threads(2).unwrap();
+    assert!(fs.is_incremental() && fs.claims_restored() && fs.target().storage().is_some());
+    assert_eq!((fs.memory_budget(), fs.restore_threads().get()), (Some(1 << 20), 2));
+    let memory = MemoryOptions::default().with_max_state_bytes(9).unwrap().with_storage(storage);
+    assert_eq!((memory.max_state_bytes(), memory.memory_budget()), (9, None));
+    assert!(memory.storage().is_some());
+}
+
+#[test]
+fn a_backend_is_described_by_serde_too() {
+    let text = r#"{"kind": "filesystem", "incremental": true, "inline_max": 0}"#;
+    let config: BackendConfig = serde_json::from_str(text).unwrap();
+    let storage: Arc<dyn Storage> = Arc::new(MemoryStorage::new());
+    let options = AnyOptions::from_config(&config, Some(storage), JobFolder::new("job").unwrap()).unwrap();
+    assert!(matches!(options, AnyOptions::Fs(options) if options.is_incremental()));
+    let again = serde_json::to_string(&config).unwrap();
+    assert_eq!(serde_json::from_str::<BackendConfig>(&again).unwrap(), config);
+    let misspelt = serde_json::from_str::<BackendConfig>(r#"{"incremetal": true}"#);
+    assert!(misspelt.unwrap_err().to_string().contains("incremetal"));
 }

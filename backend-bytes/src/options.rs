@@ -69,15 +69,18 @@ impl ByteOptions {
         (self.open_store)(operator, subtask)
     }
 
-    pub(super) fn target(&self) -> &CheckpointTarget {
+    /// Where checkpoints go.
+    pub fn target(&self) -> &CheckpointTarget {
         &self.target
     }
 
-    pub(super) fn cache_bytes(&self) -> usize {
+    /// The memory for decoded values, in bytes.
+    pub fn cache_bytes(&self) -> usize {
         self.cache_bytes
     }
 
-    pub(super) fn entry_bytes_max(&self) -> u64 {
+    /// The limit of key and value of one entry together, in bytes.
+    pub fn entry_bytes_max(&self) -> u64 {
         self.entry_bytes_max
     }
 }

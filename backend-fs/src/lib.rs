@@ -17,7 +17,7 @@ use backend_memory::heap::HeapBackend;
 /// use backend_fs::{FsBackend, FsOptions};
 ///
 /// # let folder = tempfile::tempdir()?;
-/// let options = FsOptions::in_folder(folder.path(), JobFolder::new("job-1")?)?.incremental(true);
+/// let options = FsOptions::in_folder(folder.path(), JobFolder::new("job-1")?)?.with_incremental(true);
 /// let subtask = Subtask::single("counts", KeySpace::<u64>::new(128)?)?;
 /// let mut backend = FsBackend::open(&options, subtask.clone(), &[])?;
 /// let hits = backend.register(ValueDescriptor::<u64>::new("hits"))?;

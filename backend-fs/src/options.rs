@@ -41,7 +41,7 @@ impl FsOptions {
 
     /// Enables incremental checkpoints, which write only changes since the last confirmed checkpoint. Off by
     /// default.
-    pub fn incremental(mut self, incremental: bool) -> Self {
+    pub fn with_incremental(mut self, incremental: bool) -> Self {
         self.incremental = incremental;
         self
     }
@@ -55,7 +55,7 @@ impl FsOptions {
     ///
     /// If off, or if several handles are joined, the first checkpoint is full. The restored files may then be
     /// deleted at any time.
-    pub fn claim_restored(mut self, claim: bool) -> Self {
+    pub fn with_claim_restored(mut self, claim: bool) -> Self {
         self.claims_restored = claim;
         self
     }
@@ -65,14 +65,14 @@ impl FsOptions {
     ///
     /// # Errors
     /// [`InvalidArgument`](ErrorKind::InvalidArgument) beyond that.
-    pub fn inline_max(mut self, bytes: usize) -> Result<Self> {
+    pub fn with_inline_max(mut self, bytes: usize) -> Result<Self> {
         self.target = self.target.with_inline_max(bytes)?;
         Ok(self)
     }
 
     /// Sets the compression of files. None by default, since a local disk is faster than most codecs.
     /// Restores read compressed and uncompressed files with any setting.
-    pub fn compression(mut self, compression: Compression) -> Self {
+    pub fn with_compression(mut self, compression: Compression) -> Self {
         self.target = self.target.with_compression(compression);
         self
     }
@@ -82,7 +82,7 @@ impl FsOptions {
     ///
     /// # Errors
     /// [`InvalidArgument`](ErrorKind::InvalidArgument) for 0.
-    pub fn memory_budget(mut self, bytes: u64) -> Result<Self> {
+    pub fn with_memory_budget(mut self, bytes: u64) -> Result<Self> {
         if bytes == 0 {
             return Err(Error::new(ErrorKind::InvalidArgument, "the memory budget must be at least 1 byte"));
         }
@@ -95,9 +95,34 @@ impl FsOptions {
     ///
     /// # Errors
     /// [`InvalidArgument`](ErrorKind::InvalidArgument) for 0.
-    pub fn restore_threads(mut self, threads: usize) -> Result<Self> {
+    pub fn with_restore_threads(mut self, threads: usize) -> Result<Self> {
         self.restore_threads = NonZeroUsize::new(threads)
             .ok_or_else(|| Error::new(ErrorKind::InvalidArgument, "a restore needs at least 1 thread"))?;
         Ok(self)
+    }
+
+    /// Where checkpoints go, with the inline limit and the compression.
+    pub fn target(&self) -> &CheckpointTarget {
+        &self.target
+    }
+
+    /// True for incremental checkpoints.
+    pub fn is_incremental(&self) -> bool {
+        self.incremental
+    }
+
+    /// True if the restored checkpoint becomes the job's own.
+    pub fn claims_restored(&self) -> bool {
+        self.claims_restored
+    }
+
+    /// The limit of all states in memory, in bytes, if set.
+    pub fn memory_budget(&self) -> Option<u64> {
+        self.memory_budget
+    }
+
+    /// The threads that restore one state.
+    pub fn restore_threads(&self) -> NonZeroUsize {
+        self.restore_threads
     }
 }

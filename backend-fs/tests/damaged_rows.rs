@@ -68,7 +68,7 @@ fn damage_is_found_before_a_row_of_its_block_is_used() {
 #[test]
 fn an_increment_does_not_build_on_a_damaged_file() {
     let folder = tempfile::tempdir().unwrap();
-    let options = options(&folder).incremental(true).claim_restored(true);
+    let options = options(&folder).with_incremental(true).with_claim_restored(true);
     let handle = checkpoint(open_with(&options, &[]));
     let StateData::File { path, length } = &handle.files[0].data else { panic!("a file") };
     let file = folder.path().join(path);

@@ -21,7 +21,7 @@ fn open(options: &FsOptions, handle: &[backend_api::KeyedStateHandle]) -> FsBack
 #[test]
 fn an_emptied_group_stays_empty() {
     let storage = Arc::new(MemoryStorage::default());
-    let options = FsOptions::new(storage, JobFolder::new("job").unwrap()).incremental(true);
+    let options = FsOptions::new(storage, JobFolder::new("job").unwrap()).with_incremental(true);
     let descriptor = || ValueDescriptor::<u32>::new("value");
     let mut backend = open(&options, &[]);
     let token = backend.register(descriptor()).unwrap();

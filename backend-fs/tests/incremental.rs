@@ -116,9 +116,10 @@ impl Job {
     fn new(inline_max: usize, claim: bool) -> Self {
         let storage: Arc<dyn Storage> = Arc::new(MemoryStorage::default());
         let job = JobFolder::new("job").unwrap();
-        let options =
-            FsOptions::new(Arc::clone(&storage), job.clone()).incremental(true).claim_restored(claim);
-        let options = options.inline_max(inline_max).unwrap();
+        let options = FsOptions::new(Arc::clone(&storage), job.clone())
+            .with_incremental(true)
+            .with_claim_restored(claim);
+        let options = options.with_inline_max(inline_max).unwrap();
         let store =
             CheckpointStore::open(CheckpointStoreOptions::in_storage(job, Arc::clone(&storage))).unwrap();
         let (live, complete) = Default::default();

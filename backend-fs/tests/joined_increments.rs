@@ -55,7 +55,8 @@ fn set(backend: &mut FsBackend<u32>, key: u32, value: Option<u64>) {
 fn entries_removed_by_one_half_do_not_return_with_files_of_the_other() {
     let job = JobFolder::new("job").unwrap();
     let storage = Arc::new(MemoryStorage::default());
-    let options = FsOptions::new(storage.clone(), job.clone()).incremental(true).claim_restored(true);
+    let options =
+        FsOptions::new(storage.clone(), job.clone()).with_incremental(true).with_claim_restored(true);
     let mut store = CheckpointStore::open(CheckpointStoreOptions::in_storage(job, storage)).unwrap();
 
     let mut backends = start(&options, &store, 1);

@@ -13,7 +13,7 @@ use backend_memory::{MemoryBackend, MemoryOptions};
 const BUDGET: u64 = 2 << 20;
 
 fn options() -> FsOptions {
-    FsOptions::new(Arc::new(MemoryStorage::default()), JobFolder::new("job").unwrap()).incremental(true)
+    FsOptions::new(Arc::new(MemoryStorage::default()), JobFolder::new("job").unwrap()).with_incremental(true)
 }
 
 fn subtask<K: backend_api::StateKey>(groups: u16) -> Subtask<K> {
@@ -42,7 +42,7 @@ fn fill(backend: &mut FsBackend<u64>, token: ValueToken<[u64; 2]>) -> u64 {
 #[test]
 fn clearing_a_state_makes_room_for_others() {
     for groups in [1, 128, 2048] {
-        let options = options().memory_budget(BUDGET).unwrap();
+        let options = options().with_memory_budget(BUDGET).unwrap();
         let mut backend = FsBackend::open(&options, subtask::<u64>(groups), &[]).unwrap();
         let names = ["a", "b", "c"];
         let states = names.map(|name| backend.register(ValueDescriptor::<[u64; 2]>::new(name)).unwrap());
@@ -66,7 +66,7 @@ fn clearing_a_state_makes_room_for_others() {
 
 #[test]
 fn removal_logs_count_until_confirmed_and_are_spilled_before_a_write_is_refused() {
-    let options = options().memory_budget(BUDGET).unwrap();
+    let options = options().with_memory_budget(BUDGET).unwrap();
     let mut backend = FsBackend::<String>::open(&options, subtask(16), &[]).unwrap();
     let token = backend.register(ValueDescriptor::<u64>::new("value")).unwrap();
     let name = |number: u64| format!("{number:0>1000}");
@@ -104,7 +104,8 @@ fn removal_logs_count_until_confirmed_and_are_spilled_before_a_write_is_refused(
 #[test]
 fn the_memory_backend_restores_files() {
     let storage: Arc<dyn Storage> = Arc::new(MemoryStorage::default());
-    let options = FsOptions::new(Arc::clone(&storage), JobFolder::new("job").unwrap()).inline_max(0).unwrap();
+    let options =
+        FsOptions::new(Arc::clone(&storage), JobFolder::new("job").unwrap()).with_inline_max(0).unwrap();
     let mut backend = FsBackend::<u64>::open(&options, subtask(16), &[]).unwrap();
     let token = backend.register(ValueDescriptor::<[u64; 2]>::new("value")).unwrap();
     (0..100).for_each(|key| set(&mut backend, token, key).unwrap());
@@ -114,7 +115,7 @@ fn the_memory_backend_restores_files() {
     };
     let refused = open(&MemoryOptions::default(), &handle).err().unwrap();
     assert_eq!(refused.kind(), ErrorKind::InvalidArgument);
-    let mut restored = open(&MemoryOptions::default().storage(storage), &handle).unwrap();
+    let mut restored = open(&MemoryOptions::default().with_storage(storage), &handle).unwrap();
     let token = restored.register(ValueDescriptor::<[u64; 2]>::new("value")).unwrap();
     assert_eq!(restored.keys(token, &()).unwrap().count(), 100);
 }

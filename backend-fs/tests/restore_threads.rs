@@ -15,7 +15,7 @@ const KEYS: u32 = 5_000;
 const REFUSED: u32 = 2_501;
 
 fn options(storage: Arc<MemoryStorage>) -> FsOptions {
-    FsOptions::new(storage, JobFolder::new("job").unwrap()).incremental(true)
+    FsOptions::new(storage, JobFolder::new("job").unwrap()).with_incremental(true)
 }
 
 fn open(options: &FsOptions, handle: &[KeyedStateHandle]) -> FsBackend<u32> {
@@ -94,10 +94,10 @@ fn restores_with_any_number_of_threads_agree() {
     let removed = alone.0.iter().filter(|(value, _)| value.is_none()).count();
     assert_eq!(removed, KEYS.div_ceil(6) as usize);
     for threads in [2, 3, 100] {
-        let shared = options.clone().restore_threads(threads).unwrap();
+        let shared = options.clone().with_restore_threads(threads).unwrap();
         assert_eq!(contents(&shared, &handle), alone, "{threads} threads");
     }
-    assert_eq!(options.restore_threads(0).unwrap_err().kind(), ErrorKind::InvalidArgument);
+    assert_eq!(options.with_restore_threads(0).unwrap_err().kind(), ErrorKind::InvalidArgument);
 }
 
 #[test]
@@ -105,7 +105,7 @@ fn the_budget_counts_what_threads_restored() {
     let options = options(Arc::default());
     let handle = checkpoint(&options);
     let held: u64 = contents(&options, &handle).1.iter().map(|state| state.bytes).sum();
-    let shared = options.restore_threads(3).unwrap().memory_budget(held).unwrap();
+    let shared = options.with_restore_threads(3).unwrap().with_memory_budget(held).unwrap();
     let mut backend = open(&shared, &[handle]);
     let values = backend.register(ValueDescriptor::<u32>::new("values")).unwrap();
     backend.register(ListDescriptor::<String>::new("lists")).unwrap();
@@ -120,7 +120,7 @@ fn the_budget_counts_what_threads_restored() {
 fn an_error_of_a_restore_thread_fails_the_registration() {
     let options = options(Arc::default());
     let handle = checkpoint(&options);
-    let mut backend = open(&options.restore_threads(4).unwrap(), &[handle]);
+    let mut backend = open(&options.with_restore_threads(4).unwrap(), &[handle]);
     let codec = Arc::clone(ValueDescriptor::<u32>::new("values").codec());
     let picky = ValueDescriptor::<u32>::with_codec("values", Arc::new(Picky(codec)));
     let error = backend.register(picky).unwrap_err();

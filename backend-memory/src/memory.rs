@@ -16,7 +16,7 @@ use crate::heap::{Checkpointing, HeapBackend, HeapSnapshot, WriteHeap};
 /// With a checkpoint store, a completed checkpoint is one metadata file that contains the state, and survives
 /// the process. Without one, it is lost with the coordinator.
 ///
-/// It restores full checkpoints of all other backends, if [`MemoryOptions::storage`] names the storage of
+/// It restores full checkpoints of all other backends, if [`MemoryOptions::with_storage`] names the storage of
 /// their files.
 ///
 /// ```
@@ -61,7 +61,7 @@ impl MemoryOptions {
     ///
     /// # Errors
     /// [`InvalidArgument`](ErrorKind::InvalidArgument) for 0.
-    pub fn max_state_bytes(mut self, bytes: u64) -> Result<Self> {
+    pub fn with_max_state_bytes(mut self, bytes: u64) -> Result<Self> {
         CheckpointTarget::memory(bytes)?;
         self.max_state_bytes = bytes;
         Ok(self)
@@ -72,7 +72,7 @@ impl MemoryOptions {
     ///
     /// # Errors
     /// [`InvalidArgument`](ErrorKind::InvalidArgument) for 0.
-    pub fn memory_budget(mut self, bytes: u64) -> Result<Self> {
+    pub fn with_memory_budget(mut self, bytes: u64) -> Result<Self> {
         if bytes == 0 {
             return Err(Error::new(ErrorKind::InvalidArgument, "the memory budget must be at least 1 byte"));
         }
@@ -82,9 +82,24 @@ impl MemoryOptions {
 
     /// Sets the storage from which files of other backends' checkpoints are restored. This backend's own
     /// checkpoints still go into their handles.
-    pub fn storage(mut self, storage: Arc<dyn Storage>) -> Self {
+    pub fn with_storage(mut self, storage: Arc<dyn Storage>) -> Self {
         self.storage = Some(storage);
         self
+    }
+
+    /// The limit of one subtask's state in a checkpoint, in bytes.
+    pub fn max_state_bytes(&self) -> u64 {
+        self.max_state_bytes
+    }
+
+    /// The limit of all states in memory, in bytes, if set.
+    pub fn memory_budget(&self) -> Option<u64> {
+        self.memory_budget
+    }
+
+    /// The storage of the files of other backends' checkpoints, if set.
+    pub fn storage(&self) -> Option<&Arc<dyn Storage>> {
+        self.storage.as_ref()
     }
 }
 

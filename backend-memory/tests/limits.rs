@@ -104,13 +104,13 @@ fn sizes_saturate() {
 #[test]
 fn limits_of_zero_are_refused() {
     let options = MemoryOptions::default;
-    assert_eq!(options().max_state_bytes(0).unwrap_err().kind(), ErrorKind::InvalidArgument);
-    assert_eq!(options().memory_budget(0).unwrap_err().kind(), ErrorKind::InvalidArgument);
+    assert_eq!(options().with_max_state_bytes(0).unwrap_err().kind(), ErrorKind::InvalidArgument);
+    assert_eq!(options().with_memory_budget(0).unwrap_err().kind(), ErrorKind::InvalidArgument);
 }
 
 #[test]
 fn a_write_beyond_the_budget_is_refused_and_changes_nothing() {
-    let mut backend = open(&MemoryOptions::default().memory_budget(1 << 20).unwrap());
+    let mut backend = open(&MemoryOptions::default().with_memory_budget(1 << 20).unwrap());
     put(&mut backend, 1, 500_000).unwrap();
     let before = held(&backend);
     let error = put(&mut backend, 2, 700_000).unwrap_err();
@@ -126,7 +126,7 @@ fn a_write_beyond_the_budget_is_refused_and_changes_nothing() {
 
 #[test]
 fn all_kinds_of_state_share_the_budget() {
-    let mut backend = open(&MemoryOptions::default().memory_budget(200_000).unwrap());
+    let mut backend = open(&MemoryOptions::default().with_memory_budget(200_000).unwrap());
     let list = backend.register(ListDescriptor::<String>::new("list")).unwrap();
     let map = backend.register(MapDescriptor::<u32, String>::new("map")).unwrap();
     put(&mut backend, 1, 100_000).unwrap();

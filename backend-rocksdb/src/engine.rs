@@ -23,7 +23,7 @@ impl ByteEngine for RocksDb {
     }
 
     fn cache_bytes(options: &RocksDbOptions) -> usize {
-        options.value_cache_bytes()
+        options.cache_bytes()
     }
 
     fn open<K: StateKey>(

@@ -11,7 +11,7 @@
 //!
 //! # let folder = tempfile::tempdir()?;
 //! # let (checkpoints, working) = (folder.path().join("checkpoints"), folder.path().join("working"));
-//! let options = RocksDbOptions::in_folder(checkpoints, JobFolder::new("job-1")?, working)?.incremental(true);
+//! let options = RocksDbOptions::in_folder(checkpoints, JobFolder::new("job-1")?, working)?.with_incremental(true);
 //! let subtask = Subtask::single("counts", KeySpace::<u64>::new(128)?)?;
 //! let mut backend = RocksDbBackend::open(&options, subtask.clone(), &[])?;
 //! let hits = backend.register(ValueDescriptor::<u64>::new("hits"))?;
@@ -36,7 +36,7 @@
 //! # Checkpoints
 //!
 //! A full checkpoint has rows, the format of the heap backends; each backend restores what another wrote. An incremental
-//! one ([`RocksDbOptions::incremental`]) has the database's own files, and uploads only those that the last confirmed
+//! one ([`RocksDbOptions::with_incremental`]) has the database's own files, and uploads only those that the last confirmed
 //! checkpoint lacks.
 //!
 //! # Full disks
@@ -62,7 +62,7 @@ pub use backend_bytes::EngineBackend;
 pub use engine::RocksDb;
 pub use options::RocksDbOptions;
 pub use profile::{Profile, Tuned};
-/// The binding whose options [`RocksDbOptions::tune`] takes.
+/// The binding whose options [`RocksDbOptions::with_tune`] takes.
 pub use rocksdb;
 pub use store::RocksDbStore;
 

@@ -1,5 +1,5 @@
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use backend_api::format::Compression;
@@ -75,7 +75,7 @@ impl RocksDbOptions {
     }
 
     /// Enables incremental checkpoints: upload only SST files that the last confirmed checkpoint lacks. Off by default.
-    pub fn incremental(mut self, incremental: bool) -> Self {
+    pub fn with_incremental(mut self, incremental: bool) -> Self {
         self.incremental = incremental;
         self
     }
@@ -85,7 +85,7 @@ impl RocksDbOptions {
     /// With it, the first increment after a restore from one handle builds on the files of that handle. They must stay as
     /// long as a checkpoint names them, so the restored checkpoint must be in the checkpoint store that the next ones go
     /// to. Without it the first checkpoint uploads every file, and the restored one may be deleted at any time.
-    pub fn claim_restored(mut self, claim: bool) -> Self {
+    pub fn with_claim_restored(mut self, claim: bool) -> Self {
         self.claims_restored = claim;
         self
     }
@@ -94,14 +94,14 @@ impl RocksDbOptions {
     ///
     /// # Errors
     /// [`InvalidArgument`](ErrorKind::InvalidArgument) beyond that.
-    pub fn inline_max(mut self, bytes: usize) -> Result<Self> {
+    pub fn with_inline_max(mut self, bytes: usize) -> Result<Self> {
         self.target = self.target.with_inline_max(bytes)?;
         Ok(self)
     }
 
     /// Sets the compression of full checkpoints; none by default. The files of incremental checkpoints are RocksDB's, with
-    /// the compression of the [profile](Self::profile) or of [`tune`](Self::tune).
-    pub fn compression(mut self, compression: Compression) -> Self {
+    /// the compression of the [profile](Self::with_profile) or of [`tune`](Self::with_tune).
+    pub fn with_compression(mut self, compression: Compression) -> Self {
         self.target = self.target.with_compression(compression);
         self
     }
@@ -109,7 +109,7 @@ impl RocksDbOptions {
     /// Sets the memory budget of a backend in bytes, for all its states together: write buffers, blocks of files, their
     /// indexes and filters, and decoded values. 268,435,456 by default; at least 1,048,576.
     ///
-    /// The [cache](Self::cache_bytes) of decoded values takes its share first. Of the rest, write buffers take up to a third,
+    /// The [cache](Self::with_cache_bytes) of decoded values takes its share first. Of the rest, write buffers take up to a third,
     /// and half more while one is flushed. The block cache has what is left, and write buffers are charged to it (Flink's
     /// division of managed memory).
     ///
@@ -121,7 +121,7 @@ impl RocksDbOptions {
     ///
     /// # Errors
     /// [`InvalidArgument`](ErrorKind::InvalidArgument) below the minimum.
-    pub fn memory_budget(mut self, bytes: usize) -> Result<Self> {
+    pub fn with_memory_budget(mut self, bytes: usize) -> Result<Self> {
         if bytes < MIN_MEMORY_BUDGET {
             let message = format!("a memory budget of {bytes} bytes is less than {MIN_MEMORY_BUDGET} bytes");
             return Err(Error::new(ErrorKind::InvalidArgument, message));
@@ -136,13 +136,13 @@ impl RocksDbOptions {
     /// The cache holds values, accumulators, elements and entries of up to 4,096 bytes each, and up to 16,384 bytes of a list
     /// or map. Dirty entries are flushed to RocksDB in sorted batches when they are evicted and while a snapshot is written.
     /// While few reads hit, only written entries are cached.
-    pub fn cache_bytes(mut self, bytes: usize) -> Self {
+    pub fn with_cache_bytes(mut self, bytes: usize) -> Self {
         self.cache_bytes = Some(bytes);
         self
     }
 
-    /// Bytes of the cache of decoded values.
-    pub(crate) fn value_cache_bytes(&self) -> usize {
+    /// The share of the memory budget for decoded values, in bytes.
+    pub fn cache_bytes(&self) -> usize {
         let max = self.memory_budget / 4 * 3;
         self.cache_bytes.unwrap_or(self.memory_budget / 3).min(max)
     }
@@ -153,14 +153,14 @@ impl RocksDbOptions {
     ///
     /// # Errors
     /// [`InvalidArgument`](ErrorKind::InvalidArgument) beyond that.
-    pub fn entry_bytes_max(mut self, bytes: u64) -> Result<Self> {
+    pub fn with_entry_bytes_max(mut self, bytes: u64) -> Result<Self> {
         ByteOptions::check_entry_bytes_max(bytes)?;
         self.entry_bytes_max = bytes;
         Ok(self)
     }
 
     /// Sets the base options of RocksDB.
-    pub fn profile(mut self, profile: Profile) -> Self {
+    pub fn with_profile(mut self, profile: Profile) -> Self {
         self.profile = profile;
         self
     }
@@ -176,16 +176,16 @@ impl RocksDbOptions {
     ///
     /// A later run with other options must still be able to open the files of an incremental checkpoint. With fewer levels,
     /// for example, RocksDB may refuse them.
-    pub fn tune(mut self, tune: impl Fn(Tuned, &mut rocksdb::Options) + Send + Sync + 'static) -> Self {
+    pub fn with_tune(mut self, tune: impl Fn(Tuned, &mut rocksdb::Options) + Send + Sync + 'static) -> Self {
         self.tune = Some(Arc::new(tune));
         self
     }
 
-    /// Sets how many flushes and compactions may run at once; at least 1. The [profile](Self::profile) has the default.
+    /// Sets how many flushes and compactions may run at once; at least 1. The [profile](Self::with_profile) has the default.
     ///
     /// # Errors
     /// [`InvalidArgument`](ErrorKind::InvalidArgument) for 0.
-    pub fn background_threads(mut self, threads: u16) -> Result<Self> {
+    pub fn with_background_threads(mut self, threads: u16) -> Result<Self> {
         if threads == 0 {
             return Err(Error::new(ErrorKind::InvalidArgument, "there must be at least 1 background thread"));
         }
@@ -198,7 +198,7 @@ impl RocksDbOptions {
     ///
     /// # Errors
     /// [`InvalidArgument`](ErrorKind::InvalidArgument) for 0.
-    pub fn transfer_threads(mut self, threads: u16) -> Result<Self> {
+    pub fn with_transfer_threads(mut self, threads: u16) -> Result<Self> {
         if threads == 0 {
             return Err(Error::new(ErrorKind::InvalidArgument, "there must be at least 1 transfer thread"));
         }
@@ -207,9 +207,59 @@ impl RocksDbOptions {
     }
 
     /// Enables RocksDB's counters, which [`statistics`](crate::RocksDbStore::statistics) returns. Off by default.
-    pub fn statistics(mut self, statistics: bool) -> Self {
+    pub fn with_statistics(mut self, statistics: bool) -> Self {
         self.statistics = statistics;
         self
+    }
+
+    /// Where checkpoints go, with the inline limit and the compression of full ones.
+    pub fn target(&self) -> &CheckpointTarget {
+        &self.target
+    }
+
+    /// The folder in which each backend makes its working folder.
+    pub fn working_folder(&self) -> &Path {
+        &self.working_folder
+    }
+
+    /// True for incremental checkpoints.
+    pub fn is_incremental(&self) -> bool {
+        self.incremental
+    }
+
+    /// True if the restored checkpoint becomes the job's own.
+    pub fn claims_restored(&self) -> bool {
+        self.claims_restored
+    }
+
+    /// The memory budget, in bytes.
+    pub fn memory_budget(&self) -> usize {
+        self.memory_budget
+    }
+
+    /// The limit of key and value of one entry together, in bytes.
+    pub fn entry_bytes_max(&self) -> u64 {
+        self.entry_bytes_max
+    }
+
+    /// The base options of RocksDB.
+    pub fn profile(&self) -> Profile {
+        self.profile
+    }
+
+    /// The flushes and compactions that run at once, if set.
+    pub fn background_threads(&self) -> Option<u16> {
+        self.background_threads
+    }
+
+    /// The files that are transferred at once.
+    pub fn transfer_threads(&self) -> u16 {
+        self.transfer_threads
+    }
+
+    /// True if RocksDB's counters are on.
+    pub fn has_statistics(&self) -> bool {
+        self.statistics
     }
 }
 

@@ -21,7 +21,7 @@ pub enum Profile {
     Tiny,
 }
 
-/// Which options [`RocksDbOptions::tune`](crate::RocksDbOptions::tune) is called with.
+/// Which options [`RocksDbOptions::with_tune`](crate::RocksDbOptions::with_tune) is called with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tuned {
     /// Those of the database.

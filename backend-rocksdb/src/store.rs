@@ -64,7 +64,7 @@ impl RocksDbStore {
     }
 
     /// RocksDB's counters, as text. `None` unless
-    /// [`RocksDbOptions::statistics`](crate::RocksDbOptions::statistics) is set.
+    /// [`RocksDbOptions::with_statistics`](crate::RocksDbOptions::with_statistics) is set.
     pub fn statistics(&self) -> Option<String> {
         self.writer.database().setup.statistics()
     }

@@ -64,8 +64,8 @@ fn batches_read_and_write_like_single_accesses() {
         let (checkpoints, working) = (folder.path().join("checkpoints"), folder.path().join("working"));
         let options =
             RocksDbOptions::in_folder(checkpoints, JobFolder::new("job").unwrap(), working).unwrap();
-        let options = options.profile(Profile::Tiny).memory_budget(8 << 20).unwrap();
-        let options = options.cache_bytes(cache).incremental(true);
+        let options = options.with_profile(Profile::Tiny).with_memory_budget(8 << 20).unwrap();
+        let options = options.with_cache_bytes(cache).with_incremental(true);
         let subtask = Subtask::single("op", KeySpace::new(10).unwrap()).unwrap();
         let mut backend = Backend::open(&options, subtask, &[]).unwrap();
         let token = backend.register(ValueDescriptor::<String>::new("value").namespaced()).unwrap();
@@ -100,7 +100,7 @@ fn a_failed_update_keeps_the_updates_before_it() {
     let folder = tempfile::tempdir().unwrap();
     let (checkpoints, working) = (folder.path().join("checkpoints"), folder.path().join("working"));
     let options = RocksDbOptions::in_folder(checkpoints, JobFolder::new("job").unwrap(), working).unwrap();
-    let options = options.cache_bytes(0).entry_bytes_max(1000).unwrap();
+    let options = options.with_cache_bytes(0).with_entry_bytes_max(1000).unwrap();
     let subtask = Subtask::single("op", KeySpace::new(10).unwrap()).unwrap();
     let mut backend = Backend::open(&options, subtask, &[]).unwrap();
     let token = backend.register(ValueDescriptor::<String>::new("value")).unwrap();

@@ -19,7 +19,7 @@ fn closing_and_dropping_write_no_buffers() {
         let folder = tempfile::tempdir().unwrap();
         let (checkpoints, working) = (folder.path().join("checkpoints"), folder.path().join("working"));
         let job = JobFolder::new("job").unwrap();
-        let options = RocksDbOptions::in_folder(checkpoints, job, &working).unwrap().cache_bytes(0);
+        let options = RocksDbOptions::in_folder(checkpoints, job, &working).unwrap().with_cache_bytes(0);
         let subtask = Subtask::single("op", KeySpace::<u32>::new(10).unwrap()).unwrap();
         let mut backend = RocksDbBackend::open(&options, subtask, &[]).unwrap();
         let token = backend.register(ValueDescriptor::<Vec<u8>>::new("bytes")).unwrap();

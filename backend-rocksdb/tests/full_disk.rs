@@ -55,9 +55,10 @@ fn ends<T: Send + 'static>(what: &str, work: impl FnOnce() -> T + Send + 'static
 fn fill(disk: &Path, checkpoints: &Path, cache: usize, seed: u32) -> ErrorKind {
     let job = JobFolder::new("job").unwrap();
     let options = RocksDbOptions::in_folder(checkpoints, job, disk.join("working")).unwrap();
-    let options = options.profile(Profile::Tiny).memory_budget(4 << 20).unwrap().cache_bytes(cache);
+    let options =
+        options.with_profile(Profile::Tiny).with_memory_budget(4 << 20).unwrap().with_cache_bytes(cache);
     let subtask = Subtask::single("op", KeySpace::<u32>::new(10).unwrap()).unwrap();
-    let mut backend = RocksDbBackend::open(&options.incremental(true), subtask, &[]).unwrap();
+    let mut backend = RocksDbBackend::open(&options.with_incremental(true), subtask, &[]).unwrap();
     let token = backend.register(ValueDescriptor::<Vec<u8>>::new("bytes")).unwrap();
     let mut failed = None;
     let (mut checkpoint, mut is_written) = (0, true);

@@ -34,7 +34,8 @@ fn an_entry_above_the_limit_is_refused_and_changes_nothing() {
     const LIMIT: usize = 1 << 20;
     let folder = tempfile::tempdir().unwrap();
     for cache in [0, 1 << 20] {
-        let options = options(folder.path()).entry_bytes_max(LIMIT as u64).unwrap().cache_bytes(cache);
+        let options =
+            options(folder.path()).with_entry_bytes_max(LIMIT as u64).unwrap().with_cache_bytes(cache);
         let mut backend = RocksDbBackend::open(&options, subtask(), &[]).unwrap();
         let value = backend.register(ValueDescriptor::<Vec<u8>>::new("value")).unwrap();
         let list = backend.register(ListDescriptor::<Vec<u8>>::new("list")).unwrap();
@@ -106,7 +107,7 @@ const CACHES: [usize; 3] = [0, 8 << 10, 2 << 20];
 fn a_list_or_map_above_the_limit_is_refused_and_changes_nothing() {
     let folder = tempfile::tempdir().unwrap();
     for cache in CACHES {
-        let options = options(folder.path()).entry_bytes_max(1 << 20).unwrap().cache_bytes(cache);
+        let options = options(folder.path()).with_entry_bytes_max(1 << 20).unwrap().with_cache_bytes(cache);
         let mut backend = Backend::open(&options, subtask(), &[]).unwrap();
         let tokens = Tokens::of(&mut backend);
         tokens.fill(&mut backend, 1, 0);
@@ -131,7 +132,7 @@ fn a_list_or_map_above_the_limit_is_refused_and_changes_nothing() {
 fn small_lists_and_maps_beside_large_ones_are_not_refused() {
     let folder = tempfile::tempdir().unwrap();
     for cache in CACHES {
-        let options = options(folder.path()).entry_bytes_max(1 << 20).unwrap().cache_bytes(cache);
+        let options = options(folder.path()).with_entry_bytes_max(1 << 20).unwrap().with_cache_bytes(cache);
         let mut backend = Backend::open(&options, subtask(), &[]).unwrap();
         let tokens = Tokens::of(&mut backend);
         tokens.fill(&mut backend, 0, 0);
@@ -150,8 +151,9 @@ fn small_lists_and_maps_beside_large_ones_are_not_refused() {
 fn the_limit_holds_after_a_restore_and_at_other_parallelisms() {
     for (cache, incremental) in CACHES.into_iter().flat_map(|cache| [(cache, true), (cache, false)]) {
         let folder = tempfile::tempdir().unwrap();
-        let options = options(folder.path()).entry_bytes_max(1 << 20).unwrap();
-        let options = options.cache_bytes(cache).incremental(incremental).profile(Profile::Tiny);
+        let options = options(folder.path()).with_entry_bytes_max(1 << 20).unwrap();
+        let options =
+            options.with_cache_bytes(cache).with_incremental(incremental).with_profile(Profile::Tiny);
         let part = |parallelism, index| {
             Subtask::new("op", KeySpace::<u32>::new(10).unwrap(), parallelism, index).unwrap()
         };
@@ -199,13 +201,16 @@ fn values_of_options_have_bounds() {
     let folder = tempfile::tempdir().unwrap();
     for bytes in [0, 2_147_483_648] {
         assert_eq!(
-            options(folder.path()).entry_bytes_max(bytes).unwrap_err().kind(),
+            options(folder.path()).with_entry_bytes_max(bytes).unwrap_err().kind(),
             ErrorKind::InvalidArgument
         );
     }
-    options(folder.path()).entry_bytes_max(2_147_483_647).unwrap();
-    assert_eq!(options(folder.path()).memory_budget(0).unwrap_err().kind(), ErrorKind::InvalidArgument);
-    assert_eq!(options(folder.path()).background_threads(0).unwrap_err().kind(), ErrorKind::InvalidArgument);
+    options(folder.path()).with_entry_bytes_max(2_147_483_647).unwrap();
+    assert_eq!(options(folder.path()).with_memory_budget(0).unwrap_err().kind(), ErrorKind::InvalidArgument);
+    assert_eq!(
+        options(folder.path()).with_background_threads(0).unwrap_err().kind(),
+        ErrorKind::InvalidArgument
+    );
 }
 
 #[test]
@@ -233,7 +238,7 @@ fn an_entry_above_2_gb_is_refused() {
 fn memory_stays_within_the_budget() {
     const BUDGET: usize = 8 << 20;
     let folder = tempfile::tempdir().unwrap();
-    let options = options(folder.path()).profile(Profile::Tiny).memory_budget(BUDGET).unwrap();
+    let options = options(folder.path()).with_profile(Profile::Tiny).with_memory_budget(BUDGET).unwrap();
     let mut backend = RocksDbBackend::open(&options, subtask(), &[]).unwrap();
     let states: Vec<_> = (0..20)
         .map(|state| backend.register(ValueDescriptor::<Vec<u8>>::new(format!("state {state}"))).unwrap())

@@ -20,7 +20,7 @@ const KEYS: u32 = 300;
 fn options(folder: &Path, incremental: bool) -> RocksDbOptions {
     let (checkpoints, working) = (folder.join("checkpoints"), folder.join("working"));
     let options = RocksDbOptions::in_folder(checkpoints, JobFolder::new("job").unwrap(), working).unwrap();
-    options.profile(Profile::Tiny).memory_budget(4 << 20).unwrap().incremental(incremental)
+    options.with_profile(Profile::Tiny).with_memory_budget(4 << 20).unwrap().with_incremental(incremental)
 }
 
 fn part(parallelism: u16, index: u16) -> Subtask<u32> {
@@ -248,7 +248,8 @@ fn files_of_the_cache_are_linked_in_order() {
     ];
     for (steps, are_linked) in histories {
         let folder = tempfile::tempdir().unwrap();
-        let options = options(folder.path(), true).inline_max(0).unwrap().memory_budget(64 << 20).unwrap();
+        let options =
+            options(folder.path(), true).with_inline_max(0).unwrap().with_memory_budget(64 << 20).unwrap();
         let handles = parents_of_many(&options, steps);
         let mut joined = open(&options, part(1, 0), &handles);
         let last = |key| steps.iter().rev().find_map(|step| step(key)).flatten();
@@ -285,7 +286,7 @@ fn files(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
 fn linked_checkpoint_files_never_change() {
     const ROUNDS: u64 = 5;
     let folder = tempfile::tempdir().unwrap();
-    let options = options(folder.path(), true).inline_max(0).unwrap();
+    let options = options(folder.path(), true).with_inline_max(0).unwrap();
     let mut handles = Vec::new();
     for index in 0..2 {
         let mut backend = open(&options, part(2, index), &[]);
@@ -390,7 +391,7 @@ fn a_snapshot_excludes_later_writes_whenever_its_task_runs() {
     let folder = tempfile::tempdir().unwrap();
     for incremental in [false, true] {
         for cache in [0, 1 << 20] {
-            let options = options(folder.path(), incremental).cache_bytes(cache);
+            let options = options(folder.path(), incremental).with_cache_bytes(cache);
             let mut backend = open(&options, part(1, 0), &[]);
             write(&mut backend, 0);
             let first = backend.snapshot(SnapshotRequest::new(1)).unwrap();
@@ -452,7 +453,7 @@ fn creators(handle: &KeyedStateHandle) -> Vec<u64> {
 #[test]
 fn a_lost_notification_never_leaves_an_increment_on_files_that_are_gone() {
     let folder = tempfile::tempdir().unwrap();
-    let options = options(folder.path(), true).inline_max(0).unwrap();
+    let options = options(folder.path(), true).with_inline_max(0).unwrap();
     for is_full in [true, false] {
         let mut backend = open(&options, part(1, 0), &[]);
         write(&mut backend, 0);
@@ -482,7 +483,7 @@ fn a_lost_notification_never_leaves_an_increment_on_files_that_are_gone() {
 #[test]
 fn a_checkpoint_after_an_abort_of_its_base_is_full() {
     let folder = tempfile::tempdir().unwrap();
-    let options = options(folder.path(), true).inline_max(0).unwrap();
+    let options = options(folder.path(), true).with_inline_max(0).unwrap();
     let mut backend = open(&options, part(1, 0), &[]);
     write(&mut backend, 0);
     checkpoint(&mut backend, 1);
@@ -499,7 +500,7 @@ fn a_checkpoint_after_an_abort_of_its_base_is_full() {
 fn small_tables_do_not_pile_up_in_the_handle() {
     let folder = tempfile::tempdir().unwrap();
     // Nothing joins the tables of many small checkpoints.
-    let options = options(folder.path(), true).tune(|what, options| {
+    let options = options(folder.path(), true).with_tune(|what, options| {
         if what != Tuned::Database {
             options.set_disable_auto_compactions(true);
         }

@@ -19,7 +19,13 @@ const KEYS: u32 = 400;
 fn options(folder: &Path) -> RocksDbOptions {
     let (checkpoints, working) = (folder.join("checkpoints"), folder.join("working"));
     let options = RocksDbOptions::in_folder(checkpoints, JobFolder::new("job").unwrap(), working).unwrap();
-    options.profile(Profile::Tiny).memory_budget(4 << 20).unwrap().incremental(true).inline_max(0).unwrap()
+    options
+        .with_profile(Profile::Tiny)
+        .with_memory_budget(4 << 20)
+        .unwrap()
+        .with_incremental(true)
+        .with_inline_max(0)
+        .unwrap()
 }
 
 fn part(parallelism: u16, index: u16) -> Subtask<u32> {
@@ -60,7 +66,7 @@ fn checkpoint(backend: &mut RocksDbBackend<u32>, id: u64) -> KeyedStateHandle {
 fn values_in_blob_files_are_joined() {
     let folder = tempfile::tempdir().unwrap();
     for cache in [0, 1 << 20] {
-        let options = options(folder.path()).cache_bytes(cache).tune(|what, options| {
+        let options = options(folder.path()).with_cache_bytes(cache).with_tune(|what, options| {
             if what != Tuned::Database {
                 options.set_enable_blob_files(true);
                 options.set_min_blob_size(16);
@@ -92,7 +98,7 @@ type Tune = fn(&mut Options);
 
 /// Opens a backend with options changed by `tune`, for the database or for the families.
 fn open(folder: &Path, of_database: bool, tune: Tune) -> Result<RocksDbBackend<u32>, backend_api::Error> {
-    let options = options(folder).tune(move |what, options| {
+    let options = options(folder).with_tune(move |what, options| {
         if (what == Tuned::Database) == of_database {
             tune(options);
         }
@@ -155,7 +161,7 @@ fn paths_outside_of_the_working_folder_are_refused_and_left_empty() {
     for is_log in [false, true] {
         let (folder, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let path = elsewhere.path().to_owned();
-        let options = options(folder.path()).tune(move |what, options| match (what, is_log) {
+        let options = options(folder.path()).with_tune(move |what, options| match (what, is_log) {
             (Tuned::Database, true) => options.set_wal_dir(&path),
             (Tuned::Database, false) => options.set_db_paths(&[DBPath::new(&path, 1 << 30).unwrap()]),
             _ => {}
@@ -191,7 +197,7 @@ fn other_options_are_accepted() {
     for (at, (of_database, tune)) in taken.iter().enumerate() {
         let folder = tempfile::tempdir().unwrap();
         let (of_database, tune) = (*of_database, *tune);
-        let options = options(folder.path()).tune(move |what, options| {
+        let options = options(folder.path()).with_tune(move |what, options| {
             if (what == Tuned::Database) == of_database {
                 tune(options);
             }
@@ -212,9 +218,12 @@ fn other_options_are_accepted() {
 #[test]
 fn several_files_are_transferred_at_once_as_configured() {
     let folder = tempfile::tempdir().unwrap();
-    assert_eq!(options(folder.path()).transfer_threads(0).unwrap_err().kind(), ErrorKind::InvalidArgument);
+    assert_eq!(
+        options(folder.path()).with_transfer_threads(0).unwrap_err().kind(),
+        ErrorKind::InvalidArgument
+    );
     for threads in [1, 16] {
-        let options = options(folder.path()).transfer_threads(threads).unwrap();
+        let options = options(folder.path()).with_transfer_threads(threads).unwrap();
         let mut backend = RocksDbBackend::open(&options, part(1, 0), &[]).unwrap();
         write(&mut backend, 0);
         let handle = checkpoint(&mut backend, u64::from(threads));

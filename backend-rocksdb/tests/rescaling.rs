@@ -17,7 +17,13 @@ type Backend = RocksDbBackend<u32>;
 fn options(folder: &Path, profile: Profile) -> RocksDbOptions {
     let (checkpoints, working) = (folder.join("checkpoints"), folder.join("working"));
     let options = RocksDbOptions::in_folder(checkpoints, JobFolder::new("job").unwrap(), working).unwrap();
-    options.profile(profile).memory_budget(16 << 20).unwrap().incremental(true).inline_max(0).unwrap()
+    options
+        .with_profile(profile)
+        .with_memory_budget(16 << 20)
+        .unwrap()
+        .with_incremental(true)
+        .with_inline_max(0)
+        .unwrap()
 }
 
 fn part(parallelism: u16, index: u16) -> Subtask<u32> {
@@ -65,7 +71,7 @@ fn a_single_value_in_a_file_is_joined() {
         for cache in [0, 1 << 20] {
             for word in words {
                 let folder = tempfile::tempdir().unwrap();
-                let options = options(folder.path(), profile).cache_bytes(cache);
+                let options = options(folder.path(), profile).with_cache_bytes(cache);
                 let parents: Vec<_> = [(0, 2000), (1, 300)]
                     .into_iter()
                     .map(|(index, count)| {
@@ -100,7 +106,7 @@ fn a_single_value_in_a_file_is_joined() {
 #[test]
 fn deleted_entries_stay_deleted_when_files_are_copied() {
     let folder = tempfile::tempdir().unwrap();
-    let options = options(folder.path(), Profile::Default).cache_bytes(0);
+    let options = options(folder.path(), Profile::Default).with_cache_bytes(0);
     let parents: Vec<_> = (0..2)
         .map(|index| {
             let mut backend = Backend::open(&options, part(2, index), &[]).unwrap();

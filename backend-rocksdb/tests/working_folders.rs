@@ -13,7 +13,13 @@ use backend_rocksdb::{Profile, RocksDbBackend, RocksDbOptions};
 
 fn options(checkpoints: &Path, job: &str, working: &Path) -> RocksDbOptions {
     let options = RocksDbOptions::in_folder(checkpoints, JobFolder::new(job).unwrap(), working).unwrap();
-    options.profile(Profile::Tiny).memory_budget(4 << 20).unwrap().incremental(true).inline_max(0).unwrap()
+    options
+        .with_profile(Profile::Tiny)
+        .with_memory_budget(4 << 20)
+        .unwrap()
+        .with_incremental(true)
+        .with_inline_max(0)
+        .unwrap()
 }
 
 fn subtask() -> Subtask<u32> {

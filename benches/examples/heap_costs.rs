@@ -43,7 +43,7 @@ fn ms(took: &Took) -> f64 {
 }
 
 fn options(folder: &tempfile::TempDir) -> Result<FsOptions> {
-    Ok(FsOptions::in_folder(folder.path(), JobFolder::new("job")?)?.incremental(true))
+    Ok(FsOptions::in_folder(folder.path(), JobFolder::new("job")?)?.with_incremental(true))
 }
 
 fn open(folder: &tempfile::TempDir, groups: u16) -> Result<FsBackend<u64>> {

@@ -59,7 +59,7 @@ impl Factory for Memory {
 
     fn options<K: StateKey>(&self, setup: &Setup) -> Result<MemoryOptions> {
         // Some cases about other things have more than 5 MiB of state.
-        MemoryOptions::default().max_state_bytes(setup.max_state_bytes.unwrap_or(1 << 30))
+        MemoryOptions::default().with_max_state_bytes(setup.max_state_bytes.unwrap_or(1 << 30))
     }
 
     fn storage(&self) -> Option<Arc<dyn Storage>> {
@@ -96,13 +96,13 @@ impl<const INCREMENTAL: bool> Factory for Fs<INCREMENTAL> {
     fn options<K: StateKey>(&self, setup: &Setup) -> Result<FsOptions> {
         let storage = setup.storage.clone().unwrap_or_else(|| Arc::clone(&self.storage));
         let mut options = FsOptions::new(storage, self.job());
-        options = options.incremental(setup.incremental.unwrap_or(INCREMENTAL));
-        options = options.claim_restored(setup.claim_restored.unwrap_or(false));
+        options = options.with_incremental(setup.incremental.unwrap_or(INCREMENTAL));
+        options = options.with_claim_restored(setup.claim_restored.unwrap_or(false));
         if let Some(bytes) = setup.inline_max {
-            options = options.inline_max(bytes)?;
+            options = options.with_inline_max(bytes)?;
         }
         if setup.compression == Some(true) {
-            options = options.compression(Compression::Zstd(1));
+            options = options.with_compression(Compression::Zstd(1));
         }
         Ok(options)
     }

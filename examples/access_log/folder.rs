@@ -42,12 +42,12 @@ impl Folder {
         Ok(match (args.backend, &self.storage, &self.path) {
             (Backend::Fs, Some(storage), _) => {
                 let options = FsOptions::new(Arc::clone(storage), job::folder()?);
-                AnyOptions::Fs(options.incremental(args.incremental).claim_restored(true))
+                AnyOptions::Fs(options.with_incremental(args.incremental).with_claim_restored(true))
             }
             #[cfg(feature = "rocksdb")]
             (Backend::Rocksdb, Some(storage), Some(path)) => {
                 let options = RocksDbOptions::new(Arc::clone(storage), job::folder()?, path.join("working"));
-                AnyOptions::RocksDb(options.incremental(args.incremental).claim_restored(true))
+                AnyOptions::RocksDb(options.with_incremental(args.incremental).with_claim_restored(true))
             }
             _ => AnyOptions::Memory(MemoryOptions::default()),
         })

@@ -47,7 +47,7 @@ impl Setup {
     pub fn new(options: &RocksDbOptions) -> Self {
         // Flink's division of managed memory with a write buffer ratio of 0.5: a full manager lets half of its size more be
         // taken while it flushes; together that is the budget.
-        let budget = options.memory_budget - options.value_cache_bytes();
+        let budget = options.memory_budget - options.cache_bytes();
         let mut shards = LruCacheOptions::default();
         shards.set_capacity(budget / 6 * 5);
         shards.set_num_shard_bits(SHARD_BITS);

@@ -133,7 +133,7 @@ pub fn checkpoint(entries: usize, folder: &Path, figures: &mut Figures<'_>) -> R
     let mut limits = Limits::new();
     let (mut checkpoints, mut cpu) = (Vec::new(), Vec::new());
     let (mut warm, mut cold, mut shared, mut sizes) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-    let by_two = options.clone().restore_threads(2)?;
+    let by_two = options.clone().with_restore_threads(2)?;
     for id in 1..=ROUNDS as u64 {
         limits.measure(entries, folder.path())?;
         let task = counts.backend.snapshot(SnapshotRequest::new(id))?;
@@ -200,7 +200,7 @@ pub fn checkpoint(entries: usize, folder: &Path, figures: &mut Figures<'_>) -> R
 /// If a restore from the increments loses or changes anything.
 pub fn incremental(entries: usize, folder: &Path, figures: &mut Figures<'_>) -> Result<()> {
     let folder = tempfile::tempdir_in(folder)?;
-    let options = FsOptions::in_folder(folder.path(), JobFolder::new("incremental")?)?.incremental(true);
+    let options = FsOptions::in_folder(folder.path(), JobFolder::new("incremental")?)?.with_incremental(true);
     let mut counts = Counts::new(FsBackend::open(&options, subtask()?, &[])?)?;
     for key in shuffled(0, entries, 42, Stream::NewKeys) {
         counts.add_one(&(key as u64))?;

@@ -22,9 +22,9 @@ impl Rocks {
         let folder = Rc::new(TempDir::new()?);
         let (checkpoints, working) = (folder.path().join("checkpoints"), folder.path().join("working"));
         let options = RocksDbOptions::in_folder(checkpoints, JobFolder::new("bench")?, working)?;
-        let mut options = options.memory_budget(budget)?.incremental(true);
+        let mut options = options.with_memory_budget(budget)?.with_incremental(true);
         if let Some(cache) = cache {
-            options = options.cache_bytes(cache);
+            options = options.with_cache_bytes(cache);
         }
         Ok(Self { options, folder })
     }

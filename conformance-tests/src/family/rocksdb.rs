@@ -33,17 +33,17 @@ impl<const INCREMENTAL: bool, const CACHE: usize> Factory for RocksDb<INCREMENTA
     fn options<K: StateKey>(&self, setup: &Setup) -> Result<RocksDbOptions> {
         let storage = setup.storage.clone().unwrap_or_else(|| Arc::clone(&self.storage));
         let mut options = RocksDbOptions::new(storage, self.job(), self.working.clone());
-        options = options.profile(Profile::Tiny).memory_budget(8 << 20)?.cache_bytes(CACHE);
-        options = options.incremental(setup.incremental.unwrap_or(INCREMENTAL));
-        options = options.claim_restored(setup.claim_restored.unwrap_or(false));
+        options = options.with_profile(Profile::Tiny).with_memory_budget(8 << 20)?.with_cache_bytes(CACHE);
+        options = options.with_incremental(setup.incremental.unwrap_or(INCREMENTAL));
+        options = options.with_claim_restored(setup.claim_restored.unwrap_or(false));
         if let Some(bytes) = setup.inline_max {
-            options = options.inline_max(bytes)?;
+            options = options.with_inline_max(bytes)?;
         }
         if let Some(bytes) = setup.entry_bytes_max {
-            options = options.entry_bytes_max(bytes)?;
+            options = options.with_entry_bytes_max(bytes)?;
         }
         if setup.compression == Some(true) {
-            options = options.compression(Compression::Zstd(1));
+            options = options.with_compression(Compression::Zstd(1));
         }
         Ok(options)
     }

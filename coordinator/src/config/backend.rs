@@ -1,5 +1,8 @@
+use serde::{Deserialize, Serialize};
+
 /// The backend of a job, from its configuration. Code that knows the backends turns it into their options.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct BackendConfig {
     /// The kind of backend.
     pub kind: BackendKind,
@@ -16,7 +19,8 @@ pub struct BackendConfig {
 }
 
 /// The kinds of backends.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum BackendKind {
     /// State on the heap, checkpoints in the coordinator's memory (`memory` or `jobmanager`).
     #[default]
