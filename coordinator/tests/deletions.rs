@@ -1,4 +1,4 @@
-//! Old checkpoints that cannot be deleted hold nothing back, and go as soon as they can.
+//! Old checkpoints that cannot be deleted hold nothing back, and are deleted as soon as possible.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
@@ -29,7 +29,7 @@ fn checkpoints_go_on_while_nothing_can_be_deleted() {
             (0..6).for_each(|_| _ = answered(handle.trigger()).unwrap());
             let there: Vec<String> = count(&storage);
             assert_eq!(there, ["1", "2", "3", "4", "5", "6"]);
-            // The next one finds that they can go.
+            // The next checkpoint deletes them.
             storage.fail(&[]);
             answered(handle.trigger()).unwrap();
             answered(handle.trigger()).unwrap();

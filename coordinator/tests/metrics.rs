@@ -16,7 +16,7 @@ use metrics::{
 use support::Faulty;
 use support::small_job::{SmallJob, answered, driver};
 
-/// All that was recorded, by the name of the figure.
+/// Everything that was recorded, by figure.
 #[derive(Clone, Default)]
 struct Captured(Arc<Mutex<BTreeMap<String, Vec<f64>>>>);
 

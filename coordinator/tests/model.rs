@@ -23,12 +23,12 @@ type File = (u64, u16);
 
 #[derive(Clone, Debug)]
 struct Bounds {
-    /// Users' requests.
+    /// User requests.
     requests: u8,
     /// The last moment.
     end: u64,
     max_concurrent: usize,
-    /// Time between periodic checkpoints, which is their pause too.
+    /// Time between periodic checkpoints, which is also their pause.
     interval: Option<u64>,
     retained: usize,
     retention: Retention,
@@ -42,7 +42,7 @@ struct World {
     requests: u8,
     crashes: u8,
     has_ended: bool,
-    /// Barriers that a task has not seen.
+    /// Barriers on their way to tasks.
     barriers: BTreeSet<File>,
     /// Acknowledgements on their way, and how often each may still arrive.
     acks: BTreeMap<File, u8>,
@@ -67,7 +67,7 @@ struct Storage {
     lost: BTreeSet<File>,
 }
 
-/// What tasks were told of a checkpoint.
+/// Notifications that tasks received for a checkpoint.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 struct Told {
     complete: u8,
@@ -80,7 +80,7 @@ enum Action {
     Tick,
     /// A task takes its snapshot and acknowledges.
     Snapshot(File),
-    /// A task cannot.
+    /// A task declines.
     Decline(File),
     Deliver(File),
     Lose(File),
@@ -278,7 +278,7 @@ impl Model for Bounds {
                 world.coordinator.acknowledge(Ack { job, checkpoint_id: file.0, task, state: file, metrics });
             }
             Action::Lose(file) => {
-                // Whether it had arrived before is what the coordinator knows.
+                // The coordinator knows if it had arrived before.
                 if world.acks.remove(&file) == Some(2) {
                     world.storage.lost.insert(file);
                 }
@@ -293,7 +293,8 @@ impl Model for Bounds {
                 world.crashes -= 1;
                 world.barriers.clear();
                 world.stores.clear();
-                // Recovery: what no completed checkpoint names goes. Acknowledgements may still arrive.
+                // Recovery: files that no completed checkpoint names are deleted. Acknowledgements may still
+                // arrive.
                 let live: BTreeSet<File> = world.storage.completed.values().flatten().copied().collect();
                 world.storage.files.retain(|file| live.contains(file));
                 world.storage.lost.retain(|file| live.contains(file));
@@ -301,7 +302,7 @@ impl Model for Bounds {
                 if !world.has_ended {
                     world.coordinator = self.coordinator(latest, world.now);
                 }
-                // A new coordinator knows nothing of the time before.
+                // A new coordinator knows nothing about earlier times.
                 world.last_completion = None;
                 world.told.clear();
                 for id in 1..=world.storage.last_id {

@@ -1,4 +1,4 @@
-//! The registry of shared files: who uses what, and what is dead.
+//! The registry of shared files: users, and files to delete.
 
 use backend_api::{ErrorKind, StateData, StateFile};
 use coordinator::SharedStateRegistry;

@@ -27,6 +27,6 @@ fn an_exponential_delay_grows_to_its_maximum_and_resets() {
     let (initial, max, reset_after) = (millis(100), millis(500), millis(10_000));
     let strategy = RestartStrategy::ExponentialDelay { initial, max, multiplier: 2.0, reset_after };
     let found = delays(strategy, &[0, 1000, 2000, 3000, 4000, 14_499, 24_999]);
-    // The last but one came after 9,999 ms of running, the last one after 10,000.
+    // The last but one came after running for 9,999 ms, the last one after 10,000.
     assert_eq!(found, [100, 200, 400, 500, 500, 500, 100].map(Some));
 }

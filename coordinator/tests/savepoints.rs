@@ -1,4 +1,4 @@
-//! Savepoints by a coordinator: taken, found, restored, owned, disposed. By the numbers of `BEHAVIOURS.md`.
+//! Savepoints of a coordinator: taken, found, restored, owned, disposed. Numbers refer to `BEHAVIOURS.md`.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
@@ -39,7 +39,8 @@ fn take(handle: &JobHandle, target: &str) -> String {
     taken.folder.unwrap().to_string()
 }
 
-/// Takes a checkpoint and a savepoint of a new job, and gives the savepoint's folder: its lists are `[1, 2]`.
+/// Takes a checkpoint and a savepoint of a new job, and returns the savepoint's folder. Its lists are `[1,
+/// 2]`.
 fn taken(storage: &Arc<Faulty>) -> String {
     let mut folder = String::new();
     let driver = driver(storage, config());
@@ -51,7 +52,7 @@ fn taken(storage: &Arc<Faulty>) -> String {
     folder
 }
 
-/// What a new job starts from.
+/// The restored lists of a new job.
 fn started(
     storage: &Arc<Faulty>,
     pointer: &str,
@@ -108,7 +109,7 @@ fn m188_a_savepoint_stays_whatever_becomes_of_the_job() {
             }
         });
         assert_eq!(outcome.map_or(JobEnd::Failed, |outcome| outcome.end), end);
-        // Nothing else is left, and it is what it was.
+        // Nothing else is left, and the savepoint is unchanged.
         let found = find(&storage, &folder).unwrap();
         assert_eq!(found.checkpoint().id, 1);
         assert!(storage.paths().iter().all(|path| path.starts_with(&folder)), "{:?}", storage.paths());
@@ -162,7 +163,7 @@ fn m191_a_pointer_is_a_folder_or_metadata_of_any_name() {
     storage.put(&format!("{folder}/before the release"), &bytes);
     storage.inner.delete(&format!("{folder}/_metadata")).unwrap();
     assert_eq!(find(&storage, &format!("{folder}/before the release")).unwrap().checkpoint(), &found);
-    // A folder without metadata, and what is not there at all.
+    // A folder without metadata, and missing ones.
     for pointer in [&*folder, "savepoints", "no/such folder", "gone"] {
         let error = find(&storage, pointer).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::NotFound, "{error}");
@@ -171,7 +172,7 @@ fn m191_a_pointer_is_a_folder_or_metadata_of_any_name() {
     for pointer in ["../up", "/absolute", ".hidden"] {
         assert_eq!(find(&storage, pointer).unwrap_err().kind(), ErrorKind::InvalidArgument);
     }
-    // A retained checkpoint, too.
+    // Also a retained checkpoint.
     let checkpoint = find(&storage, &job().checkpoint(1)).map(|found| found.checkpoint().id);
     assert_eq!(checkpoint.unwrap(), 1);
 }
@@ -232,7 +233,7 @@ fn m195_metadata_goes_first_and_all_else_is_tried() {
     assert_eq!((error.kind(), error.file()), (ErrorKind::Io, Some(&**failing)));
     assert_eq!(*storage.deleted.lock().unwrap(), [format!("{folder}/_metadata"), last.clone()]);
 
-    // Without an error, nothing but what is not of the savepoint is left.
+    // Without errors, only foreign files are left.
     storage.fail(&[]);
     storage.inner.delete_folder("savepoints").unwrap();
     storage.inner.delete_folder(job().path()).unwrap();
@@ -274,7 +275,7 @@ fn without_a_claim_the_next_checkpoint_is_full_and_the_savepoint_stays() {
         small.barriers.into_inner().unwrap().into_iter().map(|(id, _, is_full)| (id, is_full)).collect();
     full.sort_unstable();
     full.dedup();
-    // Ids go on above that of the savepoint, which is 2.
+    // Ids continue after that of the savepoint, which is 2.
     assert_eq!(full, [(3, true), (4, true), (5, false), (6, false)]);
     assert_eq!(storage.inner.list(&folder).unwrap(), before);
 }
@@ -315,7 +316,7 @@ fn l177_a_store_that_is_opened_again_still_owns_what_it_has_claimed() {
     let mut store = open(&storage, 1);
     assert_eq!(store.latest().map(|latest| latest.id), Some(2));
     assert_eq!(store.latest().unwrap().files().count(), 2);
-    // A crash after the metadata is deleted: the next store goes on.
+    // A crash after the metadata is deleted. The next store continues.
     storage.fail(&["-0-"]);
     store.remove_all();
     assert!(find(&storage, &folder).is_err());
@@ -334,7 +335,7 @@ fn a_claim_is_refused_where_it_cannot_be_kept() {
     let in_memory = coordinator::CheckpointStoreOptions::in_memory(job());
     let mut store = CheckpointStore::open(in_memory).unwrap();
     assert_eq!(store.claim(&savepoint).unwrap_err().kind(), ErrorKind::InvalidArgument);
-    // A job with later checkpoints has no place for it.
+    // A job with later checkpoints refuses it.
     let mut store = CheckpointStore::open(options(&storage)).unwrap();
     let id = (0..3).map(|_| store.begin().unwrap()).last().unwrap();
     store.complete(support::written(&storage, id, &[])).unwrap();
@@ -358,7 +359,7 @@ fn a_stop_with_savepoint_ends_the_job_and_another_goes_on_from_there() {
         let kind = BarrierKind::StopWithSavepoint { format: CANONICAL, drain };
         assert!(small.barriers.into_inner().unwrap().contains(&(2, kind, true)));
         let folder = outcome.savepoint.unwrap().folder.unwrap();
-        // The checkpoints of a job that has finished are gone.
+        // The checkpoints of a finished job are deleted.
         assert!(storage.paths().iter().all(|path| path.starts_with(&*folder)));
         assert_eq!(started(&storage, &folder, OPERATORS, RestoreRules::default()).unwrap(), all());
     }
@@ -386,7 +387,8 @@ fn a_savepoint_that_fails_leaves_nothing_and_the_job_goes_on() {
         answered(handle.trigger()).unwrap();
     });
     ran.unwrap();
-    // A task that had written before another declined deletes nothing itself, and may be late: its file goes then.
+    // A task that wrote before another one declined deletes nothing itself, and may be late. Its file is
+    // deleted then.
     let left: Vec<_> = storage.paths().into_iter().filter(|path| !path.starts_with("job/")).collect();
     assert_eq!(left, Vec::<String>::new());
 }

@@ -1,4 +1,4 @@
-//! One attempt: its tasks run, and what the coordinator gives out is carried out.
+//! One attempt: runs the tasks, and carries out the coordinator's outputs.
 
 use std::collections::{HashMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -28,7 +28,7 @@ pub enum AttemptEnd {
     Failed(Error),
 }
 
-/// A job while it runs.
+/// A running job.
 pub struct Running<'a> {
     pub job: &'a str,
     pub coordinator: &'a mut CheckpointCoordinator<TaskState>,
@@ -48,7 +48,7 @@ struct Tasks {
     sources: usize,
     running: usize,
     errors: Vec<Error>,
-    /// Set once all tasks have been told to stop.
+    /// Set once all tasks were told to stop.
     end: Option<Ending>,
     answers: HashMap<RequestId, Answer>,
 }
@@ -135,7 +135,7 @@ impl Running<'_> {
         }
     }
 
-    /// Lets time pass before the next attempt. False if the job was cancelled meanwhile.
+    /// Waits before the next attempt. Returns false if the job is cancelled meanwhile.
     pub fn pause(&mut self, delay: Duration) -> bool {
         let end = self.clock.now().saturating_add(crate::config::millis(delay));
         loop {
@@ -154,7 +154,7 @@ impl Running<'_> {
                     | Event::Savepoint { answer, .. }
                     | Event::StopWithSavepoint { answer, .. },
                 ) => {
-                    // Who asked may have gone.
+                    // The requester may be gone.
                     let _ = answer.send(Err(Refusal::TasksNotReady));
                 }
                 Ok(Event::Declined { .. } | Event::Ended { .. }) => {}
@@ -163,13 +163,13 @@ impl Running<'_> {
         }
     }
 
-    /// The job has ended: completed checkpoints stay or go.
+    /// Ends the job. The retention decides about completed checkpoints.
     pub fn end(&mut self, end: JobEnd) {
         self.coordinator.end(self.clock.now(), end);
         self.carry_out_alone();
     }
 
-    /// The next event; `None` if it is time for a tick.
+    /// The next event. `None` if a tick is due.
     fn receive(&self) -> Option<Event> {
         let Some(deadline) = self.coordinator.next_deadline() else { return self.events.1.recv().ok() };
         self.events.1.recv_timeout(self.clock.until(deadline)).ok()
@@ -212,7 +212,7 @@ impl Running<'_> {
         }
     }
 
-    /// Carries out what the coordinator gives out, until there is nothing more.
+    /// Carries out the coordinator's outputs until there are none.
     fn carry_out(&mut self, tasks: &mut Tasks) {
         loop {
             let outputs = self.coordinator.outputs();
@@ -223,7 +223,7 @@ impl Running<'_> {
         }
     }
 
-    /// The same while no task runs.
+    /// The same without running tasks.
     fn carry_out_alone(&mut self) {
         let mut none = Tasks {
             number: 0,
@@ -254,7 +254,7 @@ impl Running<'_> {
                 if let Some(savepoints) = &self.savepoints {
                     savepoints.abort(id);
                 }
-                // Also of one that no task has acknowledged: its id is done with.
+                // Even if no task has acknowledged it, because its id has ended.
                 self.store.discard(id, &[]);
                 tasks.tell(&Control::Aborted(id));
             }
@@ -267,7 +267,7 @@ impl Running<'_> {
             }
             Output::Answer { request, result } => {
                 if let Some(answer) = tasks.answers.remove(&request) {
-                    // Who asked may have gone.
+                    // The requester may be gone.
                     let _ = answer.send(result);
                 }
             }
@@ -302,7 +302,7 @@ impl Running<'_> {
     fn store(&mut self, checkpoint: Checkpoint, target: StoreAs) -> Result<()> {
         match (target, &mut self.savepoints) {
             (StoreAs::Savepoint { folder, format }, Some(savepoints)) => {
-                // For the store, its id is done with.
+                // Its id has ended for the store.
                 self.store.discard(checkpoint.id, &[]);
                 savepoints.complete(checkpoint, &folder, format).map(|_| ())
             }
@@ -312,7 +312,7 @@ impl Running<'_> {
 }
 
 impl Tasks {
-    /// Tells all tasks. One that has ended hears it no more.
+    /// Sends a control to all tasks. Ended ones do not receive it.
     fn tell(&self, control: &Control) {
         self.controls.iter().for_each(|task| _ = task.send(control.clone()));
     }
@@ -322,7 +322,7 @@ impl Tasks {
     }
 }
 
-/// The error that the others follow from: a task whose neighbour has ended only says that.
+/// The error that caused the others. A task whose neighbour has ended only reports that.
 fn root_cause(errors: Vec<Error>) -> Error {
     let is_cause = |error: &Error| !matches!(error.kind(), ErrorKind::Closed | ErrorKind::Cancelled);
     let at = errors.iter().position(is_cause).unwrap_or(0);

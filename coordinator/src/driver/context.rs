@@ -10,17 +10,18 @@ use super::pool::Pool;
 use super::{neighbour_ended, with_causes};
 use crate::{Ack, Barrier, DeclineReason, TaskId, TaskMetrics};
 
-/// What the driver tells a task.
+/// A control of the driver for a task.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Control {
-    /// A source takes its snapshot and sends the barrier on. If it is one of a [stop](crate::BarrierKind::is_stop), the
-    /// source [waits](TaskContext::wait_for) for the end of it before it sends more.
+    /// For a source: take a snapshot and send the barrier. After a barrier of a
+    /// [stop](crate::BarrierKind::is_stop), the source [waits](TaskContext::wait_for) for its end before it
+    /// sends more.
     Barrier(Barrier),
     /// The checkpoint is complete.
     Complete(u64),
-    /// The checkpoint will never be complete.
+    /// The checkpoint will never complete.
     Aborted(u64),
-    /// The job ends, or starts again: end.
+    /// End, because the job ends or restarts.
     Stop,
 }
 
@@ -32,10 +33,10 @@ pub struct TaskContext {
     pub(super) control: Receiver<Control>,
     pub(super) events: Sender<Event>,
     pub(super) pool: Pool,
-    /// Where savepoints go.
+    /// The storage of savepoints.
     pub(super) savepoints: Option<Arc<dyn Storage>>,
     pub(super) running: Arc<Mutex<Vec<Cancel>>>,
-    /// What came while the task waited for something else.
+    /// Controls that arrived while the task waited for another one.
     pub(super) waiting: VecDeque<Control>,
 }
 
@@ -45,7 +46,7 @@ impl TaskContext {
         &self.task
     }
 
-    /// What the driver has told, if it has.
+    /// The next control, if there is one.
     ///
     /// # Errors
     /// [`Closed`](backend_api::ErrorKind::Closed) if the job has ended.
@@ -60,7 +61,7 @@ impl TaskContext {
         }
     }
 
-    /// Waits for what the driver tells next.
+    /// Waits for the next control.
     ///
     /// # Errors
     /// As [`poll`](Self::poll).
@@ -71,7 +72,8 @@ impl TaskContext {
         }
     }
 
-    /// Waits for what the driver tells next, unless `done` has something or all its senders are gone: then `None`.
+    /// Waits for the next control. Returns `None` if `done` receives something first, or all its senders are
+    /// gone.
     ///
     /// # Errors
     /// As [`poll`](Self::poll).
@@ -85,8 +87,8 @@ impl TaskContext {
         }
     }
 
-    /// For a source: asks for a checkpoint and waits for its barrier, so that it lies exactly here. `None` if there is
-    /// to be none.
+    /// For a source: requests a checkpoint and waits for its barrier, so that it is exactly here. `None` if
+    /// there will be none.
     ///
     /// # Errors
     /// As [`poll`](Self::poll), also if the job ends.
@@ -105,8 +107,8 @@ impl TaskContext {
         }
     }
 
-    /// Waits until checkpoint `id` is complete or aborted, and gives whether it is complete. What else the driver tells
-    /// meanwhile is kept.
+    /// Waits until checkpoint `id` is complete or aborted. Returns true if it is complete. Other controls are
+    /// kept.
     ///
     /// # Errors
     /// As [`poll`](Self::poll), also if the job ends.
@@ -127,8 +129,8 @@ impl TaskContext {
         }
     }
 
-    /// Takes the task's snapshot: `freeze` is the synchronous part, and what it gives is written by the driver's pool
-    /// and acknowledged. If it fails, the checkpoint is declined; the task goes on.
+    /// Takes the task's snapshot. `freeze` is the synchronous part. The driver's pool writes its result and
+    /// acknowledges. If it fails, the checkpoint is declined, and the task continues.
     pub fn snapshot(
         &mut self,
         barrier: &Barrier,
@@ -163,17 +165,17 @@ impl TaskContext {
                 }
                 Err(error) => Event::Declined { id, task, reason: with_causes(&error).into() },
             };
-            // If the job has ended, what was written is removed when its checkpoints are opened again.
+            // If the job has ended, the files are removed when its checkpoints are opened again.
             let _ = events.send(event);
         });
     }
 
-    /// The task does not take a snapshot for this checkpoint.
+    /// Declines a checkpoint.
     pub fn decline(&self, id: u64, reason: impl Into<DeclineReason>) {
         let _ = self.events.send(Event::Declined { id, task: self.task.clone(), reason: reason.into() });
     }
 
-    /// What a barrier asks of the backends.
+    /// The request of a barrier to the backends.
     fn request(&self, barrier: &Barrier) -> Result<SnapshotRequest> {
         let request = barrier.request();
         Ok(match (&barrier.folder, &self.savepoints) {
@@ -185,10 +187,10 @@ impl TaskContext {
     }
 }
 
-/// What it took to align the inputs.
+/// Figures of an alignment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct AlignmentTime {
-    /// From the first barrier to the last.
+    /// Time from the first barrier to the last.
     pub waited: Duration,
     /// Bytes that were held back.
     pub held_bytes: u64,

@@ -3,10 +3,10 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 
 use crate::{Ack, Completed, DeclineReason, Refusal, TaskId};
 
-/// Where a request is answered: the complete checkpoint, or why there is none.
+/// Receives the answer to a request: the complete checkpoint, or why there is none.
 pub type Answer = Sender<Result<Completed, Refusal>>;
 
-/// What happens to a job.
+/// An event of a job.
 pub enum Event {
     Acknowledged(Box<Ack<TaskState>>),
     Declined {
@@ -43,12 +43,12 @@ impl JobHandle {
         Self(events)
     }
 
-    /// Asks for a checkpoint. The answer comes when it is complete or has failed.
+    /// Requests a checkpoint. The answer arrives when it is complete or has failed.
     pub fn trigger(&self) -> Receiver<Result<Completed, Refusal>> {
         self.ask(Event::Trigger)
     }
 
-    /// Asks for a savepoint, in a new folder within `target` or the default one.
+    /// Requests a savepoint in a new folder within `target` or the default folder.
     pub fn savepoint(
         &self,
         target: Option<&str>,
@@ -58,7 +58,7 @@ impl JobHandle {
         self.ask(|answer| Event::Savepoint { target, format, answer })
     }
 
-    /// Asks for a savepoint after which the job ends. With `drain`, windows and timers that are open fire before it.
+    /// Requests a savepoint after which the job ends. With `drain`, open windows and timers fire before it.
     pub fn stop_with_savepoint(
         &self,
         target: Option<&str>,
@@ -77,7 +77,7 @@ impl JobHandle {
 
     fn ask(&self, event: impl FnOnce(Answer) -> Event) -> Receiver<Result<Completed, Refusal>> {
         let (answer, answered) = bounded(1);
-        // If the job has ended, the answer's sender is dropped, which the receiver sees.
+        // If the job has ended, the answer's sender is dropped, which the receiver notices.
         let _ = self.0.send(event(answer));
         answered
     }

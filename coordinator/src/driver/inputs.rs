@@ -7,7 +7,7 @@ use super::context::{AlignmentTime, Control, TaskContext};
 use super::neighbour_ended;
 use crate::{Aligned, Alignment, Barrier, DeclineReason, Message};
 
-/// What an operator does next.
+/// The next step of an operator.
 #[derive(Debug)]
 pub enum Input<T> {
     /// Process a record.
@@ -17,9 +17,9 @@ pub enum Input<T> {
         /// The record.
         record: T,
     },
-    /// Take a snapshot ([`TaskContext::snapshot`]) and send the barrier on.
+    /// Take a snapshot ([`TaskContext::snapshot`]) and forward the barrier.
     Barrier(Barrier, AlignmentTime),
-    /// The driver tells something.
+    /// A control of the driver.
     Control(Control),
     /// All inputs have ended.
     End,
@@ -31,12 +31,12 @@ pub struct Inputs<T> {
     receivers: Vec<Receiver<Message<T>>>,
     alignment: Alignment<T>,
     size: fn(&T) -> u64,
-    /// When the first barrier of the alignment came.
+    /// Time of the first barrier of the alignment.
     since: Option<(u64, Instant)>,
 }
 
 impl<T> Inputs<T> {
-    /// Inputs that hold back `held_bytes_max` bytes at most; `size` tells the bytes of a record.
+    /// Inputs that hold back at most `held_bytes_max` bytes. `size` returns the bytes of a record.
     pub fn new(receivers: Vec<Receiver<Message<T>>>, held_bytes_max: u64, size: fn(&T) -> u64) -> Self {
         let alignment = Alignment::new(receivers.len(), held_bytes_max);
         Self { receivers, alignment, size, since: None }
@@ -48,10 +48,11 @@ impl<T> Inputs<T> {
         self.receivers.len()
     }
 
-    /// Waits for what is to be done next.
+    /// Waits for the next step.
     ///
     /// # Errors
-    /// [`Closed`](backend_api::ErrorKind::Closed) if a task at the other end has ended without saying so, or the job has.
+    /// [`Closed`](backend_api::ErrorKind::Closed) if the job has ended, or a task at the other end has ended
+    /// without [`Message::End`].
     pub fn next(&mut self, context: &mut TaskContext) -> Result<Input<T>> {
         loop {
             match self.alignment.next() {
@@ -82,7 +83,7 @@ impl<T> Inputs<T> {
         }
     }
 
-    /// Takes the next message of an input that is wanted, or what the driver tells.
+    /// Takes the next message of a wanted input, or the next control.
     fn receive(&mut self, context: &mut TaskContext) -> Result<Option<Control>> {
         if let Some(control) = context.poll()? {
             return Ok(Some(control));

@@ -1,4 +1,4 @@
-//! A job of one process: tasks on threads, with checkpoints, restarts and rescaling.
+//! A job in one process: tasks on threads, with checkpoints, restarts and rescaling.
 
 mod attempt;
 mod context;
@@ -31,17 +31,17 @@ use pool::Pool;
 /// One start of a job.
 #[derive(Clone, Copy, Debug)]
 pub struct Attempt<'a> {
-    /// How often the job has failed before.
+    /// Number of earlier failures of the job.
     pub failures: u32,
-    /// What the tasks start from.
+    /// The checkpoint that the tasks start from.
     pub checkpoint: Option<&'a Checkpoint>,
-    /// What may be left out. A task has them [check](RestoreRules::check_states) its states.
+    /// Exceptions for the restore. A task [checks](RestoreRules::check_states) its states with them.
     pub rules: &'a RestoreRules,
 }
 
 impl Attempt<'_> {
-    /// What `subtask` starts from: nothing if its operator is new. State of an operator that the job lacks is refused
-    /// before any task runs, so an operator whose name has changed is not taken for a new one.
+    /// The restore of `subtask`. Empty if its operator is new. State of operators that the job lacks is
+    /// refused before any task runs, so a renamed operator is not treated as a new one.
     ///
     /// # Errors
     /// Those of [`Checkpoint::restore`].
@@ -53,7 +53,7 @@ impl Attempt<'_> {
     }
 }
 
-/// One subtask that the driver gives a thread.
+/// One subtask, which runs on its own thread.
 pub struct Task<'env> {
     id: TaskId,
     is_source: bool,
@@ -61,12 +61,12 @@ pub struct Task<'env> {
 }
 
 impl<'env> Task<'env> {
-    /// A task that reads a source: barriers come to it as [`Control::Barrier`].
+    /// A task that reads a source. It receives barriers as [`Control::Barrier`].
     pub fn source(id: TaskId, work: impl FnOnce(TaskContext) -> Result<()> + Send + 'env) -> Self {
         Self { id, is_source: true, work: Box::new(work) }
     }
 
-    /// A task that gets its barriers from other tasks, through [`Inputs`].
+    /// A task that receives barriers from other tasks, through [`Inputs`].
     pub fn operator(id: TaskId, work: impl FnOnce(TaskContext) -> Result<()> + Send + 'env) -> Self {
         Self { id, is_source: false, work: Box::new(work) }
     }
@@ -81,25 +81,25 @@ impl std::fmt::Debug for Task<'_> {
     }
 }
 
-/// How a job went.
+/// The result of a job.
 #[derive(Debug)]
 pub struct JobOutcome {
     /// How it ended.
     pub end: JobEnd,
     /// The savepoint with which it was stopped.
     pub savepoint: Option<Completed>,
-    /// How often it was started again.
+    /// Number of restarts.
     pub restarts: u32,
-    /// What its checkpoints took.
+    /// Statistics of its checkpoints.
     pub statistics: Statistics,
-    /// The completed checkpoints, as far as they are kept.
+    /// The retained checkpoints.
     pub store: CheckpointStore,
 }
 
-/// Runs a job on threads: sends barriers, has snapshots written by a pool of threads, stores checkpoints, tells tasks,
-/// and starts the job again from the last checkpoint when it fails.
+/// Runs a job on threads: sends barriers, writes snapshots on a pool of threads, stores checkpoints, notifies
+/// tasks, and restarts the job from the last checkpoint when it fails.
 ///
-/// It reads the clock and blocks the calling thread until the job has ended.
+/// It reads the clock, and blocks the calling thread until the job has ended.
 #[derive(Debug)]
 pub struct JobDriver {
     job: String,
@@ -115,7 +115,7 @@ pub struct JobDriver {
 }
 
 impl JobDriver {
-    /// A job of that name, whose checkpoints go to `store`.
+    /// A job with that name, whose checkpoints go to `store`.
     pub fn new(
         job: impl Into<String>,
         config: CheckpointConfig,
@@ -136,51 +136,52 @@ impl JobDriver {
         }
     }
 
-    /// Sets the storage of savepoints, which is that of the checkpoints by default.
+    /// Sets the storage of savepoints. By default it is that of the checkpoints.
     pub fn savepoints_in(mut self, storage: Arc<dyn Storage>) -> Self {
         self.savepoints = Some(storage);
         self
     }
 
-    /// The job starts from `savepoint`, unless the store has a checkpoint of the job already. The backends must be able to
-    /// read its files from their storage, and to own it with [`ClaimMode::Claim`] the store must have the same.
+    /// Starts the job from `savepoint`, unless the store already has a checkpoint of the job. The backends
+    /// must be able to read its files from their storage. With [`ClaimMode::Claim`] the store must use the
+    /// same storage.
     pub fn start_from(mut self, savepoint: Savepoint, claim: ClaimMode) -> Self {
         self.start = Some((savepoint, claim));
         self
     }
 
-    /// Sets what of the state the job starts from may be left out.
+    /// Sets the exceptions for the restore.
     pub fn restore_rules(mut self, rules: RestoreRules) -> Self {
         self.rules = rules;
         self
     }
 
-    /// Sets how many snapshots are written at once (4 by default; at least 1).
+    /// Sets the number of threads that write snapshots (4 by default, at least 1).
     pub fn snapshot_threads(mut self, threads: usize) -> Self {
         self.snapshot_threads = threads.max(1);
         self
     }
 
-    /// The job is [suspended](JobEnd::Suspended) when all tasks have ended, and not finished: for input that may grow,
-    /// so that another job may go on from the last checkpoint.
+    /// [Suspends](JobEnd::Suspended) the job when all tasks have ended, instead of finishing it. For input
+    /// that may grow, so that another job can continue from the last checkpoint.
     pub fn suspend_at_end(mut self) -> Self {
         self.end = JobEnd::Suspended;
         self
     }
 
-    /// What controls the job from other threads.
+    /// Controls the job from other threads.
     pub fn handle(&self) -> JobHandle {
         JobHandle::new(self.events.0.clone())
     }
 
-    /// Runs the job to its end. `build` makes the tasks for each start; it connects them as it likes, usually with
+    /// Runs the job to its end. `build` makes the tasks for each start, and connects them, usually with
     /// bounded channels whose receiving ends are [`Inputs`].
     ///
-    /// A task ends a failed attempt by its error, or by a panic. The others see their channels close and get
+    /// An error or panic of a task ends the attempt. The channels of other tasks close, and they receive
     /// [`Control::Stop`].
     ///
     /// # Errors
-    /// The error of the last attempt, if the restart strategy allows no other; those of `build`;
+    /// The error of the last attempt, if the restart strategy allows no other. Those of `build`.
     /// [`InvalidArgument`](ErrorKind::InvalidArgument) for a configuration out of range.
     pub fn run<'env>(
         self,
@@ -245,7 +246,7 @@ impl JobDriver {
     }
 }
 
-/// Milliseconds since the job began.
+/// Milliseconds since the job started.
 #[derive(Clone, Copy)]
 struct Clock(Instant);
 
@@ -254,7 +255,7 @@ impl Clock {
         crate::config::millis(self.0.elapsed())
     }
 
-    /// How long it is until `deadline`.
+    /// Time until `deadline`.
     fn until(self, deadline: u64) -> Duration {
         Duration::from_millis(deadline.saturating_sub(self.now()))
     }
@@ -266,7 +267,7 @@ fn neighbour_ended() -> Error {
     Error::new(ErrorKind::Closed, "a task that this one is connected to has ended")
 }
 
-/// Takes what the job starts from into account, and gives it if the job does not own it.
+/// Adopts the checkpoint that the job starts from, and returns it if the job does not own it.
 fn begin_from(
     start: Option<(Savepoint, ClaimMode)>,
     store: &mut CheckpointStore,
@@ -281,7 +282,7 @@ fn begin_from(
     }
 }
 
-/// Why a job failed of which too many checkpoints have failed.
+/// The error of a job with too many failed checkpoints.
 fn too_many_failures(reason: &Refusal) -> Error {
     Error::new(ErrorKind::IllegalState, format!("the job fails with its checkpoints: {reason}"))
 }

@@ -5,7 +5,7 @@ use crossbeam_channel::{Sender, unbounded};
 
 type Work = Box<dyn FnOnce() + Send>;
 
-/// Threads that write snapshots. They end when the pool is dropped and the work is done.
+/// Threads that write snapshots. They end when the pool is dropped and all work is done.
 #[derive(Clone, Debug)]
 pub struct Pool(Sender<Work>);
 
@@ -20,9 +20,9 @@ impl Pool {
         Ok(Self(sender))
     }
 
-    /// Has a thread do `work`.
+    /// Runs `work` on a thread.
     pub fn run(&self, work: impl FnOnce() + Send + 'static) {
-        // The threads live as long as a sender does.
+        // The threads live until all senders are dropped.
         let _ = self.0.send(Box::new(work));
     }
 }

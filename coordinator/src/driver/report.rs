@@ -1,8 +1,8 @@
-//! What is told of checkpoints: events of `tracing`, and figures through `metrics` behind the feature.
+//! Reports of checkpoints: events of `tracing`, and figures through `metrics` behind the feature.
 
 use crate::CheckpointReport;
 
-/// Tells that a checkpoint has ended.
+/// Reports a finished checkpoint.
 pub fn tell(job: &str, report: &CheckpointReport) {
     let (id, duration_ms) = (report.id, report.duration_ms());
     let sync_us = report.summary(|task| task.sync_us).max;

@@ -1,4 +1,4 @@
-//! Savepoints: checkpoints that belong to the user, in a folder of their own that may be moved.
+//! Savepoints: checkpoints that belong to the user, each in its own folder, which can be moved.
 
 mod writer;
 
@@ -14,18 +14,18 @@ pub use writer::SavepointWriter;
 /// The name of the metadata in the folder of a savepoint or checkpoint.
 const METADATA: &str = "_metadata";
 
-/// Who owns what a job starts from.
+/// The owner of the checkpoint that a job starts from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum ClaimMode {
-    /// The user (Flink: `NO_CLAIM`). The job deletes nothing of it, and does not need it any more once a checkpoint of its
-    /// own is complete.
+    /// The user (Flink: `NO_CLAIM`). The job deletes nothing of it, and does not need it once its own first
+    /// checkpoint is complete.
     #[default]
     NoClaim,
-    /// The job (Flink: `CLAIM`). It may build on it, and deletes it like a checkpoint of its own.
+    /// The job (Flink: `CLAIM`). It may build on it, and deletes it like its own checkpoints.
     Claim,
 }
 
-/// A savepoint, or a checkpoint that was retained, found where a user says that it is.
+/// A savepoint or retained checkpoint at a place named by a user.
 #[derive(Clone, Debug)]
 pub struct Savepoint {
     storage: Arc<dyn Storage>,
@@ -34,13 +34,13 @@ pub struct Savepoint {
 }
 
 impl Savepoint {
-    /// Opens the one at `pointer`: its folder, or its metadata under any name, as a path within `storage`. All its files
-    /// must be there.
+    /// Opens the one at `pointer`, a path within `storage`: its folder, or its metadata under any name. All
+    /// its files must exist.
     ///
     /// # Errors
-    /// [`NotFound`](ErrorKind::NotFound), with the path, if there is nothing or the folder has no metadata;
-    /// [`Corrupt`](ErrorKind::Corrupt) if the metadata, or a file by its length, is not what was written;
-    /// [`InvalidArgument`](ErrorKind::InvalidArgument) for a path that is none; [`Io`](ErrorKind::Io).
+    /// [`NotFound`](ErrorKind::NotFound), with the path, if it does not exist or the folder has no metadata.
+    /// [`Corrupt`](ErrorKind::Corrupt) if the metadata is damaged, or a file is missing or has another
+    /// length. [`InvalidArgument`](ErrorKind::InvalidArgument) for an invalid path. [`Io`](ErrorKind::Io).
     pub fn open(storage: Arc<dyn Storage>, pointer: &str) -> Result<Self> {
         let pointer = pointer.trim_end_matches('/');
         check_folder(pointer)?;
@@ -53,7 +53,7 @@ impl Savepoint {
         if checkpoint.savepoint.is_some() {
             let folder = parent(&metadata).to_owned();
             for path in paths_mut(&mut checkpoint) {
-                // What comes from a file must not lead out of the folder.
+                // Paths from a file must not lead out of the folder.
                 check_path(path).map_err(|error| {
                     Error::new(ErrorKind::Corrupt, error.message()).in_file(&metadata, None)
                 })?;
@@ -68,12 +68,12 @@ impl Savepoint {
         Ok(Self { storage, metadata, checkpoint })
     }
 
-    /// What a job starts from. The paths of its files are those within the storage.
+    /// The checkpoint that a job starts from. Paths of its files are within the storage.
     pub fn checkpoint(&self) -> &Checkpoint {
         &self.checkpoint
     }
 
-    /// Where the metadata is.
+    /// Path of the metadata.
     pub fn metadata(&self) -> &str {
         &self.metadata
     }
@@ -88,12 +88,13 @@ impl Savepoint {
         &self.storage
     }
 
-    /// Deletes the savepoint: the metadata first, so that it never looks complete without its files, then the files. What
-    /// else is in the folder stays.
+    /// Deletes the savepoint: first its metadata, so that it never looks complete without its files, then its
+    /// files. Other files in the folder stay.
     ///
     /// # Errors
-    /// [`IllegalState`](ErrorKind::IllegalState), and nothing is deleted, for a checkpoint of a job, whose files other
-    /// checkpoints may use; [`Io`](ErrorKind::Io): the first one, after all else has been tried.
+    /// [`IllegalState`](ErrorKind::IllegalState), and nothing is deleted, for a checkpoint of a job, whose
+    /// files other checkpoints may use. [`Io`](ErrorKind::Io): the first error. The other files are still
+    /// deleted.
     pub fn dispose(self) -> Result<()> {
         let Self { storage, metadata, checkpoint } = self;
         if checkpoint.savepoint.is_none() {
@@ -108,7 +109,7 @@ impl Savepoint {
     }
 }
 
-/// The metadata that `pointer` is or has.
+/// The metadata at `pointer`, or in the folder `pointer`.
 fn find_metadata(storage: &dyn Storage, pointer: &str) -> Result<String> {
     let within = join(pointer, METADATA);
     let siblings = storage.list(pointer)?;

@@ -9,20 +9,21 @@ use backend_api::{
 use super::{METADATA, Savepoint, join, paths_mut};
 use crate::store::{check_files, check_tasks, path_of};
 
-/// How many names are tried for a new folder, as in Flink.
+/// Names tried for a new folder, as in Flink.
 const TRIES: usize = 10;
 
-/// The savepoints of a job while they are taken: makes their folders, writes their metadata, and removes those that fail.
+/// Running savepoints of a job: creates their folders, writes their metadata, and removes those that fail.
 #[derive(Debug)]
 pub struct SavepointWriter {
     storage: Arc<dyn Storage>,
     job: String,
-    /// The folders of all savepoints that are not complete, by their ids. A failed one stays, for what comes late.
+    /// The folders of all incomplete savepoints, by id. Failed ones are kept, so that late files can be
+    /// deleted.
     folders: BTreeMap<u64, Arc<str>>,
 }
 
 impl SavepointWriter {
-    /// Writes the savepoints of `job` to `storage`, from which jobs that start from them read.
+    /// Writes the savepoints of `job` to `storage`, from which other jobs restore them.
     pub fn new(storage: Arc<dyn Storage>, job: impl Into<String>) -> Self {
         Self { storage, job: job.into(), folders: BTreeMap::new() }
     }
@@ -32,11 +33,11 @@ impl SavepointWriter {
         &self.storage
     }
 
-    /// Begins savepoint `id`: gives a folder within `target` in which there is nothing yet.
+    /// Begins savepoint `id`, and returns a new folder within `target`.
     ///
     /// # Errors
-    /// [`InvalidArgument`](ErrorKind::InvalidArgument) if `target` is no path; [`AlreadyExists`](ErrorKind::AlreadyExists)
-    /// if no name is free; [`Io`](ErrorKind::Io).
+    /// [`InvalidArgument`](ErrorKind::InvalidArgument) for an invalid `target`.
+    /// [`AlreadyExists`](ErrorKind::AlreadyExists) if no name is free. [`Io`](ErrorKind::Io).
     pub fn begin(&mut self, id: u64, target: &str) -> Result<Arc<str>> {
         let target = target.trim_end_matches('/');
         for _ in 0..TRIES {
@@ -51,19 +52,19 @@ impl SavepointWriter {
         Err(Error::new(ErrorKind::AlreadyExists, message).in_file(target, None))
     }
 
-    /// Where tasks write the files of the savepoint in `folder`.
+    /// The target of tasks for the savepoint in `folder`.
     ///
     /// # Errors
-    /// [`InvalidArgument`](ErrorKind::InvalidArgument) for a path that is none.
+    /// [`InvalidArgument`](ErrorKind::InvalidArgument) for an invalid path.
     pub fn target(&self, folder: &str) -> Result<CheckpointTarget> {
         CheckpointTarget::savepoint(Arc::clone(&self.storage), folder)
     }
 
-    /// Makes the savepoint complete by its metadata. From then on nothing here deletes it.
+    /// Completes the savepoint by writing its metadata. Nothing in this crate deletes it afterwards.
     ///
     /// # Errors
-    /// [`IllegalState`](ErrorKind::IllegalState) if it could not be restored: a subtask is missing, or a file is not in
-    /// the folder; [`Io`](ErrorKind::Io). The savepoint is [aborted](Self::abort) then.
+    /// [`IllegalState`](ErrorKind::IllegalState) if it cannot be restored, because a subtask is missing or a
+    /// file is not in the folder. [`Io`](ErrorKind::Io). The savepoint is [aborted](Self::abort) then.
     pub fn complete(
         &mut self,
         mut savepoint: Checkpoint,
@@ -102,7 +103,7 @@ impl SavepointWriter {
         file.finish()
     }
 
-    /// Savepoint `id` will never be complete: deletes its folder. False if no such savepoint was begun, or it is complete.
+    /// Aborts savepoint `id`, and deletes its folder. Returns false if it was not begun or is complete.
     pub fn abort(&self, id: u64) -> bool {
         let Some(folder) = self.folders.get(&id) else { return false };
         if let Err(error) = self.storage.delete_folder(folder) {
@@ -111,8 +112,8 @@ impl SavepointWriter {
         true
     }
 
-    /// Deletes state that tasks wrote for savepoint `id` and that is part of none: of a task that was late, or that is not
-    /// of the job. The same answer as that of [`abort`](Self::abort).
+    /// Deletes state that was written for savepoint `id` and belongs to none, by a late or foreign task.
+    /// Returns the same as [`abort`](Self::abort).
     pub fn discard(&self, id: u64, states: &[TaskState]) -> bool {
         let Some(folder) = self.folders.get(&id) else { return false };
         let files = states.iter().flat_map(TaskState::files).filter_map(path_of);

@@ -1,16 +1,16 @@
-//! Savepoints, and checkpoints of other jobs, that a job owns where they lie.
+//! Savepoints and checkpoints of other jobs that a job owns in place.
 
 use backend_api::{Cancel, Checkpoint, JobFolder, Result, Storage};
 
 use crate::Savepoint;
 
-/// The property of a claimed checkpoint that names its metadata, in place of which there is a copy in the job's folder.
+/// The property of a claimed checkpoint with the path of its original metadata. The job's folder has a copy.
 const METADATA: &str = "claimed-metadata";
 
-/// Notes durably that the job owns `savepoint`, and gives the checkpoint as the job has it.
+/// Records durably that the job owns `savepoint`, and returns it as a checkpoint of the job.
 pub(super) fn note(storage: &dyn Storage, job: &JobFolder, savepoint: &Savepoint) -> Result<Checkpoint> {
     let mut checkpoint = savepoint.checkpoint().clone();
-    // The paths are those within the storage now.
+    // Its paths are within the storage now.
     checkpoint.savepoint = None;
     checkpoint.properties.insert(METADATA.to_owned(), savepoint.metadata().as_bytes().to_vec());
     let mut file = storage.create(&job.claimed(checkpoint.id), &Cancel::new())?;
@@ -19,7 +19,7 @@ pub(super) fn note(storage: &dyn Storage, job: &JobFolder, savepoint: &Savepoint
     Ok(checkpoint)
 }
 
-/// Where the metadata of a claimed checkpoint lies; `None` if it is the job's own.
+/// The path of a claimed checkpoint's original metadata. `None` for the job's own checkpoints.
 pub(super) fn metadata_of(checkpoint: &Checkpoint) -> Option<&str> {
     std::str::from_utf8(checkpoint.properties.get(METADATA)?).ok()
 }

@@ -13,7 +13,7 @@ use backend_api::{
 };
 use coordinator::{CheckpointStore, CheckpointStoreOptions};
 
-/// A storage in memory of which chosen calls fail, by a word of the call and its path.
+/// A storage in memory. Chosen calls fail, by a word in the call and its path.
 #[derive(Debug, Default)]
 pub struct Faulty {
     pub inner: MemoryStorage,
@@ -22,7 +22,7 @@ pub struct Faulty {
 }
 
 impl Faulty {
-    /// From now on the calls fail of which one of `words` is a part, such as `create job/chk-2/_metadata`.
+    /// Makes calls fail whose text, such as `create job/chk-2/_metadata`, contains one of `words`.
     pub fn fail(&self, words: &[&'static str]) {
         *self.failing.lock().unwrap() = words.to_vec();
     }
@@ -33,7 +33,7 @@ impl Faulty {
         if fails { Err(Error::new(ErrorKind::Io, call).in_file(path, None)) } else { Ok(()) }
     }
 
-    /// All files but the store's own notes.
+    /// All files except the store's own records.
     pub fn paths(&self) -> Vec<String> {
         let all = self.inner.list("").unwrap().into_iter().map(|entry| entry.path);
         all.filter(|path| !path.starts_with(&job().owner()) && !path.starts_with(&job().reserved())).collect()
@@ -130,7 +130,7 @@ pub fn inline(bytes: usize) -> StateFile {
     StateFile { name: "inline".to_owned(), format: "test".to_owned(), created_by: 1, shared: false, data }
 }
 
-/// What a subtask of two, or of one, acknowledges.
+/// The acknowledgement of one of two subtasks, or of the only one.
 pub fn task(id: u64, subtask: u16, parallelism: u16, files: Vec<StateFile>) -> TaskState {
     let handle = KeyedStateHandle {
         format: "test".to_owned(),
@@ -150,8 +150,7 @@ pub fn checkpoint(id: u64, files: Vec<StateFile>) -> Checkpoint {
     Checkpoint::new(id, vec![task(id, 0, 1, files)])
 }
 
-/// The checkpoint `id` as a backend writes it: a private file and a shared one of its own, and the shared ones of
-/// `uses`.
+/// Checkpoint `id` as a backend writes it: its own private and shared file, and the shared files of `uses`.
 pub fn written(storage: &Faulty, id: u64, uses: &[u64]) -> Checkpoint {
     let mut files = vec![in_file(0, id, false), in_file(0, id, true)];
     files.iter().for_each(|file| storage.put(path(file), b"x"));

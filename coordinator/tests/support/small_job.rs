@@ -1,4 +1,4 @@
-//! A job of a few operators that do nothing but keep a list, controlled from the test.
+//! A job of a few operators that only keep a list, controlled by the test.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -14,12 +14,12 @@ use task_state::{OperatorListDescriptor, OperatorState, TaskSnapshot};
 
 use super::{Faulty, job, options};
 
-/// What is seen of a job from outside.
+/// A job as seen from outside.
 #[derive(Default)]
 pub struct SmallJob {
-    /// What each operator started from.
+    /// The restored list of each operator.
     pub restored: Mutex<BTreeMap<String, Vec<u64>>>,
-    /// The barriers that came, each with whether the request asked for a full snapshot.
+    /// The barriers that arrived, each with true if a full snapshot was requested.
     pub barriers: Mutex<Vec<(u64, BarrierKind, bool)>>,
     /// The operator that declines the next barrier.
     pub declines: Mutex<Option<&'static str>>,
@@ -39,7 +39,7 @@ pub fn answered(answer: Receiver<Result<Completed, Refusal>>) -> Result<Complete
 }
 
 impl SmallJob {
-    /// Runs the job while `control` controls it; at the end of it the job is cancelled, if it has not ended.
+    /// Runs the job while `control` controls it. Afterwards the job is cancelled, if it has not ended.
     pub fn run(
         &self,
         driver: JobDriver,
@@ -89,7 +89,7 @@ impl SmallJob {
         let operator = subtask.operator().to_owned();
         let mut state = OperatorState::open(target, subtask, restore.operator())?;
         let token = state.register(OperatorListDescriptor::<u64>::even_split("list"))?;
-        // Too much for the metadata.
+        // Too large to be inline in the metadata.
         let ballast = state.register(OperatorListDescriptor::<u64>::even_split("ballast"))?;
         state.list(ballast)?.set((0..3000).map(|n| u64::MAX - n));
         let found = state.list(token)?.iter().copied().collect();
