@@ -3,10 +3,11 @@
 #[cfg(test)]
 mod tests;
 
-/// Makes an enum of backends that is itself a [`StateBackend`](crate::StateBackend), chosen when it is opened.
+/// Defines an enum of backends that is itself a [`StateBackend`](crate::StateBackend). The variant is chosen
+/// when it is opened.
 ///
-/// An application lists the backends that it links, those of third parties included. The match is inside each
-/// access, so an operator is compiled once and pays about a nanosecond.
+/// An application lists the backends that it links, including those of third parties. Each access matches on
+/// the variant, so operators are compiled once. The match costs about a nanosecond.
 ///
 /// ```
 /// use backend_bytes::{BTreeStore, ByteBackend, ByteOptions};
@@ -17,16 +18,16 @@ mod tests;
 /// };
 ///
 /// any_backend! {
-///     /// What this job may keep its state in.
+///     /// The backends that this job can use.
 ///     pub enum Chosen: ChosenOptions {
 ///         /// Small state.
 ///         Small(ByteBackend),
-///         /// State of which the checkpoints may be larger.
+///         /// Large state, with larger checkpoints.
 ///         Large(backend_bytes::ByteBackend),
 ///     }
 /// }
 ///
-/// /// What an operator does with its five states; it knows no backend.
+/// /// An operator with five states. It does not know its backend.
 /// fn process<B: StateBackend<Key = String>>(backend: &mut B, page: &String, bytes: u64) -> Result<u64> {
 ///     let visits = backend.register(ValueDescriptor::<u64>::new("visits"))?;
 ///     let sizes = backend.register(ListDescriptor::<u64>::new("sizes"))?;
@@ -84,7 +85,7 @@ mod tests;
 /// assert_eq!(process(&mut backend, &page, 200)?, 1);
 /// let checkpoint = backend.snapshot(SnapshotRequest::new(1))?.run()?;
 ///
-/// // The other one goes on: they write the same format.
+/// // The other variant continues: both write the same format.
 /// let large = ChosenOptions::Large(options(1 << 30)?);
 /// let mut backend = Chosen::open(&large, subtask, checkpoint.as_slice())?;
 /// assert!(matches!(backend, Chosen::Large(_)));
@@ -92,8 +93,8 @@ mod tests;
 /// # Ok::<(), backend_api::Error>(())
 /// ```
 ///
-/// Two types come of it: the backend `Chosen<K>`, and its options `ChosenOptions` with a variant for each backend
-/// (`From` each backend's options where these differ is left to the caller).
+/// The macro defines two types: the backend `Chosen<K>`, and `ChosenOptions` with one variant for each
+/// backend. It does not implement `From`, since two variants may have options of one type.
 #[macro_export]
 macro_rules! any_backend {
     (
@@ -120,16 +121,16 @@ macro_rules! any_backend {
             $($(#[$variant_meta])* $variant($backend),)+
         }
 
-        /// Options of the chosen backend: the variant is the choice.
+        /// Options of the backend: the variant chooses it.
         #[derive(Clone, Debug)]
         $vis enum $options {
-            // The options do not depend on the type of the keys.
+            // Options do not depend on the type of the keys.
             $($(#[$variant_meta])* $variant(<$with_any_key as $crate::StateBackend>::Options),)+
         }
 
         const _: () = {
-            /// A state of the chosen backend at a key and namespace. Each access opens it anew: a view that was made by
-            /// one of several backends and moved out would be written to memory and read back at once, which costs more
+            /// A state of the chosen backend at a key and namespace. Each access opens a new view. A view
+            /// that is returned from a match over several backends is moved through memory, which costs more
             /// than the access.
             pub struct AnyAccess<'a, K: $crate::StateKey, T: $crate::StateToken> {
                 backend: &'a mut $name<K>,
@@ -138,14 +139,15 @@ macro_rules! any_backend {
                 namespace: &'a T::Namespace,
             }
 
-            /// The same of a list or map, whose iterators borrow from a view. The first of them opens it.
+            /// A list or map of the chosen backend. Iterators borrow from its view, which the first iterator
+            /// opens.
             pub enum AnyScan<A, V> {
                 Closed(A),
                 Open(V),
                 Failed,
             }
 
-            /// What the chosen backend gives: a view, or an iterator.
+            /// A view or an iterator of one of the backends.
             pub enum OneOf<$($variant),+> {
                 $($variant($variant),)+
             }
@@ -177,7 +179,7 @@ macro_rules! any_backend {
                 AnyScan<AnyAccess<'a, K, $crate::MapToken<MK, MV, N>>, Maps<'a, K, MK, MV, N>>;
 
             impl<'a, K: $crate::StateKey, StateT: $crate::StateValue, N: $crate::StateKey> AnyList<'a, K, StateT, N> {
-                /// The view, opened if it was not.
+                /// Opens the view at the first call.
                 #[inline(always)]
                 fn open(&mut self) -> $crate::Result<&mut Lists<'a, K, StateT, N>> {
                     $crate::any_backend!(@open self $name list [$($variant)+])
@@ -187,7 +189,7 @@ macro_rules! any_backend {
             impl<'a, K: $crate::StateKey, MK: $crate::StateKey, MV: $crate::StateValue, N: $crate::StateKey>
                 AnyMap<'a, K, MK, MV, N>
             {
-                /// The view, opened if it was not.
+                /// Opens the view at the first call.
                 #[inline(always)]
                 fn open(&mut self) -> $crate::Result<&mut Maps<'a, K, MK, MV, N>> {
                     $crate::any_backend!(@open self $name map [$($variant)+])
@@ -552,7 +554,7 @@ macro_rules! any_backend {
                 ) -> $crate::Result<()> {
                     match self { $(Self::$variant(backend) => $crate::StateBackend::update_batch(backend, token, keys, namespace, f),)+ }
                 }
-                // Their functions take this backend, not the chosen one.
+                // The function takes this backend, not the variant.
                 fn for_each_key<T: $crate::StateToken>(
                     &mut self,
                     token: T,
@@ -602,7 +604,7 @@ macro_rules! any_backend {
             namespace: &'a N,
         ) -> $crate::Result<Self::$out<'a, $($t,)+ N>> {
             if !$crate::StateBackend::lifecycle(self).admits(token, &key) {
-                // The error is that of the backend.
+                // The variant's error is returned.
                 match self {
                     $(Self::$variant(backend) => _ = $crate::StateBackend::$method(backend, token, key, namespace)?,)+
                 }

@@ -1,4 +1,4 @@
-//! Taking a snapshot: a short synchronous part, then a task that any thread may run.
+//! Snapshots: a short synchronous part, then a task that any thread may run.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -15,20 +15,21 @@ pub enum SavepointFormat {
     Native,
 }
 
-/// What kind of snapshot is taken.
+/// The kind of a snapshot.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum SnapshotKind {
-    /// A checkpoint: incremental if the backend is set up so and has a confirmed checkpoint to build on.
+    /// A checkpoint. It is incremental if the backend is configured so and has a confirmed checkpoint to
+    /// build on.
     #[default]
     Checkpoint,
     /// A checkpoint that depends on no earlier one. Every backend can restore it.
     Full,
-    /// A savepoint: it depends on no checkpoint, and none depends on it. No backend writes them yet; they answer
+    /// A savepoint: independent of all checkpoints. No backend writes savepoints yet; they return
     /// [`Unsupported`](ErrorKind::Unsupported).
     Savepoint(SavepointFormat),
 }
 
-/// What is asked of [`StateBackend::snapshot`](crate::StateBackend::snapshot).
+/// A request to [`StateBackend::snapshot`](crate::StateBackend::snapshot).
 #[derive(Clone, Debug)]
 pub struct SnapshotRequest {
     checkpoint_id: u64,
@@ -38,7 +39,7 @@ pub struct SnapshotRequest {
 }
 
 impl SnapshotRequest {
-    /// A snapshot of kind [`Checkpoint`](SnapshotKind::Checkpoint). Ids must increase from one request to the next.
+    /// A request for a [`Checkpoint`](SnapshotKind::Checkpoint). Ids increase from one request to the next.
     pub fn new(checkpoint_id: u64) -> Self {
         Self { checkpoint_id, kind: SnapshotKind::Checkpoint, last_completed: None, target: None }
     }
@@ -53,14 +54,14 @@ impl SnapshotRequest {
         self.with_kind(SnapshotKind::Full)
     }
 
-    /// Names the last completed checkpoint of the job, savepoints left out. The backend takes it as confirmed, so that a
-    /// lost [`notify_complete`](crate::StateBackend::notify_complete) does no harm.
+    /// Names the last completed checkpoint of the job, which is not a savepoint. The backend treats it as
+    /// confirmed, so a lost [`notify_complete`](crate::StateBackend::notify_complete) does no harm.
     pub fn after(self, checkpoint_id: u64) -> Self {
         Self { last_completed: Some(checkpoint_id), ..self }
     }
 
-    /// Names where the files go, in place of the backend's own target: the folder of a savepoint. A backend whose
-    /// checkpoints are in the coordinator's memory keeps to that.
+    /// Names the target of the files, in place of the backend's own target: the folder of a savepoint. A
+    /// backend with checkpoints in the coordinator's memory ignores it.
     pub fn to(self, target: CheckpointTarget) -> Self {
         Self { target: Some(target), ..self }
     }
@@ -70,7 +71,7 @@ impl SnapshotRequest {
         self.checkpoint_id
     }
 
-    /// Where the files go, if the request [names](Self::to) it.
+    /// The target of the files, if the request [names](Self::to) one.
     pub fn target(&self) -> Option<&CheckpointTarget> {
         self.target.as_ref()
     }
@@ -80,17 +81,17 @@ impl SnapshotRequest {
         self.last_completed
     }
 
-    /// The kind of snapshot.
+    /// The kind.
     pub fn kind(&self) -> SnapshotKind {
         self.kind
     }
 
-    /// True if it must not depend on an earlier checkpoint.
+    /// True if the snapshot must not depend on an earlier checkpoint.
     pub fn is_full(&self) -> bool {
         self.kind != SnapshotKind::Checkpoint
     }
 
-    /// For backends that write no savepoints: refuses a request for one.
+    /// Refuses a request for a savepoint. For backends that write none.
     ///
     /// # Errors
     /// [`Unsupported`](ErrorKind::Unsupported).
@@ -105,7 +106,7 @@ impl SnapshotRequest {
     }
 }
 
-/// How far a running snapshot is; may be read from any thread.
+/// Progress of a running snapshot. Any thread may read it.
 #[derive(Debug, Default)]
 pub struct Progress {
     entries: AtomicU64,
@@ -113,7 +114,7 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// Notes what was written, for backends.
+    /// Adds what was written. For backends.
     pub fn add(&self, entries: u64, bytes: u64) {
         self.entries.fetch_add(entries, Ordering::Relaxed);
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
@@ -132,12 +133,12 @@ impl Progress {
 
 type Work<T> = dyn FnOnce(&Cancel, &Progress) -> Result<T> + Send;
 
-/// The asynchronous part of a snapshot: writes what [`snapshot`](crate::StateBackend::snapshot) froze.
+/// The asynchronous part of a snapshot. It writes what [`snapshot`](crate::StateBackend::snapshot) froze.
 ///
-/// It may be run on any thread while the backend goes on, be cancelled before or while it runs, or be dropped: then
-/// no file was made and all it held is released.
+/// Any thread may run it while the backend continues. It can be cancelled at any time, or dropped. Then it
+/// leaves no file and releases all it holds.
 ///
-/// It answers the handle of keyed state, unless another type is named.
+/// `T` is its result: by default the handle of keyed state.
 pub struct SnapshotTask<T = Option<KeyedStateHandle>> {
     checkpoint_id: u64,
     cancel: Cancel,
@@ -146,8 +147,8 @@ pub struct SnapshotTask<T = Option<KeyedStateHandle>> {
 }
 
 impl<T> SnapshotTask<T> {
-    /// For authors of backends: a task that does `work`. The backend keeps a clone of `cancel`, so that closing it
-    /// ends the task. `work` must leave no file behind if it fails or finds itself cancelled.
+    /// A task that runs `work`. For authors of backends: the backend keeps a clone of `cancel`, so that
+    /// closing it ends the task. `work` must leave no file behind if it fails or is cancelled.
     pub fn new(
         checkpoint_id: u64,
         cancel: Cancel,
@@ -161,27 +162,28 @@ impl<T> SnapshotTask<T> {
         self.checkpoint_id
     }
 
-    /// What cancels the task, from any thread and at any time.
+    /// Cancels the task, from any thread and at any time.
     pub fn cancel_token(&self) -> Cancel {
         self.cancel.clone()
     }
 
-    /// How far the task is.
+    /// The progress of the task.
     pub fn progress(&self) -> Arc<Progress> {
         Arc::clone(&self.progress)
     }
 
-    /// Writes the snapshot; blocks until it is durable. Of a backend without a registered state there is no handle.
+    /// Writes the snapshot and blocks until it is durable. A backend without a registered state has no
+    /// handle.
     ///
     /// # Errors
     /// [`Cancelled`](ErrorKind::Cancelled), [`Io`](ErrorKind::Io), [`Size`](ErrorKind::Size),
-    /// [`Codec`](ErrorKind::Codec). No handle exists then and no file is left behind; the backend goes on, and the
-    /// next snapshot has all that this one would have had.
+    /// [`Codec`](ErrorKind::Codec). Then there is no handle, and no file is left behind. The backend
+    /// continues, and its next snapshot includes everything this one would have had.
     pub fn run(self) -> Result<T> {
         let Self { checkpoint_id, cancel, progress, work } = self;
         let _span = tracing::info_span!("snapshot", checkpoint_id).entered();
         cancel.check()?;
-        // A codec is the user's code: its panic ends this task, not the thread that happens to run it.
+        // A codec is user code: its panic ends this task, not the thread that runs it.
         let result = catch_unwind(AssertUnwindSafe(|| work(&cancel, &progress))).unwrap_or_else(|panic| {
             let text = panic
                 .downcast_ref::<&str>()

@@ -194,7 +194,7 @@ fn a_large_state_is_joined() {
 /// Enough numbers that a cache writes them as a file.
 const MANY: u32 = 20_000;
 
-/// The new number of a key: `Some(None)` removes it, `None` leaves it as it is.
+/// The new number of a key: `Some(None)` removes it, `None` changes nothing.
 type Step = fn(u32) -> Option<Option<u64>>;
 
 /// Checkpoints of two subtasks. Each applies some steps, one per checkpoint, to all its keys.

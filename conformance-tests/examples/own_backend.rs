@@ -1,8 +1,8 @@
-//! A backend of one's own, made from nothing but the documentation of `backend_bytes`, and the suite on it.
+//! A custom backend, written from the documentation of `backend_bytes` alone, and the suite on it.
 //!
-//! The engine is one sorted map of bytes. A snapshot shares it with whoever took it: the first write after that
-//! copies the map, and until then nothing is copied. Checkpoints go into their handle or into files, in full each
-//! time: `incremental` is not among the capabilities, so the cases about increments are skipped.
+//! The engine is one sorted map of bytes. A snapshot shares the map with its task. The next write copies the
+//! map if the task still has it. Checkpoints go into their handle or into files, and are always full:
+//! `incremental` is not among the capabilities, so the cases about increments are skipped.
 //!
 //! `cargo test -p conformance-tests --example own_backend` runs the suite on it; `cargo run` counts some words.
 

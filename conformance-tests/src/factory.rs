@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use backend_api::{JobFolder, Result, StateBackend, StateKey, Storage};
 
-/// Makes backends of one kind. Each value is a world of its own: a temporary folder, or memory; it is the guard of
-/// that world too, and outlives all backends of it.
+/// Makes backends of one kind. Each value is a separate world, such as a temporary folder, and owns it. It
+/// must outlive its backends.
 ///
 /// ```
 /// # use std::sync::Arc;

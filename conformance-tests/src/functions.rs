@@ -26,7 +26,7 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static> TestCodec<T> {
         Arc::new(Self { id: id.to_owned(), inner: default_codec(), refuses, encoded: AtomicU64::new(0) })
     }
 
-    /// Number of values it was asked to encode.
+    /// Number of encodings.
     pub fn encoded(&self) -> u64 {
         self.encoded.load(Ordering::SeqCst)
     }

@@ -1,4 +1,4 @@
-//! One state of every kind, and what a program should find in them.
+//! One state of each kind, and a plain account of their content.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,7 @@ use crate::access::Access;
 /// The keys that [`Kinds::change`] touches.
 pub const KEYS: std::ops::Range<i32> = 0..40;
 
-/// Sum and number of what was added; shows its accumulator as it is.
+/// The sum and number of its inputs. Its result is its accumulator.
 #[derive(Clone, Copy, Debug)]
 struct Tally;
 
@@ -42,7 +42,7 @@ impl Aggregate for Tally {
     }
 }
 
-/// Tokens of one state of every kind.
+/// Tokens of one state of each kind.
 #[derive(Clone, Copy, Debug)]
 pub struct Kinds {
     value: ValueToken<i64>,
@@ -52,12 +52,12 @@ pub struct Kinds {
     tally: AggregatingToken<Tally>,
 }
 
-/// What is done at a key, to every kind of state.
+/// A change of every kind of state at a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Change {
-    /// Adds something, or sets it.
+    /// Adds or sets.
     Write,
-    /// Replaces, updates and removes in part what is there.
+    /// Replaces, updates, and removes a part.
     Alter,
     /// Clears.
     Clear,
@@ -79,7 +79,7 @@ fn entries(round: i32, key: i32) -> [i32; 3] {
     [round, -round, key]
 }
 
-/// All that is in the states, by key.
+/// The content of all states, by key.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Content {
     value: BTreeMap<i32, i64>,
@@ -90,14 +90,14 @@ pub struct Content {
 }
 
 impl Content {
-    /// Makes a change at a key, to every kind of state.
+    /// Applies a change at a key, to every kind of state.
     pub fn apply(&mut self, change: Change, round: i32, key: i32) {
         for kind in Kinds::ALL {
             self.apply_to(kind, change, round, key);
         }
     }
 
-    /// Makes a change at a key, to the state of one kind.
+    /// Applies a change at a key, to the state of one kind.
     pub fn apply_to(&mut self, kind: StateKind, change: Change, round: i32, key: i32) {
         match change {
             Change::Write => self.write(kind, round, key),
@@ -149,7 +149,7 @@ impl Content {
         }
     }
 
-    /// Adds what another backend holds; no key may be in both.
+    /// Adds the content of another backend. No key may be in both.
     pub fn join(&mut self, other: Self) {
         fn join<V>(ours: &mut BTreeMap<i32, V>, theirs: BTreeMap<i32, V>) {
             for (key, value) in theirs {
@@ -186,8 +186,8 @@ impl Kinds {
         })
     }
 
-    /// Writes, changes, removes and leaves some of every kind at the keys that are the backend's own, and keeps
-    /// account of it in `content`; each round does something else.
+    /// Writes, changes and removes some entries of each kind at the backend's keys, and applies the same to
+    /// `content`. Each round makes other changes.
     pub fn change<B: StateBackend<Key = i32>>(self, backend: &mut B, content: &mut Content, round: i32) {
         for key in KEYS {
             if backend.key(&key).is_err() {
@@ -204,14 +204,14 @@ impl Kinds {
         }
     }
 
-    /// Makes a change at a key that is the backend's own, to every kind of state.
+    /// Applies a change at a key of the backend, to every kind of state.
     pub fn apply<B: StateBackend<Key = i32>>(self, change: Change, backend: &mut B, round: i32, key: i32) {
         for kind in Self::ALL {
             self.apply_to(kind, change, backend, round, key);
         }
     }
 
-    /// Makes a change at a key that is the backend's own, to the state of one kind.
+    /// Applies a change at a key of the backend, to the state of one kind.
     pub fn apply_to<B: StateBackend<Key = i32>>(
         self,
         kind: StateKind,
@@ -268,7 +268,7 @@ impl Kinds {
         }
     }
 
-    /// The keys of each state, one after the other.
+    /// The keys of each state, state by state.
     pub fn keys<B: StateBackend<Key = i32>>(self, backend: &mut B) -> Vec<Result<i32>> {
         fn add<B: StateBackend>(
             backend: &mut B,
@@ -286,7 +286,7 @@ impl Kinds {
         keys
     }
 
-    /// All that is in the states.
+    /// Reads the content of all states.
     pub fn read<B: StateBackend<Key = i32>>(self, backend: &mut B) -> Content {
         let mut content = Content::default();
         for key in backend.sorted_keys(self.value) {
@@ -313,7 +313,7 @@ impl Kinds {
     }
 }
 
-/// Registers the states in a restored backend, and gives all that is in them.
+/// Registers the states in a restored backend, and reads their content.
 pub fn content_of<B: StateBackend<Key = i32>>(backend: &mut B) -> Content {
     Kinds::register(backend).unwrap().read(backend)
 }

@@ -285,7 +285,7 @@ fn a_completed_checkpoint_cannot_be_discarded() {
 }
 
 #[test]
-fn a_partly_restored_old_checkpoint_is_not_taken_for_complete() {
+fn a_partly_deleted_checkpoint_is_not_complete() {
     let storage = Arc::new(Faulty::default());
     let mut store = open(&storage, 2);
     store.complete(written(&storage, 1, &[])).unwrap();

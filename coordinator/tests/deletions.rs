@@ -11,7 +11,7 @@ use support::Faulty;
 use support::small_job::{SmallJob, answered, driver};
 
 #[test]
-fn checkpoints_go_on_while_nothing_can_be_deleted() {
+fn checkpoints_continue_while_deletions_fail() {
     let storage = Arc::new(Faulty::default());
     storage.fail(&["delete"]);
     let config =

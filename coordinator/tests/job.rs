@@ -256,7 +256,7 @@ fn exactly_once_counts_are_exact_when_killed_at_random() {
 }
 
 #[test]
-fn without_alignment_no_record_is_lost_but_some_count_twice() {
+fn without_alignment_records_are_counted_at_least_once() {
     let mut too_many = 0;
     for seed in 0..4 {
         let (found, _) = run(CheckpointingMode::AtLeastOnce, kills(), seed);

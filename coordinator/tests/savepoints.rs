@@ -79,7 +79,7 @@ fn copy(storage: &Faulty, from: &str, to: &str) {
 }
 
 #[test]
-fn m186_m187_a_savepoint_is_whole_in_itself_wherever_it_is_moved() {
+fn m186_m187_a_savepoint_is_self_contained_and_can_be_moved() {
     let storage = storage();
     let folder = taken(&storage);
     assert!(folder.starts_with("savepoints/savepoint-job-"), "{folder}");
@@ -90,7 +90,7 @@ fn m186_m187_a_savepoint_is_whole_in_itself_wherever_it_is_moved() {
 }
 
 #[test]
-fn m188_a_savepoint_stays_whatever_becomes_of_the_job() {
+fn m188_a_savepoint_outlives_the_job() {
     for end in [JobEnd::Cancelled, JobEnd::Finished, JobEnd::Failed] {
         let storage = storage();
         let small = SmallJob::default();
@@ -117,7 +117,7 @@ fn m188_a_savepoint_stays_whatever_becomes_of_the_job() {
 }
 
 #[test]
-fn m189_the_folder_of_the_configuration_is_the_default() {
+fn m189_the_configured_folder_is_the_default() {
     let storage = storage();
     let without = driver(&storage, config());
     SmallJob::default()
@@ -135,7 +135,7 @@ fn m189_the_folder_of_the_configuration_is_the_default() {
 }
 
 #[test]
-fn m190_two_savepoints_at_once_have_two_folders() {
+fn m190_concurrent_savepoints_have_their_own_folders() {
     let storage = storage();
     let mut folders = Vec::new();
     SmallJob::default()
@@ -151,7 +151,7 @@ fn m190_two_savepoints_at_once_have_two_folders() {
 }
 
 #[test]
-fn m191_a_pointer_is_a_folder_or_metadata_of_any_name() {
+fn m191_a_pointer_is_a_folder_or_a_metadata_file() {
     let storage = storage();
     let folder = taken(&storage);
     let found = find(&storage, &folder).unwrap().checkpoint().clone();
@@ -178,7 +178,7 @@ fn m191_a_pointer_is_a_folder_or_metadata_of_any_name() {
 }
 
 #[test]
-fn a_savepoint_that_lacks_a_file_or_leads_out_of_its_folder_is_damaged() {
+fn a_missing_file_or_a_path_outside_the_folder_is_corrupt() {
     let storage = storage();
     let folder = taken(&storage);
     let found = find(&storage, &folder).unwrap();
@@ -197,7 +197,7 @@ fn a_savepoint_that_lacks_a_file_or_leads_out_of_its_folder_is_damaged() {
 }
 
 #[test]
-fn m193_state_that_the_job_lacks_is_refused_unless_it_is_allowed() {
+fn m193_unclaimed_state_is_refused_unless_allowed() {
     let storage = storage();
     let folder = taken(&storage);
     let error = started(&storage, &folder, &["a"], RestoreRules::default()).unwrap_err();
@@ -211,7 +211,7 @@ fn m193_state_that_the_job_lacks_is_refused_unless_it_is_allowed() {
 }
 
 #[test]
-fn m194_an_operator_that_the_savepoint_lacks_starts_empty() {
+fn m194_a_new_operator_starts_empty() {
     let storage = storage();
     let folder = taken(&storage);
     let found = started(&storage, &folder, &["a", "b", "new"], RestoreRules::default()).unwrap();
@@ -219,7 +219,7 @@ fn m194_an_operator_that_the_savepoint_lacks_starts_empty() {
 }
 
 #[test]
-fn m195_metadata_goes_first_and_all_else_is_tried() {
+fn m195_metadata_is_deleted_before_files() {
     let storage = storage();
     let folder = taken(&storage);
     storage.put(&format!("{folder}/notes of the user"), b"x");
@@ -246,7 +246,7 @@ fn m195_metadata_goes_first_and_all_else_is_tried() {
 }
 
 #[test]
-fn a_checkpoint_of_a_job_is_not_disposed_as_a_savepoint() {
+fn a_checkpoint_is_not_disposed_as_a_savepoint() {
     let storage = storage();
     taken(&storage);
     let before = storage.paths();
@@ -256,7 +256,7 @@ fn a_checkpoint_of_a_job_is_not_disposed_as_a_savepoint() {
 }
 
 #[test]
-fn without_a_claim_the_next_checkpoint_is_full_and_the_savepoint_stays() {
+fn without_a_claim_the_next_checkpoint_is_full() {
     let storage = storage();
     let folder = taken(&storage);
     storage.inner.delete_folder(job().path()).unwrap();
@@ -303,7 +303,7 @@ fn l177_a_claimed_savepoint_is_deleted_once_it_is_subsumed() {
 }
 
 #[test]
-fn l177_a_store_that_is_opened_again_still_owns_what_it_has_claimed() {
+fn l177_a_reopened_store_keeps_its_claim() {
     let storage = storage();
     let folder = taken(&storage);
     storage.inner.delete_folder(job().path()).unwrap();
@@ -328,7 +328,7 @@ fn l177_a_store_that_is_opened_again_still_owns_what_it_has_claimed() {
 }
 
 #[test]
-fn a_claim_is_refused_where_it_cannot_be_kept() {
+fn a_claim_that_cannot_be_recorded_is_refused() {
     let storage = storage();
     let folder = taken(&storage);
     let savepoint = find(&storage, &folder).unwrap();
@@ -344,7 +344,7 @@ fn a_claim_is_refused_where_it_cannot_be_kept() {
 }
 
 #[test]
-fn a_stop_with_savepoint_ends_the_job_and_another_goes_on_from_there() {
+fn a_job_starts_from_the_savepoint_that_stopped_another() {
     for drain in [false, true] {
         let storage = storage();
         let small = SmallJob::default();
@@ -366,7 +366,7 @@ fn a_stop_with_savepoint_ends_the_job_and_another_goes_on_from_there() {
 }
 
 #[test]
-fn a_savepoint_that_fails_leaves_nothing_and_the_job_goes_on() {
+fn a_failed_savepoint_leaves_no_files() {
     let storage = storage();
     let small = SmallJob::default();
     let ran = small.run(driver(&storage, config()), &storage, OPERATORS, |handle| {

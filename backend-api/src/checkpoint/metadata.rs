@@ -6,14 +6,14 @@ use super::{OperatorStateHandle, RawKeyedHandle, RawOperatorHandle};
 use crate::format::{seal, unseal};
 use crate::{Error, ErrorKind, KeyedStateHandle, Result, SavepointFormat, StateData, StateFile};
 
-/// Kind of the sealed container; see `docs/formats.md`.
+/// Kind of the sealed container. `docs/formats.md` describes it.
 const CONTAINER: u16 = 1;
 
-/// All that one subtask acknowledges to the coordinator: its part of a checkpoint.
+/// One subtask's part of a checkpoint: everything it acknowledges to the coordinator.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TaskState {
-    /// The operator's id: its name in [`Subtask`](crate::Subtask). A restore finds state by it, so it must not change
-    /// from one version of a program to the next (Flink's `uid`).
+    /// The operator's id: its name in [`Subtask`](crate::Subtask). A restore finds state by it, so it must be
+    /// the same in all versions of a program (Flink's `uid`).
     pub operator: String,
     /// The subtask's number, from 0.
     pub subtask: u16,
@@ -32,7 +32,7 @@ pub struct TaskState {
 }
 
 impl TaskState {
-    /// The acknowledgement of a subtask with that keyed state.
+    /// An acknowledgement with this keyed state.
     pub fn new(
         operator: impl Into<String>,
         subtask: u16,
@@ -69,7 +69,7 @@ impl TaskState {
         keyed.chain(operator).chain(raw_keyed).chain(raw_operator)
     }
 
-    /// Checks that the whole acknowledgement, as it is sent, has at most `limit` bytes.
+    /// Checks that the encoded acknowledgement has at most `limit` bytes.
     ///
     /// # Errors
     /// [`Size`](ErrorKind::Size), naming both sizes.
@@ -88,16 +88,16 @@ impl TaskState {
     }
 }
 
-/// A checkpoint: what all subtasks acknowledged. It exists once its metadata is written.
+/// A checkpoint: the acknowledgements of all subtasks. It exists once its metadata is written.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Checkpoint {
     /// Its id; ids increase.
     pub id: u64,
     /// The format, if it is a savepoint.
     pub savepoint: Option<SavepointFormat>,
-    /// What each subtask acknowledged.
+    /// The acknowledgement of each subtask.
     pub tasks: Vec<TaskState>,
-    /// Names of operators for people, by their ids. They may change, and an operator may have none.
+    /// Display names of operators, by their ids. They may change, and an operator may have none.
     pub operator_names: BTreeMap<String, String>,
     /// Bytes that the engine lays out itself.
     pub properties: BTreeMap<String, Vec<u8>>,
@@ -119,17 +119,17 @@ impl Checkpoint {
         self.tasks.iter().filter_map(|task| task.keyed.as_ref())
     }
 
-    /// The max parallelism that the state of `operator` was written with, if it has any.
+    /// The max parallelism of the state of `operator`, if it has any.
     pub fn max_parallelism(&self, operator: &str) -> Option<u16> {
         self.handles().find(|handle| handle.operator == operator).map(|handle| handle.max_parallelism)
     }
 
-    /// Bytes that a restore needs: all files, whoever wrote them.
+    /// Bytes of all files that a restore needs, including those of earlier checkpoints.
     pub fn full_size(&self) -> u64 {
         total(self.files())
     }
 
-    /// Bytes that this checkpoint wrote itself.
+    /// Bytes that this checkpoint wrote.
     pub fn delta_size(&self) -> u64 {
         total(self.files().filter(|file| file.created_by == self.id))
     }
@@ -148,10 +148,10 @@ impl Checkpoint {
         Ok(seal(CONTAINER, &payload))
     }
 
-    /// Reads the bytes of a `_metadata` file; `path` is for the error.
+    /// Reads the bytes of a `_metadata` file. `path` is for the error.
     ///
     /// # Errors
-    /// [`Corrupt`](ErrorKind::Corrupt) if a single bit is not what was written;
+    /// [`Corrupt`](ErrorKind::Corrupt) if the bytes are damaged;
     /// [`Unsupported`](ErrorKind::Unsupported) for a later version.
     pub fn decode(bytes: &[u8], path: &str) -> Result<Self> {
         let payload = unseal(CONTAINER, bytes, path)?;
@@ -164,7 +164,7 @@ impl Checkpoint {
     }
 }
 
-/// Lengths out of a file may add up to anything.
+/// Lengths in a damaged file may add up to more than a `u64`.
 fn total<'f>(files: impl Iterator<Item = &'f StateFile>) -> u64 {
     files.fold(0, |sum: u64, file| sum.saturating_add(file.data.length()))
 }

@@ -42,8 +42,8 @@ impl Section {
         this < next || (this == next && kind == SectionKind::Delta)
     }
 
-    /// True if its bytes can contain so many blocks, and the blocks so many rows. Readers allocate memory for
-    /// them before they have read a block.
+    /// True if its bytes can contain its blocks, and the blocks its rows. Readers allocate memory for them
+    /// before they read a block.
     pub(super) fn is_possible(&self) -> bool {
         let blocks = u64::from(self.blocks);
         blocks * BlockHeader::ENCODED as u64 <= self.stored_bytes

@@ -44,7 +44,7 @@ pub(super) trait AnyState<K>: Any + Send {
     fn prefetch_all(&self, places: &[(usize, u64)]);
 }
 
-/// A state: a table of [`Content`], and whatever else its kind needs, such as a default or a function.
+/// A state: a table of [`Content`], and what its kind needs, such as a default or a function.
 pub(super) struct HeapState<K: StateKey, N: StateKey, C: Content, X> {
     pub(super) meta: StateMeta,
     pub(super) content: Arc<C>,

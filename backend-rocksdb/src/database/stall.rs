@@ -69,7 +69,7 @@ impl Database {
         }
     }
 
-    /// Flushes all write buffers. Nobody may write meanwhile.
+    /// Flushes all write buffers. There must be no writes at the same time.
     ///
     /// # Errors
     /// [`Io`](ErrorKind::Io) if they cannot be flushed; [`Closed`](ErrorKind::Closed) once the database is closed.

@@ -28,8 +28,8 @@ struct Copy {
     groups: Range<u16>,
 }
 
-/// Adds the key groups of another database, none of which exist here yet. Returns the number of each of its
-/// states here.
+/// Adds the key groups of another database. None of them may exist here yet. Returns the numbers that its
+/// states have here.
 pub(super) fn join(
     database: &Database,
     states: &mut Vec<StateMeta>,

@@ -19,7 +19,7 @@ pub struct TableScale {
     pub entries: usize,
     /// Operations of a round.
     pub ops: usize,
-    /// Rounds, of which the median counts.
+    /// Rounds. The median counts.
     pub rounds: usize,
 }
 
@@ -79,7 +79,7 @@ impl<K: StateKey + Hash> Variant<K> {
         }
     }
 
-    /// The sum of the counts of keys, all of which exist.
+    /// The sum of the counts of keys. All of them must exist.
     fn sum(&mut self, keys: &mut dyn Iterator<Item = K>) -> Result<u64> {
         match self {
             Self::Single(counts) | Self::Batched(counts) => {

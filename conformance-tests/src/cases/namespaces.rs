@@ -364,7 +364,7 @@ pub fn f80_what_namespaces_hold_together_is_read_and_stays<F: Factory>() {
         backend.within(j, &1, &pane).add(pane.to_string()).unwrap();
         backend.within(m, &1, &pane).add(pane).unwrap();
     }
-    // A list of which an older part is written and a newer one is not.
+    // A list with an older part that is written and a newer part that is not.
     world.checkpoint(&mut backend);
     backend.within(l, &1, &2).add(21).unwrap();
     backend.within(l, &2, &2).add(7).unwrap();

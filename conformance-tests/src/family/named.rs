@@ -1,4 +1,4 @@
-//! The backends by their names, for the programs.
+//! The backends by name, for the command-line programs.
 
 #[cfg(feature = "rocksdb")]
 use super::RocksDb;
@@ -6,10 +6,10 @@ use super::{Bytes, Fs, Memory, TINY};
 use crate::script::{Machine, Type, operator};
 use crate::{Capabilities, Case, Factory, Setup, all_cases};
 
-/// The machine for a script, or why there is none.
+/// The machine for a script, or the reason why there is none.
 pub type Opened = Result<Box<dyn Machine>, String>;
 
-/// The backends that the programs know. A static, because each program would compile a constant again.
+/// The backends of the programs. A static, because each program would compile a constant again.
 pub static FAMILY: &[Member] = &[
     member::<Memory>("memory"),
     member::<Fs<false>>("fs"),

@@ -1,4 +1,4 @@
-//! A job that a program drives, and the account of it.
+//! A job that a program drives, and an account of its state.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -17,11 +17,11 @@ use backend_api::SnapshotRequest;
 /// Key groups of the operator.
 const GROUPS: u16 = 10;
 
-/// Checkpoints in a row that the store may refuse after a notification was lost: the backend builds on a checkpoint
-/// that is gone until it takes a full one.
+/// Checkpoints in a row that the store may refuse after a lost notification: the backend builds on a
+/// checkpoint that is deleted until it takes a full one.
 const REFUSALS_MAX: u32 = 5;
 
-/// What a step answers: the promise that is broken.
+/// The result of a step: the broken promise, if there is one.
 type Checked = Result<(), String>;
 
 struct Subtask<F: Factory> {
@@ -29,14 +29,14 @@ struct Subtask<F: Factory> {
     states: States,
 }
 
-/// A checkpoint under way.
+/// A running checkpoint.
 struct UnderWay {
     id: u64,
     tasks: Vec<Option<SnapshotTask>>,
     acknowledged: Vec<TaskState>,
 }
 
-/// A coordinator that lost the job, with its checkpoints under way.
+/// A coordinator that lost the job, with its running checkpoints.
 struct Loser {
     store: CheckpointStore,
     under_way: Vec<UnderWay>,
@@ -49,14 +49,14 @@ pub(super) struct Job<F: Factory> {
     late: Vec<(u16, u16, SnapshotTask)>,
     losers: Vec<Loser>,
     store: Option<CheckpointStore>,
-    /// What the running attempt has in its state.
+    /// The state of the running attempt.
     account: Account,
     round: i32,
-    /// What every checkpoint that began must hold, by id.
+    /// The state that each checkpoint must contain, by id.
     contents: BTreeMap<u64, Account>,
-    /// The last checkpoint that is complete for certain.
+    /// The last checkpoint that is certainly complete.
     completed: Option<u64>,
-    /// Checkpoints whose completion failed: their metadata may have been written.
+    /// Checkpoints with a failed completion: their metadata may exist.
     uncertain: BTreeSet<u64>,
     /// Completed checkpoints of the running attempt.
     to_notify: Vec<u64>,
@@ -65,7 +65,7 @@ pub(super) struct Job<F: Factory> {
     names_last: bool,
     retained: usize,
     storage: Option<Arc<FailingStorage>>,
-    // Outlives the backends.
+    // Must be dropped after the backends.
     world: World<F>,
 }
 
@@ -119,7 +119,7 @@ impl<F: Factory> Job<F> {
         self.store.as_mut().expect("a job has a store")
     }
 
-    /// Backends of a new attempt, from a checkpoint.
+    /// Opens the backends of a new attempt from a checkpoint.
     fn attempt(&self, parallelism: u16, from: Option<&Checkpoint>) -> Result<Vec<Subtask<F>>> {
         (0..parallelism)
             .map(|index| {
@@ -137,7 +137,7 @@ impl<F: Factory> Job<F> {
             .collect()
     }
 
-    /// Everything in the state of an attempt.
+    /// Reads all state of an attempt.
     fn read(subtasks: &mut [Subtask<F>]) -> Account {
         let mut account = Account::default();
         for Subtask { backend, states } in subtasks {
@@ -282,7 +282,7 @@ impl<F: Factory> Job<F> {
                 self.uncertain.clear();
                 self.to_notify.push(id);
                 self.refusals = 0;
-                // A newer checkpoint subsumes the older ones under way.
+                // A newer checkpoint subsumes the older running ones.
                 while let Some(older) = self.under_way.iter().position(|older| older.id < id) {
                     let older = self.under_way.remove(older);
                     self.abort(older, true, false)?;
@@ -305,7 +305,7 @@ impl<F: Factory> Job<F> {
         }
     }
 
-    /// Every checkpoint that the store keeps has all its files.
+    /// Checks that every retained checkpoint has all its files.
     fn intact(&mut self) -> Checked {
         let Some(storage) = self.world.storage().filter(|_| !self.failing) else { return Ok(()) };
         for checkpoint in self.store().checkpoints() {
@@ -378,7 +378,7 @@ impl<F: Factory> Job<F> {
 
     fn take_over(&mut self, parallelism: u16, old_lives: bool) -> Checked {
         if self.world.storage().is_none() {
-            // Checkpoints in the coordinator's memory go with it.
+            // Checkpoints in the coordinator's memory are lost with it.
             return self.restart(parallelism);
         }
         self.heal();
@@ -423,7 +423,7 @@ impl<F: Factory> Job<F> {
         let (index, parallelism, task) = self.late.remove(at);
         let id = task.checkpoint_id();
         if let Ok(handle) = task.run() {
-            // The answer of a checkpoint that has ended is discarded.
+            // The acknowledgement of an ended checkpoint is discarded.
             self.store().discard(id, &[state(index, parallelism, handle)]);
         }
     }
@@ -465,7 +465,7 @@ impl<F: Factory> Job<F> {
         if self.world.files() == before { Ok(()) } else { Err("a look changes files".to_owned()) }
     }
 
-    /// Ends the job: all that is late happens, and what the last coordinator leaves is checked.
+    /// Ends the job: runs all late tasks, and checks the files that are left.
     pub fn end(mut self) -> Checked {
         self.heal();
         while !self.late.is_empty() {
@@ -508,7 +508,7 @@ impl<F: Factory> Job<F> {
     }
 }
 
-/// The element that a number chooses.
+/// The element that a number selects.
 fn chosen<T>(among: &[T], number: u8) -> Option<usize> {
     usize::from(number).checked_rem(among.len())
 }

@@ -1,10 +1,12 @@
-//! Whole lives of jobs: random programs of checkpoints, crashes and faults, against a plain account of what was in the
-//! state.
+//! Lives of jobs: random programs of changes, checkpoints, crashes and faults, compared with a plain account
+//! of the state.
 //!
-//! A life has one job with several attempts. States change together or one alone, as a whole or at one key. Checkpoints overlap, tasks run late, notifications are lost, repeated or
-//! out of order, the storage is full for a while, a second coordinator takes over while the first one still lives. Three
-//! promises are checked: every completed checkpoint restores exactly, there is always one that does, and no file stays that
-//! no checkpoint names.
+//! A life has one job with several attempts. All states change or only one, at all keys or at one.
+//! Checkpoints overlap, tasks run late, and notifications are lost, repeated or out of order. The storage
+//! fails for a while. A second coordinator takes over while the first one still runs.
+//!
+//! The programs check three promises: every completed checkpoint restores exactly, there is always one, and
+//! every file belongs to a checkpoint.
 
 mod job;
 mod program;
@@ -17,13 +19,14 @@ use proptest::test_runner::{Config, RngSeed, TestCaseError, TestError, TestRunne
 use crate::Factory;
 use job::Job;
 
-/// Programs that one run of the suite checks, unless `LIVES` tells.
+/// Programs in one run of the suite, unless `LIVES` is set.
 const LIVES: u32 = 24;
 
-/// Runs random programs; the environment variable `LIVES` sets how many, `PROPTEST_RNG_SEED` which.
+/// Runs random programs. The environment variable `LIVES` sets their number, and `PROPTEST_RNG_SEED` the
+/// seed.
 ///
 /// # Panics
-/// If a promise is broken, with the shortest program found that breaks it.
+/// If a promise is broken, with the shortest program that breaks it.
 pub fn check_random<F: Factory>() {
     let cases = std::env::var("LIVES").ok().and_then(|lives| lives.parse().ok()).unwrap_or(LIVES);
     let mut config = Config { cases, failure_persistence: None, max_shrink_iters: 4096, ..Config::default() };
@@ -42,7 +45,7 @@ pub fn check_random<F: Factory>() {
 /// Runs one program.
 ///
 /// # Errors
-/// The promise that is broken.
+/// The broken promise.
 pub fn check<F: Factory>(program: &Program) -> Result<(), String> {
     let mut job = Job::<F>::start(program);
     for step in &program.steps {

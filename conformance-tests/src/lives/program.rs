@@ -6,55 +6,57 @@ use proptest::prelude::*;
 use super::states;
 use crate::kinds::{Change, KEYS};
 
-/// A program: how the job is set up, and its steps.
+/// A program: the configuration of the job, and its steps.
 #[derive(Clone, Debug)]
 pub struct Program {
     /// Subtasks of the first attempt.
     pub parallelism: u16,
-    /// Completed checkpoints that the store keeps.
+    /// Completed checkpoints that the store retains.
     pub retained: usize,
-    /// True if small checkpoint files go into the handle.
+    /// True if small checkpoint files are inlined in the handle.
     pub inline: bool,
-    /// True if each request names the last completed checkpoint, so that no notification is needed.
+    /// True if each request names the last completed checkpoint, so that notifications are not needed.
     pub names_last: bool,
-    /// What happens.
+    /// The steps, in order.
     pub steps: Vec<Step>,
 }
 
-/// A step. Numbers choose from what there is when the step is reached; a step that finds nothing does nothing.
+/// A step. Its numbers select among the checkpoints or tasks of the moment. A step that finds none does
+/// nothing.
 #[derive(Clone, Copy, Debug)]
 pub enum Step {
-    /// Some keys of every kind of state change.
+    /// Changes some keys of all states.
     Change,
-    /// One state changes.
+    /// Changes one state.
     Write(Write),
-    /// A checkpoint begins: every subtask takes its snapshot.
+    /// Begins a checkpoint: every subtask takes a snapshot.
     Begin { full: bool },
-    /// One task of a checkpoint under way runs.
+    /// Runs one task of a running checkpoint.
     Run { checkpoint: u8, task: u8 },
-    /// All tasks of a checkpoint under way run, and the store completes it.
+    /// Runs all tasks of a running checkpoint, and completes it.
     Complete { checkpoint: u8 },
-    /// The subtasks hear that a checkpoint is complete: perhaps not for the first time, perhaps late.
+    /// Notifies the subtasks of a complete checkpoint, possibly late or again.
     Notify { checkpoint: u8 },
-    /// A checkpoint under way is given up; its tasks may run late.
+    /// Aborts a running checkpoint. Its tasks may run late.
     Abort { checkpoint: u8, notify: bool, drop_tasks: bool },
-    /// The attempt fails, and a new one starts from the latest checkpoint. Its tasks live on.
+    /// The attempt fails, and a new one starts from the latest checkpoint. The old tasks may still run.
     Restart { parallelism: u16 },
-    /// The coordinator fails with the attempt; a new one opens the job's folder. The old one may live on.
+    /// The coordinator fails with the attempt, and a new one opens the job's folder. The old one may still
+    /// run.
     Takeover { parallelism: u16, old_lives: bool },
-    /// A task of an earlier attempt or of an aborted checkpoint runs, and its answer comes late.
+    /// Runs a task of an earlier attempt or of an aborted checkpoint. Its acknowledgement is late.
     RunLate { task: u8 },
     /// A coordinator that lost the job tries to complete a checkpoint.
     CompleteLate { coordinator: u8 },
-    /// The storage fails from the n-th call on.
+    /// The storage fails after this number of calls.
     Fail { calls: u8 },
     /// The storage works again.
     Heal,
-    /// Somebody looks at the job's checkpoints.
+    /// Lists the job's checkpoints.
     Look,
 }
 
-/// What is changed: a state of its kind, or one namespace of a state that has some.
+/// The state to change: one of its kind, or one namespace.
 #[derive(Clone, Copy, Debug)]
 pub enum Which {
     Kind(StateKind),
@@ -62,11 +64,11 @@ pub enum Which {
     Tables(u8),
 }
 
-/// A change of one state, which leaves all others alone.
+/// A change of one state. All others stay the same.
 #[derive(Clone, Copy, Debug)]
 pub struct Write {
     pub state: Which,
-    /// All keys if there is none.
+    /// The key, or `None` for all keys.
     pub key: Option<u8>,
     pub change: Change,
 }

@@ -1,4 +1,4 @@
-//! The states of the job, and a plain account of what must be in them.
+//! The states of the job, and a plain account of their content.
 
 use std::collections::BTreeMap;
 
@@ -11,10 +11,10 @@ use super::program::{Which, Write};
 use crate::access::Access;
 use crate::kinds::{Change, Content, KEYS, Kinds};
 
-/// Namespaces of the states that have some.
+/// Namespaces of the states that have namespaces.
 pub(super) const NAMESPACES: std::ops::Range<u8> = 0..3;
 
-/// Tokens of one state of every kind, and of two that are kept apart by namespaces.
+/// Tokens of one state of each kind, and of two states with namespaces.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct States {
     kinds: Kinds,
@@ -22,7 +22,7 @@ pub(super) struct States {
     tables: MapToken<i32, String, u8>,
 }
 
-/// All that is in the states.
+/// The content of all states.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Account {
     kinds: Content,
@@ -31,7 +31,7 @@ pub(super) struct Account {
 }
 
 impl Account {
-    /// Adds what another subtask holds; no key may be in both.
+    /// Adds the content of another subtask. No key may be in both.
     pub fn join(&mut self, other: Self) {
         self.kinds.join(other.kinds);
         self.panes.extend(other.panes);
@@ -52,12 +52,12 @@ impl States {
         })
     }
 
-    /// Changes all kinds of state at some keys, and keeps account of it.
+    /// Changes all kinds of state at some keys, and the account.
     pub fn change<B: StateBackend<Key = i32>>(self, backend: &mut B, account: &mut Account, round: i32) {
         self.kinds.change(backend, &mut account.kinds, round);
     }
 
-    /// Changes one state at one key or at all, leaves the others alone, and keeps account of it.
+    /// Changes one state at one key or at all keys, and the account.
     pub fn write<B: StateBackend<Key = i32>>(
         self,
         backend: &mut B,
@@ -143,7 +143,7 @@ impl States {
         }
     }
 
-    /// All that is in the states.
+    /// Reads the content of all states.
     pub fn read<B: StateBackend<Key = i32>>(self, backend: &mut B) -> Account {
         let mut account = Account { kinds: self.kinds.read(backend), ..Account::default() };
         for (key, namespace) in listed(backend, self.panes) {
@@ -169,7 +169,7 @@ fn listed<B: StateBackend<Key = i32>>(
     backend.keys_and_namespaces(token).unwrap().collect::<Result<_>>().unwrap()
 }
 
-/// All that a program may change.
+/// Everything a program can change.
 pub(super) fn all() -> Vec<Which> {
     let kinds = Kinds::ALL.map(Which::Kind).into_iter();
     kinds.chain(NAMESPACES.map(Which::Panes)).chain(NAMESPACES.map(Which::Tables)).collect()

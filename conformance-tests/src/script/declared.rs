@@ -130,10 +130,10 @@ impl Reducer {
         }
     }
 
-    /// Both in one.
+    /// Combines two values.
     ///
     /// # Errors
-    /// If they are of types for which there is no such function.
+    /// If the function does not support their types.
     pub fn reduce(self, accumulated: &Datum, new: &Datum) -> Result<Datum, BoxError> {
         Ok(match (self, accumulated, new) {
             (Self::Sum, Datum::Long(a), Datum::Long(b)) => Datum::Long(a.wrapping_add(*b)),
@@ -153,7 +153,7 @@ impl Reducer {
 pub enum Aggregator {
     /// The mean, a double.
     Average,
-    /// How many there were.
+    /// The number of inputs.
     Count,
 }
 
@@ -176,7 +176,7 @@ impl Aggregator {
 
 impl Aggregate for Aggregator {
     type Input = i64;
-    /// Sum and number of what was added.
+    /// Sum and number of the inputs.
     type Accumulator = (i64, i64);
     type Output = Datum;
 

@@ -30,7 +30,7 @@ struct Running<B> {
 /// A fresh operator in its own world, with keys of a type chosen at run time.
 ///
 /// # Errors
-/// If there cannot be such keys or that many key groups.
+/// If it does not support keys of that type, or the number of key groups.
 pub fn operator<F: Factory>(
     setup: Setup,
     keys: Type,

@@ -69,7 +69,7 @@ impl BarrierKind {
 pub struct Barrier {
     /// The checkpoint.
     pub id: u64,
-    /// What it asks for.
+    /// Its purpose.
     pub kind: BarrierKind,
     /// Decides if operators with several inputs align.
     pub mode: CheckpointingMode,
@@ -216,9 +216,9 @@ impl fmt::Display for Refusal {
 /// What was reserved for a checkpoint: the answer to [`Output::ReserveId`].
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Reserved {
-    /// An id that was never given out before.
+    /// An id that was never used before.
     pub id: u64,
-    /// For a savepoint, a folder in which there is nothing yet.
+    /// An empty folder, for a savepoint.
     pub folder: Option<Arc<str>>,
 }
 
@@ -228,7 +228,7 @@ impl From<u64> for Reserved {
     }
 }
 
-/// A checkpoint or savepoint that is complete.
+/// A complete checkpoint or savepoint.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Completed {
     /// Its id.
@@ -237,14 +237,14 @@ pub struct Completed {
     pub folder: Option<Arc<str>>,
 }
 
-/// Where a checkpoint is stored.
+/// The place of a checkpoint.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum StoreAs {
     /// Among the job's completed checkpoints, which subsumes the oldest.
     Checkpoint,
     /// As a savepoint.
     Savepoint {
-        /// Its folder, where the tasks have written.
+        /// Its folder. The tasks have written their files there.
         folder: Arc<str>,
         /// Its format.
         format: SavepointFormat,
@@ -322,7 +322,7 @@ pub enum Output<S> {
     /// Reserve the next checkpoint id durably, and a new folder for a savepoint. Answer with
     /// [`id_reserved`](super::CheckpointCoordinator::id_reserved).
     ReserveId {
-        /// Where the folder of a savepoint is made.
+        /// The parent folder of the savepoint's folder.
         savepoint_in: Option<Arc<str>>,
     },
     /// Send this barrier from all sources.
@@ -332,7 +332,7 @@ pub enum Output<S> {
     Store {
         /// The checkpoint.
         id: u64,
-        /// Where.
+        /// Its place.
         target: StoreAs,
         /// The states of all tasks, in the order of the tasks.
         states: Vec<S>,
@@ -360,7 +360,7 @@ pub enum Output<S> {
     Answer {
         /// The request.
         request: RequestId,
-        /// The checkpoint, which is complete, or why there is none.
+        /// The complete checkpoint, or the reason of the refusal.
         result: Result<Completed, Refusal>,
     },
     /// Fail the job, because too many checkpoints failed.

@@ -1,4 +1,4 @@
-//! What is written is read, whatever its shape.
+//! Rows of all shapes are read as they were written.
 
 use proptest::prelude::*;
 

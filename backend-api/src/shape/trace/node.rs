@@ -20,7 +20,7 @@ pub(super) enum Form {
     Enum(&'static str, &'static [&'static str]),
 }
 
-/// A type as it is read.
+/// The type that a deserializer asks for.
 #[derive(Debug)]
 pub(super) struct Node {
     pub form: Form,

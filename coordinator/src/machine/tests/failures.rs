@@ -1,4 +1,4 @@
-//! What counts as a failure.
+//! Failures: which events count.
 
 use super::*;
 
@@ -23,7 +23,7 @@ fn q251_too_many_consecutive_failures_fail_the_job() {
         world.trigger();
         let task = world.tasks[0].clone();
         world.act(|coordinator, now| coordinator.decline(now, id, task.clone(), ""));
-        // The same one again counts nothing.
+        // A repeated decline does not count.
         world.act(|coordinator, now| coordinator.decline(now, id, task, ""));
     };
     decline(&mut world, 1);
@@ -101,7 +101,7 @@ fn q251_a_failure_older_than_the_last_success_does_not_count() {
 }
 
 #[test]
-fn q251_an_error_of_the_master_counts_for_checkpoints_alone() {
+fn q251_errors_of_the_coordinator_count_for_checkpoints_only() {
     let mut world = World::new(CheckpointConfig { tolerable_failures: 1, ..concurrent(1) });
     let fail = |world: &mut World| {
         assert!(matches!(world.coordinator.outputs()[..], [Output::ReserveId { .. }]));
@@ -121,7 +121,7 @@ fn q251_an_error_of_the_master_counts_for_checkpoints_alone() {
 }
 
 #[test]
-fn q252_a_savepoint_that_expires_does_not_count() {
+fn q252_an_expired_savepoint_does_not_count() {
     let mut world = World::new(CheckpointConfig { timeout: ms(10), tolerable_failures: 0, ..concurrent(1) });
     world.savepoint();
     world.tick_to(10);
@@ -129,7 +129,7 @@ fn q252_a_savepoint_that_expires_does_not_count() {
 }
 
 #[test]
-fn q252_a_task_that_is_not_ready_or_overtaken_does_not_count() {
+fn q252_not_ready_and_overtaken_do_not_count() {
     let mut world = World::new(CheckpointConfig { tolerable_failures: 0, ..concurrent(1) });
     for (id, reason) in (1..).zip([DeclineReason::NotReady, DeclineReason::Overtaken]) {
         world.trigger();
@@ -162,7 +162,7 @@ fn a_checkpoint_that_cannot_be_stored_is_aborted_everywhere() {
     (0..2).for_each(|_| world.trigger());
     (0..2).for_each(|subtask| _ = world.ack(2, subtask));
     world.act(|coordinator, now| coordinator.stored(now, 2, Err("no room".to_owned())));
-    // Tasks learn what they may still build on, and the next one begins.
+    // Tasks learn which checkpoint they can build on, and the next one begins.
     assert_eq!(world.count(&Output::NotifyAborted { id: 2, latest: Some(1) }), 1);
     assert_eq!(world.reports()[1], (2, Some(AbortReason::NotStored("no room".to_owned()))));
     assert_eq!((world.pending(), world.coordinator.latest()), (vec![3], Some(1)));

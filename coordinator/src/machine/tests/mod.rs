@@ -1,4 +1,4 @@
-//! The rules of the coordinator, by the numbers of `BEHAVIOURS.md`.
+//! The rules of the coordinator. Tests have the numbers of `BEHAVIOURS.md`.
 
 mod failures;
 mod savepoints;
@@ -13,7 +13,7 @@ use crate::config::{CheckpointingMode, Retention};
 const JOB: &str = "job";
 const CANONICAL: SavepointFormat = SavepointFormat::Canonical;
 
-/// A coordinator with its clock, its ids and what it has given out.
+/// A coordinator with a clock, a source of ids, and all its outputs.
 struct World {
     coordinator: CheckpointCoordinator<(u64, u16)>,
     now: u64,
@@ -30,7 +30,7 @@ impl World {
         Self { coordinator, now: 0, next_id: 1, tasks, seen: Vec::new() }
     }
 
-    /// Goes on with what has been given out: ids are reserved, the rest is noted.
+    /// Handles all outputs: reserves ids, and records the others.
     fn settle(&mut self) {
         loop {
             let outputs = self.coordinator.outputs();
@@ -46,7 +46,7 @@ impl World {
         }
     }
 
-    /// The next id, and a new folder for a savepoint.
+    /// Reserves the next id, and a new folder for a savepoint.
     fn reserve(&mut self, savepoint_in: Option<Arc<str>>) {
         let id = self.next_id;
         self.next_id += 1;
@@ -93,7 +93,7 @@ impl World {
         self.seen.iter().any(|output| matches!(output, Output::Store { id, .. } if *id == stored))
     }
 
-    /// The requests that became a checkpoint which is complete, in the order of their answers.
+    /// The completed requests, in the order of their answers.
     fn answered(&self) -> Vec<u64> {
         let answer = |output: &Output<_>| match output {
             Output::Answer { request: RequestId(request), result: Ok(_) } => Some(*request),
@@ -114,7 +114,7 @@ impl World {
         Ack { job, checkpoint_id, task, state: (checkpoint_id, subtask), metrics: TaskMetrics::default() }
     }
 
-    /// All tasks acknowledge, and the storage does its part.
+    /// All tasks acknowledge, and the checkpoint is stored.
     fn complete(&mut self, id: u64) {
         (0..2).for_each(|subtask| _ = self.ack(id, subtask));
         self.act(|coordinator, now| coordinator.stored(now, id, Ok(())));
@@ -203,7 +203,7 @@ fn q242_a_pause_is_kept_after_each_completion() {
     let (mut last_end, mut started) = (None, 0);
     for now in 0..5000 {
         world.tick_to(now);
-        // Each takes 30 ms.
+        // Each checkpoint takes 30 ms.
         for id in world.pending() {
             let start = *last_end.get_or_insert(0);
             if started < id {
@@ -263,7 +263,7 @@ fn q246_an_older_checkpoint_is_not_stored_after_a_newer_one() {
     (0..2).for_each(|subtask| _ = world.ack(2, subtask));
     (0..2).for_each(|subtask| _ = world.ack(1, subtask));
     assert!(world.is_stored(2) && !world.is_stored(1));
-    // If the newer one cannot be stored, the older one is.
+    // If the newer one cannot be stored, the older one is stored.
     world.act(|coordinator, now| coordinator.stored(now, 2, Err("full".to_owned())));
     assert!(world.is_stored(1));
 }
@@ -317,7 +317,7 @@ fn q249_repeated_unknown_and_foreign_acknowledgements() {
     assert_eq!(discards(&world), 1);
     let ack = Ack { job: "another".into(), ..world.ack_of(1, 1) };
     assert_eq!(world.coordinator.acknowledge(ack), Acknowledged::OtherJob);
-    // A repeated one that comes after the completion must not cost the complete checkpoint its files.
+    // A duplicate after the completion must not delete files of the complete checkpoint.
     world.complete(1);
     assert_eq!(world.ack(1, 0), Acknowledged::Duplicate);
     assert_eq!(discards(&world), 1);
@@ -348,12 +348,12 @@ fn q257_savepoints_come_first_then_older_user_requests() {
     world.tick_to(20);
     world.trigger();
     world.trigger();
-    // A savepoint need not wait for a place.
+    // A savepoint does not wait for a place.
     world.savepoint();
     let kinds: Vec<_> = world.barriers().iter().map(|barrier| (barrier.id, barrier.kind)).collect();
     assert_eq!(kinds, [(1, BarrierKind::Checkpoint), (2, BarrierKind::Savepoint(CANONICAL))]);
     (1..=5).for_each(|id| world.complete(id));
-    // The first periodic one, the savepoint, both users' requests, and the periodic one that had waited.
+    // The first periodic one, the savepoint, both user requests, and the periodic one that waited.
     assert_eq!(world.answered(), [1, 5, 3, 4, 2]);
 }
 
@@ -369,7 +369,7 @@ fn q257_waiting_requests_begin_by_rank() {
     world.savepoint();
     assert_eq!((world.pending(), world.coordinator.waiting()), (vec![], 5));
     world.act(|coordinator, now| coordinator.cleaning(now, 0));
-    // Both savepoints at once, and the others as places become free.
+    // Both savepoints begin at once, and the others as places become free.
     assert_eq!(world.pending(), [1, 2]);
     (1..=5).for_each(|id| world.complete(id));
     assert_eq!(world.answered(), [3, 5, 2, 4, 1]);
@@ -382,7 +382,7 @@ fn q258_at_most_a_thousand_requests_wait() {
     world.tick_to(20);
     (0..999).for_each(|_| world.trigger());
     assert_eq!((world.coordinator.waiting(), world.refusals().len()), (1000, 0));
-    // The periodic one has to go for a user's, and then there is none.
+    // A user's request replaces the periodic one. For the next one there is none to replace.
     let periodic = RequestId(2);
     world.trigger();
     let too_many = |request| Output::Answer { request, result: Err(Refusal::TooManyRequests) };
@@ -450,7 +450,7 @@ fn q242_the_pause_also_follows_savepoints_and_spares_users() {
     world.savepoint();
     world.complete(1);
     world.tick_to(500);
-    // The request is refused, and the next one comes when the pause is over.
+    // The request is refused, and the next checkpoint begins after the pause.
     assert_eq!((world.refusals(), world.pending()), (vec![Refusal::MinimumPause], vec![]));
     assert_eq!(world.coordinator.next_deadline(), Some(990));
     world.tick_to(989);
@@ -494,7 +494,7 @@ fn q245_a_savepoint_takes_a_place_and_needs_none() {
     assert_eq!(world.pending(), [1, 2]);
     world.savepoint();
     assert_eq!((world.pending(), world.coordinator.waiting()), (vec![1, 2, 3], 1));
-    // One of three has ended, and two may be under way.
+    // One of three has ended. The limit is two.
     world.complete(1);
     assert_eq!(world.pending(), [2, 3]);
     world.complete(2);
@@ -530,7 +530,7 @@ fn q249_an_acknowledgement_of_an_unknown_checkpoint_is_discarded() {
 }
 
 #[test]
-fn q258_a_queue_of_user_requests_refuses_any_other() {
+fn q258_a_queue_of_user_requests_refuses_others() {
     let mut world = World::new(CheckpointConfig { interval: Some(ms(10)), ..concurrent(1) });
     world.trigger();
     (0..1000).for_each(|_| world.trigger());
@@ -542,7 +542,7 @@ fn q258_a_queue_of_user_requests_refuses_any_other() {
 }
 
 #[test]
-fn q260_an_id_for_a_refused_request_is_given_up() {
+fn q260_an_id_of_a_refused_request_is_discarded() {
     let mut world = World::new(concurrent(1));
     world.coordinator.trigger(0);
     world.coordinator.stop(0);

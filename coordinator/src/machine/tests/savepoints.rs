@@ -11,7 +11,7 @@ fn m188_a_savepoint_neither_subsumes_nor_notifies() {
     world.complete(2);
     assert_eq!(world.count(&Output::NotifyComplete { id: 2 }), 0);
     assert_eq!((world.pending(), world.coordinator.latest()), (vec![1], None));
-    // Nor is a savepoint under way dropped for a checkpoint.
+    // A running savepoint is not subsumed by a checkpoint.
     world.act(|coordinator, now| _ = coordinator.savepoint(now, None, CANONICAL));
     world.complete(1);
     assert_eq!(world.pending(), [3]);
@@ -45,7 +45,7 @@ fn m190_concurrent_savepoints_have_separate_folders() {
 fn a_stop_with_savepoint_ends_the_job_after_storing() {
     let config = CheckpointConfig { interval: Some(ms(10)), timeout: ms(1000), ..concurrent(1) };
     let mut world = World::new(config.clone());
-    // What is under way and what waits is given up.
+    // A stop aborts running checkpoints and refuses waiting requests.
     (1..5).for_each(|n| world.tick_to(10 * n));
     world.stop_with_savepoint();
     assert_eq!((world.pending(), world.coordinator.waiting()), (vec![2], 0));
@@ -58,12 +58,12 @@ fn a_stop_with_savepoint_ends_the_job_after_storing() {
     assert_eq!(world.count(&Output::NotifyComplete { id: 2 }), 1);
     let folder = Some("s/savepoint-2".into());
     assert_eq!(world.seen.last(), Some(&Output::StopJob(Completed { id: 2, folder })));
-    // It is no checkpoint of the job, and the last thing that happens.
+    // It is not a checkpoint of the job, and it is the last output.
     assert_eq!((world.pending(), world.coordinator.latest()), (vec![], None));
     (50..90).for_each(|n| world.tick_to(10 * n));
     assert!(world.pending().is_empty());
 
-    // One that expires lets the job go on; one that a task declines does not, for whatever reason.
+    // A savepoint that expires lets the job continue. A savepoint that a task declines does not.
     let mut world = World::new(CheckpointConfig { tolerable_failures: u32::MAX, ..config });
     world.stop_with_savepoint();
     world.tick_to(1000);
@@ -76,7 +76,7 @@ fn a_stop_with_savepoint_ends_the_job_after_storing() {
 }
 
 #[test]
-fn a_stop_for_which_no_folder_can_be_made_lets_the_job_go_on() {
+fn a_stop_without_a_folder_does_not_end_the_job() {
     let mut world = World::new(CheckpointConfig { interval: Some(ms(10)), ..concurrent(1) });
     world.coordinator.stop_with_savepoint(0, Some("s"), CANONICAL, false);
     world.coordinator.outputs();
@@ -87,7 +87,7 @@ fn a_stop_for_which_no_folder_can_be_made_lets_the_job_go_on() {
 }
 
 #[test]
-fn of_two_stops_the_first_that_is_stored_ends_the_job() {
+fn the_first_stop_that_is_stored_ends_the_job() {
     let config = CheckpointConfig { interval: Some(ms(10)), timeout: ms(1000), ..concurrent(1) };
     let mut world = World::new(config);
     world.stop_with_savepoint();
@@ -97,7 +97,7 @@ fn of_two_stops_the_first_that_is_stored_ends_the_job() {
         coordinator.decline(now, 2, task, "");
     });
     assert_eq!(world.pending(), [1, 2]);
-    // While one is under way, no periodic checkpoint is.
+    // During a stop, no periodic checkpoint begins.
     (1..20).for_each(|n| world.tick_to(10 * n));
     assert_eq!(world.pending(), [1, 2]);
     world.complete(1);
@@ -109,7 +109,7 @@ fn of_two_stops_the_first_that_is_stored_ends_the_job() {
 fn without_a_claim_checkpoints_are_full_until_one_is_complete() {
     let mut world = World::new(concurrent(2));
     world.coordinator = world.coordinator.clone().without_claim();
-    // Neither one under way, nor an aborted one, nor a savepoint changes that.
+    // A running checkpoint, an aborted one and a savepoint do not change that.
     world.trigger();
     world.decline(1, "no room");
     world.savepoint();
