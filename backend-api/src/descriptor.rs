@@ -34,7 +34,7 @@ pub trait StateDescriptor {
     /// Registers the state.
     ///
     /// # Errors
-    /// As [`StateBackend::register`].
+    /// Same as [`StateBackend::register`].
     fn register_in<B: StateBackend>(self, backend: &mut B) -> Result<Self::Token>;
 
     /// The metadata of the state in checkpoints. A restored state is compared with it.
@@ -145,7 +145,7 @@ pub trait Aggregate: Send + Sync + 'static {
     /// Adds everything that was added to `other`. Used to merge namespaces.
     ///
     /// # Errors
-    /// As [`add`](Self::add).
+    /// Same as [`add`](Self::add).
     fn merge(&self, into: &mut Self::Accumulator, other: &Self::Accumulator) -> Result<(), BoxError>;
 }
 

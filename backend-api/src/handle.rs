@@ -49,7 +49,7 @@ pub struct StateFile {
     pub created_by: u64,
     /// True if later checkpoints may use it too. Otherwise it is deleted with its checkpoint.
     pub shared: bool,
-    /// Where it is.
+    /// Its bytes, or the file that has them.
     pub data: StateData,
 }
 
@@ -134,7 +134,7 @@ impl StateFile {
     /// Opens the file without checking its contents, except for its length.
     ///
     /// # Errors
-    /// As [`open`](Self::open).
+    /// Same as [`open`](Self::open).
     pub fn open_bytes(&self, storage: Option<&dyn Storage>) -> Result<Box<dyn StorageFile>> {
         Ok(match &self.data {
             StateData::Inline(bytes) => Box::new(Bytes::new(&self.name, bytes.clone())),

@@ -57,7 +57,7 @@ impl<K: StateKey> Subtask<K> {
     /// The only subtask of an operator, with all key groups.
     ///
     /// # Errors
-    /// As [`new`](Self::new).
+    /// Same as [`new`](Self::new).
     pub fn single(operator: impl Into<String>, key_space: KeySpace<K>) -> Result<Self> {
         Self::new(operator, key_space, 1, 0)
     }

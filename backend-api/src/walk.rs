@@ -7,10 +7,10 @@ use crate::{KeyContext, MapState, MapToken, Result, StateBackend, StateKey, Stat
 /// Entries that are read at once.
 const AT_ONCE: usize = 128;
 
-/// [`StateBackend::for_each_key`].
+/// The default of [`StateBackend::for_each_key`].
 ///
 /// # Errors
-/// As there.
+/// Same as [`StateBackend::for_each_key`].
 pub fn each_key<B: StateBackend, T: StateToken>(
     backend: &mut B,
     token: T,
@@ -24,10 +24,10 @@ pub fn each_key<B: StateBackend, T: StateToken>(
     })
 }
 
-/// [`StateBackend::for_each_entry`].
+/// The default of [`StateBackend::for_each_entry`].
 ///
 /// # Errors
-/// As there.
+/// Same as [`StateBackend::for_each_entry`].
 pub fn each_entry<B: StateBackend, MK: StateKey, MV: StateValue, N: StateKey>(
     backend: &mut B,
     token: MapToken<MK, MV, N>,

@@ -18,7 +18,7 @@ pub trait ByteEngine: 'static {
     /// [`row::FORMAT`](backend_api::row::FORMAT) if the engine has none.
     const FORMAT: &'static str;
 
-    /// Where checkpoints go.
+    /// The target of checkpoints.
     fn target(options: &Self::Options) -> &CheckpointTarget;
 
     /// The most bytes of an entry, as in [`ByteOptions::with_entry_bytes_max`].
@@ -32,7 +32,7 @@ pub trait ByteEngine: 'static {
     /// The handles have [`FORMAT`](Self::FORMAT), fit the subtask's keys, and have no key group in common.
     ///
     /// # Errors
-    /// Those of [`StateBackend::open`](backend_api::StateBackend::open). Nothing is left behind then.
+    /// Errors of [`StateBackend::open`](backend_api::StateBackend::open). Then it leaves no files.
     fn open<K: StateKey>(
         options: &Self::Options,
         subtask: &Subtask<K>,

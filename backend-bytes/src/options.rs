@@ -69,7 +69,7 @@ impl ByteOptions {
         (self.open_store)(operator, subtask)
     }
 
-    /// Where checkpoints go.
+    /// The target of checkpoints.
     pub fn target(&self) -> &CheckpointTarget {
         &self.target
     }

@@ -74,7 +74,7 @@ pub trait ByteStore: Send + 'static {
     /// range.
     ///
     /// # Errors
-    /// As [`write`](Self::write), but a part of it may have been applied.
+    /// Same as [`write`](Self::write), but a part of it may have been applied.
     fn load(&mut self, batch: &WriteBatch) -> Result<()> {
         self.write(batch)
     }

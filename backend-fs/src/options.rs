@@ -34,7 +34,7 @@ impl FsOptions {
     /// [`new`](Self::new) with a local folder, which is created if it is missing.
     ///
     /// # Errors
-    /// As [`LocalStorage::open`].
+    /// Same as [`LocalStorage::open`].
     pub fn in_folder(folder: impl Into<PathBuf>, job: JobFolder) -> Result<Self> {
         Ok(Self::new(Arc::new(LocalStorage::open(folder)?), job))
     }
@@ -101,7 +101,7 @@ impl FsOptions {
         Ok(self)
     }
 
-    /// Where checkpoints go, with the inline limit and the compression.
+    /// The target of checkpoints, with the inline limit and the compression.
     pub fn target(&self) -> &CheckpointTarget {
         &self.target
     }

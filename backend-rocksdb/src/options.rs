@@ -65,7 +65,7 @@ impl RocksDbOptions {
     /// [`new`](Self::new) with checkpoints in a local folder, which is created if it is missing.
     ///
     /// # Errors
-    /// As [`LocalStorage::open`].
+    /// Same as [`LocalStorage::open`].
     pub fn in_folder(
         folder: impl Into<PathBuf>,
         job: JobFolder,
@@ -212,7 +212,7 @@ impl RocksDbOptions {
         self
     }
 
-    /// Where checkpoints go, with the inline limit and the compression of full ones.
+    /// The target of checkpoints, with the inline limit and the compression of full ones.
     pub fn target(&self) -> &CheckpointTarget {
         &self.target
     }

@@ -21,7 +21,7 @@ impl<B: StateBackend> Counts<B> {
     /// Registers the state in `backend`.
     ///
     /// # Errors
-    /// Those of the backend.
+    /// Errors of the backend.
     pub fn new(mut backend: B) -> Result<Self> {
         let token = backend.register(ValueDescriptor::<u64>::new(STATE))?;
         Ok(Self { backend, token })
@@ -30,7 +30,7 @@ impl<B: StateBackend> Counts<B> {
     /// Adds one to the count of a key.
     ///
     /// # Errors
-    /// Those of the backend.
+    /// Errors of the backend.
     #[inline(always)]
     pub fn add_one(&mut self, key: &B::Key) -> Result<()> {
         let key = self.backend.key(key)?;
@@ -40,7 +40,7 @@ impl<B: StateBackend> Counts<B> {
     /// Adds one to the counts of keys, [`BATCH`] of them at a time.
     ///
     /// # Errors
-    /// Those of the backend.
+    /// Errors of the backend.
     pub fn add_one_each(&mut self, keys: &[B::Key]) -> Result<()> {
         let mut contexts = Vec::with_capacity(BATCH);
         for batch in keys.chunks(BATCH) {
@@ -58,7 +58,7 @@ impl<B: StateBackend> Counts<B> {
     /// Removes keys, [`BATCH`] of them at a time.
     ///
     /// # Errors
-    /// Those of the backend.
+    /// Errors of the backend.
     pub fn remove_each(&mut self, keys: &[B::Key]) -> Result<()> {
         let mut contexts = Vec::with_capacity(BATCH);
         for batch in keys.chunks(BATCH) {
@@ -77,7 +77,7 @@ impl<B: StateBackend> Counts<B> {
     /// Removes a key.
     ///
     /// # Errors
-    /// Those of the backend.
+    /// Errors of the backend.
     #[inline]
     pub fn remove(&mut self, key: &B::Key) -> Result<()> {
         let key = self.backend.key(key)?;
@@ -87,7 +87,7 @@ impl<B: StateBackend> Counts<B> {
     /// The count of a key; 0 if there is none.
     ///
     /// # Errors
-    /// Those of the backend.
+    /// Errors of the backend.
     pub fn get(&mut self, key: &B::Key) -> Result<u64> {
         let key = self.backend.key(key)?;
         Ok(self.backend.value(self.token, key, &())?.get()?.unwrap_or(0))

@@ -15,7 +15,7 @@ pub trait Opens<B: StateBackend>: StateToken {
     /// Opens it.
     ///
     /// # Errors
-    /// Those of the backend.
+    /// Errors of the backend.
     fn open<'a>(
         self,
         backend: &'a mut B,

@@ -124,7 +124,7 @@ impl<F: Factory> World<F> {
     /// Opens a backend.
     ///
     /// # Errors
-    /// Those of the backend.
+    /// Errors of the backend.
     pub fn try_open<K: StateKey>(
         &self,
         subtask: Subtask<K>,
@@ -153,7 +153,7 @@ impl<F: Factory> World<F> {
     /// Takes a checkpoint and does not confirm it.
     ///
     /// # Errors
-    /// Those of the backend and of the task.
+    /// Errors of the backend and of the task.
     pub fn try_snapshot<B: StateBackend>(&self, backend: &mut B) -> Result<Option<KeyedStateHandle>> {
         backend.snapshot(self.request())?.run()
     }
@@ -233,7 +233,7 @@ impl<F: Factory> World<F> {
     /// [`store`](Self::store) with its errors.
     ///
     /// # Errors
-    /// Those of the store.
+    /// Errors of the store.
     pub fn try_store(&self, retained: usize) -> Result<CheckpointStore> {
         let options = match self.storage() {
             Some(storage) => CheckpointStoreOptions::in_storage(self.job(), storage),

@@ -11,7 +11,7 @@ pub trait CheckpointedFunction {
     /// Called once before the first record. Registers states and reads restored elements.
     ///
     /// # Errors
-    /// Those of registration, and the function's own. The task then does not start.
+    /// Errors of registration, and the function's own. The task then does not start.
     fn initialize_state(&mut self, context: &mut InitializationContext<'_>) -> Result<()>;
 
     /// Called at each snapshot, before the synchronous part. Brings the states up to date.

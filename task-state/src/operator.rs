@@ -154,7 +154,7 @@ impl OperatorState {
     /// Opens a broadcast map for changes, on the side that receives the broadcast stream.
     ///
     /// # Errors
-    /// As [`list`](Self::list).
+    /// Same as [`list`](Self::list).
     pub fn broadcast<K: StateKey, V: StateValue>(
         &mut self,
         token: BroadcastToken<K, V>,
@@ -166,7 +166,7 @@ impl OperatorState {
     /// The entries of a broadcast map, read-only, on the side that receives the other stream.
     ///
     /// # Errors
-    /// As [`list`](Self::list).
+    /// Same as [`list`](Self::list).
     pub fn immutable_entries<K: StateKey, V: StateValue>(
         &self,
         token: BroadcastToken<K, V>,

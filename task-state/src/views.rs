@@ -99,7 +99,7 @@ impl<K: StateKey, V: StateValue> Broadcast<'_, K, V> {
     /// Adds or replaces all entries, or none.
     ///
     /// # Errors
-    /// As [`put`](Self::put).
+    /// Same as [`put`](Self::put).
     pub fn put_all(&mut self, entries: impl IntoIterator<Item = (K, V)>) -> Result<()> {
         let mut map = self.0.map.clone();
         for (key, value) in entries {

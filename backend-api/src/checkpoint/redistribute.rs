@@ -130,7 +130,7 @@ pub fn redistribute(
 /// even-split list.
 ///
 /// # Errors
-/// As [`redistribute`], without the last.
+/// Same as [`redistribute`], without the last.
 pub fn redistribute_raw(old: &[Option<&RawOperatorHandle>], rescale: Rescale) -> Result<Vec<RawPartitions>> {
     rescale.check(old.len())?;
     let own = |index: u16| old.get(usize::from(index)).copied().flatten();

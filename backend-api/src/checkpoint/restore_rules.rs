@@ -96,7 +96,7 @@ impl RestoreRules {
     /// The restore of a subtask. Empty if its operator is new and may start empty.
     ///
     /// # Errors
-    /// As [`Checkpoint::restore`].
+    /// Same as [`Checkpoint::restore`].
     pub fn restore<K: StateKey>(&self, checkpoint: &Checkpoint, subtask: &Subtask<K>) -> Result<TaskRestore> {
         let operator = subtask.operator();
         if self.empty.contains(operator) && !checkpoint.operators().contains(operator) {
@@ -109,7 +109,7 @@ impl RestoreRules {
     /// all states are registered.
     ///
     /// # Errors
-    /// As [`StateBackend::check_restored`] and [`StateBackend::drop_restored`].
+    /// Same as [`StateBackend::check_restored`] and [`StateBackend::drop_restored`].
     pub fn check_states<B: StateBackend>(&self, backend: &mut B) -> Result<()> {
         let operator = backend.subtask().operator().to_owned();
         for state in backend.states().into_iter().filter(|state| !state.registered) {

@@ -44,7 +44,7 @@ pub trait Codec<T>: Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Codec`] with the cause, if the value cannot be encoded. `out` is unchanged then.
+    /// [`ErrorKind::Codec`] with the cause, if the value cannot be encoded. Then `out` is unchanged.
     fn encode(&self, value: &T, out: &mut Vec<u8>) -> Result<()>;
 
     /// Decodes a value from exactly these bytes.

@@ -11,7 +11,7 @@ pub trait ByteSink: Send {
     /// Appends bytes.
     ///
     /// # Errors
-    /// Those of the sink, usually [`ErrorKind::Io`] and [`ErrorKind::Cancelled`].
+    /// Errors of the sink, usually [`ErrorKind::Io`] and [`ErrorKind::Cancelled`].
     fn write(&mut self, bytes: &[u8]) -> Result<()>;
 }
 

@@ -38,7 +38,7 @@ impl<'a> CheckpointWriter<'a> {
     /// Starts a file.
     ///
     /// # Errors
-    /// Those of [`FileMeta::check`]. [`ErrorKind::InvalidArgument`] for an invalid compression level. Those
+    /// Errors of [`FileMeta::check`]. [`ErrorKind::InvalidArgument`] for an invalid compression level. Those
     /// of the sink.
     pub fn new(sink: &'a mut dyn ByteSink, meta: &'a FileMeta, compression: Compression) -> Result<Self> {
         meta.check()?;
@@ -143,7 +143,7 @@ impl<'a> CheckpointWriter<'a> {
     /// Ends the current block, and returns the length of the file so far.
     ///
     /// # Errors
-    /// Those of the sink.
+    /// Errors of the sink.
     pub fn flush(&mut self) -> Result<u64> {
         self.check()?;
         self.end_block()?;
@@ -153,7 +153,7 @@ impl<'a> CheckpointWriter<'a> {
     /// Ends the file, and returns its length. The sink must still be finished.
     ///
     /// # Errors
-    /// Those of the sink.
+    /// Errors of the sink.
     pub fn finish(mut self) -> Result<u64> {
         self.end_section()?;
         let mut footer = Vec::with_capacity(self.sections.len() * Section::ENCODED + Trailer::ENCODED);

@@ -20,7 +20,7 @@ pub trait BorrowedKey: Send + Sync {
     ///
     /// # Errors
     ///
-    /// As there.
+    /// Same as [`StateKey::check`].
     fn check_key(&self) -> Result<()>;
 
     /// [`StateKey::with_encoded`].

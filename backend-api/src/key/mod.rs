@@ -126,7 +126,7 @@ pub trait StateKey: Clone + Ord + Send + Sync + 'static {
     ///
     /// # Errors
     ///
-    /// As [`decode_last`](Self::decode_last).
+    /// Same as [`decode_last`](Self::decode_last).
     #[inline]
     fn complete(last: &[u8], out: &mut Vec<u8>) -> Result<()> {
         Self::decode_last(last)?.encode(out);

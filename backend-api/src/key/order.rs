@@ -33,7 +33,7 @@ pub fn check_found<K: StateKey>(found: &K, key: &K) -> Result<()> {
 ///
 /// # Errors
 ///
-/// As [`check_found`].
+/// Same as [`check_found`].
 pub fn check_equal_keys<'k, K: StateKey>(keys: impl IntoIterator<Item = &'k K>) -> Result<()> {
     if cfg!(debug_assertions) {
         let mut seen = BTreeSet::new();

@@ -61,7 +61,7 @@ impl KeySchema {
     ///
     /// # Errors
     ///
-    /// As [`prefix_len`](Self::prefix_len).
+    /// Same as [`prefix_len`](Self::prefix_len).
     pub fn split<'b>(&self, bytes: &'b [u8]) -> Result<(&'b [u8], &'b [u8])> {
         Ok(bytes.split_at(self.prefix_len(bytes)?))
     }
@@ -81,7 +81,7 @@ impl KeySchema {
     ///
     /// # Errors
     ///
-    /// As [`print`](Self::print).
+    /// Same as [`print`](Self::print).
     pub fn stable_hash(&self, key: &[u8]) -> Result<u64> {
         self.whole(key, &mut Nothing)?;
         if self.0 == Shape::Leaf(Leaf::Unit) {

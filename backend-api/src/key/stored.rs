@@ -53,7 +53,7 @@ pub trait StoredKey<K: StateKey>: sealed::Sealed + Clone + Send + Sync + 'static
     ///
     /// # Errors
     ///
-    /// Those of [`StateKey::decode`]. They cannot occur if the laws of [`StateKey`] hold, since the form was
+    /// Errors of [`StateKey::decode`]. They cannot occur if the laws of [`StateKey`] hold, since the form was
     /// made from a key.
     fn load(&self) -> Result<K>;
 
@@ -61,7 +61,7 @@ pub trait StoredKey<K: StateKey>: sealed::Sealed + Clone + Send + Sync + 'static
     ///
     /// # Errors
     ///
-    /// As [`load`](Self::load).
+    /// Same as [`load`](Self::load).
     fn encode_key(&self, out: &mut Vec<u8>) -> Result<()>;
 
     /// Bytes that it owns on the heap.

@@ -77,7 +77,7 @@ pub fn varint_len(number: u64) -> usize {
 /// Appends the bytes that `encode` appends, preceded by their length.
 ///
 /// # Errors
-/// The error of `encode`. `out` is unchanged then.
+/// The error of `encode`. Then `out` is unchanged.
 #[inline]
 pub fn encode_sized(out: &mut Vec<u8>, encode: impl FnOnce(&mut Vec<u8>) -> Result<()>) -> Result<()> {
     let start = out.len();

@@ -25,7 +25,7 @@ pub trait MapState<MK: StateKey, MV: StateValue> {
     /// Reads, changes and writes one entry in one access; see [`ValueState::try_update`](crate::ValueState::try_update).
     ///
     /// # Errors
-    /// As [`ValueState::try_update`](crate::ValueState::try_update).
+    /// Same as [`ValueState::try_update`](crate::ValueState::try_update).
     fn try_update<R>(&mut self, key: MK, f: impl FnOnce(&mut Option<MV>) -> Result<R, BoxError>)
     -> Result<R>;
 
@@ -130,7 +130,7 @@ impl<'m, S: MapState<MK, MV>, MK: StateKey, MV: StateValue> MapCursor<'m, S, MK,
     /// Moves to the next entry. `None` past the last one.
     ///
     /// # Errors
-    /// Those of [`MapState::range`].
+    /// Errors of [`MapState::range`].
     #[expect(
         clippy::should_implement_trait,
         reason = "an entry borrows the cursor, which Iterator cannot say"
@@ -169,7 +169,7 @@ impl<S: MapState<MK, MV>, MK: StateKey, MV: StateValue> MapEntry<'_, S, MK, MV> 
     /// Replaces the value in the state at once.
     ///
     /// # Errors
-    /// Those of [`MapState::put`].
+    /// Errors of [`MapState::put`].
     pub fn set(&mut self, value: MV) -> Result<()> {
         self.map.put(self.key.clone(), value.clone())?;
         self.value = value;
@@ -179,7 +179,7 @@ impl<S: MapState<MK, MV>, MK: StateKey, MV: StateValue> MapEntry<'_, S, MK, MV> 
     /// Removes the entry from the state at once.
     ///
     /// # Errors
-    /// Those of [`MapState::remove`].
+    /// Errors of [`MapState::remove`].
     pub fn remove(self) -> Result<()> {
         self.map.remove(&self.key)
     }

@@ -164,7 +164,7 @@ fn schemas_are_names_and_shapes() {
     assert_eq!(Event::schema(), event);
 }
 
-/// As serde's derive would write and read an enum of very many variants.
+/// Numbers variants like serde's derive for an enum with very many of them.
 #[test]
 fn many_variants_take_five_bytes() {
     struct Variant(u32);

@@ -77,7 +77,7 @@ impl<'a> Charging<'_, 'a> {
     /// hold nothing that the store lacks.
     ///
     /// # Errors
-    /// As [`apply`](Self::apply), and those of `add`. Nothing is written then.
+    /// Same as [`apply`](Self::apply), and errors of `add`. Then nothing is written.
     pub fn write(self, add: impl FnOnce(&mut Writer<'_>) -> Result<Change>) -> Result<()> {
         let change = self.0.fill(add)?;
         self.apply(change, |_| Ok(()), Access::commit)

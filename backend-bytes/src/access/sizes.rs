@@ -40,7 +40,7 @@ impl<'s> EntrySizes<'s> {
     /// Bytes of a map entry, and of its map key alone.
     ///
     /// # Errors
-    /// As [`value`](Self::value), and if the map key cannot be encoded.
+    /// Same as [`value`](Self::value), and if the map key cannot be encoded.
     #[inline]
     pub fn entry<MK: StateKey, V: StateValue>(
         self,
@@ -73,7 +73,7 @@ impl<'s> EntrySizes<'s> {
     /// entry.
     ///
     /// # Errors
-    /// As [`value`](Self::value). Some elements were passed before.
+    /// Same as [`value`](Self::value). Some elements were passed before.
     #[inline]
     pub fn elements<V: StateValue>(
         self,

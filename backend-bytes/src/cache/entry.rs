@@ -39,7 +39,7 @@ impl<O: Object> Cache<O> {
     /// Adds an object for an unknown key. The store has all of it.
     ///
     /// # Errors
-    /// As [`Unknown::insert`].
+    /// Same as [`Unknown::insert`].
     pub fn insert(&self, key: &[u8], object: O) -> Result<Known<'_, O>> {
         let table = self.lock();
         let hash = table.hash_of(key);
@@ -68,7 +68,7 @@ impl<'c, O: Object> Entry<'c, O> {
     /// The object, or a new one without content. `key` is that of the entry.
     ///
     /// # Errors
-    /// As [`Unknown::insert`].
+    /// Same as [`Unknown::insert`].
     #[inline]
     pub fn or_default(self, key: &[u8]) -> Result<Known<'c, O>> {
         match self {

@@ -12,13 +12,13 @@ pub trait CacheFlushWriter {
     /// Takes a sorted batch. Returns true if all batches so far are stored.
     ///
     /// # Errors
-    /// Those of the store.
+    /// Errors of the store.
     fn write(&mut self, batch: &WriteBatch) -> Result<bool>;
 
     /// Stores all batches so far.
     ///
     /// # Errors
-    /// Those of the store.
+    /// Errors of the store.
     fn flush(&mut self) -> Result<()>;
 }
 
@@ -53,7 +53,7 @@ impl CacheFlush {
     /// Can run on any thread. The backend continues meanwhile, but must not write to the store.
     ///
     /// # Errors
-    /// Those of `to` and of codecs. Entries that were not written stay in the caches.
+    /// Errors of `to` and of codecs. Entries that were not written stay in the caches.
     pub fn apply(mut self, to: &mut dyn CacheFlushWriter) -> Result<()> {
         self.0.iter_mut().try_for_each(|frozen| frozen.write(to))?;
         to.flush()?;

@@ -22,7 +22,7 @@ pub(crate) struct CachedMap<MK, MV> {
 }
 
 enum Entry<MV> {
-    /// As in the store.
+    /// The same as in the store.
     Stored(MV),
     /// Put, and not in the store yet.
     Put(MV),

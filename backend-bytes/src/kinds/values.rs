@@ -109,7 +109,7 @@ impl<'a, V: StateValue> Values<'a, V> {
     /// one lock.
     ///
     /// # Errors
-    /// Those of `f`, and as [`put`](Self::put). The value is unchanged then.
+    /// Errors of `f` and of [`put`](Self::put). Then the value is unchanged.
     #[inline]
     pub(super) fn replace<R>(
         &self,

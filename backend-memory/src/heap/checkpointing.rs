@@ -19,10 +19,10 @@ pub trait Checkpointing: Debug + Send + Sized + 'static {
     /// [`InvalidArgument`](backend_api::ErrorKind::InvalidArgument) for options out of range.
     fn open(options: &Self::Options) -> Result<Self>;
 
-    /// Where checkpoints go.
+    /// The target of checkpoints.
     ///
     /// # Errors
-    /// As [`open`](Self::open).
+    /// Same as [`open`](Self::open).
     fn target(options: &Self::Options) -> Result<CheckpointTarget>;
 
     /// Most bytes that all states together may hold, or `None` for no limit.

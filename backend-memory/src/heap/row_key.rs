@@ -70,7 +70,7 @@ pub(super) struct Lookup<'a, K: StateKey, N> {
     pub(super) namespace: &'a N,
     /// Index among the backend's own groups.
     pub(super) group: usize,
-    /// Of key and namespace.
+    /// Hash of key and namespace.
     pub(super) hash: u64,
 }
 

@@ -59,7 +59,7 @@ pub trait StateSnapshot: Send {
     /// than the group in full.
     ///
     /// # Errors
-    /// Those of codecs.
+    /// Errors of codecs.
     fn prefers_full(&self, key_group: u16) -> Result<bool>;
 
     /// Prepares memory for the owner's copies. Called on the thread that writes.
@@ -68,7 +68,7 @@ pub trait StateSnapshot: Send {
     /// Writes a key group as part of state number `state` of the file, and returns the number of rows.
     ///
     /// # Errors
-    /// Those of codecs and of the writer.
+    /// Errors of codecs and of the writer.
     fn write(
         &mut self,
         key_group: u16,

@@ -397,7 +397,7 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> Table<S, V, P> {
     ///
     /// # Errors
     ///
-    /// Those of `f`. [`ErrorKind::Size`] if too many keys have this hash.
+    /// Errors of `f`. [`ErrorKind::Size`] if too many keys have this hash.
     #[inline]
     pub fn try_update<R, E: From<Error>>(
         &mut self,

@@ -174,7 +174,7 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> TableSnapshot<S, V, P> {
     ///
     /// # Errors
     ///
-    /// As [`scan`](Self::scan).
+    /// Same as [`scan`](Self::scan).
     pub fn look<E: From<Error>>(
         &self,
         group: usize,

@@ -35,7 +35,7 @@ impl Database {
     /// Writes about `bytes` bytes by `attempt`, which is called again while RocksDB asks writers to slow down.
     ///
     /// # Errors
-    /// Those of `attempt`; [`Io`](ErrorKind::Io) if writes stay stopped after background work has failed.
+    /// Errors of `attempt`; [`Io`](ErrorKind::Io) if writes stay stopped after background work has failed.
     pub fn write(
         &self,
         bytes: usize,

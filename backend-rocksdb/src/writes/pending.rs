@@ -102,7 +102,7 @@ impl PendingWrites {
     /// all writes are released in the end.
     ///
     /// # Errors
-    /// Those of `write`. What is not written stays pending.
+    /// Errors of `write`. What is not written stays pending.
     pub fn release_for(
         &mut self,
         batch: &WriteBatch,

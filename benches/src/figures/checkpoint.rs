@@ -118,7 +118,7 @@ fn drop_from_page_cache(path: &Path) -> Result<()> {
 /// Measures checkpoints and restores of `entries` counts in `folder`.
 ///
 /// # Errors
-/// Those of the backend.
+/// Errors of the backend.
 ///
 /// # Panics
 /// If a restore loses or changes anything.
@@ -194,7 +194,7 @@ pub fn checkpoint(entries: usize, folder: &Path, figures: &mut Figures<'_>) -> R
 /// Measures an increment of 1 % of `entries` counts against a full checkpoint, in `folder`.
 ///
 /// # Errors
-/// Those of the backend.
+/// Errors of the backend.
 ///
 /// # Panics
 /// If a restore from the increments loses or changes anything.

@@ -48,7 +48,7 @@ impl Worst {
 /// Measures growth, memory, and snapshots of `entries` counts written into `folder`.
 ///
 /// # Errors
-/// Those of the backend.
+/// Errors of the backend.
 ///
 /// # Panics
 /// If a snapshot has a wrong value.

@@ -192,7 +192,7 @@ pub trait Family {
     /// Opens the backend of a subtask and restores its part of the handles.
     ///
     /// # Errors
-    /// Those of the backend.
+    /// Errors of the backend.
     fn open<K: StateKey>(
         &self,
         subtask: Subtask<K>,
@@ -202,7 +202,7 @@ pub trait Family {
     /// Opens an empty backend for all keys.
     ///
     /// # Errors
-    /// Those of the backend.
+    /// Errors of the backend.
     fn open_empty<K: StateKey>(&self) -> Result<Self::Backend<K>> {
         self.open(subtask()?, &[])
     }
@@ -250,7 +250,7 @@ pub trait Operations {
     /// Runs round number `round` of an operation, checks it and undoes it.
     ///
     /// # Errors
-    /// Those of the backend.
+    /// Errors of the backend.
     ///
     /// # Panics
     /// If the backend has a wrong value.
@@ -260,7 +260,7 @@ pub trait Operations {
 /// Opens a backend and loads the state of an operation. Other operations on that kind of state can run on it too.
 ///
 /// # Errors
-/// Those of the backend.
+/// Errors of the backend.
 pub fn load<F: Family + Clone + 'static>(family: &F, op: Op, load: &Rc<Load>) -> Result<Box<dyn Operations>> {
     use Op::*;
     Ok(match op {

@@ -28,7 +28,7 @@ pub type Told = BTreeMap<&'static str, f64>;
 /// after `warmup` rounds.
 ///
 /// # Errors
-/// Those of the backend.
+/// Errors of the backend.
 ///
 /// # Panics
 /// If a restore loses or changes anything.

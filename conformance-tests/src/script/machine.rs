@@ -69,7 +69,7 @@ pub trait Machine {
     /// snapshot.
     ///
     /// # Errors
-    /// Those of the backend.
+    /// Errors of the backend.
     fn start(&mut self, parallelism: u16, from: Option<&str>) -> Result<()>;
 
     /// Declares a state. Each subtask registers it at its first use.
@@ -78,43 +78,43 @@ pub trait Machine {
     /// The key group and subtask of a key.
     ///
     /// # Errors
-    /// Those of the key space.
+    /// Errors of the key space.
     fn place(&self, key: &Datum) -> Result<(u16, u16)>;
 
     /// Reads or writes.
     ///
     /// # Errors
-    /// Those of the backend.
+    /// Errors of the backend.
     fn access(&mut self, state: &str, key: &Datum, namespace: Option<&Datum>, op: Op) -> Result<Answer>;
 
     /// The keys with an entry in a state and namespace, on all subtasks, in no order.
     ///
     /// # Errors
-    /// Those of the backend.
+    /// Errors of the backend.
     fn keys(&mut self, state: &str, namespace: Option<&Datum>) -> Result<Vec<Datum>>;
 
     /// The keys and namespaces with an entry in a state, on all subtasks, in no order.
     ///
     /// # Errors
-    /// Those of the backend.
+    /// Errors of the backend.
     fn pairs(&mut self, state: &str) -> Result<Vec<(Datum, Option<Datum>)>>;
 
     /// Clears a state in a namespace for every key.
     ///
     /// # Errors
-    /// Those of the backend.
+    /// Errors of the backend.
     fn clear_every_key(&mut self, state: &str, namespace: Option<&Datum>) -> Result<()>;
 
     /// The synchronous part of the snapshot for checkpoint `id`.
     ///
     /// # Errors
-    /// Those of the backend.
+    /// Errors of the backend.
     fn begin(&mut self, snapshot: &str, id: u64) -> Result<()>;
 
     /// The asynchronous part.
     ///
     /// # Errors
-    /// Those of the backend.
+    /// Errors of the backend.
     fn end(&mut self, snapshot: &str) -> Result<()>;
 
     /// Cancels the asynchronous part.
@@ -123,13 +123,13 @@ pub trait Machine {
     /// Notifies all subtasks that checkpoint `id` is complete.
     ///
     /// # Errors
-    /// Those of the backend.
+    /// Errors of the backend.
     fn complete(&mut self, id: u64) -> Result<()>;
 
     /// Notifies all subtasks that checkpoint `id` was aborted.
     ///
     /// # Errors
-    /// Those of the backend.
+    /// Errors of the backend.
     fn aborted(&mut self, id: u64) -> Result<()>;
 
     /// Ends the operator, and checks that nothing is left behind.

@@ -74,7 +74,7 @@ impl CrashingStorage {
     /// Restarts the storage after a crash, with what survived. Returns true if it had crashed.
     ///
     /// # Errors
-    /// Those of the inner storage.
+    /// Errors of the inner storage.
     pub fn reboot(&self) -> Result<bool> {
         let mut power = self.power();
         let was_off = mem::replace(&mut power.is_off, false);

@@ -44,7 +44,7 @@ impl Attempt<'_> {
     /// refused before any task runs, so a renamed operator is not treated as a new one.
     ///
     /// # Errors
-    /// Those of [`Checkpoint::restore`].
+    /// Errors of [`Checkpoint::restore`].
     pub fn restore<K: StateKey>(&self, subtask: &Subtask<K>) -> Result<TaskRestore> {
         match self.checkpoint.filter(|checkpoint| checkpoint.operators().contains(subtask.operator())) {
             Some(checkpoint) => checkpoint.restore(subtask),

@@ -91,7 +91,7 @@ impl<S> CheckpointCoordinator<S> {
     /// checkpoint that the job starts from. Call [`start`](Self::start) once the tasks run.
     ///
     /// # Errors
-    /// Those of [`CheckpointConfig::check`].
+    /// Errors of [`CheckpointConfig::check`].
     pub fn new(
         config: CheckpointConfig,
         job: impl Into<Arc<str>>,

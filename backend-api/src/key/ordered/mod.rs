@@ -38,7 +38,7 @@ const WIDE_VARIANT: u8 = 255;
 ///
 /// **The order of the bytes is that of a derived `Ord`.** It is not for a type with an `Ord` of another kind
 /// (`std::cmp::Reverse`, `PathBuf`, fields that are left out or renamed in order, explicit discriminants that
-/// do not ascend): such a type has to implement `StateKey` itself. Where a backend finds that out, it answers
+/// do not ascend): such a type must implement `StateKey` itself. A backend that detects the difference returns
 /// [`ErrorKind::IllegalState`].
 ///
 /// The format does not describe itself. A type that needs that (serde's `untagged`, `tag` and `flatten`) is refused when a

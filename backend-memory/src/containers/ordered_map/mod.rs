@@ -194,7 +194,7 @@ impl<K: StateKey, V: Clone> OrderedMap<K, V> {
     ///
     /// # Errors
     ///
-    /// That of `f`. The map is unchanged then.
+    /// The error of `f`. Then the map is unchanged.
     pub fn update<R, E>(
         &mut self,
         key: K,
