@@ -6,14 +6,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::SnapshotRequest;
 
 /// After this many written checkpoints that were neither confirmed nor named by a request, the next ones are
-/// full. The base may be gone, and then no checkpoint on top of it can complete.
+/// full. The base may be deleted, and then no checkpoint on top of it can complete.
 const UNCONFIRMED_MAX: usize = 3;
 
 /// The written checkpoints, and the last confirmed one. `T` describes the files of a checkpoint.
 ///
 /// An increment builds on the last confirmed checkpoint. Notifications can get lost, so a request may name
 /// the last completed checkpoint ([`SnapshotRequest::after`]). That confirms it, and an increment builds on
-/// it or on nothing. Without such requests, a checkpoint builds on nothing if its base may be gone: after an
+/// it or on nothing. Without such requests, a checkpoint builds on nothing if its base may be deleted: after an
 /// abort while an earlier checkpoint is undecided, and after several consecutive checkpoints without a
 /// confirmation.
 #[derive(Debug)]
@@ -135,7 +135,7 @@ mod tests {
         let mut ledger = CheckpointLedger::new(Some((1, 1)));
         assert_eq!(next(&mut ledger, 2), Some(1));
         assert_eq!(base(&mut ledger, SnapshotRequest::new(3).after(2)), Some(2));
-        // Checkpoint 9 is unknown, and earlier ones may be gone.
+        // Checkpoint 9 is unknown, and earlier ones may be deleted.
         assert_eq!(base(&mut ledger, SnapshotRequest::new(10).after(9)), None);
         // A checkpoint that the coordinator does not know as completed is not built on either.
         assert_eq!(base(&mut ledger, SnapshotRequest::new(11).after(1)), None);

@@ -39,8 +39,8 @@
 //! | 2 | number of the state, big endian |
 //! | 2 | key group, big endian |
 //! | | key, in the encoding of [`StateKey`](backend_api::StateKey) |
-//! | | namespace, likewise |
-//! | | of a map: the map key, likewise; of a list: the sequence number of its first element, 8 bytes big endian |
+//! | | namespace, in the same encoding |
+//! | | of a map: the map key, in the same encoding; of a list: the sequence number of its first element, 8 bytes big endian |
 //!
 //! Its value is the codec's bytes. The value of a list's entry is one or several elements that were added
 //! together, each with its length before it, as a varint.

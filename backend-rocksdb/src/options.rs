@@ -43,7 +43,7 @@ impl RocksDbOptions {
     ///
     /// Each backend makes a folder in `working_folder`, which should be on a fast local disk. The folder has a name that is
     /// never used again, and only its owner can read it. It is removed when the backend and its last snapshot task are
-    /// gone. A crash leaves it; the next backend that opens in the same `working_folder` removes it. Nothing else in
+    /// dropped. After a crash, the next backend that opens in the same `working_folder` removes it. Nothing else in
     /// `working_folder` is touched, so it may be shared by jobs and users.
     pub fn new(storage: Arc<dyn Storage>, job: JobFolder, working_folder: impl Into<PathBuf>) -> Self {
         Self {

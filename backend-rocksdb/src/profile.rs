@@ -21,16 +21,16 @@ pub enum Profile {
     Tiny,
 }
 
-/// Which options [`RocksDbOptions::with_tune`](crate::RocksDbOptions::with_tune) is called with.
+/// Options that [`RocksDbOptions::with_tune`](crate::RocksDbOptions::with_tune) can change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tuned {
-    /// Those of the database.
+    /// Options of the database.
     Database,
-    /// Those of the column family of values, accumulators and sums.
+    /// Options of the column family of values, accumulators and sums.
     Values,
-    /// Those of the column family of lists.
+    /// Options of the column family of lists.
     Lists,
-    /// Those of the column family of maps.
+    /// Options of the column family of maps.
     Maps,
 }
 

@@ -72,12 +72,12 @@ pub trait MapState<MK: StateKey, MV: StateValue> {
         Ok(self.range(..)?.map(|entry| entry.map(|(_, value)| value)))
     }
 
-    /// Appends the first entries whose keys lie in `range`, at most `max`, to `into`: they are there when the view is gone,
-    /// and other states can be used beside them. [`StateBackend::for_each_entry`](crate::StateBackend::for_each_entry)
+    /// Appends the first entries with keys in `range`, at most `max`, to `into`. The entries do not borrow from the view,
+    /// so other states can be accessed for each of them. [`StateBackend::for_each_entry`](crate::StateBackend::for_each_entry)
     /// walks over a whole map in this way.
     ///
     /// # Errors
-    /// As those of [`range`](Self::range); `into` may have some of the entries then.
+    /// Same as [`range`](Self::range). Then `into` may have some of the entries.
     fn range_into(
         &mut self,
         range: impl RangeBounds<MK>,

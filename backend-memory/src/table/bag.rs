@@ -47,8 +47,8 @@ pub(super) struct Estate<S: TableKey, V: TableValue, P: Placement<V>> {
 impl<S: TableKey, V: TableValue, P: Placement<V>> Drop for Estate<S, V, P> {
     fn drop(&mut self) {
         for segment in self.groups.iter().flat_map(Group::segments) {
-            // SAFETY: the table owned the entries and segments. It is gone, and so are all snapshots that
-            // could read them.
+            // SAFETY: the table owned the entries and segments. It is dropped, like all snapshots that could
+            // read them.
             unsafe {
                 segment.drop_entries();
                 segment.free(&self.slab);

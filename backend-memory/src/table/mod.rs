@@ -73,10 +73,10 @@ const WORD: usize = u64::BITS as usize;
 /// An odd number of random bits.
 const MULTIPLIER: u64 = 0x9E37_79B9_7F4A_7C15;
 
-/// A hash table of stored keys `S` and values `V`, held as the placement `P` says.
+/// A hash table of stored keys `S` and values `V`, stored in the places that `P` defines.
 ///
-/// Every operation on an entry takes its `group`, the `hash` of its key, and a function `eq` that tells the
-/// key from others with that hash. If more keys have one hash than a segment takes, the rest are placed by a
+/// Every operation on an entry takes its `group`, the `hash` of its key, and a function `eq` that is true
+/// for its key alone among keys with that hash. If more keys have one hash than a segment takes, the rest are placed by a
 /// secret second hash.
 ///
 /// Groups are numbered from 0 to [`groups`](Self::groups). Operations panic on a group out of range.

@@ -117,8 +117,8 @@ impl Waiting {
     /// Waits a little.
     ///
     /// # Errors
-    /// [`Closed`](ErrorKind::Closed) if background work has ended; [`Io`](ErrorKind::Io) if it has failed and this has gone on
-    /// for too long.
+    /// [`Closed`](ErrorKind::Closed) if background work has ended; [`Io`](ErrorKind::Io) if it has failed and the wait
+    /// was too long.
     fn pause(&mut self, database: &Database) -> Result<()> {
         if database.is_closed.load(Ordering::Acquire) {
             return Err(Error::new(ErrorKind::Closed, "the backend of the snapshot is closed"));

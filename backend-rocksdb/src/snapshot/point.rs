@@ -41,18 +41,18 @@ pub(crate) enum PointKind {
     Snapshot,
 }
 
-/// How far a point is.
+/// The steps of a point.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Step {
-    /// The dirty cache entries are not all flushed.
+    /// Not all dirty cache entries are flushed.
     Due,
-    /// They are. The point does not exist yet.
+    /// All dirty cache entries are flushed. The point does not exist yet.
     Flushed,
     /// Later writes are not part of the point. It may have failed.
     Made,
 }
 
-/// How far a point is, and whether a thread is at work on it.
+/// The last step of a point, and if a thread works on it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct PointView {
     pub step: Step,
@@ -93,12 +93,12 @@ impl SnapshotPoint {
         Self { writer, kind, state: Mutex::new(State::Due(flush)), changed: Condvar::new() }
     }
 
-    /// How far it is.
+    /// The last step.
     pub fn step(&self) -> Step {
         self.lock().view().step
     }
 
-    /// Waits a moment for `step`, and tells how far it is then.
+    /// Waits a moment for `step`, and returns the last step.
     pub fn wait(&self, step: Step) -> PointView {
         let until = |state: &mut State| state.view().step < step;
         let waited = self.changed.wait_timeout_while(self.lock(), MOMENT, until);

@@ -10,10 +10,10 @@ use conformance_tests::Setup;
 use conformance_tests::family::{FAMILY, Member};
 use conformance_tests::script::Interpreter;
 
-/// Runs a script of state operations on a backend and prints what every read answers: line number, tab, result.
+/// Runs a script of state operations on a backend and prints the result of every read: line number, tab, result.
 #[derive(Parser)]
 struct Arguments {
-    /// Which backend.
+    /// Name of the backend.
     #[arg(long, value_parser = FAMILY.iter().map(|member| member.name).collect::<Vec<_>>())]
     backend: String,
     /// The script; standard input if there is none.
@@ -50,7 +50,7 @@ fn run(member: &Member, script: Option<PathBuf>) -> Result<(), Box<dyn std::erro
         match interpreter.line(&line?) {
             Ok(answer) => answer.map_or(Ok(()), |answer| writeln!(output, "{answer}"))?,
             Err(error) => {
-                // What was answered before the error comes first.
+                // Results before the error are printed first.
                 output.flush()?;
                 return Err(error.into());
             }

@@ -48,12 +48,12 @@ struct Tasks {
     sources: usize,
     running: usize,
     errors: Vec<Error>,
-    /// Set once all tasks were told to stop.
+    /// Set once all tasks have the signal to stop.
     end: Option<Ending>,
     answers: HashMap<RequestId, Answer>,
 }
 
-/// Why tasks were told to stop.
+/// Why the tasks stop.
 enum Ending {
     Savepoint(Completed),
     Cancelled,
@@ -154,7 +154,7 @@ impl Running<'_> {
                     | Event::Savepoint { answer, .. }
                     | Event::StopWithSavepoint { answer, .. },
                 ) => {
-                    // The requester may be gone.
+                    // The requester may have dropped its receiver.
                     let _ = answer.send(Err(Refusal::TasksNotReady));
                 }
                 Ok(Event::Declined { .. } | Event::Ended { .. }) => {}
@@ -267,7 +267,7 @@ impl Running<'_> {
             }
             Output::Answer { request, result } => {
                 if let Some(answer) = tasks.answers.remove(&request) {
-                    // The requester may be gone.
+                    // The requester may have dropped its receiver.
                     let _ = answer.send(result);
                 }
             }

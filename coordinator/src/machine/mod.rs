@@ -27,9 +27,8 @@ const REMEMBERED: usize = 1024;
 
 /// Decides when checkpoints of one job begin, complete and fail. `S` is what a task acknowledges.
 ///
-/// An engine tells it what happens and when, in milliseconds of a clock that does not go back, and carries out the
-/// [`outputs`](Self::outputs), in their order. It never waits and never does anything by itself, so it can be tested by
-/// a model checker. The rules and their names are those of Flink's `CheckpointCoordinator`.
+/// An engine passes it every event with its time, in milliseconds of a monotonic clock, and carries out its
+/// [`outputs`](Self::outputs) in order. It does no I/O and never blocks, so a model checker can test it. The rules and their names are those of Flink's `CheckpointCoordinator`.
 ///
 /// ```
 /// use coordinator::{Ack, CheckpointConfig, CheckpointCoordinator, Output, TaskId, TaskMetrics};

@@ -30,12 +30,12 @@ pub(super) struct Node {
     pub tags: Vec<Option<String>>,
 }
 
-/// One of the things a type may consist of.
+/// One alternative of a type, such as a variant.
 #[derive(Debug, Default)]
 pub(super) struct Branch {
-    /// Nodes of the parts, as far as they are known.
+    /// Nodes of the known parts.
     pub parts: Vec<usize>,
-    /// How many parts there are, if that is told beforehand.
+    /// The number of parts, if the type declares it.
     pub expected: Option<usize>,
     /// True if all parts are known.
     pub is_known: bool,
