@@ -93,7 +93,7 @@
 //!     let task = backend.snapshot(SnapshotRequest::new(id))?;
 //!     // ... the backend continues here, while another thread does this:
 //!     let keyed = task.run()?;
-//!     store.complete(Checkpoint::new(id, vec![TaskState::new("counts", 0, 1, keyed)]))?;
+//!     store.complete(Checkpoint::new(id, vec![TaskState::of(backend.subtask(), keyed)]))?;
 //!     backend.notify_complete(id)?;
 //!     drop(backend);
 //!

@@ -130,7 +130,7 @@ impl<K: StateKey> TaskSnapshot<K> {
 
     fn write(self, cancel: &Cancel) -> Result<TaskState> {
         let Self { target, subtask, request, keyed, operator, raw_keyed, raw_operator } = self;
-        let mut state = TaskState::new(subtask.operator(), subtask.index(), subtask.parallelism(), None);
+        let mut state = TaskState::of(&subtask, None);
         let id = request.checkpoint_id();
         // A separate attempt per file, so that their names differ.
         let [groups_target, partitions_target] =

@@ -4,7 +4,9 @@ use serde::{Deserialize, Serialize};
 
 use super::{OperatorStateHandle, RawKeyedHandle, RawOperatorHandle};
 use crate::format::{seal, unseal};
-use crate::{Error, ErrorKind, KeyedStateHandle, Result, SavepointFormat, StateData, StateFile};
+use crate::{
+    Error, ErrorKind, KeyedStateHandle, Result, SavepointFormat, StateData, StateFile, StateKey, Subtask,
+};
 
 /// Kind of the sealed container. `docs/formats.md` describes it.
 const CONTAINER: u16 = 1;
@@ -32,7 +34,12 @@ pub struct TaskState {
 }
 
 impl TaskState {
-    /// An acknowledgement with this keyed state.
+    /// The acknowledgement of `subtask` with this keyed state.
+    pub fn of<K: StateKey>(subtask: &Subtask<K>, keyed: Option<KeyedStateHandle>) -> Self {
+        Self::new(subtask.operator(), subtask.index(), subtask.parallelism(), keyed)
+    }
+
+    /// As [`of`](Self::of), without a [`Subtask`].
     pub fn new(
         operator: impl Into<String>,
         subtask: u16,

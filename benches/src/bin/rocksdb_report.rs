@@ -186,7 +186,7 @@ fn increments(arguments: &Arguments) -> Fallible<()> {
         let (sync, total, handle) = state.checkpoint(full)?;
         let new = handle.files.iter().filter(|file| file.created_by == handle.checkpoint_id);
         let new: u64 = new.map(|file| file.data.length()).sum();
-        let task = TaskState::new("bench", 0, 1, Some(handle));
+        let task = TaskState::of(state.backend.subtask(), Some(handle));
         store.complete(Checkpoint::new(state.checkpoint, vec![task]))?;
         Ok((ms(sync), ms(total), new as f64))
     };
