@@ -24,8 +24,8 @@ pub enum SnapshotKind {
     Checkpoint,
     /// A checkpoint that depends on no earlier one. Every backend can restore it.
     Full,
-    /// A savepoint: independent of all checkpoints. No backend writes savepoints yet; they return
-    /// [`Unsupported`](ErrorKind::Unsupported).
+    /// A savepoint in this format. No backend writes one yet: the result is
+    /// [`Unsupported`](ErrorKind::Unsupported). The coordinator's savepoints are [`Full`](Self::Full).
     Savepoint(SavepointFormat),
 }
 

@@ -1,9 +1,8 @@
 //! Random programs.
 
-use backend_api::StateKind;
 use proptest::prelude::*;
 
-use super::states;
+use super::states::{Target, Write};
 use crate::kinds::{Change, KEYS};
 
 /// A program: the configuration of the job, and its steps.
@@ -56,28 +55,11 @@ pub enum Step {
     Look,
 }
 
-/// The state to change: one of its kind, or one namespace.
-#[derive(Clone, Copy, Debug)]
-pub enum Which {
-    Kind(StateKind),
-    Panes(u8),
-    Tables(u8),
-}
-
-/// A change of one state. All others stay the same.
-#[derive(Clone, Copy, Debug)]
-pub struct Write {
-    pub state: Which,
-    /// The key, or `None` for all keys.
-    pub key: Option<u8>,
-    pub change: Change,
-}
-
 fn writes() -> impl Strategy<Value = Write> {
     let change = prop::sample::select(vec![Change::Write, Change::Alter, Change::Clear]);
     let key = prop::option::of(0..KEYS.end as u8);
-    (prop::sample::select(states::all()), key, change).prop_map(|(state, key, change)| Write {
-        state,
+    (prop::sample::select(Target::all()), key, change).prop_map(|(target, key, change)| Write {
+        target,
         key,
         change,
     })

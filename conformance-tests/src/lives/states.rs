@@ -4,15 +4,39 @@ use std::collections::BTreeMap;
 
 use backend_api::{
     MapDescriptor, MapState, MapToken, ReducingDescriptor, ReducingState, ReducingToken, Result,
-    StateBackend, StateToken,
+    StateBackend, StateKind, StateToken,
 };
 
-use super::program::{Which, Write};
 use crate::access::Access;
 use crate::kinds::{Change, Content, KEYS, Kinds};
 
 /// Namespaces of the states that have namespaces.
-pub(super) const NAMESPACES: std::ops::Range<u8> = 0..3;
+const NAMESPACES: std::ops::Range<u8> = 0..3;
+
+/// The state to change: one of its kind, or one namespace.
+#[derive(Clone, Copy, Debug)]
+pub enum Target {
+    Kind(StateKind),
+    Panes(u8),
+    Tables(u8),
+}
+
+impl Target {
+    /// Every state and namespace.
+    pub fn all() -> Vec<Self> {
+        let kinds = Kinds::ALL.map(Self::Kind).into_iter();
+        kinds.chain(NAMESPACES.map(Self::Panes)).chain(NAMESPACES.map(Self::Tables)).collect()
+    }
+}
+
+/// A change of one state. All others stay the same.
+#[derive(Clone, Copy, Debug)]
+pub struct Write {
+    pub target: Target,
+    /// The key, or `None` for all keys.
+    pub key: Option<u8>,
+    pub change: Change,
+}
 
 /// Tokens of one state of each kind, and of two states with namespaces.
 #[derive(Clone, Copy, Debug)]
@@ -63,19 +87,19 @@ impl States {
         backend: &mut B,
         account: &mut Account,
         round: i32,
-        Write { state, key, change }: Write,
+        Write { target, key, change }: Write,
     ) {
         for at in KEYS.filter(|at| key.is_none_or(|key| i32::from(key) == *at)) {
             if backend.key(&at).is_err() {
                 continue;
             }
-            match state {
-                Which::Kind(kind) => {
+            match target {
+                Target::Kind(kind) => {
                     self.kinds.apply_to(kind, change, backend, round, at);
                     account.kinds.apply_to(kind, change, round, at);
                 }
-                Which::Panes(namespace) => self.write_pane(backend, account, round, (at, namespace), change),
-                Which::Tables(namespace) => {
+                Target::Panes(namespace) => self.write_pane(backend, account, round, (at, namespace), change),
+                Target::Tables(namespace) => {
                     self.write_table(backend, account, round, (at, namespace), change);
                 }
             }
@@ -167,10 +191,4 @@ fn listed<B: StateBackend<Key = i32>>(
     token: impl StateToken<Namespace = u8>,
 ) -> Vec<(i32, u8)> {
     backend.keys_and_namespaces(token).unwrap().collect::<Result<_>>().unwrap()
-}
-
-/// Everything a program can change.
-pub(super) fn all() -> Vec<Which> {
-    let kinds = Kinds::ALL.map(Which::Kind).into_iter();
-    kinds.chain(NAMESPACES.map(Which::Panes)).chain(NAMESPACES.map(Which::Tables)).collect()
 }
