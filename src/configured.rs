@@ -22,9 +22,6 @@ impl AnyOptions {
         job: JobFolder,
     ) -> Result<Self> {
         let storage = || storage.ok_or_else(|| missing("execution.checkpointing.dir"));
-        let named = |key: &'static str| {
-            move |error: Error| Error::new(error.kind(), format!("{key}: {}", error.message()))
-        };
         match config.kind {
             BackendKind::Memory => {
                 let options = MemoryOptions::default();
@@ -51,11 +48,18 @@ impl AnyOptions {
         let working = config.working_dir.as_ref().ok_or_else(|| missing("state.backend.rocksdb.localdir"))?;
         let mut options =
             backend_rocksdb::RocksDbOptions::new(storage, job, working).with_incremental(config.incremental);
-        if let Some(bytes) = config.inline_max {
-            options = options.with_inline_max(usize::try_from(bytes).unwrap_or(usize::MAX))?;
+        let bytes = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
+        if let Some(inline_max) = config.inline_max {
+            let named = named("execution.checkpointing.data-inline-threshold");
+            options = options.with_inline_max(bytes(inline_max)).map_err(named)?;
         }
-        if let Some(bytes) = config.memory_budget {
-            options = options.with_memory_budget(usize::try_from(bytes).unwrap_or(usize::MAX))?;
+        if let Some(budget) = config.memory_budget {
+            let named = named("state.backend.rocksdb.memory.fixed-per-slot");
+            options = options.with_memory_budget(bytes(budget)).map_err(named)?;
+        }
+        if let Some(threads) = config.transfer_threads {
+            let named = named("state.backend.rocksdb.checkpoint.transfer.thread.num");
+            options = options.with_transfer_threads(threads).map_err(named)?;
         }
         Ok(Self::RocksDb(options))
     }
@@ -65,6 +69,11 @@ impl AnyOptions {
         let message = "state.backend.type: this build has no RocksDB backend; it needs the feature rocksdb";
         Err(Error::new(ErrorKind::Unsupported, message))
     }
+}
+
+/// Names the setting in the error of an option.
+fn named(key: &str) -> impl FnOnce(Error) -> Error {
+    move |error| Error::new(error.kind(), format!("{key}: {}", error.message()))
 }
 
 fn missing(key: &str) -> Error {

@@ -4,19 +4,19 @@ pub use backend_api::{
     Aggregate, AggregatingDescriptor, AggregatingState, AggregatingToken, BoxError, Checkpoint,
     CheckpointTarget, Codec, Error, ErrorKind, JobFolder, KeyContext, KeyGroupRange, KeySpace,
     KeyedStateHandle, ListDescriptor, ListState, ListToken, MapDescriptor, MapState, MapToken,
-    ReducingDescriptor, ReducingState, ReducingToken, RestoreRules, Result, SnapshotKind, SnapshotRequest,
-    SnapshotTask, StateBackend, StateInfo, StateKey, StateKind, StateToken, StateValue, Storage, Subtask,
-    TaskRestore, TaskState, ValueDescriptor, ValueState, ValueToken, any_backend, resolve_max_parallelism,
-    serde_key,
+    ReducingDescriptor, ReducingState, ReducingToken, RestoreRules, Result, SavepointFormat, SnapshotKind,
+    SnapshotRequest, SnapshotTask, StateBackend, StateInfo, StateKey, StateKind, StateToken, StateValue,
+    Storage, Subtask, TaskRestore, TaskState, ValueDescriptor, ValueState, ValueToken, any_backend,
+    resolve_max_parallelism, serde_key,
 };
 pub use backend_fs::{FsBackend, FsOptions};
 pub use backend_memory::{MemoryBackend, MemoryOptions};
 #[cfg(feature = "rocksdb")]
 pub use backend_rocksdb::{RocksDbBackend, RocksDbOptions};
 pub use coordinator::{
-    AlignmentTime, Attempt, Barrier, CheckpointConfig, CheckpointStore, CheckpointStoreOptions, Control,
-    Input, Inputs, JobConfig, JobDriver, JobHandle, JobOutcome, Message, RestartStrategy, Retention,
-    Statistics, Task, TaskContext, TaskId,
+    AlignmentTime, Attempt, Barrier, CheckpointConfig, CheckpointStore, CheckpointStoreOptions, ClaimMode,
+    Control, Input, Inputs, JobConfig, JobDriver, JobHandle, JobOutcome, Message, RestartStrategy, Retention,
+    Savepoint, Statistics, Task, TaskContext, TaskId,
 };
 pub use storage_local::LocalStorage;
 

@@ -174,6 +174,77 @@ fn what_is_restored_was_not_read_again() {
 }
 
 #[test]
+fn a_savepoint_is_restored_by_every_backend_at_another_parallelism() {
+    for &from in BACKENDS {
+        for at in [&["--savepoint-at", "4321"][..], &[]] {
+            let written = Folder::new();
+            let savepoints = written.0.path().join("savepoints");
+            let mut more = vec!["--sources", "2", "--checkpoint-every", "1000"];
+            more.extend(["--savepoint", text(&savepoints)]);
+            more.extend(at);
+            let stopped = written.run(Setup { backend: from, parallelism: 2 }, &more);
+            assert_eq!(stopped.status, Some(0), "{from:?}: {stopped}");
+            let savepoint =
+                stopped.line("stopped with savepoint ")["stopped with savepoint ".len()..].to_owned();
+            assert!(Path::new(&savepoint).parent() == Some(&*savepoints), "{savepoint}");
+            let metadata = format!("{savepoint}/_metadata");
+            // M197: in memory means in the metadata.
+            if from == BACKENDS[0] {
+                assert_eq!(names(Path::new(&savepoint)), ["_metadata"]);
+            }
+            // Where it was taken makes no difference to who restores it.
+            let restoring = if at.is_empty() { &BACKENDS[..1] } else { BACKENDS };
+            for &to in restoring {
+                for (parallelism, sources, pointer) in [(3, "1", &savepoint), (1, "3", &metadata)] {
+                    let (folder, setup) = (Folder::new(), Setup { backend: to, parallelism });
+                    let more = ["--sources", sources, "--checkpoint-every", "2000", "--start-from", pointer];
+                    let run = folder.run(setup, &more);
+                    assert_eq!(run.status, Some(0), "from {from:?} to {setup:?}: {run}");
+                    folder.check_result(&format!("from {from:?} to {setup:?}"));
+                    assert!(
+                        run.line("windows:").ends_with(" with 9999 hits, 19 in the busiest, 0 hits too late"),
+                        "{run}"
+                    );
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_configuration_file_chooses_backend_and_checkpoints() {
+    let (folder, config) = (Folder::new(), tempfile::NamedTempFile::new().unwrap());
+    let file = |more: &str| {
+        let dir = folder.checkpoints();
+        let text = format!(
+            "state.backend.type: hashmap\nstate.backend.incremental: true\nexecution.checkpointing:\n  dir: {}\n{more}",
+            text(&dir)
+        );
+        fs::write(config.path(), text).unwrap();
+    };
+    let run_with = |more: &[&str]| {
+        let output = folder.output();
+        let own =
+            [LOG, "--config", text(config.path()), "--output", text(&output), "--checkpoint-every", "1000"];
+        run(own.iter().chain(more))
+    };
+    file("  num-retained: 3\n  externalized-checkpoint-retention: RETAIN_ON_CANCELLATION\n");
+    let whole = run_with(&[]);
+    assert_eq!(whole.status, Some(0), "{whole}");
+    folder.check_result("configured");
+    assert_eq!(completed(&folder.checkpoints()), [8, 9, 10]);
+    failed(run_with(&[]), "checkpoints of an earlier run");
+    let resumed = run_with(&["--resume"]);
+    assert_eq!(resumed.line("resumed"), "resumed from checkpoint 10, after line 10000");
+    file("  num-retained: some\n");
+    refused(run_with(&[]), "execution.checkpointing.num-retained: \"some\" is not a whole number");
+    file("  numretained: 3\n");
+    refused(run_with(&[]), "execution.checkpointing.numretained: there is no setting of this name");
+    refused(run_with(&["--backend", "memory"]), "cannot be used with");
+    refused(run([LOG, "--config", "/gone"]), "/gone: No such file");
+}
+
+#[test]
 fn retained_checkpoints_are_kept() {
     let (folder, setup) = (Folder::new(), Setup { backend: BACKENDS[2], parallelism: 2 });
     folder.run(setup, &["--checkpoint-every", "1000", "--retained", "3"]);
@@ -287,6 +358,9 @@ fn a_wrong_command_line_is_refused_with_help() {
         (&["--backend", "rocksdb"], "this build has no RocksDB backend"),
         (&["--backend", "tape"], "[possible values: memory, fs, rocksdb]"),
         (&["--incremental"], "--incremental needs --backend fs"),
+        (&["--savepoint-at", "5"], "--savepoint <DIR>"),
+        (&["--start-from", "/gone", "--resume", "--checkpoint-dir", "/gone"], "cannot be used with"),
+        (&["-", "--start-from", "/gone"], "--start-from cannot go back in standard input"),
         (&["--resume"], "--checkpoint-dir <DIR>"),
         (&["--overwrite"], "--checkpoint-dir <DIR>"),
         (&["--resume", "--overwrite", "--checkpoint-dir", "/gone"], "cannot be used with"),
@@ -310,6 +384,8 @@ fn files_and_folders_that_cannot_be_used_are_named() {
         (&[LOG, "--output", here], "is a directory"),
         (&[LOG, "--checkpoint-dir", LOG], "access.log: this is a file; --checkpoint-dir takes a folder"),
         (&["--resume", "--checkpoint-dir", &gone], "gone: there is no such folder; --resume takes"),
+        (&[LOG, "--start-from", &gone], "gone: No such file"),
+        (&[LOG, "--start-from", LOG], "access.log: "),
         (&["--resume", "--checkpoint-dir", here], "the folder has no checkpoints of this job"),
     ];
     for (args, reason) in cases {

@@ -118,7 +118,11 @@ impl Checkpointing for InMemory {
     }
 
     fn target(options: &MemoryOptions) -> Result<CheckpointTarget> {
-        CheckpointTarget::memory(options.max_state_bytes)
+        let target = CheckpointTarget::memory(options.max_state_bytes)?;
+        Ok(match &options.storage {
+            Some(storage) => target.restoring_from(Arc::clone(storage)),
+            None => target,
+        })
     }
 
     fn memory_budget(&self) -> Option<u64> {

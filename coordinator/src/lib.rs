@@ -8,7 +8,6 @@
 //! need.
 
 mod alignment;
-mod check;
 mod config;
 mod driver;
 mod machine;

@@ -25,6 +25,9 @@ state.backend.type: rocksdb
 state.backend.memory.max-state-size: 6 mb
 state.backend.rocksdb.localdir: /work
 state.backend.rocksdb.memory.fixed-per-slot: 1 gb
+state.backend.rocksdb.checkpoint.transfer.thread.num: 3
+execution.checkpointing.storage: filesystem
+execution.checkpointing.aligned-checkpoint-timeout: 0 s
 restart-strategy.type: exponential-delay
 restart-strategy.exponential-delay.initial-backoff: 2 s
 restart-strategy.exponential-delay.max-backoff: 1 h
@@ -53,6 +56,7 @@ fn all() -> JobConfig {
             max_state_bytes: Some(6 << 20),
             working_dir: Some("/work".to_owned()),
             memory_budget: Some(1 << 30),
+            transfer_threads: Some(3),
         },
         restart: RestartStrategy::ExponentialDelay {
             initial: Duration::from_secs(2),
@@ -95,6 +99,29 @@ fn earlier_names_of_keys_work() {
     assert_eq!(config.restart, RestartStrategy::FixedDelay { attempts: 9, delay });
 }
 
+#[test]
+fn checkpoints_of_state_on_the_heap_go_where_flink_puts_them() {
+    let cases = [
+        ("", BackendKind::Memory),
+        ("state.backend.type: hashmap", BackendKind::Memory),
+        ("execution.checkpointing.dir: /c", BackendKind::Filesystem),
+        ("execution.checkpointing.storage: filesystem", BackendKind::Filesystem),
+        ("state.checkpoint-storage: jobmanager\nstate.checkpoints.dir: /c", BackendKind::Memory),
+        ("state.backend.type: memory\nexecution.checkpointing.dir: /c", BackendKind::Memory),
+        ("state.backend.type: filesystem", BackendKind::Filesystem),
+        ("state.backend.type: rocksdb\nexecution.checkpointing.storage: filesystem", BackendKind::RocksDb),
+    ];
+    for (text, kind) in cases {
+        assert_eq!(JobConfig::from_yaml(text).unwrap().backend.kind, kind, "{text:?}");
+    }
+    for kind in ["rocksdb", "filesystem"] {
+        let text = format!("state.backend.type: {kind}\nexecution.checkpointing.storage: jobmanager");
+        let error = JobConfig::from_yaml(&text).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidArgument, "{text}");
+        assert!(error.message().starts_with("execution.checkpointing.storage: "), "{error}");
+    }
+}
+
 /// Q239, Q240, Q244.
 #[test]
 fn errors_are_one_line_naming_the_key() {
@@ -110,6 +137,11 @@ fn errors_are_one_line_naming_the_key() {
         ("execution.checkpointing.mode: twice", "EXACTLY_ONCE"),
         ("execution.checkpointing.unaligned.enabled: true", "unaligned checkpoints are not supported"),
         ("execution.checkpointing.unaligned: true", "unaligned checkpoints are not supported"),
+        (
+            "execution.checkpointing.aligned-checkpoint-timeout: 1 s",
+            "unaligned checkpoints are not supported",
+        ),
+        ("execution.checkpointing.storage: tape", "\"tape\""),
         ("execution.checkpointing.incremental: perhaps", "\"perhaps\""),
         ("state.backend.type: tape", "\"tape\""),
         ("state.backend.memory.max-state-size: 5 pb", "unit of size"),

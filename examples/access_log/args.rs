@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, ValueEnum};
+use state_backends::coordinator::BackendKind;
+use state_backends::prelude::JobConfig;
 
 /// Lines to generate if no log is named.
 const DEFAULT_LINES: u64 = 1_000_000;
@@ -26,6 +28,14 @@ pub struct Args {
     /// Seed of the generated lines
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
+
+    /// Take backend, checkpoints and restarts from this file, with Flink's keys
+    #[arg(
+        long,
+        value_name = "FILE",
+        conflicts_with_all = ["backend", "incremental", "checkpoint_dir", "retained"]
+    )]
+    pub config: Option<PathBuf>,
 
     /// Where state is kept
     #[arg(long, value_enum, default_value_t = Backend::Memory)]
@@ -60,12 +70,24 @@ pub struct Args {
     pub retained: usize,
 
     /// Go on from the last completed checkpoint in --checkpoint-dir
-    #[arg(long, requires = "checkpoint_dir")]
+    #[arg(long)]
     pub resume: bool,
 
     /// Delete the checkpoints that an earlier run left in --checkpoint-dir
-    #[arg(long, requires = "checkpoint_dir", conflicts_with = "resume")]
+    #[arg(long, conflicts_with = "resume")]
     pub overwrite: bool,
+
+    /// Start from this savepoint: its folder, or its metadata file
+    #[arg(long, value_name = "PATH", conflicts_with = "resume")]
+    pub start_from: Option<PathBuf>,
+
+    /// Stop with a savepoint in a new folder within DIR
+    #[arg(long, value_name = "DIR")]
+    pub savepoint: Option<PathBuf>,
+
+    /// Stop with the savepoint after line N of the first source [default: at the end]
+    #[arg(long, value_name = "N", requires = "savepoint", value_parser = clap::value_parser!(u64).range(1..))]
+    pub savepoint_at: Option<u64>,
 
     /// Kill this process after line N of the first source
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
@@ -78,6 +100,10 @@ pub struct Args {
     /// Write all rows to this file: path, hits, visitors, mean bytes, separated by tabs
     #[arg(long, value_name = "FILE")]
     pub output: Option<PathBuf>,
+
+    /// What `--config` says
+    #[arg(skip)]
+    pub job: Option<JobConfig>,
 }
 
 /// The kinds of backends.
@@ -102,7 +128,10 @@ pub enum Input {
 impl Args {
     /// Reads the command line. Ends the program if it asks for help, or cannot be used.
     pub fn read() -> Self {
-        let args = Self::parse();
+        let mut args = Self::parse();
+        if let Err(reason) = args.read_config() {
+            Self::command().error(ErrorKind::InvalidValue, reason).exit();
+        }
         if let Err(reason) = args.check() {
             Self::command().error(ErrorKind::ArgumentConflict, reason).exit();
         }
@@ -118,6 +147,24 @@ impl Args {
         }
     }
 
+    /// Reads the file of `--config`, and takes from it what the options for the same would say.
+    fn read_config(&mut self) -> Result<(), String> {
+        let Some(path) = &self.config else { return Ok(()) };
+        let named = |reason: &dyn std::fmt::Display| format!("{}: {reason}", path.display());
+        let text = std::fs::read_to_string(path).map_err(|error| named(&error))?;
+        let job = JobConfig::from_yaml(&text).map_err(|error| named(&error.message()))?;
+        self.backend = match job.backend.kind {
+            BackendKind::Memory => Backend::Memory,
+            BackendKind::Filesystem => Backend::Fs,
+            BackendKind::RocksDb => Backend::Rocksdb,
+        };
+        self.incremental = job.backend.incremental;
+        self.checkpoint_dir = job.checkpoints.checkpoint_dir.as_ref().map(PathBuf::from);
+        self.retained = job.checkpoints.retained;
+        self.job = Some(job);
+        Ok(())
+    }
+
     /// Refuses options that do not fit together.
     fn check(&self) -> Result<(), String> {
         if let Some(most) = self.max_parallelism.filter(|most| self.parallelism > *most) {
@@ -129,6 +176,14 @@ impl Args {
         }
         if self.incremental && self.backend == Backend::Memory {
             return Err("--incremental needs --backend fs or --backend rocksdb".to_owned());
+        }
+        for (is_given, name) in [(self.resume, "--resume"), (self.overwrite, "--overwrite")] {
+            if is_given && self.checkpoint_dir.is_none() {
+                return Err(format!("{name} needs --checkpoint-dir <DIR>"));
+            }
+        }
+        if self.start_from.is_some() && matches!(self.input(), Input::Stdin) {
+            return Err("--start-from cannot go back in standard input: name a file".to_owned());
         }
         if self.sources > 1 && matches!(self.input(), Input::Stdin) {
             return Err("--sources cannot cut standard input into parts: name a file".to_owned());

@@ -1,5 +1,6 @@
 //! The job: sources, subtasks on threads, and checkpoints across them.
 
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -12,6 +13,7 @@ use state_backends::task::OperatorState;
 use crate::args::Args;
 use crate::batch::Batch;
 use crate::failure::Failure;
+use crate::folder::Folder;
 use crate::interrupt::Interrupt;
 use crate::page_stats::{Page, Path};
 use crate::progress::Progress;
@@ -42,6 +44,14 @@ pub struct Outcome {
     pub elapsed: Duration,
 }
 
+/// How a run ended.
+pub enum Ended {
+    /// The log was read to its end.
+    Whole(Box<Outcome>),
+    /// The job was stopped with a savepoint in this folder.
+    WithSavepoint(PathBuf),
+}
+
 /// The folder of the job within the storage of its checkpoints.
 pub fn folder() -> Result<JobFolder> {
     JobFolder::new("access-log-job")
@@ -51,17 +61,19 @@ pub fn folder() -> Result<JobFolder> {
 pub fn run<B: StateBackend<Key = Path>>(
     args: &Args,
     options: &B::Options,
-    storage: Option<Arc<dyn Storage>>,
+    folders: &Folder,
     interrupt: &Interrupt,
-) -> Result<Outcome, Failure> {
+) -> Result<Ended, Failure> {
     // An unreadable log must not cost the checkpoints of an earlier run.
     let input = args.input();
-    let fresh = if args.resume { Vec::new() } else { Position::split(&input, args.sources.into())? };
+    let is_fresh = !args.resume && folders.start().is_none();
+    let fresh = if is_fresh { Position::split(&input, args.sources.into())? } else { Vec::new() };
     fresh.iter().try_for_each(|part| Source::check(&input, part).map(|_| ()))?;
-    let store = open_store(args, storage)?;
+    let store = open_store(args, folders.storage())?;
     let target = B::checkpoint_target(options)?;
+    let start = store.latest().or(folders.start().map(Savepoint::checkpoint)).cloned();
     let resumed =
-        store.latest().map(|checkpoint| Ok::<_, Failure>((checkpoint.id, parts(checkpoint, &target)?)));
+        start.as_ref().map(|checkpoint| Ok::<_, Failure>((checkpoint.id, parts(checkpoint, &target)?)));
     let resumed = resumed.transpose()?;
     if args.resume && resumed.is_none() {
         let none = "--checkpoint-dir has no completed checkpoint of this job to resume from";
@@ -74,13 +86,13 @@ pub fn run<B: StateBackend<Key = Path>>(
     }
 
     let (parallelism, sources) = (args.parallelism, args.sources);
-    let restored = store.latest().and_then(|checkpoint| checkpoint.max_parallelism(OPERATOR));
+    let restored = start.as_ref().and_then(|checkpoint| checkpoint.max_parallelism(OPERATOR));
     let max_parallelism = resolve_max_parallelism(args.max_parallelism, parallelism, restored)
         .map_err(|error| Failure::Job(error.message().to_owned()))?;
     let key_space = KeySpace::new(max_parallelism)?;
     let log_space = KeySpace::<()>::new(1 << 15)?;
 
-    let config = CheckpointConfig {
+    let unattended = CheckpointConfig {
         retained: args.retained,
         retention: Retention::RetainOnCancellation,
         // A failed checkpoint does not fail the job.
@@ -88,8 +100,18 @@ pub fn run<B: StateBackend<Key = Path>>(
         timeout: Duration::MAX,
         ..CheckpointConfig::default()
     };
+    let (config, restart) = match &args.job {
+        Some(job) => (job.checkpoints.clone(), job.restart),
+        None => (unattended, RestartStrategy::None),
+    };
     // The log may grow, and the job continue from its last checkpoint.
-    let driver = JobDriver::new(folder()?.path(), config, RestartStrategy::None, store).suspend_at_end();
+    let mut driver = JobDriver::new(folder()?.path(), config, restart, store).suspend_at_end();
+    if let Some(savepoint) = folders.start() {
+        driver = driver.start_from(savepoint.clone(), ClaimMode::NoClaim);
+    }
+    if let Some(storage) = folders.savepoints() {
+        driver = driver.savepoints_in(storage);
+    }
     let position = Position::sum(begin);
     let shared = Shared {
         args,
@@ -100,7 +122,7 @@ pub fn run<B: StateBackend<Key = Path>>(
         interrupted_at: AtomicU64::new(0),
         ends: Mutex::new(Vec::new()),
     };
-    let (start, pages) = (Instant::now(), Mutex::new(Vec::new()));
+    let (begun, pages) = (Instant::now(), Mutex::new(Vec::new()));
     let ended = driver.run(|attempt| {
         let mut tasks = Vec::new();
         let (mut inboxes, mut outlets) = (Vec::new(), vec![Vec::new(); usize::from(sources)]);
@@ -139,7 +161,10 @@ pub fn run<B: StateBackend<Key = Path>>(
     if let Some(failure) = shared.failure.into_inner().unwrap_or_else(PoisonError::into_inner) {
         return Err(failure);
     }
-    let JobOutcome { statistics: checkpoints, store, .. } = ended?;
+    let JobOutcome { statistics: checkpoints, store, savepoint, .. } = ended?;
+    if let Some((savepoint, folder)) = savepoint.zip(args.savepoint.as_ref()) {
+        return Ok(Ended::WithSavepoint(folder.join(savepoint.folder.as_deref().unwrap_or_default())));
+    }
     let interrupted_at = shared.interrupted_at.load(Ordering::Relaxed);
     if interrupted_at > 0 {
         return Err(interrupted(interrupted_at, &store, &target));
@@ -147,7 +172,9 @@ pub fn run<B: StateBackend<Key = Path>>(
     let position = Position::sum(&shared.ends.into_inner().unwrap_or_else(PoisonError::into_inner));
     let pages = pages.into_inner().unwrap_or_else(PoisonError::into_inner);
     let resumed = resumed.map(|(id, parts)| (id, Position::sum(&parts)));
-    Ok(Outcome { pages, position, resumed, max_parallelism, checkpoints, elapsed: start.elapsed() })
+    let elapsed = begun.elapsed();
+    let outcome = Outcome { pages, position, resumed, max_parallelism, checkpoints, elapsed };
+    Ok(Ended::Whole(Box::new(outcome)))
 }
 
 /// The positions of all parts in a checkpoint.

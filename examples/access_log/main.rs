@@ -33,6 +33,7 @@ use crate::args::Args;
 use crate::failure::Failure;
 use crate::folder::Folder;
 use crate::interrupt::Interrupt;
+use crate::job::Ended;
 use crate::output::Output;
 use crate::page_stats::Path;
 
@@ -56,8 +57,9 @@ fn run(args: &Args) -> Result<String, Failure> {
     let output = args.output.clone().map(Output::new).transpose()?;
     let folder = Folder::open(args)?;
     let options = folder.options(args)?;
-    let mut outcome = match job::run::<AnyBackend<Path>>(args, &options, folder.storage(), &interrupt) {
-        Ok(outcome) => outcome,
+    let mut outcome = match job::run::<AnyBackend<Path>>(args, &options, &folder, &interrupt) {
+        Ok(Ended::Whole(outcome)) => outcome,
+        Ok(Ended::WithSavepoint(path)) => return Ok(format!("stopped with savepoint {}\n", path.display())),
         Err(Failure::Interrupted { message, can_resume: true }) => {
             let message = format!("{message}; {}", folder.keep(args));
             return Err(Failure::Interrupted { message, can_resume: true });

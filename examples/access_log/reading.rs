@@ -112,7 +112,11 @@ impl<'a> Reading<'a> {
     /// Reads to the end. A source that finishes early acknowledges checkpoints until `all_done` reports that
     /// all have finished.
     pub fn run(mut self, mut context: TaskContext, done: Sender<()>, all_done: Receiver<()>) -> Result<()> {
-        let read = self.read(&mut context);
+        let mut read = self.read(&mut context);
+        let Args { savepoint, savepoint_at, .. } = self.shared.args;
+        if read.is_ok() && self.subtask.index() == 0 && savepoint.is_some() && savepoint_at.is_none() {
+            read = self.stop_with_savepoint(&mut context);
+        }
         if self.is_stopped {
             return Ok(());
         }
@@ -205,7 +209,10 @@ impl<'a> Reading<'a> {
 
     /// Called after each line: takes a checkpoint if it is due, and follows the driver's requests.
     fn have_read(&mut self, context: &mut TaskContext, lines: u64) -> Result<(), Failure> {
-        let Args { checkpoint_every, crash_at, .. } = *self.shared.args;
+        let Args { checkpoint_every, crash_at, savepoint_at, .. } = *self.shared.args;
+        if savepoint_at == Some(lines) && self.subtask.index() == 0 {
+            return self.stop_with_savepoint(context);
+        }
         let mut control = context.poll()?;
         let is_due = checkpoint_every > 0 && lines.is_multiple_of(checkpoint_every);
         if is_due && self.subtask.index() == 0 {
@@ -224,12 +231,32 @@ impl<'a> Reading<'a> {
         Ok(())
     }
 
+    /// Asks for a savepoint with which the job stops, and does what the driver asks until then.
+    fn stop_with_savepoint(&mut self, context: &mut TaskContext) -> Result<(), Failure> {
+        let answer = self.shared.job.stop_with_savepoint(Some(""), SavepointFormat::Canonical, false);
+        while let Some(control) = context.wait_unless(&answer)? {
+            self.heed(context, control)?;
+        }
+        match answer.recv() {
+            // The driver tells the tasks to stop.
+            Ok(Ok(_)) => loop {
+                let control = context.wait()?;
+                self.heed(context, control)?;
+            },
+            Ok(Err(refusal)) => Err(Failure::Job(refusal.to_string())),
+            Err(_) => Err(Failure::Job("the job has ended before the savepoint".to_owned())),
+        }
+    }
+
     fn heed(&mut self, context: &mut TaskContext, control: Control) -> Result<(), Failure> {
         match control {
             Control::Barrier(barrier) => {
                 self.last_checkpoint = Some(barrier.id);
                 self.snapshot(context, &barrier)?;
                 self.router.barrier(&barrier)?;
+                if barrier.kind.is_stop() {
+                    context.wait_for(barrier.id)?;
+                }
             }
             Control::Complete(_) => self.checkpoints += 1,
             Control::Aborted(_) => {}

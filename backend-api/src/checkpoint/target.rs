@@ -35,7 +35,7 @@ pub struct CheckpointTarget(Target);
 
 #[derive(Clone, Debug)]
 enum Target {
-    Memory { max_bytes: u64 },
+    Memory { max_bytes: u64, restored: Option<Arc<dyn Storage>> },
     Files { storage: Arc<dyn Storage>, place: Place, inline_max: usize, compression: Compression },
 }
 
@@ -61,7 +61,7 @@ impl Place {
 impl Target {
     fn storage(&self) -> Option<&Arc<dyn Storage>> {
         match self {
-            Self::Memory { .. } => None,
+            Self::Memory { restored, .. } => restored.as_ref(),
             Self::Files { storage, .. } => Some(storage),
         }
     }
@@ -79,7 +79,15 @@ impl CheckpointTarget {
                 "the limit of a state must be at least 1 byte",
             ));
         }
-        Ok(Self(Target::Memory { max_bytes }))
+        Ok(Self(Target::Memory { max_bytes, restored: None }))
+    }
+
+    /// Sets the storage from which a target in memory reads the files of what is restored. Other targets have one.
+    pub fn restoring_from(mut self, storage: Arc<dyn Storage>) -> Self {
+        if let Target::Memory { restored, .. } = &mut self.0 {
+            *restored = Some(storage);
+        }
+        self
     }
 
     /// Into files of `storage`, below the folder of `job`; files of at most 20,480 bytes into the handle.
@@ -127,7 +135,7 @@ impl CheckpointTarget {
         self
     }
 
-    /// The storage, if there is one.
+    /// The storage that restored files are read from, if there is one. New ones go there too, unless the target is memory.
     pub fn storage(&self) -> Option<&Arc<dyn Storage>> {
         self.0.storage()
     }
@@ -255,7 +263,7 @@ impl AttemptTarget {
         fill: impl FnOnce(&mut dyn ByteSink, Compression) -> Result<bool>,
     ) -> Result<Option<StateFile>> {
         let data = match &self.target {
-            Target::Memory { max_bytes } => {
+            Target::Memory { max_bytes, .. } => {
                 let mut buffer = BoundedBuffer::new(*max_bytes);
                 if !fill(&mut buffer, Compression::None)? {
                     return Ok(None);

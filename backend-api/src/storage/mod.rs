@@ -1,6 +1,7 @@
 //! Storage of checkpoints: named files that are written once.
 
 mod memory;
+mod mounted;
 mod path;
 
 use std::borrow::Cow;
@@ -8,6 +9,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 pub use memory::MemoryStorage;
+pub use mounted::MountedStorage;
 pub use path::{check_folder, check_path, parent};
 
 use crate::{Cancel, Error, ErrorKind, Result};

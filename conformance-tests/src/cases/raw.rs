@@ -2,7 +2,9 @@
 
 use std::io::{Read, Write};
 
-use backend_api::{Checkpoint, ErrorKind, Result, Subtask, TaskState};
+use backend_api::{
+    Checkpoint, ErrorKind, Result, StateBackend, Subtask, TaskState, ValueDescriptor, ValueState,
+};
 use task_state::{
     OperatorListDescriptor, OperatorState, RawKeyedState, RawKeyedWriter, RawOperatorState,
     RawOperatorWriter, TaskSnapshot,
@@ -251,6 +253,9 @@ pub fn i130_managed_and_raw_state_do_not_see_each_other<F: Factory>() {
     let world = World::<F>::new();
     let of = subtask(1, 0);
     let mut backend = world.open::<i32>();
+    let hits = backend.register(ValueDescriptor::<u64>::new("hits")).unwrap();
+    let key = backend.key(&7).unwrap();
+    backend.value(hits, key, &()).unwrap().set(70).unwrap();
     let mut state = OperatorState::open(&world.target(), &of, &[]).unwrap();
     let descriptor = || OperatorListDescriptor::<u64>::even_split("list");
     let token = state.register(descriptor()).unwrap();
@@ -270,8 +275,13 @@ pub fn i130_managed_and_raw_state_do_not_see_each_other<F: Factory>() {
     assert_eq!(groups(&world, &checkpoint, of.clone()), [(3, b"keyed".to_vec())]);
     assert_eq!(partitions(&world, &checkpoint, of.clone()), [b"operator"]);
     let restore = checkpoint.restore(&of).unwrap();
-    assert!(restore.keyed().is_empty());
+    let mut backend = world.try_open::<i32>(of.clone(), restore.keyed()).unwrap();
+    assert_eq!(backend.states().len(), 1);
+    let hits = backend.register(ValueDescriptor::<u64>::new("hits")).unwrap();
+    let key = backend.key(&7).unwrap();
+    assert_eq!(backend.value(hits, key, &()).unwrap().get().unwrap(), Some(70));
     let mut state = OperatorState::open(&world.target(), &of, restore.operator()).unwrap();
+    assert_eq!((state.list_names(), state.broadcast_names()), (vec!["list"], vec![]));
     let token = state.register(descriptor()).unwrap();
     assert!(state.list(token).unwrap().iter().eq(&[1]));
 }

@@ -16,16 +16,21 @@ pub struct BackendConfig {
     pub working_dir: Option<String>,
     /// Bytes of RocksDB's memory.
     pub memory_budget: Option<u64>,
+    /// How many files RocksDB uploads or downloads at once.
+    pub transfer_threads: Option<u16>,
 }
 
 /// The kinds of backends.
+///
+/// `hashmap`, the default, is state on the heap too. Its checkpoints go where `execution.checkpointing.storage` says. Without
+/// that setting they go to files if a folder for checkpoints is set, as in Flink.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum BackendKind {
     /// State on the heap, checkpoints in the coordinator's memory (`memory` or `jobmanager`).
     #[default]
     Memory,
-    /// State on the heap, checkpoints in files (`filesystem` or `hashmap`).
+    /// State on the heap, checkpoints in files (`filesystem`).
     Filesystem,
     /// State in RocksDB, checkpoints in files (`rocksdb`).
     RocksDb,

@@ -62,13 +62,37 @@ impl JobConfig {
         let mut flat = BTreeMap::new();
         settings.0.into_iter().try_for_each(|(key, node)| flatten(key, node, &mut flat))?;
         let mut config = Self::default();
+        let (mut storage, mut is_hashmap) = (None, true);
         let mut seen: BTreeMap<&str, &str> = BTreeMap::new();
         for (key, value) in &flat {
             let name = current_name(key);
             if let Some(other) = seen.insert(name, key) {
                 return Err(refused(key, &format!("is the same setting as {other}")));
             }
-            config.set(name, value).map_err(|reason| refused(key, &reason))?;
+            let set = match name {
+                STORAGE => one_of(value, &STORAGES).map(|chosen| storage = Some(chosen)),
+                name => config.set(name, value),
+            };
+            set.map_err(|reason| refused(key, &reason))?;
+            is_hashmap &= name != "state.backend.type" || value.eq_ignore_ascii_case("hashmap");
+        }
+        // As in Flink, checkpoints go to files if there is a folder for them.
+        let default = match config.checkpoints.checkpoint_dir {
+            Some(_) => CheckpointStorage::Filesystem,
+            None => CheckpointStorage::JobManager,
+        };
+        if is_hashmap {
+            config.backend.kind = storage.unwrap_or(default).kind();
+        } else if let Some(storage) = storage {
+            let kind = config.backend.kind;
+            if kind != storage.kind()
+                && (kind, storage) != (BackendKind::RocksDb, CheckpointStorage::Filesystem)
+            {
+                return Err(refused(
+                    STORAGE,
+                    "the checkpoints of the chosen state.backend.type go elsewhere",
+                ));
+            }
         }
         config.checkpoints.check()?;
         Ok(config)
@@ -109,6 +133,11 @@ impl JobConfig {
                     return Err("unaligned checkpoints are not supported".to_owned());
                 }
             }
+            "aligned-checkpoint-timeout" => {
+                if !parse_duration(value)?.is_zero() {
+                    return Err("unaligned checkpoints are not supported".to_owned());
+                }
+            }
             "incremental" => backend.incremental = one_of(value, &BOOLS)?,
             "dir" => checkpoints.checkpoint_dir = Some(value.to_owned()),
             "savepoint-dir" => checkpoints.savepoint_dir = Some(value.to_owned()),
@@ -128,20 +157,44 @@ impl BackendConfig {
                     ("filesystem", BackendKind::Filesystem),
                     ("rocksdb", BackendKind::RocksDb),
                     ("jobmanager", BackendKind::Memory),
-                    ("hashmap", BackendKind::Filesystem),
+                    ("hashmap", BackendKind::Memory),
                 ];
                 self.kind = one_of(value, &kinds)?;
             }
             "state.backend.memory.max-state-size" => self.max_state_bytes = Some(parse_size(value)?),
             "state.backend.rocksdb.localdir" => self.working_dir = Some(value.to_owned()),
             "state.backend.rocksdb.memory.fixed-per-slot" => self.memory_budget = Some(parse_size(value)?),
+            "state.backend.rocksdb.checkpoint.transfer.thread.num" => {
+                self.transfer_threads = Some(number(value)?);
+            }
             _ => return Err(UNKNOWN.to_owned()),
         }
         Ok(())
     }
 }
 
+/// Where the checkpoints of a backend on the heap go.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum CheckpointStorage {
+    JobManager,
+    Filesystem,
+}
+
+impl CheckpointStorage {
+    fn kind(self) -> BackendKind {
+        match self {
+            Self::JobManager => BackendKind::Memory,
+            Self::Filesystem => BackendKind::Filesystem,
+        }
+    }
+}
+
 const UNKNOWN: &str = "there is no setting of this name";
+
+const STORAGE: &str = "execution.checkpointing.storage";
+
+const STORAGES: [(&str, CheckpointStorage); 2] =
+    [("jobmanager", CheckpointStorage::JobManager), ("filesystem", CheckpointStorage::Filesystem)];
 
 const BOOLS: [(&str, bool); 2] = [("true", true), ("false", false)];
 
@@ -150,6 +203,7 @@ fn current_name(key: &str) -> &str {
     match key {
         "state.checkpoints.dir" => "execution.checkpointing.dir",
         "state.savepoints.dir" => "execution.checkpointing.savepoint-dir",
+        "state.checkpoint-storage" => STORAGE,
         "state.checkpoints.num-retained" => "execution.checkpointing.num-retained",
         "state.storage.fs.memory-threshold" => "execution.checkpointing.data-inline-threshold",
         "state.backend" => "state.backend.type",

@@ -3,7 +3,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use backend_api::{Cancel, CheckpointTarget, Result, SnapshotRequest, SnapshotTask, Storage, TaskState};
-use crossbeam_channel::{Receiver, Sender, TryRecvError, bounded, select};
+use crossbeam_channel::{Receiver, Select, Sender, TryRecvError, bounded, select};
 
 use super::events::Event;
 use super::pool::Pool;
@@ -81,9 +81,13 @@ impl TaskContext {
         if let Some(control) = self.waiting.pop_front() {
             return Ok(Some(control));
         }
-        select! {
-            recv(self.control) -> control => control.map(Some).map_err(|_| neighbour_ended()),
-            recv(done) -> _ => Ok(None),
+        let mut select = Select::new();
+        let control = select.recv(&self.control);
+        select.recv(done);
+        if select.ready() == control {
+            self.control.recv().map(Some).map_err(|_| neighbour_ended())
+        } else {
+            Ok(None)
         }
     }
 

@@ -100,6 +100,9 @@ pub struct JobOutcome {
 /// tasks, and restarts the job from the last checkpoint when it fails.
 ///
 /// It reads the clock, and blocks the calling thread until the job has ended.
+///
+/// Subsumed checkpoints are deleted before the next one begins. What cannot be deleted is retried after each checkpoint and
+/// holds none back.
 #[derive(Debug)]
 pub struct JobDriver {
     job: String,

@@ -311,7 +311,8 @@ impl<S> CheckpointCoordinator<S> {
     }
 
     /// Reports how many old checkpoints are still being deleted. None begins while they exceed the limit of
-    /// concurrent checkpoints.
+    /// concurrent checkpoints. For engines that delete in the background. As in Flink, a deletion that has failed does
+    /// not count: a file that cannot be deleted must not stop the checkpoints.
     pub fn cleaning(&mut self, now: u64, checkpoints: usize) {
         self.cleaning = checkpoints;
         self.begin_next(now);
