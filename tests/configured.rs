@@ -21,7 +21,7 @@ fn the_configured_backend_is_opened() {
 }
 
 #[test]
-fn what_is_missing_or_out_of_range_is_named() {
+fn errors_name_missing_and_out_of_range_settings() {
     let cases = [
         ("state.backend.type: filesystem", false, "execution.checkpointing.dir"),
         ("state.backend.memory.max-state-size: 0", false, "state.backend.memory.max-state-size"),
@@ -42,7 +42,7 @@ fn what_is_missing_or_out_of_range_is_named() {
 }
 
 #[test]
-fn options_tell_what_they_were_set_to() {
+fn options_return_their_settings() {
     let storage: Arc<dyn Storage> = Arc::new(MemoryStorage::new());
     let fs = FsOptions::new(Arc::clone(&storage), JobFolder::new("job").unwrap());
     assert!(!fs.is_incremental() && !fs.claims_restored() && fs.memory_budget().is_none());

@@ -43,7 +43,7 @@ fn checkpoint(mut backend: FsBackend<u32>) -> KeyedStateHandle {
 }
 
 #[test]
-fn damage_is_found_before_a_row_of_its_block_is_used() {
+fn damage_is_detected_before_a_row_of_its_block_is_used() {
     let folder = tempfile::tempdir().unwrap();
     let handle = checkpoint(open(&folder, &[]));
     let StateData::File { path, length } = &handle.files[0].data else { panic!("a file") };
@@ -131,7 +131,7 @@ fn a_full_section_with_two_rows_for_a_key_is_refused() {
 }
 
 #[test]
-fn every_flipped_byte_and_truncation_is_found_at_registration() {
+fn every_flipped_byte_and_truncation_is_detected_at_registration() {
     let folder = tempfile::tempdir().unwrap();
     let mut backend = open(&folder, &[]);
     for name in ["first", "second"] {

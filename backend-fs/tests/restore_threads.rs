@@ -101,7 +101,7 @@ fn restores_with_any_number_of_threads_agree() {
 }
 
 #[test]
-fn the_budget_counts_what_threads_restored() {
+fn the_budget_includes_state_restored_by_threads() {
     let options = options(Arc::default());
     let handle = checkpoint(&options);
     let held: u64 = contents(&options, &handle).1.iter().map(|state| state.bytes).sum();

@@ -188,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn foreign_folders_are_left_alone() {
+    fn foreign_folders_are_unchanged() {
         let root = tempfile::tempdir().unwrap();
         // A fitting name without a marker, a marker with another text, and names that do not fit.
         fs::create_dir(root.path().join("rocksdb-op-0-0123456789abcdef")).unwrap();

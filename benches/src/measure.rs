@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn resident_memory_grows_by_what_is_touched() {
+    fn resident_memory_grows_by_touched_pages() {
         let before = resident_bytes().unwrap();
         let touched = vec![1_u8; 64 << 20];
         assert!(resident_bytes().unwrap() >= before + (60 << 20));

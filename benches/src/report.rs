@@ -92,7 +92,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_figure_says_whether_its_target_is_met() {
+    fn a_figure_meets_its_target_or_not() {
         let figure = Figure::new("a, b", 1.5, "x", "says \"so\"").target(Target::AtMost(1.5));
         assert_eq!(markdown_row(&figure), "| a, b | 1.500 x | <= 1.5 | met | says \"so\" |");
         assert_eq!(csv_row(&figure), "\"a, b\",1.5,x,<= 1.5,met,\"says \"\"so\"\"\"");

@@ -177,7 +177,7 @@ fn a_restart_can_retain_fewer() {
 }
 
 #[test]
-fn damaged_metadata_is_found_and_nothing_is_deleted() {
+fn damaged_metadata_is_an_error_and_nothing_is_deleted() {
     let storage = Arc::new(Faulty::default());
     let mut store = open(&storage, 2);
     store.complete(written(&storage, 1, &[])).unwrap();

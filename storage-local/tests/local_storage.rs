@@ -95,7 +95,7 @@ fn leftovers_of_a_crash_are_hidden_and_can_be_swept() {
 }
 
 #[test]
-fn foreign_files_are_left_alone() {
+fn foreign_files_are_unchanged() {
     let (storage, _kept) = storage();
     write(&storage, "job/a");
     let theirs = storage.root().join("job/.theirs");

@@ -514,7 +514,7 @@ fn every_method_is_forwarded_to_itself() {
 }
 
 #[test]
-fn a_list_or_map_goes_on_after_an_iterator() {
+fn a_list_or_map_is_usable_after_an_iterator() {
     let subtask = Subtask::single("op", KeySpace::<u64>::new(10).unwrap()).unwrap();
     let mut backend = Chosen::open(&ChosenOptions::Noted(()), subtask, &[]).unwrap();
     let list = backend.register(ListDescriptor::<u64>::new("l")).unwrap();

@@ -69,7 +69,7 @@ mod tests {
     }
 
     #[test]
-    fn every_damage_is_found() {
+    fn every_damage_is_detected() {
         let sealed = seal(3, b"some payload");
         let check = |bytes: &[u8], what: &str| {
             let error = unseal(3, bytes, "chk-1/_metadata").expect_err(what);

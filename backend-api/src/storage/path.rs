@@ -58,7 +58,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_contains_what_is_below_it_and_no_namesake() {
+    fn a_folder_contains_only_paths_below_it() {
         assert!(is_in("a/b", "a") && is_in("a/b/c", "a") && is_in("a", ""));
         assert!(!is_in("a", "a") && !is_in("ab/c", "a"));
         assert_eq!((parent("a/b/c"), parent("a")), ("a/b", ""));

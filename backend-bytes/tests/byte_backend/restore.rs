@@ -371,7 +371,7 @@ fn states_with_different_codecs_are_kept_and_cannot_be_registered() {
 }
 
 #[test]
-fn every_flipped_bit_and_truncation_is_found_at_open() {
+fn every_flipped_bit_and_truncation_is_detected_at_open() {
     let mut backend = open(&in_memory(), &[]);
     let count = backend.register(ValueDescriptor::<u64>::new("count")).unwrap();
     for n in 0..20 {

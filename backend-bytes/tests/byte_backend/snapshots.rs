@@ -128,7 +128,7 @@ fn a_cancelled_closed_or_dropped_task_leaves_no_file() {
 }
 
 #[test]
-fn a_closed_backend_answers_closed() {
+fn a_closed_backend_returns_closed() {
     let mut backend = open(&in_memory(), &[]);
     let count = backend.register(ValueDescriptor::<u64>::new("count")).unwrap();
     backend.close().unwrap();

@@ -322,7 +322,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_operation_does_what_it_says_on_every_family() {
+    fn every_operation_is_correct_on_every_family() {
         let sizes = Rc::new(Load::new(500, 300, 400, 1000, 42));
         for op in Op::ALL.iter().copied() {
             let mut families = vec![load(&Memory, op, &sizes).unwrap(), load(&Any, op, &sizes).unwrap()];

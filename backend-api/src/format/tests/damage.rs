@@ -58,7 +58,7 @@ fn assert_noticed(bytes: &[u8], sections: &Sections, what: impl Fn() -> String) 
 }
 
 #[test]
-fn every_changed_byte_is_noticed() {
+fn every_changed_byte_is_detected() {
     for compression in COMPRESSIONS {
         let (mut bytes, sections) = sample(compression);
         assert_eq!(read(&bytes).unwrap(), sections);
@@ -76,7 +76,7 @@ fn every_changed_byte_is_noticed() {
 }
 
 #[test]
-fn every_truncation_and_addition_is_noticed() {
+fn every_truncation_and_addition_is_detected() {
     for compression in COMPRESSIONS {
         let (bytes, sections) = sample(compression);
         for len in 0..bytes.len() {
@@ -93,7 +93,7 @@ fn every_truncation_and_addition_is_noticed() {
 }
 
 #[test]
-fn a_block_at_another_place_is_noticed() {
+fn a_misplaced_block_is_detected() {
     let rows = |byte: u8| vec![vec![byte; 100_000]; 4];
     let sections = vec![(0, 1, SectionKind::Full, rows(1)), (0, 2, SectionKind::Full, rows(2))];
     let bytes = write(&meta(&["a"]), Compression::None, &sections);
@@ -122,7 +122,7 @@ fn a_file_of_another_version_is_not_reported_as_damaged() {
 }
 
 #[test]
-fn inconsistent_lengths_are_noticed_at_their_block() {
+fn inconsistent_lengths_are_detected_at_their_block() {
     let (mut bytes, _) = sample(Compression::None);
     let section = open(&bytes).unwrap().sections_of(0, 9)[0];
     let last = (section.offset + section.stored_bytes - 1) as usize;
@@ -152,7 +152,7 @@ fn with_index(bytes: &[u8], change: impl FnOnce(&mut Vec<Section>)) -> Vec<u8> {
 }
 
 #[test]
-fn an_index_that_contradicts_the_file_is_noticed() {
+fn an_index_that_contradicts_the_file_is_detected() {
     let (bytes, sections) = sample(Compression::None);
     assert_eq!(read(&with_index(&bytes, |_| ())).unwrap(), sections);
     type Change = (&'static str, fn(&mut Vec<Section>));
@@ -190,7 +190,7 @@ fn an_index_that_contradicts_the_file_is_noticed() {
 }
 
 #[test]
-fn a_header_with_extra_bytes_is_noticed() {
+fn a_header_with_extra_bytes_is_detected() {
     let bytes = write(&meta(&["a"]), Compression::None, &[]);
     let end = bytes.len() - Trailer::ENCODED;
     let mut header = [&bytes[..end - 4], &[0]].concat();

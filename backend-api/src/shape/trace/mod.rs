@@ -57,7 +57,7 @@ struct Tracer {
     ids: BTreeMap<(TypeId, Form), usize>,
     root: Option<usize>,
     stack: Vec<Frame>,
-    /// Counts findings, so that a pass without progress is noticed.
+    /// Number of findings. A pass that adds none makes no progress.
     progress: usize,
     /// The unknown branch that this pass visited last.
     looked_at: Option<(usize, usize)>,

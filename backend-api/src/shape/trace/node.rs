@@ -24,9 +24,9 @@ pub(super) enum Form {
 #[derive(Debug)]
 pub(super) struct Node {
     pub form: Form,
-    /// What it may consist of: of an option nothing or a value, of an enum each variant.
+    /// The alternatives: of an option, none and some; of an enum, its variants.
     pub branches: Vec<Branch>,
-    /// What the names of an enum's variants stand for, as far as they were tried.
+    /// The variants that the tried names of an enum select, by their tags.
     pub tags: Vec<Option<String>>,
 }
 
@@ -41,21 +41,21 @@ pub(super) struct Branch {
     pub is_known: bool,
     /// A variant index that does not exist.
     pub is_absent: bool,
-    /// A variant that refuses to be read.
+    /// A variant that cannot be deserialized.
     pub is_unreadable: bool,
-    /// Of a variant.
+    /// The content, for a variant.
     pub content: Option<Content>,
-    /// What the variant's index stands for.
+    /// The tag of the variant that the index selects.
     pub tag: Option<String>,
-    /// What the names of the fields stand for, as far as they were tried.
+    /// The fields that the tried names select.
     pub fields: Vec<Field>,
-    /// Depth of the smallest value; the highest number if none is known.
+    /// Depth of the smallest value, or `usize::MAX` if none is known.
     pub rank: usize,
-    /// How often values of it were made.
+    /// Number of values that were made of it.
     pub taken: usize,
 }
 
-/// What a variant holds.
+/// The content of a variant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Content {
     Unit,
@@ -64,7 +64,7 @@ pub(super) enum Content {
     Struct(&'static [&'static str]),
 }
 
-/// What the name of a field stands for.
+/// A field that a name selects.
 #[derive(Debug)]
 pub(super) struct Field {
     pub tag: String,
@@ -96,7 +96,7 @@ impl Node {
         }
     }
 
-    /// True if all is known of a branch.
+    /// True if a branch is completely known.
     pub fn is_known(&self, branch: usize) -> bool {
         let branch = &self.branches[branch];
         let names = match (self.form, branch.content) {
@@ -114,7 +114,7 @@ impl Node {
             && self.variants().count() < names.len()
     }
 
-    /// The variants that there are. One with `#[serde(other)]` stands for all higher indexes, too.
+    /// The variants that exist. One with `#[serde(other)]` also has all higher indexes.
     pub fn variants(&self) -> impl Iterator<Item = &Branch> {
         let tags: BTreeSet<_> = self.branches.iter().filter_map(|branch| branch.tag.as_ref()).collect();
         let mut seen = BTreeSet::new();

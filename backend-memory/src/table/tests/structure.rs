@@ -25,7 +25,7 @@ fn tables_and_snapshots_can_be_shared() {
 }
 
 #[test]
-fn an_empty_table_costs_nothing() {
+fn an_empty_table_uses_no_memory() {
     let table = Numbers::new(128, 1, false);
     assert_eq!(table.bytes(), 0);
     assert_eq!(table.len(), 0);

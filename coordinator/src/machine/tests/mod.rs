@@ -487,7 +487,7 @@ fn q245_a_pause_makes_it_one_at_a_time() {
 }
 
 #[test]
-fn q245_a_savepoint_takes_a_place_and_needs_none() {
+fn q245_a_savepoint_occupies_a_place_but_needs_none() {
     let mut world = World::new(concurrent(2));
     world.savepoint();
     (0..2).for_each(|_| world.trigger());
