@@ -51,7 +51,7 @@ fuzz:
 			-max_total_time=$(SECONDS) -max_len=4096 || exit 1; \
 	done
 
-# Changes one expression at a time in FILES and lists the changes that no test notices in MUTATIONS.md. Hours for all files.
+# Changes one expression at a time in FILES and lists the changes that no test detects in MUTATIONS.md. Hours for all files.
 FILES ?= backend-api/src/row/*.rs backend-api/src/format/trailer.rs backend-api/src/format/section.rs backend-fs/src/chains.rs
 mutants:
 	$(CARGO) mutants --version >/dev/null 2>&1 || $(CARGO) install --locked cargo-mutants
