@@ -8,28 +8,28 @@ use crate::format::{
 use crate::storage::check_folder;
 use crate::{Cancel, Error, ErrorKind, Result, SnapshotRequest, StateData, StateFile, Storage};
 
-/// Most bytes of inline files in the handle of an incremental checkpoint. The metadata of every checkpoint repeats them.
+/// Maximum of inline bytes in the handle of an incremental checkpoint. Every metadata file repeats them.
 const INCREMENT_INLINE_MAX: usize = 256 << 10;
 
-/// A file that [`AttemptTarget::write_part`] is to write.
+/// The file of [`AttemptTarget::write_part`].
 #[derive(Clone, Copy, Debug)]
 pub struct NewFile<'a> {
     /// The operator's name.
     pub operator: &'a str,
     /// The subtask's number.
     pub subtask: u32,
-    /// The checkpoint that it is written for.
+    /// The checkpoint that writes it.
     pub checkpoint_id: u64,
-    /// Which part of the subtask's state it is: a name of at most [`FileName::PART_BYTES_MAX`] bytes, without a dash,
-    /// that is used once in a checkpoint.
+    /// The part of the subtask's state: a name of at most [`FileName::PART_BYTES_MAX`] bytes without a dash.
+    /// It is used once in a checkpoint.
     pub part: &'a str,
     /// Its [format](StateFile::format).
     pub format: &'a str,
-    /// True if later checkpoints may use it too.
+    /// True if later checkpoints may use the file too.
     pub shared: bool,
 }
 
-/// Where a backend writes its checkpoint files.
+/// The place of a backend's checkpoint files.
 #[derive(Clone, Debug)]
 pub struct CheckpointTarget(Target);
 
@@ -43,7 +43,7 @@ enum Target {
 enum Place {
     /// Below the folder of a job, where checkpoints share files.
     Job(JobFolder),
-    /// In one folder, which shares nothing.
+    /// In one folder without shared files.
     Savepoint(String),
 }
 
@@ -68,7 +68,8 @@ impl Target {
 }
 
 impl CheckpointTarget {
-    /// Into the handle, and so into the coordinator's memory, at most `max_bytes` for each file.
+    /// Files go into the handle, and therefore into the coordinator's memory. Each has at most `max_bytes`
+    /// bytes.
     ///
     /// # Errors
     /// [`InvalidArgument`](ErrorKind::InvalidArgument) for a limit of 0.
@@ -82,7 +83,8 @@ impl CheckpointTarget {
         Ok(Self(Target::Memory { max_bytes, restored: None }))
     }
 
-    /// Sets the storage from which a target in memory reads the files of what is restored. Other targets have one.
+    /// Sets the storage with the files of restored checkpoints, for a target in memory. Other targets have a
+    /// storage.
     pub fn restoring_from(mut self, storage: Arc<dyn Storage>) -> Self {
         if let Target::Memory { restored, .. } = &mut self.0 {
             *restored = Some(storage);
@@ -90,16 +92,16 @@ impl CheckpointTarget {
         self
     }
 
-    /// Into files of `storage`, below the folder of `job`; files of at most 20,480 bytes into the handle.
+    /// Files go into `storage`, below the folder of `job`. Files of at most 20,480 bytes go into the handle.
     pub fn files(storage: Arc<dyn Storage>, job: JobFolder) -> Self {
         Self::in_place(storage, Place::Job(job))
     }
 
-    /// Into the folder `folder` of `storage`, for one savepoint; files of at most 20,480 bytes into the handle. No file
-    /// is shared, so the folder has all that the savepoint needs.
+    /// Files go into `folder` of `storage`, for one savepoint. Files of at most 20,480 bytes go into the
+    /// handle. No file is shared, so the savepoint depends on no other folder.
     ///
     /// # Errors
-    /// [`InvalidArgument`](ErrorKind::InvalidArgument) for a path that is none.
+    /// [`InvalidArgument`](ErrorKind::InvalidArgument) for an invalid path.
     pub fn savepoint(storage: Arc<dyn Storage>, folder: impl Into<String>) -> Result<Self> {
         let folder = folder.into();
         check_folder(&folder)?;
@@ -111,7 +113,7 @@ impl CheckpointTarget {
         Self(Target::Files { storage, place, inline_max, compression })
     }
 
-    /// Sets up to how many bytes a file goes into the handle: 0 to 1,048,576.
+    /// Sets the maximum size of a file in the handle: 0 to 1,048,576 bytes.
     ///
     /// # Errors
     /// [`InvalidArgument`](ErrorKind::InvalidArgument) beyond that.
@@ -127,7 +129,7 @@ impl CheckpointTarget {
         Ok(self)
     }
 
-    /// Sets how the blocks of files are compressed (not at all by default).
+    /// Sets the compression of the blocks of files. The default is none.
     pub fn with_compression(mut self, codec: Compression) -> Self {
         if let Target::Files { compression, .. } = &mut self.0 {
             *compression = codec;
@@ -135,15 +137,15 @@ impl CheckpointTarget {
         self
     }
 
-    /// The storage that restored files are read from, if there is one. New ones go there too, unless the target is memory.
+    /// The storage of restored files, if there is one. New files go there too, unless the target is memory.
     pub fn storage(&self) -> Option<&Arc<dyn Storage>> {
         self.0.storage()
     }
 
-    /// Begins to write under names that no other attempt uses: for one opened backend.
+    /// Starts an attempt, for one opened backend. Its file names have a random part.
     ///
-    /// An attempt that was given up may still be writing when the next one runs, in another process, too. With names of
-    /// its own it can neither be in the way nor be taken for the other.
+    /// An aborted attempt may still write while the next one runs, possibly in another process. With
+    /// different names they cannot overwrite or use each other's files.
     ///
     /// # Errors
     /// [`Io`](ErrorKind::Io) if the system has no random numbers.
@@ -155,8 +157,7 @@ impl CheckpointTarget {
     }
 }
 
-/// Where one opened backend writes its checkpoint files, under names that no other has: see
-/// [`CheckpointTarget::for_attempt`].
+/// The target of one opened backend. Its file names are unique: see [`CheckpointTarget::for_attempt`].
 #[derive(Clone, Debug)]
 pub struct AttemptTarget {
     target: Target,
@@ -169,8 +170,8 @@ impl AttemptTarget {
         self.target.storage()
     }
 
-    /// Where the files of this snapshot go: to the [target](SnapshotRequest::target) that the request names, under the
-    /// names of this attempt. What goes into handles stays there.
+    /// The target of this snapshot. If the request names a [target](SnapshotRequest::target), files go there,
+    /// under the names of this attempt. Files in handles stay there.
     pub fn of_request(&self, request: &SnapshotRequest) -> Self {
         match (&self.target, request.target()) {
             (Target::Files { .. }, Some(named)) => Self { target: named.0.clone(), attempt: self.attempt },
@@ -178,8 +179,8 @@ impl AttemptTarget {
         }
     }
 
-    /// The same for an increment of `files` new files, whose handle already has `inline_bytes` bytes of the files it builds
-    /// on: at most 256 KiB of a handle are inline, so that small increments do not pile up in it.
+    /// The target of an increment of `files` new files on a handle with `inline_bytes` inline bytes. At most
+    /// 256 KiB of a handle are inline, so small increments do not accumulate in it.
     pub fn for_increment(mut self, inline_bytes: u64, files: usize) -> Self {
         if let Target::Files { inline_max, .. } = &mut self.target {
             let left =
@@ -189,24 +190,24 @@ impl AttemptTarget {
         self
     }
 
-    /// Name of the file that [`write`](Self::write) makes.
+    /// Name of the file of [`write`](Self::write).
     pub fn file_name(&self, meta: &FileMeta) -> String {
         let FileMeta { operator, subtask, checkpoint_id, .. } = meta;
         let (subtask, checkpoint_id, attempt) = (*subtask, *checkpoint_id, self.attempt);
         FileName { operator, subtask, attempt, part: None, checkpoint_id }.to_string()
     }
 
-    /// Name of the file that [`write_part`](Self::write_part) makes.
+    /// Name of the file of [`write_part`](Self::write_part).
     pub fn part_name(&self, file: &NewFile<'_>) -> String {
         let NewFile { operator, subtask, checkpoint_id, part, .. } = *file;
         FileName { operator, subtask, attempt: self.attempt, part: Some(part), checkpoint_id }.to_string()
     }
 
-    /// Writes the file of a subtask's checkpoint: `fill` writes its sections, and answers whether the file is wanted.
-    /// A `shared` one may be used by later checkpoints too. Nothing is left behind unless this succeeds.
+    /// Writes the file of a subtask's checkpoint. `fill` writes its sections, and returns false if no file is
+    /// needed. Later checkpoints may use a `shared` file too. After an error no file is left.
     ///
     /// # Errors
-    /// Those of `fill`; [`Size`](ErrorKind::Size) beyond the limit, naming both sizes; [`Io`](ErrorKind::Io);
+    /// Errors of `fill`; [`Size`](ErrorKind::Size) beyond the limit, with both sizes; [`Io`](ErrorKind::Io);
     /// [`Cancelled`](ErrorKind::Cancelled).
     pub fn write(
         &self,
@@ -232,10 +233,12 @@ impl AttemptTarget {
         )
     }
 
-    /// Writes a file of another format, to which `fill` appends all bytes. Else as [`write`](Self::write).
+    /// Writes a file of another format. `fill` writes all of its bytes. Otherwise the same as
+    /// [`write`](Self::write).
     ///
     /// # Errors
-    /// [`InvalidArgument`](ErrorKind::InvalidArgument) for a part of another form; else as [`write`](Self::write).
+    /// [`InvalidArgument`](ErrorKind::InvalidArgument) for an invalid part name, and those of
+    /// [`write`](Self::write).
     pub fn write_part(
         &self,
         file: NewFile<'_>,
@@ -292,7 +295,7 @@ impl AttemptTarget {
         Ok(Some(file))
     }
 
-    /// Deletes a file of a checkpoint that failed. If that fails too, it is said in the log.
+    /// Deletes a file of a failed checkpoint. A failure is logged.
     pub fn delete(&self, file: &StateFile) {
         if let (StateData::File { path, .. }, Some(storage)) = (&file.data, self.storage())
             && let Err(error) = storage.delete(path)
