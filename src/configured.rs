@@ -1,4 +1,4 @@
-//! From a job's configuration to the options of a backend.
+//! Options of a backend from a job's configuration.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use coordinator::{BackendConfig, BackendKind};
 use crate::AnyOptions;
 
 impl AnyOptions {
-    /// The options that a job's configuration asks for. Checkpoints in files go to `storage`, below the folder of
+    /// The options of the configured backend. Checkpoints in files go to `storage`, below the folder of
     /// `job`.
     ///
     /// # Errors
@@ -71,7 +71,7 @@ impl AnyOptions {
     }
 }
 
-/// Names the setting in the error of an option.
+/// Adds the name of the setting to an error of the options.
 fn named(key: &str) -> impl FnOnce(Error) -> Error {
     move |error| Error::new(error.kind(), format!("{key}: {}", error.message()))
 }

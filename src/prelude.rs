@@ -1,4 +1,4 @@
-//! All that a program needs to keep state: `use state_backends::prelude::*`.
+//! Everything that a program with state needs: `use state_backends::prelude::*`.
 
 pub use backend_api::{
     Aggregate, AggregatingDescriptor, AggregatingState, AggregatingToken, BoxError, Checkpoint,

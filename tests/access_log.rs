@@ -1,4 +1,5 @@
-//! The example `access_log` on a real log gives the right result on every backend, at any parallelism, after any crash.
+//! The example `access_log` on a real log has the correct result on every backend, at any parallelism, and
+//! after any crash.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -108,7 +109,7 @@ fn killed_and_resumed_at_another_parallelism() {
             let folder = Folder::new();
             let mut history = Vec::new();
             let mut resume = false;
-            // From 2,000 on, a checkpoint is complete for certain: the second one waits for the first.
+            // From line 2,000 on, one checkpoint is certainly complete: the second one waits for the first.
             let mut line = 2000 + random.below(1500);
             let last = loop {
                 let setup = Setup { backend, parallelism: 1 + random.below(5) };
@@ -159,13 +160,13 @@ fn a_log_in_four_parts_is_read_at_any_number_of_sources_and_subtasks() {
 }
 
 #[test]
-fn what_is_restored_was_not_read_again() {
+fn restored_lines_are_not_read_again() {
     let (folder, setup) = (Folder::new(), Setup { backend: BACKENDS[1], parallelism: 2 });
     let crashed = folder.run(setup, &["--checkpoint-every", "1000", "--crash-at", "5999"]);
     assert_eq!(crashed.status, None);
     let ids = completed(&folder.checkpoints());
     let resumed = folder.run(Setup { parallelism: 4, ..setup }, &["--resume", "--checkpoint-every", "0"]);
-    // The fifth one was under way.
+    // The fifth checkpoint was running.
     let id = *ids.last().unwrap();
     assert!((4..=5).contains(&id), "{ids:?}");
     assert_eq!(resumed.line("resumed"), format!("resumed from checkpoint {id}, after line {id}000"));
@@ -188,11 +189,11 @@ fn a_savepoint_is_restored_by_every_backend_at_another_parallelism() {
                 stopped.line("stopped with savepoint ")["stopped with savepoint ".len()..].to_owned();
             assert!(Path::new(&savepoint).parent() == Some(&*savepoints), "{savepoint}");
             let metadata = format!("{savepoint}/_metadata");
-            // M197: in memory means in the metadata.
+            // M197: a checkpoint in memory is in its metadata.
             if from == BACKENDS[0] {
                 assert_eq!(names(Path::new(&savepoint)), ["_metadata"]);
             }
-            // Where it was taken makes no difference to who restores it.
+            // Every backend restores the savepoints of all others.
             let restoring = if at.is_empty() { &BACKENDS[..1] } else { BACKENDS };
             for &to in restoring {
                 for (parallelism, sources, pointer) in [(3, "1", &savepoint), (1, "3", &metadata)] {
@@ -270,7 +271,7 @@ fn checkpoints_of_an_earlier_run_are_deleted_only_if_asked() {
 }
 
 #[test]
-fn a_checkpoint_that_fails_costs_nothing_but_itself() {
+fn a_failed_checkpoint_does_not_fail_the_job() {
     let folder = tempfile::tempdir().unwrap();
     let (log, output) = (folder.path().join("log"), folder.path().join("result"));
     let path = |n| format!("/{n:0>1000}");
@@ -323,7 +324,7 @@ fn an_empty_log_has_an_empty_result() {
     assert_eq!(fs::read(folder.output()).unwrap(), b"");
 }
 
-/// Status 2 for a command line that cannot be used, with all that clap says about it.
+/// Status 2 for an invalid command line, with clap's message.
 #[track_caller]
 fn refused(run: Run, reason: &str) {
     assert_eq!(run.status, Some(2), "{run}");
@@ -332,7 +333,7 @@ fn refused(run: Run, reason: &str) {
     assert!(run.stderr.contains("try '--help'"), "{run}");
 }
 
-/// Status 1 and one line on standard error for anything else.
+/// Status 1 and one line on standard error for other errors.
 #[track_caller]
 fn failed(run: Run, reason: &str) {
     assert_eq!(run.status, Some(1), "{run}");
@@ -373,7 +374,7 @@ fn a_wrong_command_line_is_refused_with_help() {
 }
 
 #[test]
-fn files_and_folders_that_cannot_be_used_are_named() {
+fn errors_name_the_file_or_folder() {
     let folder = tempfile::tempdir().unwrap();
     let here = text(folder.path());
     let gone = format!("{here}/gone");
@@ -395,17 +396,17 @@ fn files_and_folders_that_cannot_be_used_are_named() {
 }
 
 #[test]
-fn a_folder_whose_checkpoints_are_all_incomplete_is_no_start() {
+fn a_folder_without_a_complete_checkpoint_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     fs::create_dir_all(folder.path().join("access-log-job/chk-1")).unwrap();
     failed(run(["--resume", "--checkpoint-dir", text(folder.path())]), "no completed checkpoint");
 }
 
 #[test]
-fn a_file_that_is_no_log_has_no_result() {
+fn a_file_that_is_not_a_log_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let (file, output) = (folder.path().join("file"), folder.path().join("result"));
-    // A few lines, and many: it need not read them all to find out.
+    // A few lines, and many: the program need not read all of them.
     for (lines, found) in [(3, "its first 3 lines"), (100_000, "its first 1000 lines")] {
         fs::write(&file, "key = value\n".repeat(lines)).unwrap();
         let run = run([text(&file), "--output", text(&output)]);
@@ -415,7 +416,7 @@ fn a_file_that_is_no_log_has_no_result() {
 }
 
 #[test]
-fn what_does_not_fit_the_checkpoint_is_refused() {
+fn settings_that_contradict_the_checkpoint_are_refused() {
     let folder = tempfile::tempdir().unwrap();
     let (log, checkpoints) = (folder.path().join("log"), folder.path().join("checkpoints"));
     fs::copy(LOG, &log).unwrap();
@@ -442,7 +443,7 @@ fn what_does_not_fit_the_checkpoint_is_refused() {
 }
 
 #[test]
-fn a_damaged_checkpoint_is_no_start() {
+fn a_damaged_checkpoint_is_refused() {
     let (folder, setup) = (Folder::new(), Setup { backend: BACKENDS[0], parallelism: 2 });
     folder.run(setup, &["--checkpoint-every", "5000"]);
     let metadata = folder.checkpoints().join("access-log-job/chk-2/_metadata");

@@ -1,4 +1,5 @@
-//! Ctrl-C ends the example `access_log` in order: the terminal and the folders are clean, and the job can go on.
+//! Ctrl-C ends the example `access_log` cleanly: the terminal and the folders are clean, and the job can be
+//! resumed.
 
 #![cfg(target_os = "linux")]
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
@@ -53,7 +54,7 @@ fn is_empty(folder: &Path) -> bool {
 }
 
 #[test]
-fn the_bar_goes_and_the_job_can_be_resumed() {
+fn the_progress_bar_disappears_and_the_job_can_be_resumed() {
     let folder = tempfile::tempdir().unwrap();
     let (checkpoints, output) = (folder.path().join("checkpoints"), folder.path().join("result"));
     let folders = ["--checkpoint-dir", checkpoints.to_str().unwrap(), "--output", output.to_str().unwrap()];

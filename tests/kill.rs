@@ -13,7 +13,7 @@ use support::{Random, completed, program, run};
 
 const KILLS: usize = 24;
 
-/// Waits until the child has completed `more` checkpoints. Returns false if it ended before.
+/// Waits until the child has completed `more` checkpoints. Returns false if it ends before.
 fn checkpoints_later(child: &mut Child, checkpoints: &Path, more: u64) -> bool {
     let newest = || completed(checkpoints).last().copied().unwrap_or(0);
     let start = newest();
@@ -57,7 +57,7 @@ fn kill(job: [&str; 6]) -> tempfile::TempDir {
         let mut args = vec!["--parallelism", &parallelism, "--checkpoint-dir", checkpoints.to_str().unwrap()];
         args.extend(["--output", output.to_str().unwrap()]);
         args.extend((killed > 0).then_some("--resume"));
-        // Full and incremental checkpoints take turns: each builds on what it finds.
+        // Full and incremental checkpoints alternate. Each builds on the previous one.
         args.extend((random.below(4) > 0).then_some("--incremental"));
         let args: Vec<&str> = job.into_iter().chain(args).collect();
         if killed == KILLS {

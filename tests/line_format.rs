@@ -51,7 +51,7 @@ fn every_beginning_of_a_line_is_malformed() {
 }
 
 #[test]
-fn what_the_format_allows() {
+fn well_formed_lines() {
     assert!(accepted("83.149.9.216", "::1"));
     assert!(accepted("- -", "ident frank"));
     assert!(accepted("GET", "PROPFIND"));
@@ -64,7 +64,7 @@ fn what_the_format_allows() {
 }
 
 #[test]
-fn what_the_format_does_not_allow() {
+fn malformed_lines() {
     for (from, to) in [
         ("- -", "-"),
         ("- -", "- - -"),
@@ -113,7 +113,7 @@ fn a_path_is_kept_byte_for_byte() {
 }
 
 #[test]
-fn a_time_that_is_none_makes_no_line_malformed() {
+fn an_invalid_time_does_not_make_a_line_malformed() {
     for (text, time) in [
         ("yesterday", None),
         ("17/May/2015:10:05:03", None),

@@ -101,7 +101,7 @@ pub struct Args {
     #[arg(long, value_name = "FILE")]
     pub output: Option<PathBuf>,
 
-    /// What `--config` says
+    /// The content of the file of `--config`.
     #[arg(skip)]
     pub job: Option<JobConfig>,
 }
@@ -117,7 +117,7 @@ pub enum Backend {
     Rocksdb,
 }
 
-/// Where the lines come from.
+/// The source of lines.
 #[derive(Clone, Debug)]
 pub enum Input {
     File(PathBuf),
@@ -126,7 +126,7 @@ pub enum Input {
 }
 
 impl Args {
-    /// Reads the command line. Ends the program if it asks for help, or cannot be used.
+    /// Parses the command line. Ends the program for a request for help, or an invalid command line.
     pub fn read() -> Self {
         let mut args = Self::parse();
         if let Err(reason) = args.read_config() {
@@ -138,7 +138,7 @@ impl Args {
         args
     }
 
-    /// Where the lines come from.
+    /// The source of lines.
     pub fn input(&self) -> Input {
         match &self.log {
             Some(path) if path.as_os_str() == "-" => Input::Stdin,
@@ -147,7 +147,7 @@ impl Args {
         }
     }
 
-    /// Reads the file of `--config`, and takes from it what the options for the same would say.
+    /// Reads the file of `--config`, and sets the options that correspond to its settings.
     fn read_config(&mut self) -> Result<(), String> {
         let Some(path) = &self.config else { return Ok(()) };
         let named = |reason: &dyn std::fmt::Display| format!("{}: {reason}", path.display());
@@ -165,7 +165,7 @@ impl Args {
         Ok(())
     }
 
-    /// Refuses options that do not fit together.
+    /// Refuses options that exclude each other.
     fn check(&self) -> Result<(), String> {
         if let Some(most) = self.max_parallelism.filter(|most| self.parallelism > *most) {
             let parallelism = self.parallelism;

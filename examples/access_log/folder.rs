@@ -21,11 +21,11 @@ pub struct Folder {
     temporary: Option<TempDir>,
 }
 
-/// Where the storage has the savepoint that the job starts from.
+/// The path of the savepoint that the job starts from, within the storage.
 const START: &str = "start";
 
 impl Folder {
-    /// Opens the folders that the command line asks for.
+    /// Opens the folders of the command line.
     pub fn open(args: &Args) -> Result<Self, Failure> {
         let temporary = match (&args.checkpoint_dir, args.backend) {
             (None, Backend::Fs | Backend::Rocksdb) => {
@@ -60,7 +60,7 @@ impl Folder {
         self.savepoints.clone()
     }
 
-    /// The backend that the command line asks for, with its checkpoints in this folder.
+    /// The backend of the command line, with its checkpoints in this folder.
     pub fn options(&self, args: &Args) -> Result<AnyOptions, Failure> {
         let options = match &args.job {
             Some(config) => AnyOptions::from_config(&config.backend, self.storage(), job::folder()?)?,
@@ -130,7 +130,7 @@ fn local(path: &Path) -> Result<Arc<dyn Storage>, Failure> {
     }
 }
 
-/// Makes the savepoint at `from` readable from the storage of the checkpoints, and opens it.
+/// Makes the savepoint at `from` accessible through the storage of the checkpoints, and opens it.
 fn mount(root: Arc<dyn Storage>, from: &Path) -> Result<(Arc<dyn Storage>, Savepoint), Failure> {
     let failed = |reason: &dyn std::fmt::Display| Failure::job(from.display(), reason);
     let is_folder = std::fs::metadata(from).map_err(|error| failed(&error))?.is_dir();

@@ -25,10 +25,10 @@ use crate::subtask;
 /// The operator that counts.
 const OPERATOR: &str = "page-stats";
 
-/// Number of batches of one source that may wait for a subtask.
+/// Maximum number of batches of one source that wait for a subtask.
 const WAITING_BATCHES: usize = 8;
 
-/// Most bytes of batches that a subtask holds back while it waits for a barrier.
+/// Maximum of bytes of batches that a subtask holds back during alignment.
 const HELD_BYTES: u64 = 16 << 20;
 
 /// Result of a run.
@@ -44,9 +44,9 @@ pub struct Outcome {
     pub elapsed: Duration,
 }
 
-/// How a run ended.
+/// The end of a run.
 pub enum Ended {
-    /// The log was read to its end.
+    /// The log was read completely.
     Whole(Box<Outcome>),
     /// The job was stopped with a savepoint in this folder.
     WithSavepoint(PathBuf),
@@ -64,7 +64,7 @@ pub fn run<B: StateBackend<Key = Path>>(
     folders: &Folder,
     interrupt: &Interrupt,
 ) -> Result<Ended, Failure> {
-    // An unreadable log must not cost the checkpoints of an earlier run.
+    // If the log cannot be read, the checkpoints of an earlier run must stay.
     let input = args.input();
     let is_fresh = !args.resume && folders.start().is_none();
     let fresh = if is_fresh { Position::split(&input, args.sources.into())? } else { Vec::new() };
@@ -185,7 +185,7 @@ fn parts(checkpoint: &Checkpoint, target: &CheckpointTarget) -> Result<Vec<Posit
     Ok(state.list(token)?.iter().copied().collect())
 }
 
-/// The user ended the job: reports its position, and where it can continue.
+/// Handles an interrupt by the user: reports the position, and where the job can continue.
 fn interrupted(lines: u64, store: &CheckpointStore, target: &CheckpointTarget) -> Failure {
     let resumable = store.latest().and_then(|latest| {
         let parts = parts(latest, target).ok()?;

@@ -19,7 +19,7 @@ use crate::window::{Minute, minute_of};
 /// The operator that reads the log.
 pub const OPERATOR: &str = "log";
 
-/// Lines after which a log must have shown one that is well-formed.
+/// Number of lines that must include a well-formed one.
 const ENOUGH_LINES: u64 = 1000;
 
 /// A line in the combined format, for error messages.
@@ -30,7 +30,7 @@ pub fn positions() -> OperatorListDescriptor<Position> {
     OperatorListDescriptor::even_split("positions")
 }
 
-/// Shared by all sources of a run.
+/// State that all sources of a run share.
 pub struct Shared<'a> {
     pub args: &'a Args,
     pub interrupt: &'a Interrupt,
@@ -147,7 +147,7 @@ impl<'a> Reading<'a> {
     fn read(&mut self, context: &mut TaskContext) -> Result<(), Failure> {
         let mut lines = Position::sum(&self.now()).lines;
         let mut reached = 0;
-        // After a restore, the subtasks do not know it.
+        // After a restore, the subtasks do not know the minute.
         self.tell_minute(&mut reached);
         let mut open: Vec<usize> = (0..self.parts.len()).collect();
         while !open.is_empty() {
@@ -170,7 +170,7 @@ impl<'a> Reading<'a> {
         Ok(())
     }
 
-    /// Sends the next line of a part; false at its end.
+    /// Sends the next line of a part. Returns false at its end.
     fn read_line(&mut self, part: usize, reached: &mut Minute) -> Result<bool, Failure> {
         let Some((source, position)) = self.parts.get_mut(part) else { return Ok(false) };
         let Some(line) = source.next(position)? else {
@@ -200,7 +200,7 @@ impl<'a> Reading<'a> {
             check_is_log(source, position)?;
         }
         if has_sent && self.subtask.index() == 0 {
-            // Assumes that the other sources have read as much.
+            // Assumes that the other sources have read the same amount.
             let done = Position::sum(&self.now()).done() * u64::from(self.subtask.parallelism());
             self.shared.progress.at(done, self.checkpoints);
         }
@@ -231,7 +231,7 @@ impl<'a> Reading<'a> {
         Ok(())
     }
 
-    /// Asks for a savepoint with which the job stops, and does what the driver asks until then.
+    /// Requests a stop with a savepoint, and follows the driver's requests until then.
     fn stop_with_savepoint(&mut self, context: &mut TaskContext) -> Result<(), Failure> {
         let answer = self.shared.job.stop_with_savepoint(Some(""), SavepointFormat::Canonical, false);
         while let Some(control) = context.wait_unless(&answer)? {
@@ -283,7 +283,7 @@ impl<'a> Reading<'a> {
         self.parts.iter().map(|(_, position)| *position).collect()
     }
 
-    /// Tells the subtasks the minute that all parts have reached, if it is a new one.
+    /// Sends the subtasks the minute that all parts have reached, if it is new.
     fn tell_minute(&mut self, reached: &mut Minute) {
         self.newest = self.parts.iter().map(|(_, position)| position.newest).collect();
         let slowest = self.newest.iter().copied().min().unwrap_or(Minute::MAX);
@@ -294,7 +294,7 @@ impl<'a> Reading<'a> {
     }
 }
 
-/// Refuses a file that has lines, but none in the format.
+/// Refuses a file with lines if none is well-formed.
 fn check_is_log(source: &Source, position: &Position) -> Result<(), Failure> {
     match position.lines {
         lines if lines > position.malformed || !position.is_first() => Ok(()),

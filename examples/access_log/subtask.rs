@@ -8,7 +8,7 @@ use crate::page_stats::{Page, PageStats, Path};
 use crate::window::Minute;
 
 /// Opens the backend from `restore`, and works until the input ends. Returns the content of the state, or
-/// nothing if the job is stopped before.
+/// `None` if the job is stopped before.
 pub fn run<B: StateBackend<Key = Path>>(
     options: &B::Options,
     subtask: Subtask<Path>,
