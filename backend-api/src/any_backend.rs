@@ -129,14 +129,11 @@ macro_rules! any_backend {
         }
 
         const _: () = {
-            /// A state of the chosen backend at a key and namespace. Each access opens a new view. A view
-            /// that is returned from a match over several backends is moved through memory, which costs more
-            /// than the access.
+            /// A state of the chosen backend at a place. Each access opens a new view. A view that is returned
+            /// from a match over several backends is moved through memory, which costs more than the access.
             pub struct AnyAccess<'a, K: $crate::StateKey, T: $crate::StateToken> {
                 backend: &'a mut $name<K>,
-                token: T,
-                key: $crate::KeyContext<'a, K>,
-                namespace: &'a T::Namespace,
+                place: $crate::Place<'a, K, T>,
             }
 
             /// A list or map of the chosen backend. Iterators borrow from its view, which the first iterator
@@ -182,7 +179,7 @@ macro_rules! any_backend {
                 /// Opens the view at the first call.
                 #[inline(always)]
                 fn open(&mut self) -> $crate::Result<&mut Lists<'a, K, StateT, N>> {
-                    $crate::any_backend!(@open self $name list [$($variant)+])
+                    $crate::any_backend!(@open self $name list_at [$($variant)+])
                 }
             }
 
@@ -192,177 +189,71 @@ macro_rules! any_backend {
                 /// Opens the view at the first call.
                 #[inline(always)]
                 fn open(&mut self) -> $crate::Result<&mut Maps<'a, K, MK, MV, N>> {
-                    $crate::any_backend!(@open self $name map [$($variant)+])
+                    $crate::any_backend!(@open self $name map_at [$($variant)+])
                 }
             }
 
             impl<K: $crate::StateKey, StateV: $crate::StateValue, N: $crate::StateKey>
                 $crate::ValueState<StateV> for AnyAccess<'_, K, $crate::ValueToken<StateV, N>>
             {
-                #[inline(always)]
-                fn with<R>(&mut self, f: impl FnOnce(Option<&StateV>) -> R) -> $crate::Result<R> {
-                    $crate::any_backend!(@access self $name value [$($variant)+] view => $crate::ValueState::<StateV>::with(view, f))
-                }
-                #[inline(always)]
-                fn set(&mut self, value: StateV) -> $crate::Result<()> {
-                    $crate::any_backend!(@access self $name value [$($variant)+] view => $crate::ValueState::<StateV>::set(view, value))
-                }
-                #[inline(always)]
-                fn try_update<R>(
-                    &mut self,
-                    f: impl FnOnce(&mut Option<StateV>) -> ::std::result::Result<R, $crate::BoxError>,
-                ) -> $crate::Result<R> {
-                    $crate::any_backend!(@access self $name value [$($variant)+] view => $crate::ValueState::<StateV>::try_update(view, f))
-                }
-                #[inline(always)]
-                fn clear(&mut self) -> $crate::Result<()> {
-                    $crate::any_backend!(@access self $name value [$($variant)+] view => $crate::ValueState::<StateV>::clear(view))
-                }
-                #[inline(always)]
-                fn get(&mut self) -> $crate::Result<Option<StateV>> {
-                    $crate::any_backend!(@access self $name value [$($variant)+] view => $crate::ValueState::<StateV>::get(view))
-                }
-                #[inline(always)]
-                fn update<R>(&mut self, f: impl FnOnce(&mut Option<StateV>) -> R) -> $crate::Result<R> {
-                    $crate::any_backend!(@access self $name value [$($variant)+] view => $crate::ValueState::<StateV>::update(view, f))
+                $crate::any_backend! { @access $name value_at [$($variant)+] [$crate::ValueState::<StateV>]
+                    with[R](f: impl FnOnce(Option<&StateV>) -> R) -> R;
+                    set[](value: StateV) -> ();
+                    try_update[R](f: impl FnOnce(&mut Option<StateV>) -> ::std::result::Result<R, $crate::BoxError>) -> R;
+                    clear[]() -> ();
+                    get[]() -> Option<StateV>;
+                    update[R](f: impl FnOnce(&mut Option<StateV>) -> R) -> R;
                 }
             }
 
             impl<'a, K: $crate::StateKey, StateT: $crate::StateValue, N: $crate::StateKey>
                 $crate::ListState<StateT, N> for AnyList<'a, K, StateT, N>
             {
-                #[inline(always)]
-                fn add(&mut self, element: StateT) -> $crate::Result<()> {
-                    $crate::any_backend!(@scan self $name list [$($variant)+] view => $crate::ListState::<StateT, N>::add(view, element))
+                $crate::any_backend! { @scan $name list_at [$($variant)+] [$crate::ListState::<StateT, N>]
+                    add[](element: StateT) -> ();
+                    add_all[](elements: impl IntoIterator<Item = StateT>) -> ();
+                    set[](elements: impl IntoIterator<Item = StateT>) -> ();
+                    merge_from[](sources: &[N]) -> ();
+                    get_merged[](of: &[N]) -> ::std::vec::Vec<StateT>;
+                    clear[]() -> ();
+                    is_empty[]() -> bool;
+                    get[]() -> ::std::vec::Vec<StateT>;
                 }
-                #[inline(always)]
-                fn add_all(&mut self, elements: impl IntoIterator<Item = StateT>) -> $crate::Result<()> {
-                    $crate::any_backend!(@scan self $name list [$($variant)+] view => $crate::ListState::<StateT, N>::add_all(view, elements))
-                }
-                #[inline(always)]
-                fn set(&mut self, elements: impl IntoIterator<Item = StateT>) -> $crate::Result<()> {
-                    $crate::any_backend!(@scan self $name list [$($variant)+] view => $crate::ListState::<StateT, N>::set(view, elements))
-                }
-                #[inline(always)]
-                fn iter(
-                    &mut self,
-                ) -> $crate::Result<impl Iterator<Item = $crate::Result<::std::borrow::Cow<'_, StateT>>>> {
-                    Ok(match self.open()? { $(OneOf::$variant(view) => OneOf::$variant($crate::ListState::<StateT, N>::iter(view)?),)+ })
-                }
-                #[inline(always)]
-                fn merge_from(&mut self, sources: &[N]) -> $crate::Result<()> {
-                    $crate::any_backend!(@scan self $name list [$($variant)+] view => $crate::ListState::<StateT, N>::merge_from(view, sources))
-                }
-                #[inline(always)]
-                fn get_merged(&mut self, of: &[N]) -> $crate::Result<::std::vec::Vec<StateT>> {
-                    $crate::any_backend!(@scan self $name list [$($variant)+] view => $crate::ListState::<StateT, N>::get_merged(view, of))
-                }
-                #[inline(always)]
-                fn clear(&mut self) -> $crate::Result<()> {
-                    $crate::any_backend!(@scan self $name list [$($variant)+] view => $crate::ListState::<StateT, N>::clear(view))
-                }
-                #[inline(always)]
-                fn is_empty(&mut self) -> $crate::Result<bool> {
-                    $crate::any_backend!(@scan self $name list [$($variant)+] view => $crate::ListState::<StateT, N>::is_empty(view))
-                }
-                #[inline(always)]
-                fn get(&mut self) -> $crate::Result<::std::vec::Vec<StateT>> {
-                    $crate::any_backend!(@scan self $name list [$($variant)+] view => $crate::ListState::<StateT, N>::get(view))
+                $crate::any_backend! { @iterate [$($variant)+] [$crate::ListState::<StateT, N>]
+                    iter() -> ::std::borrow::Cow<'_, StateT>;
                 }
             }
 
             impl<'a, K: $crate::StateKey, MK: $crate::StateKey, MV: $crate::StateValue, N: $crate::StateKey>
                 $crate::MapState<MK, MV> for AnyMap<'a, K, MK, MV, N>
             {
-                #[inline(always)]
-                fn with<R>(&mut self, key: &MK, f: impl FnOnce(Option<&MV>) -> R) -> $crate::Result<R> {
-                    $crate::any_backend!(@scan self $name map [$($variant)+] view => $crate::MapState::<MK, MV>::with(view, key, f))
+                $crate::any_backend! { @scan $name map_at [$($variant)+] [$crate::MapState::<MK, MV>]
+                    with[R](key: &MK, f: impl FnOnce(Option<&MV>) -> R) -> R;
+                    put[](key: MK, value: MV) -> ();
+                    put_all[](entries: impl IntoIterator<Item = (MK, MV)>) -> ();
+                    remove[](key: &MK) -> ();
+                    try_update[R](
+                        key: MK,
+                        f: impl FnOnce(&mut Option<MV>) -> ::std::result::Result<R, $crate::BoxError>
+                    ) -> R;
+                    clear[]() -> ();
+                    get[](key: &MK) -> Option<MV>;
+                    contains[](key: &MK) -> bool;
+                    update[R](key: MK, f: impl FnOnce(&mut Option<MV>) -> R) -> R;
+                    range_into[](
+                        range: impl ::std::ops::RangeBounds<MK>,
+                        max: usize,
+                        into: &mut ::std::vec::Vec<(MK, MV)>
+                    ) -> ();
+                    len[]() -> u64;
+                    is_empty[]() -> bool;
                 }
-                #[inline(always)]
-                fn put(&mut self, key: MK, value: MV) -> $crate::Result<()> {
-                    $crate::any_backend!(@scan self $name map [$($variant)+] view => $crate::MapState::<MK, MV>::put(view, key, value))
-                }
-                #[inline(always)]
-                fn put_all(&mut self, entries: impl IntoIterator<Item = (MK, MV)>) -> $crate::Result<()> {
-                    $crate::any_backend!(@scan self $name map [$($variant)+] view => $crate::MapState::<MK, MV>::put_all(view, entries))
-                }
-                #[inline(always)]
-                fn remove(&mut self, key: &MK) -> $crate::Result<()> {
-                    $crate::any_backend!(@scan self $name map [$($variant)+] view => $crate::MapState::<MK, MV>::remove(view, key))
-                }
-                #[inline(always)]
-                fn try_update<R>(
-                    &mut self,
-                    key: MK,
-                    f: impl FnOnce(&mut Option<MV>) -> ::std::result::Result<R, $crate::BoxError>,
-                ) -> $crate::Result<R> {
-                    $crate::any_backend!(@scan self $name map [$($variant)+] view => $crate::MapState::<MK, MV>::try_update(view, key, f))
-                }
-                #[inline(always)]
-                fn range(
-                    &mut self,
-                    range: impl ::std::ops::RangeBounds<MK>,
-                ) -> $crate::Result<
-                    impl Iterator<
-                        Item = $crate::Result<(::std::borrow::Cow<'_, MK>, ::std::borrow::Cow<'_, MV>)>,
-                    >,
-                > {
-                    Ok(match self.open()? { $(OneOf::$variant(view) => OneOf::$variant($crate::MapState::<MK, MV>::range(view, range)?),)+ })
-                }
-                #[inline(always)]
-                fn clear(&mut self) -> $crate::Result<()> {
-                    $crate::any_backend!(@scan self $name map [$($variant)+] view => $crate::MapState::<MK, MV>::clear(view))
-                }
-                #[inline(always)]
-                fn get(&mut self, key: &MK) -> $crate::Result<Option<MV>> {
-                    $crate::any_backend!(@scan self $name map [$($variant)+] view => $crate::MapState::<MK, MV>::get(view, key))
-                }
-                #[inline(always)]
-                fn contains(&mut self, key: &MK) -> $crate::Result<bool> {
-                    $crate::any_backend!(@scan self $name map [$($variant)+] view => $crate::MapState::<MK, MV>::contains(view, key))
-                }
-                #[inline(always)]
-                fn update<R>(&mut self, key: MK, f: impl FnOnce(&mut Option<MV>) -> R) -> $crate::Result<R> {
-                    $crate::any_backend!(@scan self $name map [$($variant)+] view => $crate::MapState::<MK, MV>::update(view, key, f))
-                }
-                #[inline(always)]
-                fn iter(
-                    &mut self,
-                ) -> $crate::Result<
-                    impl Iterator<
-                        Item = $crate::Result<(::std::borrow::Cow<'_, MK>, ::std::borrow::Cow<'_, MV>)>,
-                    >,
-                > {
-                    Ok(match self.open()? { $(OneOf::$variant(view) => OneOf::$variant($crate::MapState::<MK, MV>::iter(view)?),)+ })
-                }
-                #[inline(always)]
-                fn keys(
-                    &mut self,
-                ) -> $crate::Result<impl Iterator<Item = $crate::Result<::std::borrow::Cow<'_, MK>>>> {
-                    Ok(match self.open()? { $(OneOf::$variant(view) => OneOf::$variant($crate::MapState::<MK, MV>::keys(view)?),)+ })
-                }
-                #[inline(always)]
-                fn values(
-                    &mut self,
-                ) -> $crate::Result<impl Iterator<Item = $crate::Result<::std::borrow::Cow<'_, MV>>>> {
-                    Ok(match self.open()? { $(OneOf::$variant(view) => OneOf::$variant($crate::MapState::<MK, MV>::values(view)?),)+ })
-                }
-                #[inline(always)]
-                fn is_empty(&mut self) -> $crate::Result<bool> {
-                    $crate::any_backend!(@scan self $name map [$($variant)+] view => $crate::MapState::<MK, MV>::is_empty(view))
-                }
-                #[inline(always)]
-                fn len(&mut self) -> $crate::Result<u64> {
-                    $crate::any_backend!(@scan self $name map [$($variant)+] view => $crate::MapState::<MK, MV>::len(view))
-                }
-                #[inline(always)]
-                fn range_into(
-                    &mut self,
-                    range: impl ::std::ops::RangeBounds<MK>,
-                    max: usize,
-                    into: &mut ::std::vec::Vec<(MK, MV)>,
-                ) -> $crate::Result<()> {
-                    $crate::any_backend!(@scan self $name map [$($variant)+] view => $crate::MapState::<MK, MV>::range_into(view, range, max, into))
+                $crate::any_backend! { @iterate [$($variant)+] [$crate::MapState::<MK, MV>]
+                    range(range: impl ::std::ops::RangeBounds<MK>)
+                        -> (::std::borrow::Cow<'_, MK>, ::std::borrow::Cow<'_, MV>);
+                    iter() -> (::std::borrow::Cow<'_, MK>, ::std::borrow::Cow<'_, MV>);
+                    keys() -> ::std::borrow::Cow<'_, MK>;
+                    values() -> ::std::borrow::Cow<'_, MV>;
                 }
                 fn cursor(&mut self) -> $crate::MapCursor<'_, Self, MK, MV> {
                     $crate::MapCursor::new(self)
@@ -372,54 +263,25 @@ macro_rules! any_backend {
             impl<K: $crate::StateKey, StateT: $crate::StateValue, N: $crate::StateKey>
                 $crate::ReducingState<StateT, N> for AnyAccess<'_, K, $crate::ReducingToken<StateT, N>>
             {
-                #[inline(always)]
-                fn with<R>(&mut self, f: impl FnOnce(Option<&StateT>) -> R) -> $crate::Result<R> {
-                    $crate::any_backend!(@access self $name reducing [$($variant)+] view => $crate::ReducingState::<StateT, N>::with(view, f))
-                }
-                #[inline(always)]
-                fn add(&mut self, value: StateT) -> $crate::Result<()> {
-                    $crate::any_backend!(@access self $name reducing [$($variant)+] view => $crate::ReducingState::<StateT, N>::add(view, value))
-                }
-                #[inline(always)]
-                fn merge_from(&mut self, sources: &[N]) -> $crate::Result<()> {
-                    $crate::any_backend!(@access self $name reducing [$($variant)+] view => $crate::ReducingState::<StateT, N>::merge_from(view, sources))
-                }
-                #[inline(always)]
-                fn get_merged(&mut self, of: &[N]) -> $crate::Result<Option<StateT>> {
-                    $crate::any_backend!(@access self $name reducing [$($variant)+] view => $crate::ReducingState::<StateT, N>::get_merged(view, of))
-                }
-                #[inline(always)]
-                fn clear(&mut self) -> $crate::Result<()> {
-                    $crate::any_backend!(@access self $name reducing [$($variant)+] view => $crate::ReducingState::<StateT, N>::clear(view))
-                }
-                #[inline(always)]
-                fn get(&mut self) -> $crate::Result<Option<StateT>> {
-                    $crate::any_backend!(@access self $name reducing [$($variant)+] view => $crate::ReducingState::<StateT, N>::get(view))
+                $crate::any_backend! { @access $name reducing_at [$($variant)+] [$crate::ReducingState::<StateT, N>]
+                    with[R](f: impl FnOnce(Option<&StateT>) -> R) -> R;
+                    add[](value: StateT) -> ();
+                    merge_from[](sources: &[N]) -> ();
+                    get_merged[](of: &[N]) -> Option<StateT>;
+                    clear[]() -> ();
+                    get[]() -> Option<StateT>;
                 }
             }
 
             impl<K: $crate::StateKey, StateA: $crate::Aggregate, N: $crate::StateKey>
                 $crate::AggregatingState<StateA, N> for AnyAccess<'_, K, $crate::AggregatingToken<StateA, N>>
             {
-                #[inline(always)]
-                fn add(&mut self, input: StateA::Input) -> $crate::Result<()> {
-                    $crate::any_backend!(@access self $name aggregating [$($variant)+] view => $crate::AggregatingState::<StateA, N>::add(view, input))
-                }
-                #[inline(always)]
-                fn get(&mut self) -> $crate::Result<Option<StateA::Output>> {
-                    $crate::any_backend!(@access self $name aggregating [$($variant)+] view => $crate::AggregatingState::<StateA, N>::get(view))
-                }
-                #[inline(always)]
-                fn merge_from(&mut self, sources: &[N]) -> $crate::Result<()> {
-                    $crate::any_backend!(@access self $name aggregating [$($variant)+] view => $crate::AggregatingState::<StateA, N>::merge_from(view, sources))
-                }
-                #[inline(always)]
-                fn get_merged(&mut self, of: &[N]) -> $crate::Result<Option<StateA::Output>> {
-                    $crate::any_backend!(@access self $name aggregating [$($variant)+] view => $crate::AggregatingState::<StateA, N>::get_merged(view, of))
-                }
-                #[inline(always)]
-                fn clear(&mut self) -> $crate::Result<()> {
-                    $crate::any_backend!(@access self $name aggregating [$($variant)+] view => $crate::AggregatingState::<StateA, N>::clear(view))
+                $crate::any_backend! { @access $name aggregating_at [$($variant)+] [$crate::AggregatingState::<StateA, N>]
+                    add[](input: StateA::Input) -> ();
+                    get[]() -> Option<StateA::Output>;
+                    merge_from[](sources: &[N]) -> ();
+                    get_merged[](of: &[N]) -> Option<StateA::Output>;
+                    clear[]() -> ();
                 }
             }
 
@@ -454,105 +316,83 @@ macro_rules! any_backend {
                         }
                     )+ }
                 }
-                #[inline(always)]
-                fn lifecycle(&self) -> &$crate::Lifecycle<K> {
-                    match self { $(Self::$variant(backend) => $crate::StateBackend::lifecycle(backend),)+ }
+                $crate::any_backend! { @places $($variant)+ =>
+                    value value_at [V: $crate::StateValue] ValueToken[V] -> Value AnyAccess;
+                    list list_at [T: $crate::StateValue] ListToken[T] -> List AnyScan AnyAccess;
+                    map map_at [MK: $crate::StateKey, MV: $crate::StateValue] MapToken[MK, MV] -> Map AnyScan AnyAccess;
+                    reducing reducing_at [T: $crate::StateValue] ReducingToken[T] -> Reducing AnyAccess;
+                    aggregating aggregating_at [A: $crate::Aggregate] AggregatingToken[A] -> Aggregating AnyAccess;
                 }
-                $crate::any_backend! { @register $($variant)+ =>
-                    register_value<V: StateValue>(ValueDescriptor<V>) -> ValueToken<V>;
-                    register_list<T: StateValue>(ListDescriptor<T>) -> ListToken<T>;
-                    register_map<MK: StateKey, MV: StateValue>(MapDescriptor<MK, MV>) -> MapToken<MK, MV>;
-                    register_reducing<T: StateValue>(ReducingDescriptor<T>) -> ReducingToken<T>;
-                    register_aggregating<A: Aggregate>(AggregatingDescriptor<A>) -> AggregatingToken<A>;
+                $crate::any_backend! { @forward [$($variant)+]
+                    (&) lifecycle[]() -> &$crate::Lifecycle<K>;
+                    (&) prefetch[T: $crate::StateToken](
+                        token: T,
+                        key: $crate::KeyContext<'_, K>,
+                        namespace: &T::Namespace
+                    ) -> ();
+                    (&) prefetch_batch[T: $crate::StateToken](
+                        token: T,
+                        keys: &[$crate::KeyContext<'_, K>],
+                        namespace: &T::Namespace
+                    ) -> ();
+                    (&mut) get_batch[V: $crate::StateValue, N: $crate::StateKey](
+                        token: $crate::ValueToken<V, N>,
+                        keys: &[$crate::KeyContext<'_, K>],
+                        namespace: &N,
+                        f: impl FnMut(usize, Option<&V>)
+                    ) -> $crate::Result<()>;
+                    (&mut) update_batch[V: $crate::StateValue, N: $crate::StateKey](
+                        token: $crate::ValueToken<V, N>,
+                        keys: &[$crate::KeyContext<'_, K>],
+                        namespace: &N,
+                        f: impl FnMut(usize, &mut Option<V>)
+                    ) -> $crate::Result<()>;
                 }
-                $crate::any_backend! { @open_access $($variant)+ =>
-                    value<V: StateValue>(ValueToken<V>) -> Value AnyAccess;
-                    list<T: StateValue>(ListToken<T>) -> List AnyScan AnyAccess;
-                    map<MK: StateKey, MV: StateValue>(MapToken<MK, MV>) -> Map AnyScan AnyAccess;
-                    reducing<T: StateValue>(ReducingToken<T>) -> Reducing AnyAccess;
-                    aggregating<A: Aggregate>(AggregatingToken<A>) -> Aggregating AnyAccess;
+                $crate::any_backend! { @forward [$($variant)+]
+                    (&mut) register_value[V: $crate::StateValue, N: $crate::StateKey](
+                        descriptor: $crate::ValueDescriptor<V, N>
+                    ) -> $crate::Result<$crate::ValueToken<V, N>>;
+                    (&mut) register_list[T: $crate::StateValue, N: $crate::StateKey](
+                        descriptor: $crate::ListDescriptor<T, N>
+                    ) -> $crate::Result<$crate::ListToken<T, N>>;
+                    (&mut) register_map[MK: $crate::StateKey, MV: $crate::StateValue, N: $crate::StateKey](
+                        descriptor: $crate::MapDescriptor<MK, MV, N>
+                    ) -> $crate::Result<$crate::MapToken<MK, MV, N>>;
+                    (&mut) register_reducing[T: $crate::StateValue, N: $crate::StateKey](
+                        descriptor: $crate::ReducingDescriptor<T, N>
+                    ) -> $crate::Result<$crate::ReducingToken<T, N>>;
+                    (&mut) register_aggregating[A: $crate::Aggregate, N: $crate::StateKey](
+                        descriptor: $crate::AggregatingDescriptor<A, N>
+                    ) -> $crate::Result<$crate::AggregatingToken<A, N>>;
+                    (&mut) register[D: $crate::StateDescriptor](descriptor: D) -> $crate::Result<D::Token>;
                 }
-                fn keys<T: $crate::StateToken>(
-                    &mut self,
-                    token: T,
-                    namespace: &T::Namespace,
-                ) -> $crate::Result<$crate::Keys<'_, K>> {
-                    match self { $(Self::$variant(backend) => $crate::StateBackend::keys(backend, token, namespace),)+ }
+                $crate::any_backend! { @forward [$($variant)+]
+                    (&mut) keys[T: $crate::StateToken](
+                        token: T,
+                        namespace: &T::Namespace
+                    ) -> $crate::Result<$crate::Keys<'_, K>>;
+                    (&mut) keys_and_namespaces[T: $crate::StateToken](
+                        token: T
+                    ) -> $crate::Result<$crate::Keys<'_, (K, T::Namespace)>>;
+                    (&mut) drop_restored[](state: &str) -> $crate::Result<()>;
+                    (&) check_restored[]() -> $crate::Result<()>;
+                    (&) states[]() -> ::std::vec::Vec<$crate::StateInfo>;
+                    (&mut) snapshot[](request: $crate::SnapshotRequest) -> $crate::Result<$crate::SnapshotTask>;
+                    (&mut) notify_complete[](checkpoint_id: u64) -> $crate::Result<()>;
+                    (&mut) notify_aborted[](checkpoint_id: u64) -> $crate::Result<()>;
+                    (&mut) close[]() -> $crate::Result<()>;
                 }
-                fn keys_and_namespaces<T: $crate::StateToken>(
-                    &mut self,
-                    token: T,
-                ) -> $crate::Result<$crate::Keys<'_, (K, T::Namespace)>> {
-                    match self { $(Self::$variant(backend) => $crate::StateBackend::keys_and_namespaces(backend, token),)+ }
-                }
-                fn drop_restored(&mut self, state: &str) -> $crate::Result<()> {
-                    match self {
-                        $(Self::$variant(backend) => $crate::StateBackend::drop_restored(backend, state),)+
-                    }
-                }
-                fn check_restored(&self) -> $crate::Result<()> {
-                    match self { $(Self::$variant(backend) => $crate::StateBackend::check_restored(backend),)+ }
-                }
-                fn states(&self) -> ::std::vec::Vec<$crate::StateInfo> {
-                    match self { $(Self::$variant(backend) => $crate::StateBackend::states(backend),)+ }
-                }
-                fn snapshot(&mut self, request: $crate::SnapshotRequest) -> $crate::Result<$crate::SnapshotTask> {
-                    match self { $(Self::$variant(backend) => $crate::StateBackend::snapshot(backend, request),)+ }
-                }
-                fn notify_complete(&mut self, checkpoint_id: u64) -> $crate::Result<()> {
-                    match self { $(Self::$variant(backend) => $crate::StateBackend::notify_complete(backend, checkpoint_id),)+ }
-                }
-                fn notify_aborted(&mut self, checkpoint_id: u64) -> $crate::Result<()> {
-                    match self { $(Self::$variant(backend) => $crate::StateBackend::notify_aborted(backend, checkpoint_id),)+ }
-                }
-                fn close(&mut self) -> $crate::Result<()> {
-                    match self { $(Self::$variant(backend) => $crate::StateBackend::close(backend),)+ }
-                }
+                // From the same lifecycle as the checks of an access, so that the compiler can drop repeated ones.
                 #[inline(always)]
                 fn subtask(&self) -> &$crate::Subtask<K> {
-                    match self { $(Self::$variant(backend) => $crate::StateBackend::subtask(backend),)+ }
+                    $crate::StateBackend::lifecycle(self).subtask()
                 }
                 #[inline(always)]
-                fn key<'k, Q: $crate::LookupKey<K> + ?Sized>(&self, key: &'k Q) -> $crate::Result<$crate::KeyContext<'k, K>> {
-                    match self { $(Self::$variant(backend) => $crate::StateBackend::key(backend, key),)+ }
-                }
-                fn register<D: $crate::StateDescriptor>(&mut self, descriptor: D) -> $crate::Result<D::Token> {
-                    match self { $(Self::$variant(backend) => $crate::StateBackend::register(backend, descriptor),)+ }
-                }
-                #[inline]
-                fn prefetch<T: $crate::StateToken>(
+                fn key<'k, Q: $crate::LookupKey<K> + ?Sized>(
                     &self,
-                    token: T,
-                    key: $crate::KeyContext<'_, K>,
-                    namespace: &T::Namespace,
-                ) {
-                    match self { $(Self::$variant(backend) => $crate::StateBackend::prefetch(backend, token, key, namespace),)+ }
-                }
-                fn prefetch_batch<T: $crate::StateToken>(
-                    &self,
-                    token: T,
-                    keys: &[$crate::KeyContext<'_, K>],
-                    namespace: &T::Namespace,
-                ) {
-                    match self { $(Self::$variant(backend) => $crate::StateBackend::prefetch_batch(backend, token, keys, namespace),)+ }
-                }
-                fn get_batch<V: $crate::StateValue, N: $crate::StateKey>(
-                    &mut self,
-                    token: $crate::ValueToken<V, N>,
-                    keys: &[$crate::KeyContext<'_, K>],
-                    namespace: &N,
-                    f: impl FnMut(usize, Option<&V>),
-                ) -> $crate::Result<()> {
-                    match self { $(Self::$variant(backend) => $crate::StateBackend::get_batch(backend, token, keys, namespace, f),)+ }
-                }
-                fn update_batch<V: $crate::StateValue, N: $crate::StateKey>(
-                    &mut self,
-                    token: $crate::ValueToken<V, N>,
-                    keys: &[$crate::KeyContext<'_, K>],
-                    namespace: &N,
-                    f: impl FnMut(usize, &mut Option<V>),
-                ) -> $crate::Result<()> {
-                    match self { $(Self::$variant(backend) => $crate::StateBackend::update_batch(backend, token, keys, namespace, f),)+ }
+                    key: &'k Q,
+                ) -> $crate::Result<$crate::KeyContext<'k, K>> {
+                    $crate::StateBackend::lifecycle(self).subtask().key(key)
                 }
                 // The function takes this backend, not the variant.
                 fn for_each_key<T: $crate::StateToken>(
@@ -576,79 +416,129 @@ macro_rules! any_backend {
             }
         };
     };
-    (@register $($variant:ident)+ => ) => {};
+
+    // Methods that the chosen backend implements.
+    (@forward [$($variant:ident)+]) => {};
     (
-        @register $($variant:ident)+ =>
-        $method:ident<$($p:ident: $bound:ident),+>($descriptor:ident<$($d:ident),+>) -> $token:ident<$($t:ident),+>;
-        $($rest:tt)*
-    ) => {
-        fn $method<$($p: $crate::$bound,)+ N: $crate::StateKey>(
-            &mut self,
-            descriptor: $crate::$descriptor<$($d,)+ N>,
-        ) -> $crate::Result<$crate::$token<$($t,)+ N>> {
-            match self { $(Self::$variant(backend) => $crate::StateBackend::$method(backend, descriptor),)+ }
-        }
-        $crate::any_backend! { @register $($variant)+ => $($rest)* }
-    };
-    (@open_access $($variant:ident)+ => ) => {};
-    (
-        @open_access $($variant:ident)+ =>
-        $method:ident<$($p:ident: $bound:ident),+>($token:ident<$($t:ident),+>) -> $out:ident $($view:ident)+;
+        @forward [$($variant:ident)+]
+        ($($reference:tt)+) $method:ident[$($generics:tt)*]($($arg:ident: $type:ty),*) -> $out:ty;
         $($rest:tt)*
     ) => {
         #[inline(always)]
-        fn $method<'a, $($p: $crate::$bound,)+ N: $crate::StateKey>(
+        fn $method<$($generics)*>($($reference)+ self, $($arg: $type),*) -> $out {
+            $crate::any_backend!(@match self Self [$($variant)+] backend => {
+                $crate::StateBackend::$method(backend, $($arg),*)
+            })
+        }
+        $crate::any_backend! { @forward [$($variant)+] $($rest)* }
+    };
+
+    // Methods that return views. They check the place, and the access itself opens the view.
+    (@places $($variant:ident)+ =>) => {};
+    (
+        @places $($variant:ident)+ =>
+        $method:ident $at:ident [$($generics:tt)*] $token:ident[$($t:ident),+] -> $out:ident $($view:ident)+;
+        $($rest:tt)*
+    ) => {
+        #[inline(always)]
+        fn $method<'a, $($generics)*, N: $crate::StateKey>(
             &'a mut self,
             token: $crate::$token<$($t,)+ N>,
             key: $crate::KeyContext<'a, K>,
             namespace: &'a N,
         ) -> $crate::Result<Self::$out<'a, $($t,)+ N>> {
-            if !$crate::StateBackend::lifecycle(self).admits(token, &key) {
-                // The variant's error is returned.
-                match self {
-                    $(Self::$variant(backend) => _ = $crate::StateBackend::$method(backend, token, key, namespace)?,)+
-                }
-            }
-            Ok($crate::any_backend!(@view $($view)+ (self, token, key, namespace)))
+            let place = $crate::StateBackend::lifecycle(self).place(token, key, namespace)?;
+            $crate::StateBackend::$at(self, place)
         }
-        $crate::any_backend! { @open_access $($variant)+ => $($rest)* }
+        #[inline(always)]
+        fn $at<'a, $($generics)*, N: $crate::StateKey>(
+            &'a mut self,
+            place: $crate::Place<'a, K, $crate::$token<$($t,)+ N>>,
+        ) -> $crate::Result<Self::$out<'a, $($t,)+ N>> {
+            Ok($crate::any_backend!(@view $($view)+ (self, place)))
+        }
+        $crate::any_backend! { @places $($variant)+ => $($rest)* }
     };
-    (@view AnyAccess ($backend:expr, $token:expr, $key:expr, $namespace:expr)) => {
-        AnyAccess { backend: $backend, token: $token, key: $key, namespace: $namespace }
+    (@view AnyAccess ($backend:expr, $place:expr)) => {
+        AnyAccess { backend: $backend, place: $place }
     };
     (@view AnyScan AnyAccess $parts:tt) => {
         AnyScan::Closed($crate::any_backend!(@view AnyAccess $parts))
     };
-    (@access $self:ident $name:ident $open:ident [$($variant:ident)+] $view:ident => $call:expr) => {{
-        let AnyAccess { backend, token, key, namespace } = $self;
-        match &mut **backend {
-            $($name::$variant(backend) => {
-                let $view = &mut $crate::StateBackend::$open(backend, *token, *key, namespace)?;
-                $call
-            })+
+
+    // Methods of a view that each access opens.
+    (@access $name:ident $at:ident [$($variant:ident)+] [$($view:tt)+]) => {};
+    (
+        @access $name:ident $at:ident [$($variant:ident)+] [$($view:tt)+]
+        $method:ident[$($generic:ident)?]($($arg:ident: $type:ty),*) -> $out:ty;
+        $($rest:tt)*
+    ) => {
+        #[inline(always)]
+        fn $method$(<$generic>)?(&mut self, $($arg: $type),*) -> $crate::Result<$out> {
+            let Self { backend, place } = self;
+            $crate::any_backend!(@match (&mut **backend) $name [$($variant)+] backend => {
+                $($view)+::$method(&mut $crate::StateBackend::$at(backend, *place)?, $($arg),*)
+            })
         }
-    }};
-    (@scan $self:ident $name:ident $open:ident [$($variant:ident)+] $view:ident => $call:expr) => {
-        match $self {
-            AnyScan::Closed(access) => {
-                $crate::any_backend!(@access access $name $open [$($variant)+] $view => $call)
-            }
-            AnyScan::Open(view) => match view { $(OneOf::$variant($view) => $call,)+ },
-            AnyScan::Failed => {
-                Err($crate::Error::new($crate::ErrorKind::IllegalState, "the view has failed before"))
-            }
-        }
+        $crate::any_backend! { @access $name $at [$($variant)+] [$($view)+] $($rest)* }
     };
-    (@open $self:ident $name:ident $open:ident [$($variant:ident)+]) => {{
+
+    // Methods of a view that an iterator may have opened.
+    (@scan $name:ident $at:ident [$($variant:ident)+] [$($view:tt)+]) => {};
+    (
+        @scan $name:ident $at:ident [$($variant:ident)+] [$($view:tt)+]
+        $method:ident[$($generic:ident)?]($($arg:ident: $type:ty),*) -> $out:ty;
+        $($rest:tt)*
+    ) => {
+        #[inline(always)]
+        fn $method$(<$generic>)?(&mut self, $($arg: $type),*) -> $crate::Result<$out> {
+            match self {
+                AnyScan::Closed(AnyAccess { backend, place }) => {
+                    $crate::any_backend!(@match (&mut **backend) $name [$($variant)+] backend => {
+                        $($view)+::$method(&mut $crate::StateBackend::$at(backend, *place)?, $($arg),*)
+                    })
+                }
+                AnyScan::Open(view) => {
+                    $crate::any_backend!(@match view OneOf [$($variant)+] view => $($view)+::$method(view, $($arg),*))
+                }
+                AnyScan::Failed => {
+                    Err($crate::Error::new($crate::ErrorKind::IllegalState, "the view has failed before"))
+                }
+            }
+        }
+        $crate::any_backend! { @scan $name $at [$($variant)+] [$($view)+] $($rest)* }
+    };
+    (@iterate [$($variant:ident)+] [$($view:tt)+]) => {};
+    (
+        @iterate [$($variant:ident)+] [$($view:tt)+]
+        $method:ident($($arg:ident: $type:ty),*) -> $item:ty;
+        $($rest:tt)*
+    ) => {
+        #[inline(always)]
+        fn $method(
+            &mut self,
+            $($arg: $type),*
+        ) -> $crate::Result<impl Iterator<Item = $crate::Result<$item>>> {
+            Ok($crate::any_backend!(@map (self.open()?) OneOf [$($variant)+] view => {
+                $($view)+::$method(view, $($arg),*)?
+            }))
+        }
+        $crate::any_backend! { @iterate [$($variant)+] [$($view)+] $($rest)* }
+    };
+    (@match $of:tt $enum:ident [$($variant:ident)+] $bound:ident => $answer:expr) => {
+        match $of { $($enum::$variant($bound) => $answer,)+ }
+    };
+    (@map $of:tt $enum:ident [$($variant:ident)+] $bound:ident => $answer:expr) => {
+        match $of { $($enum::$variant($bound) => OneOf::$variant($answer),)+ }
+    };
+    (@open $self:ident $name:ident $at:ident [$($variant:ident)+]) => {{
         if let Self::Closed(_) = $self
             && let Self::Closed(access) = ::std::mem::replace($self, Self::Failed)
         {
-            let AnyAccess { backend, token, key, namespace } = access;
-            *$self = Self::Open(match backend { $(
-                $name::$variant(backend) => {
-                    OneOf::$variant($crate::StateBackend::$open(backend, token, key, namespace)?)
-                }
-            )+ });
+            let AnyAccess { backend, place } = access;
+            *$self = Self::Open($crate::any_backend!(@map backend $name [$($variant)+] backend => {
+                $crate::StateBackend::$at(backend, place)?
+            }));
         }
         match $self {
             Self::Open(view) => Ok(view),

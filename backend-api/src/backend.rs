@@ -6,7 +6,7 @@ use std::ops::RangeBounds;
 use crate::{
     Aggregate, AggregatingDescriptor, AggregatingState, AggregatingToken, CheckpointTarget, Error, ErrorKind,
     KeyContext, KeyedStateHandle, Lifecycle, ListDescriptor, ListState, ListToken, LookupKey, MapDescriptor,
-    MapState, MapToken, ReducingDescriptor, ReducingState, ReducingToken, Result, SnapshotRequest,
+    MapState, MapToken, Place, ReducingDescriptor, ReducingState, ReducingToken, Result, SnapshotRequest,
     SnapshotTask, StateDescriptor, StateKey, StateKind, StateToken, StateValue, Subtask, ValueDescriptor,
     ValueState, ValueToken, walk,
 };
@@ -143,48 +143,34 @@ pub trait StateBackend: Send + Sized + 'static {
         descriptor: AggregatingDescriptor<A, N>,
     ) -> Result<AggregatingToken<A, N>>;
 
-    /// Opens a value state at a key and namespace.
-    ///
-    /// # Errors
-    /// [`ForeignToken`](crate::ErrorKind::ForeignToken); [`KeyOutOfRange`](crate::ErrorKind::KeyOutOfRange) for a
-    /// key of another subtask.
-    fn value<'a, V: StateValue, N: StateKey>(
+    /// Opens a value state at a place. [`value`](Self::value) checks the place first.
+    fn value_at<'a, V: StateValue, N: StateKey>(
         &'a mut self,
-        token: ValueToken<V, N>,
-        key: KeyContext<'a, Self::Key>,
-        namespace: &'a N,
+        place: Place<'a, Self::Key, ValueToken<V, N>>,
     ) -> Result<Self::Value<'a, V, N>>;
 
-    /// Opens a list state at a key and namespace. Errors as [`value`](Self::value).
-    fn list<'a, T: StateValue, N: StateKey>(
+    /// Opens a list state at a place. [`list`](Self::list) checks the place first.
+    fn list_at<'a, T: StateValue, N: StateKey>(
         &'a mut self,
-        token: ListToken<T, N>,
-        key: KeyContext<'a, Self::Key>,
-        namespace: &'a N,
+        place: Place<'a, Self::Key, ListToken<T, N>>,
     ) -> Result<Self::List<'a, T, N>>;
 
-    /// Opens a map state at a key and namespace. Errors as [`value`](Self::value).
-    fn map<'a, MK: StateKey, MV: StateValue, N: StateKey>(
+    /// Opens a map state at a place. [`map`](Self::map) checks the place first.
+    fn map_at<'a, MK: StateKey, MV: StateValue, N: StateKey>(
         &'a mut self,
-        token: MapToken<MK, MV, N>,
-        key: KeyContext<'a, Self::Key>,
-        namespace: &'a N,
+        place: Place<'a, Self::Key, MapToken<MK, MV, N>>,
     ) -> Result<Self::Map<'a, MK, MV, N>>;
 
-    /// Opens a reducing state at a key and namespace. Errors as [`value`](Self::value).
-    fn reducing<'a, T: StateValue, N: StateKey>(
+    /// Opens a reducing state at a place. [`reducing`](Self::reducing) checks the place first.
+    fn reducing_at<'a, T: StateValue, N: StateKey>(
         &'a mut self,
-        token: ReducingToken<T, N>,
-        key: KeyContext<'a, Self::Key>,
-        namespace: &'a N,
+        place: Place<'a, Self::Key, ReducingToken<T, N>>,
     ) -> Result<Self::Reducing<'a, T, N>>;
 
-    /// Opens an aggregating state at a key and namespace. Errors as [`value`](Self::value).
-    fn aggregating<'a, A: Aggregate, N: StateKey>(
+    /// Opens an aggregating state at a place. [`aggregating`](Self::aggregating) checks the place first.
+    fn aggregating_at<'a, A: Aggregate, N: StateKey>(
         &'a mut self,
-        token: AggregatingToken<A, N>,
-        key: KeyContext<'a, Self::Key>,
-        namespace: &'a N,
+        place: Place<'a, Self::Key, AggregatingToken<A, N>>,
     ) -> Result<Self::Aggregating<'a, A, N>>;
 
     /// The keys with an entry in a state and namespace, each once, in no order.
@@ -255,6 +241,70 @@ pub trait StateBackend: Send + Sized + 'static {
     /// # Errors
     /// [`Io`](crate::ErrorKind::Io) if a working folder could not be removed.
     fn close(&mut self) -> Result<()>;
+
+    /// Opens a value state at a key and namespace.
+    ///
+    /// # Errors
+    /// [`ForeignToken`](crate::ErrorKind::ForeignToken); [`KeyOutOfRange`](crate::ErrorKind::KeyOutOfRange) for a
+    /// key of another subtask.
+    #[inline(always)]
+    fn value<'a, V: StateValue, N: StateKey>(
+        &'a mut self,
+        token: ValueToken<V, N>,
+        key: KeyContext<'a, Self::Key>,
+        namespace: &'a N,
+    ) -> Result<Self::Value<'a, V, N>> {
+        let place = self.lifecycle().place(token, key, namespace)?;
+        self.value_at(place)
+    }
+
+    /// Opens a list state at a key and namespace. Errors as [`value`](Self::value).
+    #[inline(always)]
+    fn list<'a, T: StateValue, N: StateKey>(
+        &'a mut self,
+        token: ListToken<T, N>,
+        key: KeyContext<'a, Self::Key>,
+        namespace: &'a N,
+    ) -> Result<Self::List<'a, T, N>> {
+        let place = self.lifecycle().place(token, key, namespace)?;
+        self.list_at(place)
+    }
+
+    /// Opens a map state at a key and namespace. Errors as [`value`](Self::value).
+    #[inline(always)]
+    fn map<'a, MK: StateKey, MV: StateValue, N: StateKey>(
+        &'a mut self,
+        token: MapToken<MK, MV, N>,
+        key: KeyContext<'a, Self::Key>,
+        namespace: &'a N,
+    ) -> Result<Self::Map<'a, MK, MV, N>> {
+        let place = self.lifecycle().place(token, key, namespace)?;
+        self.map_at(place)
+    }
+
+    /// Opens a reducing state at a key and namespace. Errors as [`value`](Self::value).
+    #[inline(always)]
+    fn reducing<'a, T: StateValue, N: StateKey>(
+        &'a mut self,
+        token: ReducingToken<T, N>,
+        key: KeyContext<'a, Self::Key>,
+        namespace: &'a N,
+    ) -> Result<Self::Reducing<'a, T, N>> {
+        let place = self.lifecycle().place(token, key, namespace)?;
+        self.reducing_at(place)
+    }
+
+    /// Opens an aggregating state at a key and namespace. Errors as [`value`](Self::value).
+    #[inline(always)]
+    fn aggregating<'a, A: Aggregate, N: StateKey>(
+        &'a mut self,
+        token: AggregatingToken<A, N>,
+        key: KeyContext<'a, Self::Key>,
+        namespace: &'a N,
+    ) -> Result<Self::Aggregating<'a, A, N>> {
+        let place = self.lifecycle().place(token, key, namespace)?;
+        self.aggregating_at(place)
+    }
 
     /// Prefetches the memory of the state at a key and namespace, which is about to be used. A hint: wrong
     /// tokens and keys are ignored.

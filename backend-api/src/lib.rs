@@ -144,6 +144,7 @@ mod ledger;
 mod lifecycle;
 #[cfg(doctest)]
 mod misuse;
+mod place;
 pub mod restore;
 pub mod row;
 mod shape;
@@ -180,6 +181,7 @@ pub use key_group::{
 pub use key_space::{KeyContext, KeyGroupMapping, KeySpace};
 pub use ledger::{CheckpointLedger, LedgerEntry};
 pub use lifecycle::{Lifecycle, backend_closed, function_failed, update_failed};
+pub use place::Place;
 pub use snapshot::{Progress, SavepointFormat, SnapshotKind, SnapshotRequest, SnapshotTask};
 pub use state::{AggregatingState, ListState, MapCursor, MapEntry, MapState, ReducingState, ValueState};
 pub use state_kind::{StateKind, StateShape};

@@ -4,8 +4,8 @@ use std::sync::{Arc, Weak};
 
 use crate::format::{FileMeta, StateMeta};
 use crate::{
-    BackendId, BoxError, Cancel, Error, ErrorKind, KeyContext, KeyGroupRange, KeyedStateHandle, Progress,
-    Result, SnapshotRequest, SnapshotTask, StateFile, StateKey, StateToken, Subtask,
+    BackendId, BoxError, Cancel, Error, ErrorKind, KeyContext, KeyGroupRange, KeyedStateHandle, Place,
+    Progress, Result, SnapshotRequest, SnapshotTask, StateFile, StateKey, StateToken, Subtask,
 };
 
 /// Identity, subtask, order of checkpoints and running snapshots of one backend.
@@ -17,6 +17,8 @@ pub struct Lifecycle<K: StateKey> {
     subtask: Subtask<K>,
     last: LastCheckpoint,
     running: Vec<Running>,
+    /// Names of the states, by the index of their tokens.
+    names: Vec<String>,
     is_closed: bool,
 }
 
@@ -46,11 +48,12 @@ impl<K: StateKey> Lifecycle<K> {
             subtask,
             last: last.map_or(LastCheckpoint::None, LastCheckpoint::Restored),
             running: Vec::new(),
+            names: Vec::new(),
             is_closed: false,
         }
     }
 
-    /// The identity that tokens carry.
+    /// The identity that tokens carry. A closed backend has one that no token carries.
     #[inline(always)]
     pub fn id(&self) -> BackendId {
         self.id
@@ -81,11 +84,46 @@ impl<K: StateKey> Lifecycle<K> {
         }
     }
 
-    /// True if the backend is open, made `token`, and has the key's group. Opening a state succeeds exactly
-    /// then.
+    /// Records the name of the state with this token index, for errors.
+    pub fn registered(&mut self, index: u32, name: &str) {
+        let index = index as usize;
+        if self.names.len() <= index {
+            self.names.resize(index + 1, String::new());
+        }
+        if let Some(noted) = self.names.get_mut(index) {
+            name.clone_into(noted);
+        }
+    }
+
+    /// Checks an access: the backend is open, made `token` and has the key's group, and the namespace can be
+    /// encoded.
+    ///
+    /// # Errors
+    /// [`Closed`](ErrorKind::Closed), [`ForeignToken`](ErrorKind::ForeignToken), those of [`Subtask::check`], and
+    /// [`Codec`](ErrorKind::Codec).
     #[inline(always)]
-    pub fn admits(&self, token: impl StateToken, key: &KeyContext<'_, K>) -> bool {
-        !self.is_closed && token.backend() == self.id && self.subtask.check(key).is_ok()
+    pub fn place<'a, T: StateToken>(
+        &self,
+        token: T,
+        key: KeyContext<'a, K>,
+        namespace: &'a T::Namespace,
+    ) -> Result<Place<'a, K, T>> {
+        // The id of a closed backend is in no token.
+        if token.backend() != self.id {
+            return Err(self.refused_token());
+        }
+        let group = self.subtask.check(&key).map_err(|error| self.in_state(token, error))?;
+        namespace.check().map_err(|error| self.in_state(token, error).in_group(key.group()))?;
+        Ok(Place::new(token, key, group, namespace))
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn in_state(&self, token: impl StateToken, error: Error) -> Error {
+        match self.names.get(token.index()) {
+            Some(name) => error.in_state(name),
+            None => error,
+        }
     }
 
     /// The error of dropping a state that is not restored, or is registered.
@@ -164,6 +202,7 @@ impl<K: StateKey> Lifecycle<K> {
     /// Closes the backend and cancels all running tasks. Idempotent.
     pub fn close(&mut self) {
         self.is_closed = true;
+        self.id = BackendId::NONE;
         self.running.drain(..).for_each(|running| running.cancel.cancel());
     }
 }

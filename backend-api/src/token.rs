@@ -10,6 +10,9 @@ use crate::StateKey;
 pub struct BackendId(u32);
 
 impl BackendId {
+    /// The id of no backend.
+    pub(crate) const NONE: Self = Self(0);
+
     /// A new id, unique in this process.
     pub fn fresh() -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(1);

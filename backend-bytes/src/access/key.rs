@@ -17,10 +17,7 @@ pub(crate) struct KeyBuffers {
 }
 
 impl KeyBuffers {
-    /// Starts an access.
-    ///
-    /// # Errors
-    /// If the namespace cannot be encoded.
+    /// Starts an access. The namespace must be one that can be encoded.
     #[inline(always)]
     pub fn set<K: BorrowedKey + ?Sized, N: StateKey>(
         &mut self,
@@ -28,14 +25,12 @@ impl KeyBuffers {
         group: u16,
         key: &K,
         namespace: &N,
-    ) -> Result<()> {
-        namespace.check()?;
+    ) {
         self.here.clear();
         self.here.extend_from_slice(&EntryKey::head_of(state, group));
         key.encode_key(&mut self.here);
         self.namespace_at = self.here.len();
         namespace.encode(&mut self.here);
-        Ok(())
     }
 
     /// The key of the value here, and the prefix of all entries of the list or map here.

@@ -72,8 +72,6 @@ impl Origin<'_> {
 }
 
 impl<'a> Access<'a> {
-    /// # Errors
-    /// If the namespace cannot be encoded.
     #[inline(always)]
     pub fn new<K: BorrowedKey + ?Sized, N: StateKey>(
         store: &'a mut dyn ByteStore,
@@ -83,10 +81,10 @@ impl<'a> Access<'a> {
         (state, group): (u16, u16),
         (key, namespace): (&K, &N),
         limit: EntryLimit,
-    ) -> Result<Self> {
+    ) -> Self {
         let origin = Origin { meta, group: Some(group) };
-        buffers.keys.set(state, group, key, namespace).map_err(|error| origin.name(error))?;
-        Ok(Self { store, buffers, totals, origin, limit })
+        buffers.keys.set(state, group, key, namespace);
+        Self { store, buffers, totals, origin, limit }
     }
 
     /// The key of the value here, and the prefix of all entries of the list or map here.

@@ -6,7 +6,7 @@ use crate::limits::EntryLimit;
 use crate::registry::Found;
 use crate::{ByteEngine, ByteStore, ByteValue};
 use backend_api::{
-    KeyContext, Result, StateKey, StateToken, StateValue, ValueDescriptor, ValueToken, backend_closed,
+    KeyContext, Place, Result, StateKey, StateToken, StateValue, ValueDescriptor, ValueToken, backend_closed,
 };
 
 /// Most values that a batch reads in one call. It reads fewer until they are known to be short.
@@ -21,44 +21,40 @@ pub(super) struct Opened<'a, D> {
 
 impl<K: StateKey, E: ByteEngine> EngineBackend<K, E> {
     #[inline(always)]
-    pub(super) fn access<'a, D: 'static, N: StateKey>(
+    pub(super) fn access<'a, D: 'static, T: StateToken>(
         &'a mut self,
-        token: impl StateToken,
-        key: KeyContext<'a, K>,
-        namespace: &'a N,
+        place: Place<'a, K, T>,
     ) -> Result<Opened<'a, D>> {
         // A failed batch left these.
         if !self.buffers.fetched.is_empty() {
             self.buffers.fetched.clear();
         }
-        self.access_fetched(token, key, namespace)
+        self.access_fetched(place)
     }
 
     /// [`access`](Self::access) after a [`fetch`](Self::fetch).
     #[inline(always)]
-    pub(super) fn access_fetched<'a, D: 'static, N: StateKey>(
+    pub(super) fn access_fetched<'a, D: 'static, T: StateToken>(
         &'a mut self,
-        token: impl StateToken,
-        key: KeyContext<'a, K>,
-        namespace: &'a N,
+        place: Place<'a, K, T>,
     ) -> Result<Opened<'a, D>> {
         if self.cache_budget.excess() > 0 {
             self.make_room()?;
         }
         let store = self.store.as_mut().ok_or_else(backend_closed)?;
-        let state = self.registry.get::<D>(token.index()).filter(|_| token.backend() == self.life.id());
-        let Some(Found { meta, descriptor, cache, totals, .. }) = state else {
+        let (number, key) = (place.token().index(), place.key());
+        let Some(Found { meta, descriptor, cache, totals, .. }) = self.registry.get::<D>(number) else {
             return Err(self.life.refused_token());
         };
-        self.life.subtask().check(&key).map_err(|error| error.in_state(&meta.name))?;
-        let number = (token.index() as u16, key.group());
-        let (key, limit) = ((key.key(), namespace), EntryLimit(E::entry_bytes_max(&self.options)));
-        let access = Access::new(store, &mut self.buffers, totals, meta, number, key, limit)?;
+        let number = (number as u16, key.group());
+        let (key, limit) = ((key.key(), place.namespace()), EntryLimit(E::entry_bytes_max(&self.options)));
+        let access = Access::new(store, &mut self.buffers, totals, meta, number, key, limit);
         Ok(Opened { access, descriptor, cache })
     }
 
     /// Reads the values of the first keys in one call, except those that the cache has, for the accesses that
-    /// follow. Returns the number of these keys. Skips wrong tokens and keys, which the accesses report.
+    /// follow. Returns the number of these keys. Skips wrong tokens, keys and namespaces,
+    /// which the accesses report.
     pub(super) fn fetch<D: 'static, N: StateKey>(
         &mut self,
         token: impl StateToken,
@@ -72,10 +68,12 @@ impl<K: StateKey, E: ByteEngine> EngineBackend<K, E> {
             return Ok(keys.len());
         };
         let first = keys.len().min(*read_at_once);
+        if namespace.check().is_err() {
+            return Ok(first);
+        }
         for key in keys.iter().take(first).filter(|key| self.life.subtask().check(key).is_ok()) {
-            // The access also reports a namespace that cannot be encoded.
-            let set = buffers.set(token.index() as u16, key.group(), key.key(), namespace);
-            if set.is_ok() && !cache.is_some_and(|cache| cache.has(buffers.here())) {
+            buffers.set(token.index() as u16, key.group(), key.key(), namespace);
+            if !cache.is_some_and(|cache| cache.has(buffers.here())) {
                 fetched.add(buffers.here());
             }
         }
@@ -91,12 +89,9 @@ impl<K: StateKey, E: ByteEngine> EngineBackend<K, E> {
     #[inline(always)]
     pub(super) fn fetched_value<'a, V: StateValue, N: StateKey>(
         &'a mut self,
-        token: ValueToken<V, N>,
-        key: KeyContext<'a, K>,
-        namespace: &'a N,
+        place: Place<'a, K, ValueToken<V, N>>,
     ) -> Result<ByteValue<'a, V, N>> {
-        let Opened { access, descriptor, cache } =
-            self.access_fetched::<ValueDescriptor<V, N>, _>(token, key, namespace)?;
+        let Opened { access, descriptor, cache } = self.access_fetched::<ValueDescriptor<V, N>, _>(place)?;
         Ok(ByteValue { access, descriptor, values: Values::new(cache, &**descriptor.codec()) })
     }
 
@@ -112,7 +107,8 @@ impl<K: StateKey, E: ByteEngine> EngineBackend<K, E> {
         while let Some(rest) = keys.get(next..).filter(|rest| !rest.is_empty()) {
             let fetched = self.fetch::<ValueDescriptor<V, N>, _>(token, rest, namespace)?;
             for &key in rest.iter().take(fetched) {
-                f(next, self.fetched_value(token, key, namespace)?)?;
+                let place = self.life.place(token, key, namespace)?;
+                f(next, self.fetched_value(place)?)?;
                 next += 1;
             }
         }

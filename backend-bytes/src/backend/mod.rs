@@ -21,7 +21,7 @@ use crate::{
 use backend_api::restore::{RestorePlan, RestoredState, check_handles};
 use backend_api::{
     Aggregate, AggregatingDescriptor, AggregatingToken, AttemptTarget, CheckpointTarget, Error, ErrorKind,
-    KeyContext, KeyedStateHandle, Keys, Lifecycle, ListDescriptor, ListToken, MapDescriptor, MapToken,
+    KeyContext, KeyedStateHandle, Keys, Lifecycle, ListDescriptor, ListToken, MapDescriptor, MapToken, Place,
     ReducingDescriptor, ReducingToken, Result, SnapshotRequest, SnapshotTask, StateBackend, StateInfo,
     StateKey, StateToken, StateValue, Subtask, ValueDescriptor, ValueState, ValueToken, backend_closed, row,
 };
@@ -155,64 +155,55 @@ impl<K: StateKey, E: ByteEngine> StateBackend for EngineBackend<K, E> {
     }
 
     #[inline(always)]
-    fn value<'a, V: StateValue, N: StateKey>(
+    fn value_at<'a, V: StateValue, N: StateKey>(
         &'a mut self,
-        token: ValueToken<V, N>,
-        key: KeyContext<'a, K>,
-        namespace: &'a N,
+        place: Place<'a, K, ValueToken<V, N>>,
     ) -> Result<ByteValue<'a, V, N>> {
         self.buffers.fetched.clear();
-        self.fetched_value(token, key, namespace)
+        self.fetched_value(place)
     }
 
     #[inline(always)]
-    fn list<'a, T: StateValue, N: StateKey>(
+    fn list_at<'a, T: StateValue, N: StateKey>(
         &'a mut self,
-        token: ListToken<T, N>,
-        key: KeyContext<'a, K>,
-        namespace: &'a N,
+        place: Place<'a, K, ListToken<T, N>>,
     ) -> Result<ByteList<'a, T, N>> {
-        let Opened { access, descriptor, cache } =
-            self.access::<ListDescriptor<T, N>, _>(token, key, namespace)?;
-        Ok(ByteList { access, cache: typed(cache), codec: &**descriptor.codec(), namespace })
+        let Opened { access, descriptor, cache } = self.access::<ListDescriptor<T, N>, _>(place)?;
+        Ok(ByteList {
+            access,
+            cache: typed(cache),
+            codec: &**descriptor.codec(),
+            namespace: place.namespace(),
+        })
     }
 
     #[inline(always)]
-    fn map<'a, MK: StateKey, MV: StateValue, N: StateKey>(
+    fn map_at<'a, MK: StateKey, MV: StateValue, N: StateKey>(
         &'a mut self,
-        token: MapToken<MK, MV, N>,
-        key: KeyContext<'a, K>,
-        namespace: &'a N,
+        place: Place<'a, K, MapToken<MK, MV, N>>,
     ) -> Result<ByteMap<'a, MK, MV>> {
-        let Opened { access, descriptor, cache } =
-            self.access::<MapDescriptor<MK, MV, N>, _>(token, key, namespace)?;
+        let Opened { access, descriptor, cache } = self.access::<MapDescriptor<MK, MV, N>, _>(place)?;
         Ok(ByteMap { access, cache: typed(cache), codec: &**descriptor.codec() })
     }
 
     #[inline(always)]
-    fn reducing<'a, T: StateValue, N: StateKey>(
+    fn reducing_at<'a, T: StateValue, N: StateKey>(
         &'a mut self,
-        token: ReducingToken<T, N>,
-        key: KeyContext<'a, K>,
-        namespace: &'a N,
+        place: Place<'a, K, ReducingToken<T, N>>,
     ) -> Result<ByteReducing<'a, T, N>> {
-        let Opened { access, descriptor, cache } =
-            self.access::<ReducingDescriptor<T, N>, _>(token, key, namespace)?;
+        let Opened { access, descriptor, cache } = self.access::<ReducingDescriptor<T, N>, _>(place)?;
         let values = Values::new(cache, &**descriptor.codec());
-        Ok(ByteReducing { access, descriptor, values, namespace })
+        Ok(ByteReducing { access, descriptor, values, namespace: place.namespace() })
     }
 
     #[inline(always)]
-    fn aggregating<'a, A: Aggregate, N: StateKey>(
+    fn aggregating_at<'a, A: Aggregate, N: StateKey>(
         &'a mut self,
-        token: AggregatingToken<A, N>,
-        key: KeyContext<'a, K>,
-        namespace: &'a N,
+        place: Place<'a, K, AggregatingToken<A, N>>,
     ) -> Result<ByteAggregating<'a, A, N>> {
-        let Opened { access, descriptor, cache } =
-            self.access::<AggregatingDescriptor<A, N>, _>(token, key, namespace)?;
+        let Opened { access, descriptor, cache } = self.access::<AggregatingDescriptor<A, N>, _>(place)?;
         let values = Values::new(cache, &**descriptor.codec());
-        Ok(ByteAggregating { access, descriptor, values, namespace })
+        Ok(ByteAggregating { access, descriptor, values, namespace: place.namespace() })
     }
 
     fn get_batch<V: StateValue, N: StateKey>(

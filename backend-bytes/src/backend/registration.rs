@@ -56,6 +56,7 @@ impl<K: StateKey, E: ByteEngine> EngineBackend<K, E> {
             let config = CacheConfig { number, name, seed, budget: Arc::clone(&self.cache_budget) };
             Box::new(Cache::<O>::new(config, Arc::clone(codec(&descriptor)))) as Box<dyn AnyCache>
         });
+        self.life.registered(number.into(), &meta.name);
         self.registry.add::<D, K, N>(number, meta, descriptor, cache, totals);
         Ok(number.into())
     }

@@ -47,7 +47,7 @@ impl<O: Collection<Value = String>> World<O> {
 
     fn access(&mut self) -> Access<'_> {
         let Self { store, buffers, totals, meta, .. } = self;
-        Access::new(store, buffers, totals, meta, (0, 0), (&0_u8, &()), EntryLimit(LIMIT)).unwrap()
+        Access::new(store, buffers, totals, meta, (0, 0), (&0_u8, &()), EntryLimit(LIMIT))
     }
 
     /// Fills and clears it repeatedly.

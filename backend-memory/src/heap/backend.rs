@@ -9,10 +9,10 @@ use backend_api::format::StateMeta;
 use backend_api::restore::{RestorePlan, RestoredState};
 use backend_api::row::{FORMAT, ReadBack};
 use backend_api::{
-    Aggregate, AggregatingDescriptor, AggregatingToken, BackendId, CheckpointTarget, KeyContext,
-    KeyedStateHandle, Keys, Lifecycle, ListDescriptor, ListToken, MapDescriptor, MapToken,
-    ReducingDescriptor, ReducingToken, Result, SnapshotRequest, SnapshotTask, StateBackend, StateDescriptor,
-    StateInfo, StateKey, StateToken, StateValue, Subtask, ValueDescriptor, ValueState, ValueToken,
+    Aggregate, AggregatingDescriptor, AggregatingToken, CheckpointTarget, KeyContext, KeyedStateHandle, Keys,
+    Lifecycle, ListDescriptor, ListToken, MapDescriptor, MapToken, Place, ReducingDescriptor, ReducingToken,
+    Result, SnapshotRequest, SnapshotTask, StateBackend, StateDescriptor, StateInfo, StateKey, StateToken,
+    StateValue, Subtask, ValueDescriptor, ValueState, ValueToken,
 };
 
 use super::budget::Budget;
@@ -64,29 +64,20 @@ impl<K: StateKey, C: Checkpointing> HeapBackend<K, C> {
 
     /// The state of a token.
     #[inline(always)]
-    fn state<S: AnyState<K>>(
-        states: &mut [Registered<K>],
-        id: BackendId,
-        token: impl StateToken,
-    ) -> Option<&mut S> {
-        states.get_mut(token.index()).filter(|_| token.backend() == id)?.downcast_mut()
+    fn state<S: AnyState<K>>(states: &mut [Registered<K>], token: impl StateToken) -> Option<&mut S> {
+        states.get_mut(token.index())?.downcast_mut()
     }
 
-    /// The state and place of an access.
+    /// State and seat of a place.
     #[inline(always)]
-    fn access<'a, S: AnyState<K>, N: StateKey>(
+    fn access<'a, S: AnyState<K>, T: StateToken>(
         &'a mut self,
-        token: impl StateToken,
-        key: KeyContext<'a, K>,
-        namespace: &'a N,
-    ) -> Result<(&'a mut S, Seat<'a, K, N>)> {
-        let Self { life, states, .. } = self;
-        let Some(state) = Self::state::<S>(states, life.id(), token) else {
-            return Err(life.refused_token());
+        place: Place<'a, K, T>,
+    ) -> Result<(&'a mut S, Seat<'a, K, T::Namespace>)> {
+        let Some(state) = Self::state::<S>(&mut self.states, place.token()) else {
+            return Err(self.life.refused_token());
         };
-        let group = life.subtask().check(&key).map_err(|error| error.in_state(&state.meta().name))?;
-        namespace.check().map_err(|error| error.in_state(&state.meta().name).in_group(key.group()))?;
-        Ok((state, Seat::new(key, group, namespace)))
+        Ok((state, Seat::new(place.key(), place.group(), place.namespace())))
     }
 
     /// Registers the state that `meta` describes, and returns its index.
@@ -119,9 +110,11 @@ impl<K: StateKey, C: Checkpointing> HeapBackend<K, C> {
             state.restore(restored, self.life.subtask().key_space(), threads)?;
             self.restored.remove(at);
         }
-        self.names.insert(name, self.states.len());
+        let index = self.states.len();
+        self.life.registered(index as u32, &name);
+        self.names.insert(name, index);
         self.states.push(Registered::new(state));
-        Ok((self.states.len() - 1) as u32)
+        Ok(index as u32)
     }
 
     /// The state whose keys are asked for.
@@ -140,7 +133,8 @@ impl<K: StateKey, C: Checkpointing> HeapBackend<K, C> {
         mut f: impl FnMut(&mut HeapValue<'_, K, N, V>, usize) -> Result<()>,
     ) -> Result<()> {
         let Self { life, states, .. } = self;
-        let Some(state) = Self::state::<ValueTable<K, N, V>>(states, life.id(), token) else {
+        let state = Self::state::<ValueTable<K, N, V>>(states, token);
+        let Some(state) = state.filter(|_| token.backend() == life.id()) else {
             return Err(life.refused_token());
         };
         let subtask = life.subtask();
@@ -275,57 +269,47 @@ impl<K: StateKey, C: Checkpointing> StateBackend for HeapBackend<K, C> {
     }
 
     #[inline(always)]
-    fn value<'a, V: StateValue, N: StateKey>(
+    fn value_at<'a, V: StateValue, N: StateKey>(
         &'a mut self,
-        token: ValueToken<V, N>,
-        key: KeyContext<'a, K>,
-        namespace: &'a N,
+        place: Place<'a, K, ValueToken<V, N>>,
     ) -> Result<HeapValue<'a, K, N, V>> {
-        let (state, seat) = self.access::<ValueTable<K, N, V>, N>(token, key, namespace)?;
+        let (state, seat) = self.access::<ValueTable<K, N, V>, _>(place)?;
         Ok(HeapValue { state, seat })
     }
 
     #[inline(always)]
-    fn list<'a, T: StateValue, N: StateKey>(
+    fn list_at<'a, T: StateValue, N: StateKey>(
         &'a mut self,
-        token: ListToken<T, N>,
-        key: KeyContext<'a, K>,
-        namespace: &'a N,
+        place: Place<'a, K, ListToken<T, N>>,
     ) -> Result<HeapList<'a, K, N, T>> {
-        let (state, seat) = self.access::<ListTable<K, N, T>, N>(token, key, namespace)?;
+        let (state, seat) = self.access::<ListTable<K, N, T>, _>(place)?;
         Ok(HeapList { state, seat })
     }
 
     #[inline(always)]
-    fn map<'a, MK: StateKey, MV: StateValue, N: StateKey>(
+    fn map_at<'a, MK: StateKey, MV: StateValue, N: StateKey>(
         &'a mut self,
-        token: MapToken<MK, MV, N>,
-        key: KeyContext<'a, K>,
-        namespace: &'a N,
+        place: Place<'a, K, MapToken<MK, MV, N>>,
     ) -> Result<HeapMap<'a, K, N, MK, MV>> {
-        let (state, seat) = self.access::<MapTable<K, N, MK, MV>, N>(token, key, namespace)?;
+        let (state, seat) = self.access::<MapTable<K, N, MK, MV>, _>(place)?;
         Ok(HeapMap { state, seat })
     }
 
     #[inline(always)]
-    fn reducing<'a, T: StateValue, N: StateKey>(
+    fn reducing_at<'a, T: StateValue, N: StateKey>(
         &'a mut self,
-        token: ReducingToken<T, N>,
-        key: KeyContext<'a, K>,
-        namespace: &'a N,
+        place: Place<'a, K, ReducingToken<T, N>>,
     ) -> Result<HeapReducing<'a, K, N, T>> {
-        let (state, seat) = self.access::<ReducingTable<K, N, T>, N>(token, key, namespace)?;
+        let (state, seat) = self.access::<ReducingTable<K, N, T>, _>(place)?;
         Ok(HeapReducing { state, seat })
     }
 
     #[inline(always)]
-    fn aggregating<'a, A: Aggregate, N: StateKey>(
+    fn aggregating_at<'a, A: Aggregate, N: StateKey>(
         &'a mut self,
-        token: AggregatingToken<A, N>,
-        key: KeyContext<'a, K>,
-        namespace: &'a N,
+        place: Place<'a, K, AggregatingToken<A, N>>,
     ) -> Result<HeapAggregating<'a, K, N, A>> {
-        let (state, seat) = self.access::<AggregatingTable<K, N, A>, N>(token, key, namespace)?;
+        let (state, seat) = self.access::<AggregatingTable<K, N, A>, _>(place)?;
         Ok(HeapAggregating { state, seat })
     }
 

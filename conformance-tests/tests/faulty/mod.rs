@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use backend_api::{
-    Aggregate, AggregatingDescriptor, AggregatingToken, BoxError, CheckpointTarget, JobFolder, KeyContext,
-    KeyedStateHandle, Keys, Lifecycle, ListDescriptor, ListToken, MapDescriptor, MapToken,
+    Aggregate, AggregatingDescriptor, AggregatingToken, BoxError, CheckpointTarget, JobFolder,
+    KeyedStateHandle, Keys, Lifecycle, ListDescriptor, ListToken, MapDescriptor, MapToken, Place,
     ReducingDescriptor, ReducingToken, Result, SnapshotRequest, SnapshotTask, StateBackend, StateInfo,
     StateKey, StateToken, StateValue, Storage, Subtask, ValueDescriptor, ValueState, ValueToken,
     update_failed,
@@ -118,49 +118,39 @@ impl<B: StateBackend, const FAULT: Fault> StateBackend for Faulty<B, FAULT> {
         self.0.register_aggregating(descriptor)
     }
 
-    fn value<'a, V: StateValue, N: StateKey>(
+    fn value_at<'a, V: StateValue, N: StateKey>(
         &'a mut self,
-        token: ValueToken<V, N>,
-        key: KeyContext<'a, Self::Key>,
-        namespace: &'a N,
+        place: Place<'a, Self::Key, ValueToken<V, N>>,
     ) -> Result<Self::Value<'a, V, N>> {
-        self.0.value(token, key, namespace).map(FaultyValue)
+        self.0.value_at(place).map(FaultyValue)
     }
 
-    fn list<'a, T: StateValue, N: StateKey>(
+    fn list_at<'a, T: StateValue, N: StateKey>(
         &'a mut self,
-        token: ListToken<T, N>,
-        key: KeyContext<'a, Self::Key>,
-        namespace: &'a N,
+        place: Place<'a, Self::Key, ListToken<T, N>>,
     ) -> Result<Self::List<'a, T, N>> {
-        self.0.list(token, key, namespace)
+        self.0.list_at(place)
     }
 
-    fn map<'a, MK: StateKey, MV: StateValue, N: StateKey>(
+    fn map_at<'a, MK: StateKey, MV: StateValue, N: StateKey>(
         &'a mut self,
-        token: MapToken<MK, MV, N>,
-        key: KeyContext<'a, Self::Key>,
-        namespace: &'a N,
+        place: Place<'a, Self::Key, MapToken<MK, MV, N>>,
     ) -> Result<Self::Map<'a, MK, MV, N>> {
-        self.0.map(token, key, namespace)
+        self.0.map_at(place)
     }
 
-    fn reducing<'a, T: StateValue, N: StateKey>(
+    fn reducing_at<'a, T: StateValue, N: StateKey>(
         &'a mut self,
-        token: ReducingToken<T, N>,
-        key: KeyContext<'a, Self::Key>,
-        namespace: &'a N,
+        place: Place<'a, Self::Key, ReducingToken<T, N>>,
     ) -> Result<Self::Reducing<'a, T, N>> {
-        self.0.reducing(token, key, namespace)
+        self.0.reducing_at(place)
     }
 
-    fn aggregating<'a, A: Aggregate, N: StateKey>(
+    fn aggregating_at<'a, A: Aggregate, N: StateKey>(
         &'a mut self,
-        token: AggregatingToken<A, N>,
-        key: KeyContext<'a, Self::Key>,
-        namespace: &'a N,
+        place: Place<'a, Self::Key, AggregatingToken<A, N>>,
     ) -> Result<Self::Aggregating<'a, A, N>> {
-        self.0.aggregating(token, key, namespace)
+        self.0.aggregating_at(place)
     }
 
     fn keys<T: StateToken>(&mut self, token: T, namespace: &T::Namespace) -> Result<Keys<'_, Self::Key>> {
