@@ -205,8 +205,9 @@ pub trait StateBackend: Send + Sized + 'static {
         if left.is_empty() {
             return Ok(());
         }
+        let operator = self.subtask().operator();
         let message = format!(
-            "restored and not registered: {left:?}; register them, or drop what the program no longer has"
+            "operator {operator:?} has restored states that are not registered: {left:?}; register them, or drop what the program no longer has"
         );
         Err(Error::new(ErrorKind::IllegalState, message))
     }

@@ -211,6 +211,24 @@ fn m193_unclaimed_state_is_refused_unless_allowed() {
 }
 
 #[test]
+fn m193_a_state_that_an_operator_lacks_is_refused_unless_it_is_allowed() {
+    let storage = storage();
+    let (mut folder, small) = (String::new(), SmallJob { extra: Some("old"), ..SmallJob::default() });
+    small.run(driver(&storage, config()), &storage, OPERATORS, |handle| folder = take(handle, "s")).unwrap();
+    let error = started(&storage, &folder, OPERATORS, RestoreRules::default()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::IllegalState);
+    let named = OPERATORS.iter().any(|operator| error.message().contains(&format!("{operator:?}")));
+    assert!(named && error.message().contains("\"old\""), "{error}");
+    let by_name = OPERATORS
+        .iter()
+        .fold(RestoreRules::default(), |rules, operator| rules.leave_out_state(*operator, "old"));
+    for rules in [by_name, RestoreRules::default().allow_non_restored_state()] {
+        let found = started(&storage, &folder, OPERATORS, rules).unwrap();
+        assert!(found.iter().all(|(_, list)| list == &[1]), "{found:?}");
+    }
+}
+
+#[test]
 fn m194_a_new_operator_starts_empty() {
     let storage = storage();
     let folder = taken(&storage);

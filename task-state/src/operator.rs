@@ -4,8 +4,8 @@ use std::ops::RangeInclusive;
 use backend_api::format::{CheckpointWriter, FileMeta, MAX_STATES, SectionKind, StateMeta};
 use backend_api::{
     AttemptTarget, BackendId, Cancel, CheckpointTarget, Error, ErrorKind, OperatorStateHandle,
-    OperatorStateMeta, OperatorStatePart, Redistribution, Result, SnapshotRequest, SnapshotTask, StateKey,
-    StateKind, StateValue, Subtask,
+    OperatorStateMeta, OperatorStatePart, Redistribution, RestoreRules, Result, SnapshotRequest,
+    SnapshotTask, StateKey, StateKind, StateValue, Subtask,
 };
 
 use crate::content::{AnyContent, FrozenContent, ListContent, MapContent};
@@ -218,6 +218,26 @@ impl OperatorState {
         let frozen = Frozen { states, operator: self.operator.clone(), subtask: self.subtask, checkpoint_id };
         let target = self.target.of_request(&request);
         Ok(SnapshotTask::new(checkpoint_id, cancel, move |cancel, _| frozen.write(&target, cancel)))
+    }
+
+    /// Drops restored states that `rules` allow to be left out, and checks that all others are registered. Without this
+    /// call, states that the program does not register stay part of its snapshots.
+    ///
+    /// # Errors
+    /// [`IllegalState`](ErrorKind::IllegalState), naming operator and states, if others are not registered.
+    /// [`Closed`](ErrorKind::Closed).
+    pub fn check_restored(&mut self, rules: &RestoreRules) -> Result<()> {
+        self.check_open()?;
+        let Self { operator, restored, .. } = self;
+        restored.retain(|name, _| !rules.may_leave_out(operator, name));
+        if restored.is_empty() {
+            return Ok(());
+        }
+        let left: Vec<_> = restored.keys().collect();
+        let message = format!(
+            "operator {operator:?} has restored states that are not registered: {left:?}; register them, or leave them out by name"
+        );
+        Err(Error::new(ErrorKind::IllegalState, message))
     }
 
     /// Cancels running snapshots, and drops all state. Idempotent. Dropping does the same.

@@ -113,11 +113,16 @@ impl RestoreRules {
     pub fn check_states<B: StateBackend>(&self, backend: &mut B) -> Result<()> {
         let operator = backend.subtask().operator().to_owned();
         for state in backend.states().into_iter().filter(|state| !state.registered) {
-            if self.allows_all || self.states.contains(&(operator.clone(), state.name.clone())) {
+            if self.may_leave_out(&operator, &state.name) {
                 backend.drop_restored(&state.name)?;
             }
         }
         backend.check_restored()
+    }
+
+    /// True if the operator may lack this state.
+    pub fn may_leave_out(&self, operator: &str, state: &str) -> bool {
+        self.allows_all || self.states.contains(&(operator.to_owned(), state.to_owned()))
     }
 }
 

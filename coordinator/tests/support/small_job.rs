@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-use backend_api::{CheckpointTarget, Error, ErrorKind, KeySpace, Result, Subtask, TaskRestore};
+use backend_api::{CheckpointTarget, Error, ErrorKind, KeySpace, RestoreRules, Result, Subtask, TaskRestore};
 use coordinator::{
     Attempt, BarrierKind, CheckpointConfig, CheckpointStore, Completed, Control, JobDriver, JobHandle,
     JobOutcome, Refusal, RestartStrategy, Task, TaskContext, TaskId,
@@ -27,6 +27,8 @@ pub struct SmallJob {
     pub finishes: Mutex<bool>,
     /// Fails a task.
     pub fails: Mutex<bool>,
+    /// One more state of each operator.
+    pub extra: Option<&'static str>,
 }
 
 pub fn driver(storage: &Arc<Faulty>, config: CheckpointConfig) -> JobDriver {
@@ -71,9 +73,10 @@ impl SmallJob {
     ) -> Result<Vec<Task<'env>>> {
         let task = |operator: &&str| {
             let subtask = Subtask::single(*operator, KeySpace::<u64>::new(8)?)?;
-            let (restore, target) = (attempt.restore(&subtask)?, target.clone());
+            let (restore, target, rules) =
+                (attempt.restore(&subtask)?, target.clone(), attempt.rules.clone());
             Ok(Task::source(TaskId::new(*operator, 0), move |context| {
-                self.work(context, &subtask, &target, &restore)
+                self.work(context, &subtask, &target, &restore, &rules)
             }))
         };
         operators.iter().map(task).collect()
@@ -85,6 +88,7 @@ impl SmallJob {
         subtask: &Subtask<u64>,
         target: &CheckpointTarget,
         restore: &TaskRestore,
+        rules: &RestoreRules,
     ) -> Result<()> {
         let operator = subtask.operator().to_owned();
         let mut state = OperatorState::open(target, subtask, restore.operator())?;
@@ -92,6 +96,10 @@ impl SmallJob {
         // Too large to be inline in the metadata.
         let ballast = state.register(OperatorListDescriptor::<u64>::even_split("ballast"))?;
         state.list(ballast)?.set((0..3000).map(|n| u64::MAX - n));
+        if let Some(extra) = self.extra {
+            state.register(OperatorListDescriptor::<u64>::even_split(extra))?;
+        }
+        state.check_restored(rules)?;
         let found = state.list(token)?.iter().copied().collect();
         self.restored.lock().unwrap().insert(operator.clone(), found);
         loop {
