@@ -154,6 +154,7 @@ mod state_kind;
 pub mod storage;
 mod subtask;
 mod token;
+mod value;
 pub mod walk;
 
 pub use backend::{Keys, StateBackend, StateInfo};
@@ -188,6 +189,7 @@ pub use state_kind::{StateKind, StateShape};
 pub use storage::{MemoryStorage, Storage, StorageEntry, StorageFile, StorageWriter};
 pub use subtask::Subtask;
 pub use token::{AggregatingToken, BackendId, ListToken, MapToken, ReducingToken, StateToken, ValueToken};
+pub use value::{Datum, ValueSchema};
 
 /// The bytes of an example in `docs/formats.md`, counted from 1.
 #[cfg(test)]

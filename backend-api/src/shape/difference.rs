@@ -109,7 +109,7 @@ fn lists(what: &str, old: &[String], new: &[String]) -> Option<String> {
 }
 
 /// The text of a shape, truncated if it is long.
-fn short(shape: &Shape) -> String {
+pub(crate) fn short(shape: &Shape) -> String {
     let mut text = shape.to_string();
     if let Some((end, _)) = text.char_indices().nth(60) {
         text.truncate(end);

@@ -20,7 +20,7 @@ mod known;
 mod parse;
 mod trace;
 
-pub(crate) use difference::difference_of_texts;
+pub(crate) use difference::{difference_of_texts, short};
 pub(crate) use known::{Known, skipped};
 
 use std::fmt::{self, Display, Formatter};

@@ -8,6 +8,11 @@ impl Shape {
         text(input).filter(|shape| shape.refers_upwards(0))
     }
 
+    /// Parses the schema of a plain type, in which `[A]` is a list, and `usize` and `isize` are numbers of 64 bits.
+    pub fn parse_plain(input: &str) -> Option<Self> {
+        whole(Parser { rest: input, depth: 0, plain: true }).filter(|shape| shape.refers_upwards(0))
+    }
+
     /// True if each `Up` refers to a composite shape.
     fn refers_upwards(&self, around: usize) -> bool {
         let fields =
@@ -35,7 +40,10 @@ impl Shape {
 
 /// [`Shape::parse`] without a check of references.
 pub(super) fn text(text: &str) -> Option<Shape> {
-    let mut parser = Parser { rest: text, depth: 0 };
+    whole(Parser { rest: text, depth: 0, plain: false })
+}
+
+fn whole(mut parser: Parser<'_>) -> Option<Shape> {
     let shape = parser.shape()?;
     parser.rest.is_empty().then_some(shape)
 }
@@ -43,6 +51,8 @@ pub(super) fn text(text: &str) -> Option<Shape> {
 struct Parser<'t> {
     rest: &'t str,
     depth: usize,
+    /// True for the schema of a plain type.
+    plain: bool,
 }
 
 impl Parser<'_> {
@@ -76,6 +86,9 @@ impl Parser<'_> {
         }
         if self.eat("[") {
             let element = Box::new(self.shape()?);
+            if self.plain && self.eat("]") {
+                return Some(Shape::List(element));
+            }
             self.expect(";")?;
             let len = self.number()?;
             self.expect("]")?;
@@ -109,6 +122,8 @@ impl Parser<'_> {
                 self.expect("{")?;
                 self.until("}", |this| Some((this.name()?, this.content()?))).map(Shape::Enum)
             }
+            "usize" if self.plain => Some(Shape::Leaf(Leaf::U64)),
+            "isize" if self.plain => Some(Shape::Leaf(Leaf::I64)),
             leaf => Leaf::ALL.iter().find(|known| known.text() == leaf).map(|leaf| Shape::Leaf(*leaf)),
         }
     }
