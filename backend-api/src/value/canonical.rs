@@ -1,4 +1,4 @@
-//! The canonical form of values: CBOR with names, in one form only.
+//! The canonical form of values: CBOR with names. Each value has exactly one form.
 
 use ciborium::Value;
 use ciborium_ll::{Decoder, Encoder, Header, simple};
@@ -10,7 +10,7 @@ use super::source::{Encoding, Input, Integer, Result, Source};
 use crate::row::encode_varint;
 use crate::shape::{Content, Leaf, Shape};
 
-/// Reads CBOR that describes itself.
+/// Reads self-describing CBOR.
 pub(super) fn read_cbor<T: DeserializeOwned>(mut bytes: &[u8]) -> crate::Result<T> {
     match ciborium::from_reader(&mut bytes) {
         Ok(value) if bytes.is_empty() => Ok(value),
@@ -19,7 +19,7 @@ pub(super) fn read_cbor<T: DeserializeOwned>(mut bytes: &[u8]) -> crate::Result<
     }
 }
 
-/// Appends the canonical form of the value that `input` holds.
+/// Appends the canonical form of the value in `input`.
 pub(super) fn write(input: &mut Input<'_>, shape: &Shape, out: &mut Vec<u8>) -> Result<()> {
     write_at(input, shape, None, 0, out)
 }
@@ -41,7 +41,7 @@ pub(super) fn read(encoding: Encoding, cbor: &[u8], shape: &Shape, out: &mut Vec
     Bytes { encoding, out }.value(&value, shape, None, 0)
 }
 
-/// An integer of 64 bits that is all of `cbor`.
+/// Reads a 64-bit integer that fills all of `cbor`.
 fn small_integer(cbor: &[u8]) -> Option<Integer> {
     let mut rest = cbor;
     let integer = match Decoder::from(&mut rest).pull().ok()? {
@@ -52,7 +52,7 @@ fn small_integer(cbor: &[u8]) -> Option<Integer> {
     rest.is_empty().then_some(integer)
 }
 
-/// True if a value of the shape may be `null`, so that `Some` of it is written as a list of one.
+/// True if a value of the shape may be `null`. Then `Some` of it is written as a list of one element.
 fn may_be_null(shape: &Shape, outer: Option<&Around<'_>>) -> Result<bool> {
     Ok(matches!(Around::resolve(shape, outer)?.shape, Shape::Option(_) | Shape::Leaf(Leaf::Unit)))
 }
@@ -171,7 +171,7 @@ fn write_at(
                 }
                 entries.push(bytes);
             }
-            // No key is a prefix of another, so the values behind them do not matter.
+            // No key is a prefix of another, so the values after them do not affect the order.
             entries.sort_unstable();
             entries.iter().for_each(|entry| out.extend_from_slice(entry));
             Ok(())
@@ -200,7 +200,7 @@ fn write_at(
     }
 }
 
-/// Writes a codec's bytes.
+/// Writes the bytes of a codec.
 struct Bytes<'o> {
     encoding: Encoding,
     out: &'o mut Vec<u8>,
@@ -229,7 +229,7 @@ impl Bytes<'_> {
         self.out.push(number as u8);
     }
 
-    /// Writes an integer; tells whether it is one of the leaf's.
+    /// Writes an integer. Returns false if the leaf cannot hold it.
     fn integer(&mut self, leaf: Leaf, number: Integer) -> bool {
         macro_rules! put {
             ($type:ty) => {{

@@ -7,9 +7,10 @@ use serde::ser::{Serialize, SerializeMap, Serializer};
 
 use crate::Result;
 
-/// A value as its bytes describe it; see [`ValueSchema`](super::ValueSchema).
+/// A value as its bytes describe it. [`ValueSchema`](super::ValueSchema) reads it.
 ///
-/// A struct is a map of texts. A variant is a text, or a map with its name and what it holds.
+/// A struct is a map with its field names as keys. A variant is its name, or a map from its name to its
+/// content.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Datum {
     /// `()` and `None`.
@@ -33,17 +34,18 @@ pub enum Datum {
 }
 
 impl Datum {
-    /// The value that bytes in CBOR hold, such as those of canonical savepoints.
+    /// Reads a value from CBOR, such as that of canonical savepoints.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Corrupt`](crate::ErrorKind::Corrupt) if they are no CBOR, or go on after it.
+    /// [`ErrorKind::Corrupt`](crate::ErrorKind::Corrupt) if the bytes are not CBOR, or have bytes after it.
     pub fn from_cbor(bytes: &[u8]) -> Result<Self> {
         super::canonical::read_cbor(bytes)
     }
 }
 
-/// As in JSON, except that byte strings are hexadecimal (`0x00ff`) and the keys of maps may be of any type.
+/// The same as in JSON, except that byte strings are hexadecimal (`0x00ff`) and the keys of maps have any
+/// type.
 impl Display for Datum {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match self {
@@ -90,7 +92,7 @@ fn quote(text: &str, f: &mut Formatter<'_>) -> fmt::Result {
     f.write_char('"')
 }
 
-/// In a format for people byte strings are hexadecimal texts, and keys of maps that are no texts are written as texts.
+/// In human-readable formats, byte strings are hexadecimal strings, and all keys of maps are strings.
 impl Serialize for Datum {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
@@ -99,13 +101,13 @@ impl Serialize for Datum {
             Self::Integer(value) => match (i64::try_from(*value), u64::try_from(*value)) {
                 (Ok(value), _) => serializer.serialize_i64(value),
                 (_, Ok(value)) => serializer.serialize_u64(value),
-                // A number of JSON has 64 bits for most readers.
+                // Most readers of JSON support numbers up to 64 bits.
                 _ if serializer.is_human_readable() => serializer.collect_str(value),
                 _ => serializer.serialize_i128(*value),
             },
             Self::Large(value) if serializer.is_human_readable() => serializer.collect_str(value),
             Self::Large(value) => serializer.serialize_u128(*value),
-            // JSON has no number for these.
+            // JSON has no such numbers.
             Self::Float(value) if !value.is_finite() && serializer.is_human_readable() => {
                 serializer.collect_str(value)
             }
@@ -210,7 +212,7 @@ impl<'de> Visitor<'de> for Any {
     }
 
     fn visit_enum<A: de::EnumAccess<'de>>(self, tagged: A) -> Result<Datum, A::Error> {
-        // How CBOR's tags come; only the value counts here.
+        // The form of a CBOR tag. Only its value is used.
         use serde::de::VariantAccess;
         let (_, content) = tagged.variant::<de::IgnoredAny>()?;
         content.newtype_variant::<Datum>()

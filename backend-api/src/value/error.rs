@@ -1,4 +1,4 @@
-//! Why a value could not be read.
+//! Errors of reading a value.
 
 use std::fmt::{self, Display, Formatter};
 
@@ -6,7 +6,7 @@ use serde::de;
 
 use crate::{Error, ErrorKind};
 
-/// What is wrong, and where in the value.
+/// The error, and its place in the value.
 #[derive(Debug)]
 pub(super) struct ReadError {
     message: String,
@@ -17,11 +17,11 @@ pub(super) struct ReadError {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Reason {
-    /// The bytes are not those of a value.
+    /// The bytes are not a value of the shape.
     Corrupt,
-    /// The type that reads does not fit the shape, whatever the value is.
+    /// The type cannot read this shape, for any value.
     Unfit,
-    /// The type that reads refused this value.
+    /// The type refused this value.
     Refused,
 }
 
@@ -36,7 +36,7 @@ impl ReadError {
         Self { message, path: Vec::new(), reason: Reason::Unfit }
     }
 
-    /// Names a part around the place.
+    /// Adds the name of an enclosing part to the place.
     #[cold]
     pub fn within(mut self, part: impl Into<String>) -> Self {
         self.path.push(part.into());

@@ -1,4 +1,4 @@
-//! Values read by what their codec says of the bytes, without the program's types.
+//! Reads values with the id of their codec, without the program's types.
 
 mod canonical;
 mod datum;
@@ -61,11 +61,11 @@ enum Form {
 }
 
 impl ValueSchema {
-    /// The schema of this text.
+    /// Parses the id of a codec.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Unsupported`] if it is the identity of a codec of the user's, which does not tell what a value consists of.
+    /// [`ErrorKind::Unsupported`] for the id of a user's codec, which does not describe values.
     pub fn parse(codec_id: &str) -> Result<Self> {
         let form = match codec_id.split_once(':') {
             None if codec_id == "cbor/1" => Some(Form::Cbor),
@@ -83,13 +83,13 @@ impl ValueSchema {
         })
     }
 
-    /// Reads a value of exactly these bytes into any type. It takes time and memory in proportion to the bytes.
+    /// Reads a value of exactly these bytes into any type. Time and memory are proportional to the bytes.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Corrupt`] if they are not the bytes of a value, or the type refuses this value; [`ErrorKind::Migration`]
-    /// with the place and the reason if the type cannot take all values of this schema: a field is missing, a number is
-    /// narrower, something else is expected.
+    /// [`ErrorKind::Corrupt`] if the bytes are not a value, or the type refuses this value.
+    /// [`ErrorKind::Migration`], with place and reason, if the type cannot hold all values of this schema: a
+    /// field is missing, a number is narrower, or another type is expected.
     pub fn read<T: DeserializeOwned>(&self, bytes: &[u8]) -> Result<T> {
         match &self.0 {
             Form::Shaped(encoding, shape) => {
@@ -101,12 +101,13 @@ impl ValueSchema {
         }
     }
 
-    /// Appends the canonical form of a value of exactly these bytes: CBOR (RFC 8949) with the names of fields and variants,
-    /// with the shortest numbers, lengths in front, and the keys of maps in the order of their bytes.
+    /// Appends the canonical form of a value of exactly these bytes. It is CBOR (RFC 8949) with the names of
+    /// fields and variants, the shortest numbers, definite lengths, and the keys of maps sorted by their
+    /// bytes.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Corrupt`] if they are not the bytes of a value.
+    /// [`ErrorKind::Corrupt`] if the bytes are not a value.
     pub fn encode_canonical(&self, bytes: &[u8], out: &mut Vec<u8>) -> Result<()> {
         match &self.0 {
             Form::Shaped(encoding, shape) => {

@@ -1,4 +1,4 @@
-//! Reading a value by its shape.
+//! Reads a value by its shape.
 
 use serde::de::value::{SeqDeserializer, StrDeserializer};
 use serde::de::{self, DeserializeSeed, Deserializer, IntoDeserializer, Visitor};
@@ -7,10 +7,10 @@ use super::error::ReadError;
 use super::source::{Integer, Result, Source};
 use crate::shape::{Content, Leaf, Shape};
 
-/// How deep a value may be nested.
+/// Maximum depth of a value.
 pub(super) const DEPTH_MAX: usize = 128;
 
-/// A composite shape, and those around it.
+/// A composite shape, and the shapes around it.
 #[derive(Clone, Copy)]
 pub(super) struct Around<'a> {
     pub shape: &'a Shape,
@@ -19,7 +19,7 @@ pub(super) struct Around<'a> {
 }
 
 impl<'a> Around<'a> {
-    /// Finds what stands at a place: a leaf, or a composite shape with those around it.
+    /// The shape at a place: a leaf, or a composite shape with the shapes around it.
     pub fn resolve(mut shape: &'a Shape, mut outer: Option<&'a Self>) -> Result<Self> {
         loop {
             match shape {
@@ -51,7 +51,7 @@ impl<'r, S: Source> Reader<'r, S> {
         Self { source, shape, outer: None, depth: 0 }
     }
 
-    /// Opens the place: what stands there, with its depth.
+    /// Opens the place. Returns its shape and depth.
     fn open(&self) -> Result<Around<'r>> {
         let around = Around::resolve(self.shape, self.outer)?;
         if self.depth >= DEPTH_MAX {
@@ -67,14 +67,14 @@ impl<'r, S: Source> Reader<'r, S> {
         })
     }
 
-    /// The error of a type that reads something else than what stands here.
+    /// The error of a type that expects another shape.
     #[cold]
     fn unfit(&self, asked: &str) -> ReadError {
         let shape = Around::resolve(self.shape, self.outer).map_or(self.shape, |around| around.shape);
         ReadError::unfit(format!("the type was {} and is {asked}", crate::shape::short(shape)))
     }
 
-    /// An integer that the type `asked` can hold, whatever it is.
+    /// Reads an integer that the type `asked` can hold.
     #[inline]
     fn integer(&mut self, asked: Leaf) -> Result<Integer> {
         match self.leaf()? {
@@ -100,7 +100,7 @@ impl<'r, S: Source> Reader<'r, S> {
 
 /// True if every number of type `from` is one of type `to`.
 fn widens(from: Leaf, to: Leaf) -> bool {
-    /// Bits of the magnitude, and whether there is a sign.
+    /// Bits of the magnitude, and true for a signed type.
     fn bits(leaf: Leaf) -> Option<(u32, bool)> {
         Some(match leaf {
             Leaf::U8 => (8, false),
@@ -364,7 +364,7 @@ fn variant<'s>(
     Ok((name, content))
 }
 
-/// A visitor that leaves parts unread would take them for what follows.
+/// A visitor that leaves parts unread would read them as the next value.
 fn ended(left: usize) -> Result<()> {
     if left == 0 { Ok(()) } else { Err(ReadError::unfit(format!("{left} parts are not read"))) }
 }
@@ -446,7 +446,7 @@ impl<'de, S: Source> de::SeqAccess<'de> for &mut Sequence<'_, S> {
     }
 
     fn size_hint(&self) -> Option<usize> {
-        // No more than bytes that are there, whatever a shape or a length claims.
+        // At most the remaining bytes. A damaged length may be larger.
         Some(self.left().min(self.source.left()))
     }
 }
@@ -511,7 +511,7 @@ impl<'de, S: Source> de::MapAccess<'de> for &mut Fields<'_, S> {
     }
 }
 
-/// A variant that is chosen, and what it holds.
+/// The selected variant, and its content.
 struct Variant<'r, S> {
     source: &'r mut S,
     around: Around<'r>,
@@ -569,7 +569,7 @@ impl<'de, S: Source> de::VariantAccess<'de> for Variant<'_, S> {
     }
 }
 
-/// A variant as a map of one entry, for those who ask the value what it is.
+/// A variant as a map of one entry, for a visitor of any type.
 struct Tagged<'r, S>(Option<(&'r str, Variant<'r, S>)>);
 
 impl<'de, S: Source> de::MapAccess<'de> for Tagged<'_, S> {
@@ -589,7 +589,7 @@ impl<'de, S: Source> de::MapAccess<'de> for Tagged<'_, S> {
     }
 }
 
-/// What a variant holds.
+/// The content of a variant.
 struct Held<'r, S>(Variant<'r, S>);
 
 impl<'de, S: Source> Deserializer<'de> for Held<'_, S> {

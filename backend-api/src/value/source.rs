@@ -1,4 +1,4 @@
-//! Where a reader takes the parts of a value from.
+//! The sources of the parts of a value.
 
 use super::error::ReadError;
 use crate::shape::{Leaf, Shape};
@@ -12,7 +12,7 @@ pub(super) enum Integer {
     Unsigned(u128),
 }
 
-/// Gives the parts of a value in the order of its shape.
+/// Returns the parts of a value in the order of its shape.
 pub(super) trait Source {
     fn integer(&mut self, leaf: Leaf) -> Result<Integer>;
     fn float(&mut self, leaf: Leaf) -> Result<f64>;
@@ -26,22 +26,22 @@ pub(super) trait Source {
     fn len(&mut self, list: &Shape) -> Result<usize>;
     /// Index of the variant of an enum of this shape.
     fn variant(&mut self, variants: &Shape) -> Result<usize>;
-    /// Bytes that are left. An element that takes none of them is paid for by [`free`](Self::free).
+    /// Number of remaining bytes. An element without bytes needs [`free`](Self::free).
     fn left(&self) -> usize;
-    /// Allows an element that takes no bytes, within limits.
+    /// Allows an element without bytes, up to a limit.
     fn free(&mut self) -> Result<()>;
 }
 
-/// How the bytes of a shape are made.
+/// The encodings of a shape.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Encoding {
-    /// As [`PlainCodec`](crate::PlainCodec) has them.
+    /// That of [`PlainCodec`](crate::PlainCodec).
     Plain,
-    /// As [`SerdeCodec`](crate::SerdeCodec) has them.
+    /// That of [`SerdeCodec`](crate::SerdeCodec).
     Postcard,
 }
 
-/// Elements without bytes that one value may have in all its lists together.
+/// Maximum number of elements without bytes in all lists of one value.
 const FREE: usize = 1 << 16;
 
 /// Encoded bytes.
