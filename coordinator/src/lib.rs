@@ -8,6 +8,7 @@
 //! need.
 
 mod alignment;
+mod check;
 mod config;
 mod driver;
 mod machine;

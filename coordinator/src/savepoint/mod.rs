@@ -7,7 +7,7 @@ use std::sync::Arc;
 use backend_api::storage::{check_folder, check_path, parent};
 use backend_api::{Checkpoint, Error, ErrorKind, Result, StateData, StateFile, Storage};
 
-use crate::store::{list_folders_of, missing_file, path_of};
+use crate::check::{list_folders_of, missing_file, path_of};
 
 pub use writer::SavepointWriter;
 

@@ -7,7 +7,7 @@ use backend_api::{
 };
 
 use super::{METADATA, Savepoint, join, paths_mut};
-use crate::store::{check_files, check_tasks, path_of};
+use crate::check::{check_files, check_tasks, path_of};
 
 /// Names tried for a new folder, as in Flink.
 const TRIES: usize = 10;

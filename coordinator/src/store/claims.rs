@@ -2,17 +2,19 @@
 
 use backend_api::{Cancel, Checkpoint, JobFolder, Result, Storage};
 
-use crate::Savepoint;
-
 /// The property of a claimed checkpoint with the path of its original metadata. The job's folder has a copy.
 const METADATA: &str = "claimed-metadata";
 
-/// Records durably that the job owns `savepoint`, and returns it as a checkpoint of the job.
-pub(super) fn note(storage: &dyn Storage, job: &JobFolder, savepoint: &Savepoint) -> Result<Checkpoint> {
-    let mut checkpoint = savepoint.checkpoint().clone();
+/// Records durably that the job owns `checkpoint` with this original metadata. Returns it as a checkpoint of the job.
+pub(super) fn record(
+    storage: &dyn Storage,
+    job: &JobFolder,
+    mut checkpoint: Checkpoint,
+    metadata: &str,
+) -> Result<Checkpoint> {
     // Its paths are within the storage now.
     checkpoint.savepoint = None;
-    checkpoint.properties.insert(METADATA.to_owned(), savepoint.metadata().as_bytes().to_vec());
+    checkpoint.properties.insert(METADATA.to_owned(), metadata.as_bytes().to_vec());
     let mut file = storage.create(&job.claimed(checkpoint.id), &Cancel::new())?;
     file.write(&checkpoint.encode()?)?;
     file.finish()?;

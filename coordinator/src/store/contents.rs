@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use backend_api::storage::parent;
-use backend_api::{Checkpoint, Error, ErrorKind, JobFile, JobFolder, Result, StateData, StateFile, Storage};
+use backend_api::{Checkpoint, Error, ErrorKind, JobFile, JobFolder, Result, Storage};
 
 use super::claims;
+use crate::check::{list_folders_of, missing_file, path_of};
 
 /// How often reading is retried if a checkpoint is deleted meanwhile.
 const LOOKS: usize = 8;
@@ -27,8 +28,8 @@ impl JobContents {
     /// Reads the metadata of all checkpoints, and lists the files.
     ///
     /// # Errors
-    /// [`Corrupt`](ErrorKind::Corrupt) if the metadata of a checkpoint is not what was written, or if the newest one names a
-    /// file that is not there; [`Io`](ErrorKind::Io).
+    /// [`Corrupt`](ErrorKind::Corrupt) if the metadata of a checkpoint is damaged, or if a file of the newest one is missing;
+    /// [`Io`](ErrorKind::Io).
     pub fn read(storage: &dyn Storage, job: &JobFolder) -> Result<Self> {
         for _ in 1..LOOKS {
             match Self::look(storage, job) {
@@ -126,36 +127,4 @@ fn read_metadata(storage: &dyn Storage, path: &str, id: u64) -> Result<Checkpoin
     }
     let message = format!("the metadata is that of checkpoint {}", checkpoint.id);
     Err(Error::new(ErrorKind::Corrupt, message).in_file(path, None))
-}
-
-/// The files in all folders in which the checkpoint has files, with their lengths.
-pub(crate) fn list_folders_of(
-    storage: &dyn Storage,
-    checkpoint: &Checkpoint,
-) -> Result<BTreeMap<String, u64>> {
-    let folders: BTreeSet<&str> = checkpoint.files().filter_map(path_of).map(parent).collect();
-    let mut there = BTreeMap::new();
-    for folder in folders {
-        there.extend(storage.list(folder)?.into_iter().map(|entry| (entry.path, entry.len)));
-    }
-    Ok(there)
-}
-
-/// The path of the file in the storage; `None` if its bytes are inline.
-pub(crate) fn path_of(file: &StateFile) -> Option<&str> {
-    match &file.data {
-        StateData::File { path, .. } => Some(path),
-        StateData::Inline(_) => None,
-    }
-}
-
-/// The first of these files that does not exist with its length in `there`.
-pub(crate) fn missing_file<'f>(
-    mut files: impl Iterator<Item = &'f StateFile>,
-    there: &BTreeMap<String, u64>,
-) -> Option<&'f str> {
-    files.find_map(|file| match &file.data {
-        StateData::File { path, length } if there.get(path) != Some(length) => Some(&**path),
-        _ => None,
-    })
 }

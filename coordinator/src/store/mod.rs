@@ -1,6 +1,5 @@
 //! The completed checkpoints of a job.
 
-mod check;
 mod claims;
 mod contents;
 mod deletions;
@@ -13,14 +12,13 @@ use std::sync::Arc;
 
 use backend_api::{Cancel, Checkpoint, Error, ErrorKind, JobFile, Result, StateFile, Storage, TaskState};
 
+use crate::check::{check_files, check_tasks, path_of};
 use crate::{Savepoint, SharedStateRegistry};
 use deletions::Deletions;
 use ids::Ids;
 use owner::Owner;
 
-pub(crate) use check::{check_files, check_tasks};
 pub use contents::JobContents;
-pub(crate) use contents::{list_folders_of, missing_file, path_of};
 pub use options::CheckpointStoreOptions;
 
 /// The completed checkpoints of one job. Completes checkpoints, retains the newest, and deletes files that
@@ -100,9 +98,9 @@ impl CheckpointStore {
         self.ids.skip_to(checkpoint.id);
     }
 
-    /// The job starts from `savepoint`, which is in this store's storage, and owns it from now on (Flink: `CLAIM`): it is
-    /// the first completed checkpoint. It is deleted as the others are, once it is subsumed and none of its files is used.
-    /// Claiming it again changes nothing.
+    /// Makes `savepoint` the job's first completed checkpoint (Flink: `CLAIM`). It must be in this store's storage. The job
+    /// owns it from now on, and deletes it once it is subsumed and none of its files is used. A second claim changes
+    /// nothing.
     ///
     /// # Errors
     /// [`InvalidArgument`](ErrorKind::InvalidArgument) without a storage; [`IllegalState`](ErrorKind::IllegalState) if
@@ -118,7 +116,8 @@ impl CheckpointStore {
         };
         self.check_owner()?;
         self.ids.check(id)?;
-        let checkpoint = claims::note(&*storage, &self.options.job, savepoint)?;
+        let (checkpoint, metadata) = (savepoint.checkpoint().clone(), savepoint.metadata());
+        let checkpoint = claims::record(&*storage, &self.options.job, checkpoint, metadata)?;
         self.registry.register_restored(id, checkpoint.files())?;
         self.ids.complete(id);
         self.completed.push_back(checkpoint);

@@ -1,12 +1,11 @@
-//! Checks that a checkpoint can be restored.
+//! Checks that a checkpoint can be restored, and that its files exist.
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use backend_api::storage::parent;
 use backend_api::{
     Checkpoint, Error, ErrorKind, KeyGroupRange, Result, StateData, StateFile, Storage, TaskState,
 };
-
-use super::contents::{list_folders_of, missing_file};
 
 /// Checks that each operator has each of its subtasks exactly once, with its key groups.
 pub(crate) fn check_tasks(checkpoint: &Checkpoint) -> Result<()> {
@@ -131,4 +130,36 @@ pub(crate) fn check_files(
             Err(Error::new(ErrorKind::IllegalState, message).in_file(missing, None))
         }
     }
+}
+
+/// The files in all folders in which the checkpoint has files, with their lengths.
+pub(crate) fn list_folders_of(
+    storage: &dyn Storage,
+    checkpoint: &Checkpoint,
+) -> Result<BTreeMap<String, u64>> {
+    let folders: BTreeSet<&str> = checkpoint.files().filter_map(path_of).map(parent).collect();
+    let mut there = BTreeMap::new();
+    for folder in folders {
+        there.extend(storage.list(folder)?.into_iter().map(|entry| (entry.path, entry.len)));
+    }
+    Ok(there)
+}
+
+/// The path of the file in the storage; `None` if its bytes are inline.
+pub(crate) fn path_of(file: &StateFile) -> Option<&str> {
+    match &file.data {
+        StateData::File { path, .. } => Some(path),
+        StateData::Inline(_) => None,
+    }
+}
+
+/// The first of these files that does not exist with its length in `there`.
+pub(crate) fn missing_file<'f>(
+    mut files: impl Iterator<Item = &'f StateFile>,
+    there: &BTreeMap<String, u64>,
+) -> Option<&'f str> {
+    files.find_map(|file| match &file.data {
+        StateData::File { path, length } if there.get(path) != Some(length) => Some(&**path),
+        _ => None,
+    })
 }
