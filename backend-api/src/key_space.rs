@@ -8,7 +8,13 @@ use crate::key_group::check_max_parallelism;
 use crate::{Borrowed, BorrowedKey, Error, ErrorKind, LookupKey, Result, StateKey, subtask_of_group};
 
 /// The id of the native mapping.
-const NATIVE_MAPPING: &str = "xxh3-64-high32";
+pub const NATIVE_MAPPING: &str = "xxh3-64-high32";
+
+/// The key group of a key with this [stable hash](StateKey::stable_hash) in the native mapping; 0 for a max parallelism of 0.
+#[inline]
+pub fn native_group(hash: u64, max_parallelism: u16) -> u16 {
+    ((hash >> 32) as u32).checked_rem(u32::from(max_parallelism)).map_or(0, |group| group as u16)
+}
 
 /// A custom rule from keys to key groups, for jobs whose records are routed by another system.
 ///
@@ -107,7 +113,7 @@ impl<K: StateKey> KeySpace<K> {
     #[inline(never)]
     fn group(&self, key: &Borrowed<K>, hash: u64) -> Result<u16> {
         let Some(mapping) = &self.mapping else {
-            return Ok(((hash >> 32) as u32 % u32::from(self.max_parallelism)) as u16);
+            return Ok(native_group(hash, self.max_parallelism));
         };
         let group = mapping.key_group(key, hash, self.max_parallelism);
         if group < self.max_parallelism {

@@ -179,7 +179,7 @@ pub use key::{
 pub use key_group::{
     KeyGroupRange, MAX_PARALLELISM_LIMIT, default_max_parallelism, resolve_max_parallelism, subtask_of_group,
 };
-pub use key_space::{KeyContext, KeyGroupMapping, KeySpace};
+pub use key_space::{KeyContext, KeyGroupMapping, KeySpace, NATIVE_MAPPING, native_group};
 pub use ledger::{CheckpointLedger, LedgerEntry};
 pub use lifecycle::{Lifecycle, backend_closed, function_failed, update_failed};
 pub use place::Place;

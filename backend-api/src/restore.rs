@@ -74,6 +74,15 @@ impl RestorePlan {
         Self::of(&parts, storage)
     }
 
+    /// Finds all that `handle` holds, for tools that do not know the type of its keys. The handle has rows; its key groups and
+    /// keys are not compared with anything.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn open_handle(handle: &KeyedStateHandle, storage: Option<&dyn Storage>) -> Result<Self> {
+        Self::of(&[(handle.range, handle)], storage)
+    }
+
     fn of(parts: &[(KeyGroupRange, &KeyedStateHandle)], storage: Option<&dyn Storage>) -> Result<Self> {
         let mut states = BTreeMap::new();
         for (range, handle) in parts {

@@ -241,9 +241,19 @@ impl<'a> Blocks<'a> {
         self.placed(Error::new(ErrorKind::Corrupt, message))
     }
 
-    /// Adds the position of the current block to an error.
+    /// Where the next block begins in the file.
+    pub fn offset(&self) -> u64 {
+        self.offset
+    }
+
+    /// Adds the position of the next block to an error.
     pub fn placed(&self, error: Error) -> Error {
-        let error = error.in_group(self.section.group).in_file(self.reader.path(), Some(self.offset));
+        self.placed_at(error, self.offset)
+    }
+
+    /// Adds the position of the block at `offset` to an error.
+    pub fn placed_at(&self, error: Error, offset: u64) -> Error {
+        let error = error.in_group(self.section.group).in_file(self.reader.path(), Some(offset));
         match self.reader.meta.states.get(usize::from(self.section.state)) {
             Some(state) => error.in_state(&state.name),
             None => error,

@@ -12,6 +12,8 @@ use crate::{Error, ErrorKind, Result};
 /// Streams the rows of a section, with one block in memory at a time.
 pub struct RowReader<'a> {
     blocks: Blocks<'a>,
+    /// Where the current block begins in the file.
+    offset: u64,
     decompressor: Decompressor,
     /// The current block, if it is not compressed and borrowed from the file.
     lent: Option<&'a [u8]>,
@@ -30,6 +32,7 @@ pub struct RowReader<'a> {
 impl<'a> RowReader<'a> {
     pub(super) fn new(blocks: Blocks<'a>) -> Self {
         Self {
+            offset: 0,
             blocks,
             decompressor: Decompressor::default(),
             lent: None,
@@ -69,7 +72,7 @@ impl<'a> RowReader<'a> {
     /// Calls `f` with the remaining rows, until it fails.
     ///
     /// # Errors
-    /// As [`next`](Self::next), and the first of `f`.
+    /// As [`next`](Self::next), and the first of `f` with its [position](Self::placed).
     #[inline(always)]
     pub(crate) fn for_each(mut self, mut f: impl FnMut(&[u8]) -> Result<()>) -> Result<()> {
         while self.row < self.rows || self.next_block()? {
@@ -84,11 +87,17 @@ impl<'a> RowReader<'a> {
                     return Err(self.blocks.corrupt("a row lies outside of its block"));
                 };
                 at += row.len();
-                f(row)?;
+                f(row).map_err(|error| self.placed(error))?;
             }
             self.row = self.rows;
         }
         Ok(())
+    }
+
+    /// Adds the position of the current row to an error: state, key group, file, and offset of the block.
+    #[cold]
+    pub fn placed(&self, error: Error) -> Error {
+        self.blocks.placed_at(error, self.offset)
     }
 
     /// Moves to the next block. Every block has a row.
@@ -96,6 +105,7 @@ impl<'a> RowReader<'a> {
         // The position for errors, at which the next call finds the error again.
         let before = self.blocks.clone();
         let Some((header, stored)) = self.blocks.next()? else { return Ok(false) };
+        self.offset = before.offset();
         if let Err(error) = self.load(&header, stored) {
             self.blocks = before;
             return Err(self.blocks.placed(error));
