@@ -3,7 +3,7 @@
 
 CARGO ?= cargo
 # With RocksDB, which the plain builds leave out.
-WORKSPACE = --workspace --locked --features state-backends/rocksdb,conformance-tests/rocksdb,benches/rocksdb
+WORKSPACE = --workspace --locked --features state-backends/rocksdb,conformance-tests/rocksdb,benches/rocksdb,state-tool/rocksdb
 
 # A job is killed, resumed with another number of subtasks, and compared with an undisturbed run.
 demo: tools

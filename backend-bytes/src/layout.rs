@@ -33,7 +33,7 @@ impl<'k> EntryKey<'k> {
     pub(crate) const HEAD_BYTES: usize = HEAD_BYTES;
 
     /// Bytes of the sequence number of a list element, at the end of its key.
-    pub(crate) const SEQUENCE_BYTES: usize = 8;
+    pub const SEQUENCE_BYTES: usize = 8;
 
     /// Splits a key into its parts. `None` if it is shorter than a head.
     #[inline]
