@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::format::StateMeta;
-use crate::row::ReadBack;
+use crate::row::{ReadBack, RowEvolution};
 use crate::{
     AggregatingToken, BoxError, Codec, ListToken, MapToken, ReducingToken, Result, StateBackend, StateKey,
     StateKind, StateToken, ValueToken, default_codec,
@@ -46,6 +46,34 @@ pub trait StateDescriptor {
 
     /// Checks that rows of the state can be read back, for a backend with keys `K`.
     fn read_back<K: StateKey>(&self) -> ReadBack;
+
+    /// Returns how rows that were written as `old` says become rows of this state, in a backend with keys of type `K`.
+    /// `None` if they already are.
+    ///
+    /// # Errors
+    /// [`IncompatibleKind`](crate::ErrorKind::IncompatibleKind) for another kind.
+    /// [`Migration`](crate::ErrorKind::Migration) for another type of namespaces or map keys, and for a type of
+    /// values or a codec that cannot read all old values.
+    fn evolution<K: StateKey>(&self, old: &StateMeta) -> Result<Option<RowEvolution>>;
+}
+
+/// See [`StateDescriptor::evolution`].
+fn evolution_of<K: StateKey, N: StateKey, MK: StateKey, V: 'static>(
+    present: &StateMeta,
+    codec: &Arc<dyn Codec<V>>,
+    old: &StateMeta,
+) -> Result<Option<RowEvolution>> {
+    let written = match (old.codecs.last(), present.codecs.last()) {
+        (Some(written), Some(codec)) if written != codec => written,
+        _ => return old.check_registration(present).map(|()| None),
+    };
+    let mut same_codec = present.clone();
+    if let Some(last) = same_codec.codecs.last_mut() {
+        last.clone_from(written);
+    }
+    old.check_registration(&same_codec)?;
+    let read = codec.evolve(written).map_err(|error| error.in_state(&old.name))?;
+    Ok(Some(RowEvolution::new::<K, N, MK, V>(present.kind, read, Arc::clone(codec))))
 }
 
 fn state_meta<V: 'static, N: StateKey>(
@@ -219,6 +247,10 @@ impl<V: StateValue, N: StateKey> StateDescriptor for ValueDescriptor<V, N> {
     fn read_back<K: StateKey>(&self) -> ReadBack {
         ReadBack::new::<K, N, (), _>(StateKind::Value, Arc::clone(&self.codec))
     }
+
+    fn evolution<K: StateKey>(&self, old: &StateMeta) -> Result<Option<RowEvolution>> {
+        evolution_of::<K, N, (), _>(&self.meta()?, &self.codec, old)
+    }
 }
 
 /// Describes a list state: a list of `T` per key and namespace, in insertion order.
@@ -276,6 +308,10 @@ impl<T: StateValue, N: StateKey> StateDescriptor for ListDescriptor<T, N> {
 
     fn read_back<K: StateKey>(&self) -> ReadBack {
         ReadBack::new::<K, N, (), _>(StateKind::List, Arc::clone(&self.codec))
+    }
+
+    fn evolution<K: StateKey>(&self, old: &StateMeta) -> Result<Option<RowEvolution>> {
+        evolution_of::<K, N, (), _>(&self.meta()?, &self.codec, old)
     }
 }
 
@@ -342,6 +378,10 @@ impl<MK: StateKey, MV: StateValue, N: StateKey> StateDescriptor for MapDescripto
 
     fn read_back<K: StateKey>(&self) -> ReadBack {
         ReadBack::new::<K, N, MK, _>(StateKind::Map, Arc::clone(&self.codec))
+    }
+
+    fn evolution<K: StateKey>(&self, old: &StateMeta) -> Result<Option<RowEvolution>> {
+        evolution_of::<K, N, MK, _>(&self.meta()?, &self.codec, old)
     }
 }
 
@@ -417,6 +457,10 @@ impl<T: StateValue, N: StateKey> StateDescriptor for ReducingDescriptor<T, N> {
     fn read_back<K: StateKey>(&self) -> ReadBack {
         ReadBack::new::<K, N, (), _>(StateKind::Reducing, Arc::clone(&self.codec))
     }
+
+    fn evolution<K: StateKey>(&self, old: &StateMeta) -> Result<Option<RowEvolution>> {
+        evolution_of::<K, N, (), _>(&self.meta()?, &self.codec, old)
+    }
 }
 
 /// Describes an aggregating state: one accumulator per key and namespace.
@@ -482,5 +526,9 @@ impl<A: Aggregate, N: StateKey> StateDescriptor for AggregatingDescriptor<A, N> 
 
     fn read_back<K: StateKey>(&self) -> ReadBack {
         ReadBack::new::<K, N, (), _>(StateKind::Aggregating, Arc::clone(&self.codec))
+    }
+
+    fn evolution<K: StateKey>(&self, old: &StateMeta) -> Result<Option<RowEvolution>> {
+        evolution_of::<K, N, (), _>(&self.meta()?, &self.codec, old)
     }
 }

@@ -164,7 +164,7 @@ pub use checkpoint::{
     OperatorStateMeta, OperatorStatePart, RawKeyedHandle, RawOperatorHandle, RawPartitions, Redistribution,
     Rescale, RestoreRules, TaskRestore, TaskState, redistribute, redistribute_raw,
 };
-pub use codec::{CborCodec, Codec, Plain, PlainCodec, SerdeCodec, default_codec};
+pub use codec::{CborCodec, Codec, Plain, PlainCodec, ReadOld, SerdeCodec, default_codec};
 pub use descriptor::{
     Aggregate, AggregatingDescriptor, ListDescriptor, MapDescriptor, ReduceFunction, ReducingDescriptor,
     StateDescriptor, StateValue, ValueDescriptor,

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
 use crate::format::{self, CheckpointReader, CheckpointWriter, Section, SectionKind, StateMeta};
-use crate::row::{self, Row};
+use crate::row::{self, Row, RowEvolution};
 use crate::{
-    Cancel, Error, ErrorKind, KeyGroupRange, KeyedStateHandle, Progress, Result, StateKey, StateKind,
-    Storage, Subtask,
+    Cancel, Error, ErrorKind, KeyGroupRange, KeyedStateHandle, Progress, Result, StateDescriptor, StateKey,
+    StateKind, Storage, Subtask,
 };
 
 /// The content of a restore's handles for one subtask, located but not decoded.
@@ -38,6 +38,8 @@ pub struct RestoredSection {
     section: Section,
     /// Index in [`RestoredState::metas`].
     meta: usize,
+    /// Makes rows of the registered codec.
+    evolution: Option<RowEvolution>,
     /// Set once all blocks are verified.
     verified: OnceLock<()>,
 }
@@ -160,14 +162,25 @@ impl RestoredState {
         Ok(())
     }
 
-    /// Checks that the state can be registered as `registered`, which is a descriptor's
-    /// [`meta`](crate::StateDescriptor::meta).
+    /// The state as `descriptor` registers it: its sections give rows of the descriptor's codec, whichever codec of an older
+    /// form of the type has written them.
     ///
     /// # Errors
-    /// [`IncompatibleKind`](ErrorKind::IncompatibleKind) for another kind.
-    /// [`Migration`](ErrorKind::Migration) for another type of namespaces or another codec, naming both.
-    pub fn check_registration(&self, registered: &StateMeta) -> Result<()> {
-        self.metas.iter().try_for_each(|meta| meta.check_registration(registered))
+    /// Those of [`StateDescriptor::evolution`]. This state can be registered in another way then.
+    pub fn evolve<K: StateKey, D: StateDescriptor>(&self, descriptor: &D) -> Result<Self> {
+        let evolutions: Vec<_> =
+            self.metas.iter().map(|meta| descriptor.evolution::<K>(meta)).collect::<Result<_>>()?;
+        let mut chains = self.chains.clone();
+        for part in chains.values_mut().flatten() {
+            part.evolution = evolutions.get(part.meta).cloned().flatten();
+        }
+        Ok(Self { kind: self.kind, metas: self.metas.clone(), chains, verified: self.verified.clone() })
+    }
+
+    /// True if a part of the state was written by another codec than the one that it was [evolved](Self::evolve) to, so
+    /// that no later checkpoint may use these files.
+    pub fn is_evolved(&self) -> bool {
+        self.chains.values().flatten().any(|part| part.evolution.is_some())
     }
 
     /// Copies all sections to another checkpoint file without decoding them. There, `metas()[i]` is state
@@ -274,7 +287,16 @@ impl RestoredSection {
     /// As [`for_each_row`](Self::for_each_row).
     #[inline(always)]
     pub fn for_each_raw_row(&self, mut f: impl FnMut(&[u8]) -> Result<()>) -> Result<()> {
-        self.reader.rows(&self.section).for_each(|row| f(row).map_err(|error| self.placed(error)))
+        let rows = self.reader.rows(&self.section);
+        let Some(evolution) = &self.evolution else {
+            return rows.for_each(|row| f(row).map_err(|error| self.placed(error)));
+        };
+        let mut present = Vec::new();
+        rows.for_each(|row| {
+            present.clear();
+            let converted = evolution.convert(self.section.kind, row, &mut present);
+            converted.and_then(|()| f(&present)).map_err(|error| self.placed(error))
+        })
     }
 
     #[cold]
@@ -320,7 +342,8 @@ fn add_file(
         }
         if section.rows > 0 || replaces {
             let (reader, section) = (Arc::clone(reader), *section);
-            chain.push(RestoredSection { reader, section, meta: at, verified: OnceLock::new() });
+            let verified = OnceLock::new();
+            chain.push(RestoredSection { reader, section, meta: at, evolution: None, verified });
         }
     }
     Ok(())

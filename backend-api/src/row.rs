@@ -16,6 +16,7 @@
 
 mod decode;
 mod encode;
+mod evolution;
 mod read_back;
 
 pub use decode::{KeysRow, ListRow, MapRow, Row, RowChange, decode_key, decode_sized, decode_varint};
@@ -23,6 +24,7 @@ pub use encode::{
     ROW_BYTES, ROW_ITEMS, encode_elements, encode_items, encode_key, encode_sized, encode_varint, is_full,
     varint_len,
 };
+pub use evolution::RowEvolution;
 pub use read_back::{ReadBack, encode_value};
 
 use crate::{Error, ErrorKind, Result};

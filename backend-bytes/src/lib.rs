@@ -56,6 +56,7 @@ mod batch;
 mod btree;
 mod cache;
 mod engine;
+mod evolve;
 mod kinds;
 mod layer_state;
 mod layout;

@@ -203,12 +203,10 @@ impl Registry {
         self.states.get(usize::from(number)).filter(|state| state.registered.is_none()).map(|_| number)
     }
 
-    /// The number of an unregistered state in the store that matches `meta`, if it has one of that name.
-    pub fn held(&self, meta: &StateMeta) -> Result<Option<u16>> {
-        let Some(number) = self.held_as(&meta.name) else { return Ok(None) };
-        let Some(state) = self.states.get(usize::from(number)) else { return Ok(None) };
-        state.meta.check_registration(meta)?;
-        Ok(Some(number))
+    /// Number and meta of an unregistered state in the store.
+    pub fn held(&self, name: &str) -> Option<(u16, &StateMeta)> {
+        let number = self.held_as(name)?;
+        self.states.get(usize::from(number)).map(|state| (number, &state.meta))
     }
 
     /// The number of the next new state.

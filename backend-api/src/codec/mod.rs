@@ -11,7 +11,11 @@ pub use self::choice::default_codec;
 pub use self::plain::{Plain, PlainCodec};
 pub use self::serde::SerdeCodec;
 
+use crate::format::migration;
 use crate::{Error, ErrorKind, Result};
+
+/// Reads values that another codec has written; see [`Codec::evolve`].
+pub type ReadOld<T> = Box<dyn Fn(&[u8]) -> Result<T> + Send + Sync>;
 
 /// Converts values of one state to bytes and back.
 ///
@@ -53,6 +57,16 @@ pub trait Codec<T>: Send + Sync + 'static {
     ///
     /// [`ErrorKind::Corrupt`] if they are not the bytes of a value.
     fn decode(&self, input: &[u8]) -> Result<T>;
+
+    /// Reads values that a codec of the identity `old` has written, if it is not this one's. Called when a restored state is
+    /// registered.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Migration`] with the difference, if some of these values would not be what they were.
+    fn evolve(&self, old: &str) -> Result<ReadOld<T>> {
+        Err(Error::new(ErrorKind::Migration, migration("codec", old, &self.id())))
+    }
 
     /// Estimated bytes that `value` owns on the heap, for accounting.
     fn heap_size(&self, value: &T) -> usize;

@@ -18,6 +18,7 @@
 mod difference;
 mod known;
 mod parse;
+pub(crate) mod samples;
 mod trace;
 
 pub(crate) use difference::{difference_of_texts, short};

@@ -5,10 +5,10 @@ use ciborium_ll::{Decoder, Encoder, Header, simple};
 use serde::de::DeserializeOwned;
 
 use super::error::ReadError;
-use super::reader::{Around, DEPTH_MAX};
+use super::reader::{Around, DEPTH_MAX, widens};
 use super::source::{Encoding, Input, Integer, Result, Source};
 use crate::row::encode_varint;
-use crate::shape::{Content, Leaf, Shape};
+use crate::shape::{Content, Leaf, Shape, short};
 
 /// Reads self-describing CBOR.
 pub(super) fn read_cbor<T: DeserializeOwned>(mut bytes: &[u8]) -> crate::Result<T> {
@@ -55,6 +55,34 @@ fn small_integer(cbor: &[u8]) -> Option<Integer> {
 /// True if a value of the shape may be `null`. Then `Some` of it is written as a list of one element.
 fn may_be_null(shape: &Shape, outer: Option<&Around<'_>>) -> Result<bool> {
     Ok(matches!(Around::resolve(shape, outer)?.shape, Shape::Option(_) | Shape::Leaf(Leaf::Unit)))
+}
+
+/// Checks that the canonical form of each value of `old` is read as a value of `new`. Structs and enums, which plain types do
+/// not have, stay as they are.
+pub(super) fn check_becomes(old: &Shape, new: &Shape) -> Result<()> {
+    let nullable = |shape: &Shape| matches!(shape, Shape::Option(_) | Shape::Leaf(Leaf::Unit));
+    let zip =
+        |old: &[Shape], new: &[Shape]| old.iter().zip(new).try_for_each(|(old, new)| check_becomes(old, new));
+    match (old, new) {
+        _ if old == new => Ok(()),
+        (Shape::Leaf(old), Shape::Leaf(new)) if widens(*old, *new) => Ok(()),
+        (Shape::Option(old), Shape::Option(new)) if nullable(old) == nullable(new) => check_becomes(old, new),
+        (old, Shape::Option(new)) if !nullable(old) && !nullable(new) => check_becomes(old, new),
+        (Shape::List(old) | Shape::Array(old, _), Shape::List(new)) => check_becomes(old, new),
+        (Shape::Array(old, m), Shape::Array(new, n)) if m == n => check_becomes(old, new),
+        (Shape::Tuple(old), Shape::Tuple(new)) if old.len() == new.len() => zip(old, new),
+        (Shape::Array(old, len), Shape::Tuple(new)) if *len == new.len() => {
+            new.iter().try_for_each(|new| check_becomes(old, new))
+        }
+        (Shape::Tuple(old), Shape::Array(new, len)) if *len == old.len() => {
+            old.iter().try_for_each(|old| check_becomes(old, new))
+        }
+        (Shape::Map(old), Shape::Map(new)) => {
+            check_becomes(&old.0, &new.0)?;
+            check_becomes(&old.1, &new.1)
+        }
+        _ => Err(ReadError::unfit(format!("the type was {} and is {}", short(old), short(new)))),
+    }
 }
 
 fn push(header: Header, out: &mut Vec<u8>) -> Result<()> {
@@ -200,6 +228,11 @@ fn write_at(
     }
 }
 
+/// A number, which may be an integer that became wider.
+fn float(value: &Value) -> Option<f64> {
+    value.as_float().or_else(|| value.as_integer().map(|number| i128::from(number) as f64))
+}
+
 /// Writes the bytes of a codec.
 struct Bytes<'o> {
     encoding: Encoding,
@@ -298,11 +331,11 @@ impl Bytes<'_> {
             Leaf::Unit if value.is_null() => {}
             Leaf::Unit => return Err(other()),
             Leaf::F32 => {
-                let number = value.as_float().ok_or_else(other)?;
+                let number = float(value).ok_or_else(other)?;
                 self.out.extend_from_slice(&(number as f32).to_le_bytes());
             }
             Leaf::F64 => {
-                self.out.extend_from_slice(&value.as_float().ok_or_else(other)?.to_le_bytes());
+                self.out.extend_from_slice(&float(value).ok_or_else(other)?.to_le_bytes());
             }
             leaf => {
                 let number = match value.deserialized::<i128>() {
@@ -357,7 +390,16 @@ impl Bytes<'_> {
                     self.out.extend_from_slice(bytes);
                     return Ok(());
                 }
-                let elements = value.as_array().ok_or_else(other)?;
+                let wider: Vec<Value>;
+                let elements = match value {
+                    Value::Array(elements) => elements,
+                    // Bytes that became wider.
+                    Value::Bytes(bytes) => {
+                        wider = bytes.iter().map(|byte| Value::from(*byte)).collect();
+                        &wider
+                    }
+                    _ => return Err(other()),
+                };
                 check(elements.len())?;
                 if has_len {
                     self.len(elements.len());

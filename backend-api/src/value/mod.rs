@@ -3,6 +3,7 @@
 mod canonical;
 mod datum;
 mod error;
+mod probe;
 mod reader;
 mod source;
 #[cfg(test)]
@@ -98,6 +99,27 @@ impl ValueSchema {
                 if input.left() == 0 { Ok(value) } else { Err(left_over().into()) }
             }
             Form::Cbor => canonical::read_cbor(bytes),
+        }
+    }
+
+    /// True if it is not the bytes that tell what they are.
+    pub(crate) fn has_shape(&self) -> bool {
+        matches!(self.0, Form::Shaped(..))
+    }
+
+    /// Checks that `T` can read all values of this schema.
+    pub(crate) fn check<T: DeserializeOwned>(&self) -> Result<()> {
+        match &self.0 {
+            Form::Shaped(_, shape) => Ok(probe::check::<T>(shape)?),
+            Form::Cbor => Ok(()),
+        }
+    }
+
+    /// Checks that each value of this schema can become one of `new`, as far as their shapes tell.
+    pub(crate) fn check_becomes(&self, new: &Self) -> Result<()> {
+        match (&self.0, &new.0) {
+            (Form::Shaped(_, old), Form::Shaped(_, new)) => Ok(canonical::check_becomes(old, new)?),
+            _ => Err(ReadError::unfit("only one of the codecs has a shape".to_owned()).into()),
         }
     }
 

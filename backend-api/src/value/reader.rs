@@ -99,7 +99,7 @@ impl<'r, S: Source> Reader<'r, S> {
 }
 
 /// True if every number of type `from` is one of type `to`.
-fn widens(from: Leaf, to: Leaf) -> bool {
+pub(super) fn widens(from: Leaf, to: Leaf) -> bool {
     /// Bits of the magnitude, and true for a signed type.
     fn bits(leaf: Leaf) -> Option<(u32, bool)> {
         Some(match leaf {

@@ -225,6 +225,67 @@ fn a_type_that_would_lose_something_is_refused_with_the_place() {
 }
 
 #[test]
+fn a_codec_compares_types_before_a_value_is_read() {
+    #[derive(Serialize, Deserialize)]
+    enum More {
+        New,
+        #[serde(alias = "Unit")]
+        Renamed,
+        Newtype(i128),
+        Tuple(u8, Option<String>),
+        Struct {
+            right: Vec<More>,
+            left: Option<Box<More>>,
+        },
+    }
+    #[derive(Serialize, Deserialize)]
+    enum Fewer {
+        Unit,
+        Newtype(i64),
+        Struct { left: Option<Box<Fewer>>, right: Vec<Fewer> },
+    }
+    #[derive(Serialize, Deserialize)]
+    struct Positive(std::num::NonZeroU32);
+    #[track_caller]
+    fn refused<T: 'static>(codec: &dyn Codec<T>, old: &str, expected: &str) {
+        let error = codec.evolve(old).err().expect("it fits");
+        assert_eq!(error.kind(), ErrorKind::Migration);
+        assert!(error.message().contains(expected), "{error}");
+    }
+    let old = SerdeCodec::<Shapes>::new().id();
+    drop(SerdeCodec::<More>::new().evolve(&old).unwrap());
+    refused(&SerdeCodec::<Fewer>::new(), &old, r#"the variant "Tuple" was removed"#);
+    refused(
+        &SerdeCodec::<Shapes>::new(),
+        &SerdeCodec::<More>::new().id(),
+        r#"the variant "New" was removed"#,
+    );
+    // It refuses 0, which is one of the samples.
+    drop(SerdeCodec::<Positive>::new().evolve("plain:u16").unwrap());
+    refused(&SerdeCodec::<Positive>::new(), "plain:u64", "the type was u64 and is u32");
+    refused(&SerdeCodec::<u32>::new(), "cbor/1", "cbor/1");
+    refused(&SerdeCodec::<u32>::new(), "mine/1", "mine/1");
+
+    fn plain<Old: Plain, New: Plain + PartialEq + std::fmt::Debug>(old: Old, new: New) {
+        let mut bytes = Vec::new();
+        old.put(&mut bytes);
+        let read = Codec::<New>::evolve(&PlainCodec, &Codec::<Old>::id(&PlainCodec)).unwrap();
+        assert_eq!(read(&bytes).unwrap(), new);
+    }
+    plain(7_u32, 7_i64);
+    plain(-7_i32, -7.0_f64);
+    plain(vec![1_u8, 255], vec![1_u16, 255]);
+    plain((1_u8, 2_u8), [1_u16, 2]);
+    plain(5_u8, Some(5_u16));
+    plain(Some(5_u8), Some(5_u16));
+    plain(BTreeMap::from([(1_u8, "a".to_owned())]), HashMap::from([(1_u64, "a".to_owned())]));
+    refused::<u32>(&PlainCodec, "plain:u64", "the type was u64 and is u32");
+    refused::<Option<Option<u8>>>(&PlainCodec, "plain:option<u8>", "option<u8>");
+    refused::<u32>(&PlainCodec, "cbor/1", "shape");
+    refused::<u32>(&PlainCodec, "mine/1", "mine/1");
+}
+
+#[test]
 fn hostile_schemas_and_values_are_refused() {
     for id in ["", "mine/1", "mine/1:u8", "plain:", "plain:point", "postcard/1", "postcard/1:[u8]", "cbor/2"]
     {

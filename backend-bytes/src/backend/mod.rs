@@ -47,7 +47,7 @@ pub struct EngineBackend<K: StateKey, E: ByteEngine> {
     /// Seed of the hash tables of the caches.
     cache_seed: u64,
     /// Rows that a failed registration may have left under the next state's number.
-    leftover: Option<(u16, Arc<RestoredState>)>,
+    leftover: Option<(u16, Option<Arc<RestoredState>>)>,
 }
 
 impl<K: StateKey, E: ByteEngine> EngineBackend<K, E> {

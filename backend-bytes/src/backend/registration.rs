@@ -3,7 +3,7 @@ use std::sync::Arc;
 use super::EngineBackend;
 use crate::access::Buffers;
 use crate::cache::{AnyCache, Cache, CacheConfig, Object};
-use crate::{ByteEngine, ByteStore, EntryKey, load};
+use crate::{ByteEngine, ByteStore, EntryKey, evolve, load};
 use backend_api::restore::RestoredState;
 use backend_api::{Codec, Error, Result, StateDescriptor, StateKey, backend_closed};
 
@@ -24,33 +24,54 @@ impl<K: StateKey, E: ByteEngine> EngineBackend<K, E> {
         }
         let place = |error: Error| error.in_state(&meta.name);
         if let Some((number, rows)) = self.leftover.take()
-            && let Err(error) = remove_rows(store, &mut self.buffers, number, &rows)
+            && let Err(error) = remove_leftover(store, &mut self.buffers, number, rows.as_deref())
         {
             self.leftover = Some((number, rows));
             return Err(place(error));
         }
         // Part of the state may be in the store, and part in restored files.
-        let held = self.registry.held(&meta)?;
-        let number = held.map_or_else(|| self.registry.next_number().map_err(place), Ok)?;
-        let restored = self.restored.state(&meta.name).cloned();
-        if let Some(restored) = &restored {
-            restored.check_registration(&meta)?;
-        }
-        if held.is_none() {
+        let held = self.registry.held(&meta.name).map(|(number, old)| (number, old.clone()));
+        let old = held.as_ref().map(|(_, old)| descriptor.evolution::<K>(old)).transpose()?.flatten();
+        let kept = held.as_ref().map(|(number, _)| *number).filter(|_| old.is_none());
+        let number = kept.map_or_else(|| self.registry.next_number().map_err(place), Ok)?;
+        let restored = self.restored.state(&meta.name).map(|state| state.evolve::<K, _>(&descriptor));
+        let restored = restored.transpose()?.map(Arc::new);
+        if kept.is_none() {
             store.add_state(number, &meta).map_err(place)?;
         }
-        let mut totals = self.registry.totals_of(held, E::entry_bytes_max(&self.options));
-        if let Some(restored) = restored {
-            let into = (&mut *store as &mut dyn ByteStore, &mut self.buffers, &mut totals);
-            let loaded = load::load::<K, N, MK>(into, number, &restored);
-            if let Err(error) = loaded {
-                if remove_rows(store, &mut self.buffers, number, &restored).is_err() {
-                    self.leftover = Some((number, restored));
-                }
-                return Err(place(error));
+        let mut totals = self.registry.totals_of(kept, E::entry_bytes_max(&self.options));
+        let replaced = held.zip(old).map(|((number, _), evolution)| (number, evolution));
+        let filled = (|| {
+            if let Some((old, evolution)) = &replaced {
+                let into = (&mut *store as &mut dyn ByteStore, &mut self.buffers, &mut totals);
+                evolve::rewrite::<K, N>(into, (*old, number, meta.kind), evolution)?;
             }
-            self.restored.take(&meta.name);
+            if let Some(restored) = &restored {
+                let into = (&mut *store as &mut dyn ByteStore, &mut self.buffers, &mut totals);
+                load::load::<K, N, MK>(into, number, restored)?;
+            }
+            match &replaced {
+                Some((old, _)) => {
+                    super::finish_flush::<E>(store);
+                    evolve::remove(store, &mut self.buffers, *old)
+                }
+                None => Ok(()),
+            }
+        })();
+        if let Err(error) = filled {
+            // The state of a new number is removed as a whole.
+            let rows = restored.filter(|_| kept.is_some());
+            if (rows.is_some() || kept.is_none())
+                && remove_leftover(store, &mut self.buffers, number, rows.as_deref()).is_err()
+            {
+                self.leftover = Some((number, rows));
+            }
+            return Err(place(error));
         }
+        if let Some((old, _)) = replaced {
+            self.registry.drop_held(old);
+        }
+        self.restored.take(&meta.name);
         let cache = self.cache_budget.is_some().then(|| {
             let (name, seed) = (meta.name.clone(), self.cache_seed);
             let config = CacheConfig { number, name, seed, budget: Arc::clone(&self.cache_budget) };
@@ -62,16 +83,17 @@ impl<K: StateKey, E: ByteEngine> EngineBackend<K, E> {
     }
 }
 
-/// Removes the rows of `restored` that a failed registration left.
-fn remove_rows(
+/// Removes what a failed registration left: the key groups of `rows`, or all of the state.
+fn remove_leftover(
     store: &mut dyn ByteStore,
     buffers: &mut Buffers,
     state: u16,
-    restored: &RestoredState,
+    rows: Option<&RestoredState>,
 ) -> Result<()> {
+    let Some(rows) = rows else { return evolve::remove(store, buffers, state) };
     let batch = &mut buffers.batch;
     batch.clear();
-    for group in restored.groups() {
+    for group in rows.groups() {
         let (from, to) = EntryKey::group_range(state, group..group + 1);
         batch.delete_range(&from, &to);
     }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use arrayvec::ArrayVec;
 use backend_api::format::StateMeta;
 use backend_api::restore::{RestorePlan, RestoredState};
-use backend_api::row::{FORMAT, ReadBack};
+use backend_api::row::FORMAT;
 use backend_api::{
     Aggregate, AggregatingDescriptor, AggregatingToken, CheckpointTarget, KeyContext, KeyedStateHandle, Keys,
     Lifecycle, ListDescriptor, ListToken, MapDescriptor, MapToken, Place, ReducingDescriptor, ReducingToken,
@@ -83,11 +83,11 @@ impl<K: StateKey, C: Checkpointing> HeapBackend<K, C> {
     /// Registers the state that `meta` describes, and returns its index.
     fn register<N: StateKey, T: Content, X: Send + 'static>(
         &mut self,
-        meta: StateMeta,
+        descriptor: &impl StateDescriptor,
         content: T,
         extra: X,
-        read_back: ReadBack,
     ) -> Result<u32> {
+        let (meta, read_back) = (descriptor.meta()?, descriptor.read_back::<K>());
         self.life.check_open()?;
         meta.check_name()?;
         let name = meta.name.clone();
@@ -100,7 +100,7 @@ impl<K: StateKey, C: Checkpointing> HeapBackend<K, C> {
         let mut state = HeapState::<K, N, T, X>::new(meta, content, extra, read_back, self.setup.clone());
         if let Some(at) = restored {
             let restored = &self.restored[at];
-            restored.check_registration(state.meta())?;
+            let restored = &restored.evolve::<K, _>(descriptor)?;
             if let Some(written) = restored.metas().first() {
                 // Rows come in the order of a table with the seed they were written with. With the same seed,
                 // they fill this table in order.
@@ -223,8 +223,7 @@ impl<K: StateKey, C: Checkpointing> StateBackend for HeapBackend<K, C> {
     ) -> Result<ValueToken<V, N>> {
         let content = Single { codec: Arc::clone(descriptor.codec()) };
         let extra = Fallback(descriptor.default_ref().cloned());
-        let index =
-            self.register::<N, _, _>(descriptor.meta()?, content, extra, descriptor.read_back::<K>())?;
+        let index = self.register::<N, _, _>(&descriptor, content, extra)?;
         Ok(ValueToken::new(self.life.id(), index))
     }
 
@@ -233,7 +232,7 @@ impl<K: StateKey, C: Checkpointing> StateBackend for HeapBackend<K, C> {
         descriptor: ListDescriptor<T, N>,
     ) -> Result<ListToken<T, N>> {
         let content = Elements { codec: Arc::clone(descriptor.codec()) };
-        let index = self.register::<N, _, _>(descriptor.meta()?, content, (), descriptor.read_back::<K>())?;
+        let index = self.register::<N, _, _>(&descriptor, content, ())?;
         Ok(ListToken::new(self.life.id(), index))
     }
 
@@ -242,7 +241,7 @@ impl<K: StateKey, C: Checkpointing> StateBackend for HeapBackend<K, C> {
         descriptor: MapDescriptor<MK, MV, N>,
     ) -> Result<MapToken<MK, MV, N>> {
         let content = Entries::<MK, MV> { codec: Arc::clone(descriptor.codec()), keys: PhantomData };
-        let index = self.register::<N, _, _>(descriptor.meta()?, content, (), descriptor.read_back::<K>())?;
+        let index = self.register::<N, _, _>(&descriptor, content, ())?;
         Ok(MapToken::new(self.life.id(), index))
     }
 
@@ -252,8 +251,7 @@ impl<K: StateKey, C: Checkpointing> StateBackend for HeapBackend<K, C> {
     ) -> Result<ReducingToken<T, N>> {
         let content = Single { codec: Arc::clone(descriptor.codec()) };
         let extra = Reduce(Arc::clone(descriptor.reduce()));
-        let index =
-            self.register::<N, _, _>(descriptor.meta()?, content, extra, descriptor.read_back::<K>())?;
+        let index = self.register::<N, _, _>(&descriptor, content, extra)?;
         Ok(ReducingToken::new(self.life.id(), index))
     }
 
@@ -263,8 +261,7 @@ impl<K: StateKey, C: Checkpointing> StateBackend for HeapBackend<K, C> {
     ) -> Result<AggregatingToken<A, N>> {
         let content = Single { codec: Arc::clone(descriptor.codec()) };
         let extra = Function(Arc::clone(descriptor.aggregate()));
-        let index =
-            self.register::<N, _, _>(descriptor.meta()?, content, extra, descriptor.read_back::<K>())?;
+        let index = self.register::<N, _, _>(&descriptor, content, extra)?;
         Ok(AggregatingToken::new(self.life.id(), index))
     }
 

@@ -48,7 +48,9 @@ impl<K: StateKey, N: StateKey, C: Content, X: Send + 'static> HeapState<K, N, C,
         })?;
         self.charge_budget();
         let (epoch, _) = self.freeze()?;
-        self.confirm(epoch);
+        if !restored.is_evolved() {
+            self.confirm(epoch);
+        }
         Ok(())
     }
 

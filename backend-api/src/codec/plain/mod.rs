@@ -4,8 +4,9 @@ mod containers;
 mod numbers;
 mod text;
 
-use super::{Codec, corrupt};
-use crate::Result;
+use super::{Codec, ReadOld, corrupt};
+use crate::format::migration;
+use crate::{Error, ErrorKind, Result, ValueSchema};
 
 /// A type that [`PlainCodec`] can write and read.
 ///
@@ -99,6 +100,22 @@ impl<T: Plain> Codec<T> for PlainCodec {
     fn decode(&self, mut input: &[u8]) -> Result<T> {
         let value = T::take(&mut input)?;
         if input.is_empty() { Ok(value) } else { Err(corrupt("bytes left over after a value")) }
+    }
+
+    fn evolve(&self, old: &str) -> Result<ReadOld<T>> {
+        let new = Codec::<T>::id(self);
+        let parse = |id: &str| {
+            ValueSchema::parse(id)
+                .map_err(|_| Error::new(ErrorKind::Migration, migration("codec", old, &new)))
+        };
+        let (old, new) = (parse(old)?, parse(&new)?);
+        old.check_becomes(&new)?;
+        Ok(Box::new(move |bytes| {
+            let (mut canonical, mut present) = (Vec::new(), Vec::new());
+            old.encode_canonical(bytes, &mut canonical)?;
+            new.decode_canonical(&canonical, &mut present)?;
+            PlainCodec.decode(&present)
+        }))
     }
 
     #[inline]

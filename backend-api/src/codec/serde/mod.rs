@@ -9,9 +9,10 @@ use serde::de::DeserializeOwned;
 
 use self::serializer::Serializer;
 use super::heap_size::heap_size;
-use super::{Codec, corrupt};
+use super::{Codec, ReadOld, corrupt};
+use crate::format::migration;
 use crate::shape::Known;
-use crate::{Error, ErrorKind, Result};
+use crate::{Error, ErrorKind, Result, ValueSchema};
 
 /// The codec of types that serde can write and read, in the format of
 /// [postcard](https://postcard.jamesmunns.com) 1: compact, and without names.
@@ -105,6 +106,14 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static> Codec<T> for Serde
             Ok(_) => Err(corrupt("bytes left over after a value")),
             Err(error) => Err(corrupt("a value could not be decoded").with_source(error)),
         }
+    }
+
+    fn evolve(&self, old: &str) -> Result<ReadOld<T>> {
+        let schema = ValueSchema::parse(old).ok().filter(ValueSchema::has_shape).ok_or_else(|| {
+            Error::new(ErrorKind::Migration, migration("codec", old, &Codec::<T>::id(self)))
+        })?;
+        schema.check::<T>()?;
+        Ok(Box::new(move |bytes| schema.read(bytes)))
     }
 
     #[inline]

@@ -9,9 +9,9 @@ use serde::de::{
 };
 
 use super::node::{Content, Field, Form};
-use super::samples::{self, pick};
 use super::{Branch, Tracer};
 use crate::shape::Leaf;
+use crate::shape::samples::{self, pick};
 
 /// The position of the next part.
 pub(super) struct Place<'t>(pub &'t mut Tracer);

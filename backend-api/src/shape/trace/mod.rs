@@ -12,7 +12,6 @@
 mod deserializer;
 mod names;
 mod node;
-mod samples;
 #[cfg(test)]
 mod tests;
 

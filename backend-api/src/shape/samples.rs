@@ -1,7 +1,7 @@
 //! Values that types are tried with.
 
 /// The sample of a list for one place of one attempt: the first ones first, then any, but always the same.
-pub(super) fn pick<T: Copy>(samples: &[T], attempt: u32, place: u32) -> Option<T> {
+pub(crate) fn pick<T: Copy>(samples: &[T], attempt: u32, place: u32) -> Option<T> {
     let len = samples.len() as u32;
     let index = if attempt < len {
         attempt
@@ -12,16 +12,16 @@ pub(super) fn pick<T: Copy>(samples: &[T], attempt: u32, place: u32) -> Option<T
     samples.get(index.checked_rem(len)? as usize).copied()
 }
 
-pub(super) const NUMBERS: &[u8] = &[0, 1, 2, 3, 5, 10, 16, 12, 100, 127];
+pub(crate) const NUMBERS: &[u8] = &[0, 1, 2, 3, 5, 10, 16, 12, 100, 127];
 
-pub(super) const WIDE_NUMBERS: &[i32] =
+pub(crate) const WIDE_NUMBERS: &[i32] =
     &[0, 1, 2, 3, 5, 10, 16, 12, 100, 127, 255, 1000, 2000, 1970, 1_000_000, 1_700_000_000];
 
-pub(super) const FLOATS: &[f32] = &[0.0, 1.0, 0.5, 2.0, 100.0];
+pub(crate) const FLOATS: &[f32] = &[0.0, 1.0, 0.5, 2.0, 100.0];
 
-pub(super) const CHARS: &[char] = &['a', '0', 'A', ' ', '/'];
+pub(crate) const CHARS: &[char] = &['a', '0', 'A', ' ', '/'];
 
-pub(super) const TEXTS: &[&str] = &[
+pub(crate) const TEXTS: &[&str] = &[
     "",
     "a",
     "1",
@@ -60,5 +60,5 @@ pub(super) const TEXTS: &[&str] = &[
     "+491701234567",
 ];
 
-pub(super) const BYTES: &[&[u8]] =
+pub(crate) const BYTES: &[&[u8]] =
     &[&[], &[0; 16], &[0], &[0; 4], &[0; 8], &[0; 12], &[0; 20], &[0; 32], &[0; 64], b"a", b"[]"];
