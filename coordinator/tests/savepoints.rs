@@ -7,10 +7,13 @@ mod support;
 use std::sync::Arc;
 
 use backend_api::storage::{Storage, parent};
-use backend_api::{Cancel, ErrorKind, RestoreRules, SavepointFormat};
+use backend_api::{
+    Cancel, Checkpoint, ErrorKind, KeyGroupRange, NewFile, RawKeyedHandle, RestoreRules, SavepointFormat,
+    TaskState,
+};
 use coordinator::{
     AbortReason, BarrierKind, CheckpointConfig, CheckpointStore, ClaimMode, JobEnd, JobHandle, Refusal,
-    Retention, Savepoint,
+    Retention, Savepoint, SavepointWriter,
 };
 use support::small_job::{SmallJob, answered, driver};
 use support::{Faulty, job, open, options};
@@ -434,4 +437,27 @@ fn a_savepoint_in_another_storage_is_complete_there() {
     assert!(storage.paths().is_empty(), "{:?}", storage.paths());
     let mut unused = other.inner.create("s/other", &Cancel::new()).unwrap();
     unused.write(b"x").unwrap();
+}
+
+#[test]
+fn a_savepoint_in_the_root_of_a_storage_is_found_there() {
+    let storage = storage();
+    let mut writer = SavepointWriter::new(Arc::clone(&storage) as Arc<dyn Storage>, "job");
+    let target = writer.target("").unwrap().with_inline_max(0).unwrap().for_attempt().unwrap();
+    let new = NewFile {
+        operator: "a",
+        subtask: 0,
+        checkpoint_id: 1,
+        part: "state",
+        format: "bytes/1",
+        shared: false,
+    };
+    let file = target.write_part(new, &Cancel::new(), |sink| sink.write(b"state")).unwrap();
+    let range = KeyGroupRange::new(0, 127).unwrap();
+    let handle = RawKeyedHandle { checkpoint_id: 1, range, max_parallelism: 128, file };
+    let mut task = TaskState::new("a", 0, 1, None);
+    task.raw_keyed = Some(handle);
+    let savepoint = writer.complete(Checkpoint::new(1, vec![task.clone()]), "", CANONICAL).unwrap();
+    assert_eq!((savepoint.folder(), &savepoint.checkpoint().tasks), ("", &vec![task]));
+    assert_eq!(find(&storage, "").unwrap().checkpoint(), savepoint.checkpoint());
 }

@@ -95,8 +95,10 @@ impl SavepointWriter {
             }
         }
         let mut movable = savepoint.clone();
+        // The root of a storage has no separator behind it.
+        let above = if folder.is_empty() { 0 } else { folder.len() + 1 };
         for path in paths_mut(&mut movable) {
-            path.drain(..=folder.len());
+            path.drain(..above);
         }
         let mut file = self.storage.create(&join(folder, METADATA), &Cancel::new())?;
         file.write(&movable.encode()?)?;
