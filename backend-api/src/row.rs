@@ -27,6 +27,7 @@ pub use encode::{
 pub use evolution::RowEvolution;
 pub use read_back::{ReadBack, encode_value};
 
+use crate::format::SectionKind;
 use crate::{Error, ErrorKind, Result};
 
 /// The format of checkpoints made of rows. See [`KeyedStateHandle::format`](crate::KeyedStateHandle::format).
@@ -65,6 +66,18 @@ impl RowOp {
             1 => Ok(Self::Remove),
             2 => Ok(Self::RemoveEntries),
             _ => Err(Error::new(ErrorKind::Corrupt, format!("unknown row operation {op}"))),
+        }
+    }
+
+    /// Takes the operation off the front of a row of a section of that kind. Rows of full sections have none, and put.
+    ///
+    /// # Errors
+    /// Same as [`decode`](Self::decode).
+    #[inline(always)]
+    pub fn decode_in(section: SectionKind, row: &mut &[u8]) -> Result<Self> {
+        match section {
+            SectionKind::Full => Ok(Self::Put),
+            SectionKind::Delta => Self::decode(row),
         }
     }
 }

@@ -37,25 +37,32 @@ impl<'r, K: StateKey, N: StateKey> Row<'r, K, N> {
     /// [`Corrupt`](ErrorKind::Corrupt) if it is not such a row.
     #[inline(always)]
     pub fn decode(kind: StateKind, section: SectionKind, mut row: &'r [u8]) -> Result<Self> {
-        let op = match section {
-            SectionKind::Full => RowOp::Put,
-            SectionKind::Delta => RowOp::decode(&mut row)?,
-        };
+        let op = RowOp::decode_in(section, &mut row)?;
         let (key, namespace) = decode_key(&mut row)?;
-        let change = match (op, kind.shape()) {
-            (RowOp::Put, StateShape::Single) => RowChange::Value(row),
+        Ok(Self { key, namespace, change: RowChange::decode(kind.shape(), op, row)? })
+    }
+}
+
+impl<'r> RowChange<'r> {
+    /// Decodes the rest of a row of a state of this shape, after operation, key and namespace.
+    ///
+    /// # Errors
+    /// [`Corrupt`](ErrorKind::Corrupt) if it is not such a rest.
+    #[inline(always)]
+    pub fn decode(shape: StateShape, op: RowOp, mut rest: &'r [u8]) -> Result<Self> {
+        Ok(match (op, shape) {
+            (RowOp::Put, StateShape::Single) => Self::Value(rest),
             (RowOp::Put, StateShape::List) => {
-                RowChange::Elements(ListRow { first: decode_varint(&mut row)?, elements: row })
+                Self::Elements(ListRow { first: decode_varint(&mut rest)?, elements: rest })
             }
-            (RowOp::Put, StateShape::Map) => RowChange::Entries(MapRow(row)),
-            (RowOp::RemoveEntries, StateShape::Map) => RowChange::RemoveEntries(KeysRow(row)),
-            (RowOp::Remove, _) if row.is_empty() => RowChange::Remove,
+            (RowOp::Put, StateShape::Map) => Self::Entries(MapRow(rest)),
+            (RowOp::RemoveEntries, StateShape::Map) => Self::RemoveEntries(KeysRow(rest)),
+            (RowOp::Remove, _) if rest.is_empty() => Self::Remove,
             (RowOp::Remove, _) => return Err(corrupt("a row that removes has bytes left over")),
             (RowOp::RemoveEntries, _) => {
                 return Err(corrupt("a row removes entries of a state that is no map"));
             }
-        };
-        Ok(Self { key, namespace, change })
+        })
     }
 }
 
@@ -88,6 +95,11 @@ impl<'r> ListRow<'r> {
 pub struct MapRow<'r>(&'r [u8]);
 
 impl<'r> MapRow<'r> {
+    /// The encoded entries, for readers without the type of the keys.
+    pub fn bytes(self) -> &'r [u8] {
+        self.0
+    }
+
     /// Key and bytes of the value of the next entry.
     ///
     /// # Errors
@@ -106,7 +118,12 @@ impl<'r> MapRow<'r> {
 #[derive(Clone, Copy, Debug)]
 pub struct KeysRow<'r>(&'r [u8]);
 
-impl KeysRow<'_> {
+impl<'r> KeysRow<'r> {
+    /// The encoded keys, for readers without their type.
+    pub fn bytes(self) -> &'r [u8] {
+        self.0
+    }
+
     /// The next key.
     ///
     /// # Errors

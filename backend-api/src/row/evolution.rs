@@ -1,14 +1,14 @@
-//! Rows that an older form of a type has written, as the present one writes them.
+//! Converts rows of an older form of a type into rows of the present one.
 
 use std::fmt;
 use std::sync::Arc;
 
-use super::{Row, RowChange, RowOp, decode_key, encode_sized, encode_varint};
+use super::{RowChange, RowOp, decode_key, encode_sized, encode_varint};
 use crate::codec::ReadOld;
 use crate::format::SectionKind;
 use crate::{Codec, Result, StateKey, StateKind};
 
-/// Makes rows of a state's present codec from those of another one; see
+/// Converts rows of another codec into rows of a state's present codec. See
 /// [`RestoredState::evolve`](crate::restore::RestoredState::evolve).
 #[derive(Clone)]
 pub struct RowEvolution {
@@ -20,7 +20,8 @@ type ConvertValue = dyn Fn(&[u8], &mut Vec<u8>) -> Result<()> + Send + Sync;
 type Convert = dyn Fn(SectionKind, &[u8], &mut Vec<u8>) -> Result<()> + Send + Sync;
 
 impl RowEvolution {
-    /// For a state of `kind` with keys `K`, namespaces `N`, map keys `MK` and values that `read` reads and `codec` writes.
+    /// The conversion for a state of `kind` with keys `K`, namespaces `N` and map keys `MK`. `read` decodes old values, and
+    /// `codec` encodes them.
     pub(crate) fn new<K: StateKey, N: StateKey, MK: StateKey, V: 'static>(
         kind: StateKind,
         read: ReadOld<V>,
@@ -30,12 +31,10 @@ impl RowEvolution {
         let value = Arc::clone(&convert);
         let row: Arc<Convert> = Arc::new(move |section, row, out| {
             let mut rest = row;
-            if section == SectionKind::Delta {
-                RowOp::decode(&mut rest)?;
-            }
+            let op = RowOp::decode_in(section, &mut rest)?;
             decode_key::<K, N>(&mut rest)?;
             let head = row.get(..row.len() - rest.len()).unwrap_or_default();
-            match Row::<K, N>::decode(kind, section, row)?.change {
+            match RowChange::decode(kind.shape(), op, rest)? {
                 RowChange::Value(old) => {
                     out.extend_from_slice(head);
                     value(old, out)?;
@@ -64,7 +63,7 @@ impl RowEvolution {
     /// Appends the present form of a row of a section of that kind.
     ///
     /// # Errors
-    /// [`Corrupt`](crate::ErrorKind::Corrupt) if it is no such row; those of the codec.
+    /// [`Corrupt`](crate::ErrorKind::Corrupt) if it is no such row. Errors of the codec.
     pub fn convert(&self, section: SectionKind, row: &[u8], out: &mut Vec<u8>) -> Result<()> {
         (self.row)(section, row, out)
     }
@@ -72,7 +71,7 @@ impl RowEvolution {
     /// Appends the present form of a value, an element, or the value of an entry.
     ///
     /// # Errors
-    /// [`Corrupt`](crate::ErrorKind::Corrupt) if the bytes are no such value; those of the codec.
+    /// [`Corrupt`](crate::ErrorKind::Corrupt) if the bytes are no such value. Errors of the codec.
     pub fn convert_value(&self, old: &[u8], out: &mut Vec<u8>) -> Result<()> {
         (self.value)(old, out)
     }

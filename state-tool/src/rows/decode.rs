@@ -1,48 +1,26 @@
-//! Rows taken apart without the types of the program.
+//! Decodes rows without the types of the program.
 
 use backend_api::format::SectionKind;
-use backend_api::row::{RowOp, decode_sized, decode_varint};
-use backend_api::{Error, ErrorKind, Result, StateShape};
+use backend_api::row::{RowChange, RowOp, decode_sized};
+use backend_api::{Error, ErrorKind, Result};
 
 use super::{Item, Place, Visit};
 use crate::types::Types;
 
-/// A row.
+/// A row without the types of its parts.
 pub(super) struct Parts<'r> {
-    pub op: RowOp,
     pub key: &'r [u8],
     pub namespace: &'r [u8],
-    /// What follows.
-    pub rest: &'r [u8],
+    pub change: RowChange<'r>,
 }
 
 impl<'r> Parts<'r> {
-    /// Takes a row of a section of that kind apart.
+    /// Splits a row of a section of that kind.
     pub fn of(types: &Types, section: SectionKind, mut row: &'r [u8]) -> Result<Self> {
-        let op = match section {
-            SectionKind::Full => RowOp::Put,
-            SectionKind::Delta => RowOp::decode(&mut row)?,
-        };
+        let op = RowOp::decode_in(section, &mut row)?;
         let (key, row) = types.key.split(row)?;
         let (namespace, rest) = types.namespace.split(row)?;
-        match op {
-            RowOp::Remove if !rest.is_empty() => Err(corrupt("a row that removes has bytes left over")),
-            RowOp::RemoveEntries if types.shape != StateShape::Map => {
-                Err(corrupt("a row removes entries of a state that is no map"))
-            }
-            _ => Ok(Self { op, key, namespace, rest }),
-        }
-    }
-}
-
-/// Elements of a list, from the bytes behind the index.
-pub(super) struct Elements<'r>(pub &'r [u8]);
-
-impl<'r> Iterator for Elements<'r> {
-    type Item = Result<&'r [u8]>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        (!self.0.is_empty()).then(|| decode_sized(&mut self.0).inspect_err(|_| self.0 = &[]))
+        Ok(Self { key, namespace, change: RowChange::decode(types.shape, op, rest)? })
     }
 }
 
@@ -61,58 +39,61 @@ pub(super) fn map_entry<'r>(types: &Types, row: &mut &'r [u8]) -> Result<(&'r [u
 
 /// Calls `visit` with each item of a row of a full section.
 pub(super) fn each_item(types: &Types, row: &[u8], visit: &mut Visit<'_>) -> Result<()> {
-    let Parts { key, namespace, mut rest, .. } = Parts::of(types, SectionKind::Full, row)?;
-    match types.shape {
-        StateShape::Single => visit(Item { key, namespace, place: Place::Single, value: rest }),
-        StateShape::List => {
-            let first = decode_varint(&mut rest)?;
-            for (number, value) in (0..).zip(Elements(rest)) {
-                let index: u64 = first.saturating_add(number);
-                visit(Item { key, namespace, place: Place::Element(index), value: value? })?;
+    let Parts { key, namespace, change } = Parts::of(types, SectionKind::Full, row)?;
+    match change {
+        RowChange::Value(value) => visit(Item { key, namespace, place: Place::Single, value }),
+        RowChange::Elements(mut elements) => {
+            let mut index = elements.first();
+            while let Some(value) = elements.next_element()? {
+                visit(Item { key, namespace, place: Place::Element(index), value })?;
+                index = index.saturating_add(1);
             }
             Ok(())
         }
-        StateShape::Map => {
+        RowChange::Entries(entries) => {
+            let mut rest = entries.bytes();
             while !rest.is_empty() {
                 let (entry, value) = map_entry(types, &mut rest)?;
                 visit(Item { key, namespace, place: Place::Entry(entry), value })?;
             }
             Ok(())
         }
+        RowChange::RemoveEntries(_) | RowChange::Remove => Err(corrupt("a row of a full section removes")),
     }
 }
 
-/// Checks that all of a row decodes, and that its key belongs to `group` as far as the mapping is known. Answers the number of
+/// Checks that all of a row decodes, and that its key belongs to `group` if the mapping is known. Returns the number of
 /// values, elements or entries that it puts or removes.
 pub fn check_row(types: &Types, section: SectionKind, row: &[u8], group: u16) -> Result<u64> {
-    let Parts { op, key, mut rest, .. } = Parts::of(types, section, row)?;
+    let Parts { key, change, .. } = Parts::of(types, section, row)?;
     types.check_group(key, group)?;
     let mut items = 0;
-    match (op, types.shape) {
-        (RowOp::Put, StateShape::Single) => {
-            types.value.check(rest)?;
+    match change {
+        RowChange::Value(value) => {
+            types.value.check(value)?;
             items = 1;
         }
-        (RowOp::Put, StateShape::List) => {
-            decode_varint(&mut rest)?;
-            for element in Elements(rest) {
-                types.value.check(element?)?;
+        RowChange::Elements(mut elements) => {
+            while let Some(element) = elements.next_element()? {
+                types.value.check(element)?;
                 items += 1;
             }
         }
-        (RowOp::Put, StateShape::Map) => {
+        RowChange::Entries(entries) => {
+            let mut rest = entries.bytes();
             while !rest.is_empty() {
                 types.value.check(map_entry(types, &mut rest)?.1)?;
                 items += 1;
             }
         }
-        (RowOp::RemoveEntries, _) => {
+        RowChange::RemoveEntries(keys) => {
+            let mut rest = keys.bytes();
             while !rest.is_empty() {
                 map_key(types, &mut rest)?;
                 items += 1;
             }
         }
-        (RowOp::Remove, _) => items = 1,
+        RowChange::Remove => items = 1,
     }
     Ok(items)
 }

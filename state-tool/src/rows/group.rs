@@ -1,12 +1,12 @@
-//! A key group in memory, put together from the sections of several files.
+//! A key group in memory, merged from the sections of several files.
 
 use std::collections::BTreeMap;
 
 use backend_api::format::SectionKind;
-use backend_api::row::{RowOp, decode_varint};
-use backend_api::{Error, ErrorKind, Result, StateShape};
+use backend_api::row::RowChange;
+use backend_api::{Error, ErrorKind, Result};
 
-use super::decode::{Elements, Parts, map_entry, map_key};
+use super::decode::{Parts, map_entry, map_key};
 use super::{Item, Place, Visit};
 use crate::types::Types;
 
@@ -17,51 +17,55 @@ pub struct Group(BTreeMap<KeyAndNamespace, Content>);
 /// Encoded.
 type KeyAndNamespace = (Box<[u8]>, Box<[u8]>);
 
-/// What is under a key and namespace.
+/// The content of a key and namespace.
 #[derive(Debug)]
 enum Content {
     Single(Box<[u8]>),
-    /// An element is missing once it was taken out.
-    List(Vec<Option<Box<[u8]>>>),
-    Map(BTreeMap<Box<[u8]>, Box<[u8]>>),
+    List(List),
+    Map(Map),
+}
+
+/// Elements. A taken one is `None`.
+type List = Vec<Option<Box<[u8]>>>;
+
+type Map = BTreeMap<Box<[u8]>, Box<[u8]>>;
+
+#[cold]
+fn other_kind() -> Error {
+    Error::new(ErrorKind::Corrupt, "a state has rows of several kinds")
 }
 
 impl Group {
-    /// Applies a row of a section of that kind to what the rows before it left.
+    /// Applies a row of a section of that kind to the rows before it.
     pub fn apply(&mut self, types: &Types, section: SectionKind, row: &[u8]) -> Result<()> {
-        let Parts { op, key, namespace, mut rest } = Parts::of(types, section, row)?;
+        let Parts { key, namespace, change } = Parts::of(types, section, row)?;
         let at = (key.into(), namespace.into());
-        if op == RowOp::Remove {
-            self.0.remove(&at);
-            return Ok(());
-        }
-        let new = || match types.shape {
-            StateShape::Single => Content::Single(Box::default()),
-            StateShape::List => Content::List(Vec::new()),
-            StateShape::Map => Content::Map(BTreeMap::new()),
-        };
-        let content = self.0.entry(at).or_insert_with(new);
-        match content {
-            Content::Single(value) => *value = rest.into(),
-            Content::List(elements) => {
-                let first = usize::try_from(decode_varint(&mut rest)?).unwrap_or(usize::MAX);
+        match change {
+            RowChange::Remove => _ = self.0.remove(&at),
+            RowChange::Value(value) => _ = self.0.insert(at, Content::Single(value.into())),
+            RowChange::Elements(mut new) => {
+                let elements = self.list(at).ok_or_else(other_kind)?;
+                let first = usize::try_from(new.first()).unwrap_or(usize::MAX);
                 if first > elements.len() {
                     let message = "a row of a list continues behind the end of the list";
                     return Err(Error::new(ErrorKind::Corrupt, message));
                 }
                 elements.truncate(first);
-                for element in Elements(rest) {
-                    elements.push(Some(element?.into()));
+                while let Some(element) = new.next_element()? {
+                    elements.push(Some(element.into()));
                 }
             }
-            Content::Map(entries) => {
+            RowChange::Entries(new) => {
+                let (entries, mut rest) = (self.map(at).ok_or_else(other_kind)?, new.bytes());
                 while !rest.is_empty() {
-                    if op == RowOp::RemoveEntries {
-                        entries.remove(map_key(types, &mut rest)?);
-                    } else {
-                        let (key, value) = map_entry(types, &mut rest)?;
-                        entries.insert(key.into(), value.into());
-                    }
+                    let (key, value) = map_entry(types, &mut rest)?;
+                    entries.insert(key.into(), value.into());
+                }
+            }
+            RowChange::RemoveEntries(keys) => {
+                let (entries, mut rest) = (self.map(at).ok_or_else(other_kind)?, keys.bytes());
+                while !rest.is_empty() {
+                    entries.remove(map_key(types, &mut rest)?);
                 }
             }
         }
@@ -73,14 +77,32 @@ impl Group {
         let at = (item.key.into(), item.namespace.into());
         match item.place {
             Place::Single => _ = self.0.insert(at, Content::Single(item.value.into())),
-            Place::Element(_) => match self.0.entry(at).or_insert(Content::List(Vec::new())) {
-                Content::List(elements) => elements.push(Some(item.value.into())),
-                Content::Single(_) | Content::Map(_) => {}
-            },
-            Place::Entry(key) => match self.0.entry(at).or_insert(Content::Map(BTreeMap::new())) {
-                Content::Map(entries) => _ = entries.insert(key.into(), item.value.into()),
-                Content::Single(_) | Content::List(_) => {}
-            },
+            Place::Element(_) => {
+                if let Some(elements) = self.list(at) {
+                    elements.push(Some(item.value.into()));
+                }
+            }
+            Place::Entry(key) => {
+                if let Some(entries) = self.map(at) {
+                    entries.insert(key.into(), item.value.into());
+                }
+            }
+        }
+    }
+
+    /// The list under a key and namespace; `None` if there is content of another kind.
+    fn list(&mut self, at: KeyAndNamespace) -> Option<&mut List> {
+        match self.0.entry(at).or_insert(Content::List(List::new())) {
+            Content::List(elements) => Some(elements),
+            Content::Single(_) | Content::Map(_) => None,
+        }
+    }
+
+    /// The map under a key and namespace; `None` if there is content of another kind.
+    fn map(&mut self, at: KeyAndNamespace) -> Option<&mut Map> {
+        match self.0.entry(at).or_insert(Content::Map(Map::new())) {
+            Content::Map(entries) => Some(entries),
+            Content::Single(_) | Content::List(_) => None,
         }
     }
 
@@ -111,7 +133,7 @@ impl Group {
         Ok(())
     }
 
-    /// Takes the value at the place of `item` out.
+    /// Removes and returns the value at the place of `item`.
     pub fn take(&mut self, item: &Item<'_>) -> Option<Box<[u8]>> {
         let at = (item.key.into(), item.namespace.into());
         match (self.0.get_mut(&at)?, item.place) {
