@@ -45,17 +45,20 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static> Codec<T> for CborC
         })
     }
 
-    fn decode(&self, mut input: &[u8]) -> Result<T> {
-        match ciborium::from_reader(&mut input) {
-            Ok(value) if input.is_empty() => Ok(value),
-            Ok(_) => Err(corrupt("bytes left over after a value")),
-            Err(error) => {
-                Err(Error::new(ErrorKind::Corrupt, format!("a value could not be decoded: {error}")))
-            }
-        }
+    fn decode(&self, input: &[u8]) -> Result<T> {
+        read_cbor(input)
     }
 
     fn heap_size(&self, value: &T) -> usize {
         heap_size(value)
+    }
+}
+
+/// Decodes a value from exactly these bytes of CBOR.
+pub(crate) fn read_cbor<T: DeserializeOwned>(mut input: &[u8]) -> Result<T> {
+    match ciborium::from_reader(&mut input) {
+        Ok(value) if input.is_empty() => Ok(value),
+        Ok(_) => Err(corrupt("bytes left over after a value")),
+        Err(error) => Err(Error::new(ErrorKind::Corrupt, format!("a value could not be decoded: {error}"))),
     }
 }

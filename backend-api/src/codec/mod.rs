@@ -7,6 +7,7 @@ mod plain;
 mod serde;
 
 pub use self::cbor::CborCodec;
+pub(crate) use self::cbor::read_cbor;
 pub use self::choice::default_codec;
 pub use self::plain::{Plain, PlainCodec};
 pub use self::serde::SerdeCodec;
@@ -58,12 +59,12 @@ pub trait Codec<T>: Send + Sync + 'static {
     /// [`ErrorKind::Corrupt`] if they are not the bytes of a value.
     fn decode(&self, input: &[u8]) -> Result<T>;
 
-    /// Reads values that a codec of the identity `old` has written, if it is not this one's. Called when a restored state is
-    /// registered.
+    /// Returns a reader of the values that another codec, with the id `old`, has written. Called when a restored
+    /// state is registered.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Migration`] with the difference, if some of these values would not be what they were.
+    /// [`ErrorKind::Migration`] with the difference, if this type cannot hold all of these values.
     fn evolve(&self, old: &str) -> Result<ReadOld<T>> {
         Err(Error::new(ErrorKind::Migration, migration("codec", old, &self.id())))
     }

@@ -2,22 +2,12 @@
 
 use ciborium::Value;
 use ciborium_ll::{Decoder, Encoder, Header, simple};
-use serde::de::DeserializeOwned;
 
 use super::error::ReadError;
-use super::reader::{Around, DEPTH_MAX, widens};
+use super::reader::{Around, DEPTH_MAX, variant, widens};
 use super::source::{Encoding, Input, Integer, Result, Source};
 use crate::row::encode_varint;
 use crate::shape::{Content, Leaf, Shape, short};
-
-/// Reads self-describing CBOR.
-pub(super) fn read_cbor<T: DeserializeOwned>(mut bytes: &[u8]) -> crate::Result<T> {
-    match ciborium::from_reader(&mut bytes) {
-        Ok(value) if bytes.is_empty() => Ok(value),
-        Ok(_) => Err(super::left_over().into()),
-        Err(error) => Err(ReadError::corrupt(&error.to_string()).into()),
-    }
-}
 
 /// Appends the canonical form of the value in `input`.
 pub(super) fn write(input: &mut Input<'_>, shape: &Shape, out: &mut Vec<u8>) -> Result<()> {
@@ -206,9 +196,7 @@ fn write_at(
         }
         Shape::Struct(named) => fields(named, input, out),
         Shape::Enum(variants) => {
-            let found = variants.get(input.variant(around.shape)?);
-            let (name, content) =
-                found.ok_or_else(|| ReadError::corrupt("a value has a variant that its shape lacks"))?;
+            let (name, content) = variant(input, around.shape, variants)?;
             if *content == Content::Unit {
                 return text(name, out);
             }

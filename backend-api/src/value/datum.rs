@@ -40,7 +40,7 @@ impl Datum {
     ///
     /// [`ErrorKind::Corrupt`](crate::ErrorKind::Corrupt) if the bytes are not CBOR, or have bytes after it.
     pub fn from_cbor(bytes: &[u8]) -> Result<Self> {
-        super::canonical::read_cbor(bytes)
+        crate::codec::read_cbor(bytes)
     }
 }
 

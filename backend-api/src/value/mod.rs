@@ -16,6 +16,7 @@ use serde::de::DeserializeOwned;
 use self::error::ReadError;
 use self::reader::Reader;
 use self::source::{Encoding, Input, Source};
+use crate::codec::read_cbor;
 use crate::shape::Shape;
 use crate::{Error, ErrorKind, Result};
 
@@ -98,11 +99,11 @@ impl ValueSchema {
                 let value = T::deserialize(Reader::new(&mut input, shape))?;
                 if input.left() == 0 { Ok(value) } else { Err(left_over().into()) }
             }
-            Form::Cbor => canonical::read_cbor(bytes),
+            Form::Cbor => read_cbor(bytes),
         }
     }
 
-    /// True if it is not the bytes that tell what they are.
+    /// False for values that describe themselves.
     pub(crate) fn has_shape(&self) -> bool {
         matches!(self.0, Form::Shaped(..))
     }

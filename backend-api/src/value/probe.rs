@@ -1,4 +1,4 @@
-//! Whether a type reads all values of a shape, found by reading samples of all branches.
+//! Checks that a type reads all values of a shape, with samples of all branches.
 
 use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -11,14 +11,14 @@ use super::source::{Integer, Result, Source};
 use crate::shape::samples::{BYTES, CHARS, FLOATS, NUMBERS, TEXTS, pick};
 use crate::shape::{Content, Leaf, Shape};
 
-/// Samples that a type is tried with which refuses some.
+/// Most attempts with different samples for a type that refuses some.
 const ATTEMPTS: u32 = 48;
 
 /// Checks that `T` reads values of `shape`, whatever branches they have.
 ///
 /// # Errors
-/// The place and the reason. A type that refuses all samples for a reason of its own is taken as one that fits: it
-/// refuses values when they are read.
+/// The place and the reason. A type that refuses all samples with an error of its own passes. It refuses values when
+/// they are read.
 pub(super) fn check<T: DeserializeOwned>(shape: &Shape) -> Result<()> {
     let mut probe = Probe::default();
     loop {

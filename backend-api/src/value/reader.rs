@@ -353,7 +353,8 @@ impl<'de, S: Source> Deserializer<'de> for Reader<'_, S> {
     }
 }
 
-fn variant<'s>(
+/// The variant of the value at an enum.
+pub(super) fn variant<'s>(
     source: &mut impl Source,
     shape: &Shape,
     variants: &'s [(String, Content)],
