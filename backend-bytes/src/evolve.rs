@@ -9,11 +9,11 @@ use backend_api::{Error, ErrorKind, Result, StateKey, StateKind, StateShape};
 /// Bytes that are read and written at once.
 const BATCH_BYTES: usize = 1 << 20;
 
-/// Writes the entries of the state number `old` in the present form under the number `new`, batch by batch, and adds up the
-/// bytes of its lists or maps. The old entries stay until all are written, so a failure loses nothing.
+/// Writes the entries of state `old` in the present form as state `new`, in batches, and adds up the bytes of its lists
+/// or maps. The old entries stay until all are written, so a failure loses nothing.
 ///
 /// # Errors
-/// Those of the codec, with the key group, and of the store. Entries of `new` may be left then.
+/// Errors of the codec, with the key group, and errors of the store. Some entries of `new` may exist then.
 pub(super) fn rewrite<K: StateKey, N: StateKey>(
     (store, buffers, totals): (&mut dyn ByteStore, &mut Buffers, &mut Totals),
     (old, new, kind): (u16, u16, StateKind),

@@ -15,8 +15,8 @@ use crate::limits::Totals;
 use crate::registry::Registry;
 use crate::snapshot::{Frozen, FrozenNative, FrozenRows};
 use crate::{
-    ByteAggregating, ByteList, ByteMap, ByteReducing, ByteStore, ByteValue, EntryKey, FreezeRequest,
-    LayerState, WriteBatch,
+    ByteAggregating, ByteList, ByteMap, ByteReducing, ByteStore, ByteValue, FreezeRequest, LayerState,
+    WriteBatch, evolve,
 };
 use backend_api::restore::{RestorePlan, RestoredState, check_handles};
 use backend_api::{
@@ -247,13 +247,7 @@ impl<K: StateKey, E: ByteEngine> StateBackend for EngineBackend<K, E> {
         }
         if let Some(number) = held {
             finish_flush::<E>(store);
-            let batch = &mut self.buffers.batch;
-            batch.clear();
-            let (from, to) = EntryKey::state_range(number);
-            batch.delete_range(&from, &to);
-            let written = store.write(batch);
-            batch.clear();
-            written.map_err(|error| error.in_state(state))?;
+            evolve::remove(store, &mut self.buffers, number).map_err(|error| error.in_state(state))?;
             self.registry.drop_held(number);
         }
         self.restored.take(state);
