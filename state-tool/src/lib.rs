@@ -42,7 +42,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>, out: &mut (dyn Write +
     let Err(failure) = result.and_then(|()| Ok(out.flush()?)) else { return ExitCode::SUCCESS };
     let message = failure.to_string();
     if !message.is_empty() {
-        // There is nobody to tell if that fails.
+        // An error of standard error cannot be reported.
         let _ = writeln!(io::stderr(), "error: {message}");
     }
     failure.exit_code()

@@ -106,7 +106,7 @@ impl Values {
         }
     }
 
-    /// Adds a cell. Answers the bytes of its text.
+    /// Adds a cell. Returns the bytes of its text.
     fn push(&mut self, cell: &Datum) -> usize {
         match (self, cell) {
             // An unsigned number has the bits of the signed one.

@@ -1,10 +1,11 @@
-//! What `rewrite` leaves out and renames.
+//! The states and operators that `rewrite` drops and renames.
 
 use std::collections::BTreeMap;
 
 use crate::args::Rewrite;
 use crate::failure::{Failure, Result};
-use crate::source::{Operator, Source};
+use crate::rows::Keyed;
+use crate::source::Operator;
 
 /// Names that are kept, dropped or changed.
 #[derive(Debug)]
@@ -17,8 +18,8 @@ pub struct Changes {
 }
 
 impl Changes {
-    /// The changes of the arguments. Every name must be one of the checkpoint.
-    pub fn of(args: &Rewrite, source: &Source) -> Result<Self> {
+    /// The changes of the arguments. Every name must exist in the checkpoint.
+    pub fn of(args: &Rewrite, operators: &[Operator<'_>], keyed: &[Option<Keyed>]) -> Result<Self> {
         let changes = Self {
             kept_states: args.state.clone(),
             dropped_states: args.drop_state.clone(),
@@ -26,7 +27,6 @@ impl Changes {
             renamed_states: pairs(&args.rename_state)?,
             renamed_operators: pairs(&args.rename_operator)?,
         };
-        let operators = source.operators();
         let named = changes.dropped_operators.iter().chain(changes.renamed_operators.keys());
         for name in named {
             if !operators.iter().any(|operator| operator.is_called(name)) {
@@ -35,16 +35,10 @@ impl Changes {
                 )));
             }
         }
-        let mut states = Vec::new();
-        for operator in &operators {
-            if let Some(keyed) = crate::rows::Keyed::open(source, operator)? {
-                states.extend(keyed.states().map(|meta| meta.name.clone()));
-            }
-        }
         let named =
             changes.kept_states.iter().chain(&changes.dropped_states).chain(changes.renamed_states.keys());
         for name in named {
-            if !states.contains(name) {
+            if !keyed.iter().flatten().any(|keyed| keyed.state(name).is_some()) {
                 return Err(Failure::Usage(format!(
                     "there is no keyed state {name:?}; `state inspect` lists them"
                 )));
@@ -53,7 +47,7 @@ impl Changes {
         Ok(changes)
     }
 
-    /// True if nothing of the operator stays.
+    /// True if the operator is dropped.
     pub fn is_operator_dropped(&self, operator: &Operator<'_>) -> bool {
         self.dropped_operators.iter().any(|name| operator.is_called(name))
     }

@@ -30,16 +30,21 @@ use spill::Spill;
 /// Bytes that are copied at once.
 const CHUNK: usize = 1 << 20;
 
-/// Writes a savepoint with what the arguments leave and change.
+/// Writes a savepoint with the changes of the arguments.
 pub fn rewrite(args: &Rewrite, json: bool, out: &mut dyn Write) -> Result<()> {
     let source = Source::open(&args.path)?;
-    let changes = Changes::of(args, &source)?;
+    let operators = source.operators();
+    let keyed: Vec<_> = operators
+        .iter()
+        .map(|operator| Keyed::open(&source, operator))
+        .collect::<backend_api::Result<_>>()?;
+    let changes = Changes::of(args, &operators, &keyed)?;
     let (storage, folder) = new_folder(&args.out)?;
     let target =
         CheckpointTarget::savepoint(storage.clone(), &*folder)?.with_compression(args.compression.into());
     let writer =
         Savepoint { source: &source, args, changes: &changes, target: target.for_attempt()?, rows: 0 };
-    let written = writer.write().and_then(|(savepoint, rows)| {
+    let written = writer.write(&operators, &keyed).and_then(|(savepoint, rows)| {
         let mut store = SavepointWriter::new(storage.clone(), "rewrite");
         Ok((store.complete(savepoint, &folder, SavepointFormat::Canonical)?, rows))
     });
@@ -51,8 +56,7 @@ pub fn rewrite(args: &Rewrite, json: bool, out: &mut dyn Write) -> Result<()> {
             return Err(failure);
         }
     };
-    let bytes =
-        savepoint.checkpoint().files().fold(0, |sum: u64, file| sum.saturating_add(file.data.length()));
+    let bytes = savepoint.checkpoint().full_size();
     if json {
         let report =
             serde_json::json!({ "savepoint": args.out.display().to_string(), "rows": rows, "bytes": bytes });
@@ -63,7 +67,7 @@ pub fn rewrite(args: &Rewrite, json: bool, out: &mut dyn Write) -> Result<()> {
     Ok(writeln!(out, "savepoint in {}: {rows} rows, {bytes}", args.out.display())?)
 }
 
-/// The storage and the folder in it for a path at which there is nothing yet.
+/// The storage and the folder in it for a new path.
 fn new_folder(path: &Path) -> Result<(Arc<LocalStorage>, String)> {
     if path.exists() {
         return Err(Failure::Usage(format!("{} exists already", path.display())));
@@ -86,17 +90,17 @@ struct Savepoint<'s> {
 }
 
 impl Savepoint<'_> {
-    fn write(mut self) -> Result<(Checkpoint, u64)> {
+    fn write(mut self, operators: &[Operator<'_>], keyed: &[Option<Keyed>]) -> Result<(Checkpoint, u64)> {
         let mut tasks = Vec::new();
         let mut names = self.source.checkpoint.operator_names.clone();
-        for operator in &self.source.operators() {
+        for (operator, keyed) in operators.iter().zip(keyed) {
             let name = names.remove(operator.id);
             if self.changes.is_operator_dropped(operator) {
                 continue;
             }
             let id = self.changes.operator_id(operator);
             names.extend(name.map(|name| (id.clone(), name)));
-            tasks.extend(self.operator(operator, &id)?);
+            tasks.extend(self.operator(operator, keyed.as_ref(), &id)?);
         }
         let mut savepoint = Checkpoint::new(self.source.checkpoint.id, tasks);
         savepoint.operator_names = names;
@@ -104,11 +108,15 @@ impl Savepoint<'_> {
         Ok((savepoint, self.rows))
     }
 
-    fn operator(&mut self, operator: &Operator<'_>, id: &str) -> Result<Vec<TaskState>> {
-        let keyed = Keyed::open(self.source, operator)?;
+    fn operator(
+        &mut self,
+        operator: &Operator<'_>,
+        keyed: Option<&Keyed>,
+        id: &str,
+    ) -> Result<Vec<TaskState>> {
         let parallelism = self.args.parallelism.filter(|_| keyed.is_some()).unwrap_or(operator.parallelism());
-        self.check(operator, keyed.as_ref(), parallelism)?;
-        let mut rows = keyed.as_ref().map(|keyed| self.keyed(keyed)).transpose()?;
+        self.check(operator, keyed, parallelism)?;
+        let mut rows = keyed.map(|keyed| self.keyed(keyed)).transpose()?;
         let mut tasks = Vec::new();
         for index in 0..parallelism {
             let handle = match &mut rows {
@@ -282,7 +290,7 @@ struct State<'k> {
 }
 
 impl State<'_> {
-    /// Writes a key group. Answers the number of its rows.
+    /// Writes a key group. Returns the number of its rows.
     fn write(
         &mut self,
         keyed: &Keyed,
@@ -315,6 +323,14 @@ impl State<'_> {
         entries.for_each(&mut |item| rows.add(&item))?;
         rows.finish()
     }
+}
+
+/// Appends bytes with their length.
+fn put_sized(bytes: &[u8], out: &mut Vec<u8>) -> backend_api::Result<()> {
+    row::encode_sized(out, |out| {
+        out.extend_from_slice(bytes);
+        Ok(())
+    })
 }
 
 /// An error of the temporary file.

@@ -1,9 +1,10 @@
 //! Items as rows of a full section.
 
 use backend_api::format::CheckpointWriter;
-use backend_api::row::{encode_sized, encode_varint, is_full};
+use backend_api::row::{encode_varint, is_full};
 use backend_api::{Result, StateShape};
 
+use super::put_sized;
 use crate::rows::{Item, Place};
 
 /// Writes sorted items as rows. Elements and entries of one key and namespace share rows.
@@ -57,7 +58,7 @@ impl<'w, 'c> RowWriter<'w, 'c> {
         Ok(())
     }
 
-    /// Writes the last row. Answers the number of items.
+    /// Writes the last row. Returns the number of items.
     pub fn finish(mut self) -> Result<u64> {
         if self.items > 0 {
             self.end_row()?;
@@ -75,11 +76,4 @@ impl<'w, 'c> RowWriter<'w, 'c> {
         self.items = 0;
         Ok(())
     }
-}
-
-fn put_sized(bytes: &[u8], out: &mut Vec<u8>) -> Result<()> {
-    encode_sized(out, |out| {
-        out.extend_from_slice(bytes);
-        Ok(())
-    })
 }

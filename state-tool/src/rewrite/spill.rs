@@ -5,10 +5,10 @@ use std::fs::File;
 use std::io::Write;
 use std::os::unix::fs::FileExt;
 
-use backend_api::row::{decode_sized, decode_varint, encode_sized, encode_varint};
+use backend_api::row::{decode_sized, decode_varint, encode_varint};
 use backend_api::{Error, ErrorKind, Result};
 
-use super::temporary;
+use super::{put_sized, temporary};
 use crate::rows::{Group, Item, Place, Visit};
 
 /// Most buckets. The rows of one bucket are in memory at a time.
@@ -53,17 +53,17 @@ impl Spill {
         };
         let out = &mut bucket.buffer;
         encode_varint(group.into(), out);
-        put(item.key, out)?;
-        put(item.namespace, out)?;
+        put_sized(item.key, out)?;
+        put_sized(item.namespace, out)?;
         match item.place {
             Place::Single => out.push(0),
             Place::Element(_) => out.push(1),
             Place::Entry(key) => {
                 out.push(2);
-                put(key, out)?;
+                put_sized(key, out)?;
             }
         }
-        put(item.value, out)?;
+        put_sized(item.value, out)?;
         if out.len() >= CHUNK {
             self.file.write_all(out).map_err(temporary)?;
             bucket.chunks.push((self.length, out.len()));
@@ -115,11 +115,4 @@ fn read(mut bytes: &[u8], groups: &mut BTreeMap<u16, Group>) -> Result<()> {
         groups.entry(group).or_default().add(Item { key, namespace, place, value });
     }
     Ok(())
-}
-
-fn put(bytes: &[u8], out: &mut Vec<u8>) -> Result<()> {
-    encode_sized(out, |out| {
-        out.extend_from_slice(bytes);
-        Ok(())
-    })
 }
