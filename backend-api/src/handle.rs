@@ -116,7 +116,7 @@ impl KeyedStateHandle {
 }
 
 /// Bytes of all files. Saturating, since lengths from a file can have any sum.
-fn total<'f>(files: impl Iterator<Item = &'f StateFile>) -> u64 {
+pub(crate) fn total<'f>(files: impl Iterator<Item = &'f StateFile>) -> u64 {
     files.fold(0, |sum: u64, file| sum.saturating_add(file.data.length()))
 }
 

@@ -160,9 +160,10 @@ pub mod walk;
 pub use backend::{Keys, StateBackend, StateInfo};
 pub use cancel::{Cancel, CancelGuard};
 pub use checkpoint::{
-    AttemptTarget, Checkpoint, CheckpointTarget, FileName, JobFile, JobFolder, NewFile, OperatorStateHandle,
-    OperatorStateMeta, OperatorStatePart, RawKeyedHandle, RawOperatorHandle, RawPartitions, Redistribution,
-    Rescale, RestoreRules, TaskRestore, TaskState, redistribute, redistribute_raw,
+    AttemptTarget, Checkpoint, CheckpointTarget, FileName, JobFile, JobFolder, METADATA_FILE, NewFile,
+    OperatorStateHandle, OperatorStateMeta, OperatorStatePart, RawKeyedHandle, RawOperatorHandle,
+    RawPartitions, Redistribution, Rescale, RestoreRules, TaskRestore, TaskState, redistribute,
+    redistribute_raw,
 };
 pub use codec::{CborCodec, Codec, Plain, PlainCodec, ReadOld, SerdeCodec, default_codec};
 pub use descriptor::{

@@ -13,14 +13,22 @@ pub(crate) fn check_tasks(checkpoint: &Checkpoint) -> Result<()> {
     for task in &checkpoint.tasks {
         operators.entry(&task.operator).or_default().push(task);
     }
-    for (operator, tasks) in operators {
-        let fault = subtasks_fault(&tasks).or_else(|| handles_fault(checkpoint.id, &tasks));
-        if let Some(fault) = fault {
-            let message = format!("checkpoint {} of operator {operator:?}: {fault}", checkpoint.id);
-            return Err(Error::new(ErrorKind::IllegalState, message));
+    operators.into_iter().try_for_each(|(operator, tasks)| check_operator(checkpoint.id, operator, &tasks))
+}
+
+/// Checks that `tasks` are all subtasks of an operator, each once, with its key groups and with state of this
+/// checkpoint.
+///
+/// # Errors
+/// [`IllegalState`](ErrorKind::IllegalState), naming checkpoint, operator and subtask.
+pub fn check_operator(checkpoint_id: u64, operator: &str, tasks: &[&TaskState]) -> Result<()> {
+    match subtasks_fault(tasks).or_else(|| handles_fault(checkpoint_id, tasks)) {
+        None => Ok(()),
+        Some(fault) => {
+            let message = format!("checkpoint {checkpoint_id} of operator {operator:?}: {fault}");
+            Err(Error::new(ErrorKind::IllegalState, message))
         }
     }
-    Ok(())
 }
 
 fn subtasks_fault(tasks: &[&TaskState]) -> Option<String> {

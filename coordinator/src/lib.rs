@@ -19,6 +19,7 @@ mod statistics;
 mod store;
 
 pub use alignment::{Aligned, Alignment, Message};
+pub use check::check_operator;
 pub use config::{
     BackendConfig, BackendKind, CheckpointConfig, CheckpointingMode, JobConfig, JobEnd, Retention,
 };

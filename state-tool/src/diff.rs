@@ -58,7 +58,7 @@ pub fn diff(a: &Path, b: &Path, summary: bool, json: bool, out: &mut dyn Write) 
     let (a, b) = (Source::open(a)?, Source::open(b)?);
     let (old, new) = (a.operators(), b.operators());
     let ids: BTreeSet<&str> = old.iter().chain(&new).map(|operator| operator.id).collect();
-    let bar = progress::bar(a.state_bytes().saturating_add(b.state_bytes()));
+    let bar = progress::bar(a.checkpoint.full_size().saturating_add(b.checkpoint.full_size()));
     let mut differences = Vec::new();
     for id in ids {
         let open = |source: &Source, operators: &[Operator<'_>]| {

@@ -32,10 +32,8 @@ pub struct Past {
 }
 
 impl Past {
-    fn of(checkpoint: &Checkpoint) -> Self {
-        let sum = |files: &mut dyn Iterator<Item = &StateFile>| {
-            files.fold(0, |sum: u64, file| sum.saturating_add(file.data.length()))
-        };
+    /// The sizes of a checkpoint.
+    pub fn of(checkpoint: &Checkpoint) -> Self {
         let is_inline = |file: &&StateFile| matches!(file.data, StateData::Inline(_));
         let is_own = |file: &&StateFile| file.created_by == checkpoint.id;
         let paths = |wanted: &dyn Fn(&&StateFile) -> bool| {
@@ -44,12 +42,12 @@ impl Past {
         };
         Self {
             checkpoint: checkpoint.id,
-            bytes: sum(&mut checkpoint.files()),
-            delta_bytes: sum(&mut checkpoint.files().filter(is_own)),
+            bytes: checkpoint.full_size(),
+            delta_bytes: checkpoint.delta_size(),
             files: paths(&|_| true),
             shared_files: paths(&|file| !is_own(file)),
-            shared_bytes: sum(&mut checkpoint.files().filter(|file| !is_own(file))),
-            inline_bytes: sum(&mut checkpoint.files().filter(is_inline)),
+            shared_bytes: checkpoint.full_size() - checkpoint.delta_size(),
+            inline_bytes: checkpoint.inline_size(),
         }
     }
 }

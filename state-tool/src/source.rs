@@ -5,14 +5,11 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use backend_api::{Checkpoint, Error, ErrorKind, JobFolder, StateData, TaskState};
+use backend_api::{Checkpoint, Error, ErrorKind, JobFolder, METADATA_FILE, TaskState};
 use coordinator::JobContents;
 use storage_local::LocalStorage;
 
 use crate::failure::{Failure, Result};
-
-/// Name of the metadata of a checkpoint or savepoint.
-const METADATA: &str = "_metadata";
 
 /// A checkpoint or savepoint in a local folder.
 #[derive(Debug)]
@@ -59,17 +56,6 @@ impl Source {
         operators.sort_by_key(|operator| operator.id);
         operators
     }
-
-    /// Bytes of all files, those inline in the metadata included.
-    pub fn state_bytes(&self) -> u64 {
-        self.checkpoint.files().fold(0, |sum, file| file.data.length().saturating_add(sum))
-    }
-
-    /// Bytes of state that are inline in the metadata.
-    pub fn inline_bytes(&self) -> u64 {
-        let inline = self.checkpoint.files().filter(|file| matches!(file.data, StateData::Inline(_)));
-        inline.fold(0, |sum, file| file.data.length().saturating_add(sum))
-    }
 }
 
 /// An operator with its subtasks.
@@ -113,7 +99,7 @@ fn find_metadata(path: &Path) -> Result<PathBuf> {
     if found.is_file() {
         return Ok(path.to_owned());
     }
-    let within = path.join(METADATA);
+    let within = path.join(METADATA_FILE);
     if within.is_file() {
         return Ok(within);
     }
@@ -127,7 +113,7 @@ fn find_metadata(path: &Path) -> Result<PathBuf> {
         }
     }
     let message =
-        format!("there is no {METADATA} in {}: it is no checkpoint, savepoint or job", path.display());
+        format!("there is no {METADATA_FILE} in {}: it is no checkpoint, savepoint or job", path.display());
     Err(Failure::Usage(message))
 }
 

@@ -5,9 +5,9 @@ use std::path::Path;
 
 use backend_api::format::{CheckpointReader, Section};
 use backend_api::{
-    Error, ErrorKind, KeyGroupRange, KeyedStateHandle, OperatorStateMeta, RawOperatorHandle, Result,
-    StateFile, TaskState, row,
+    Error, ErrorKind, OperatorStateMeta, RawOperatorHandle, Result, StateFile, TaskState, row,
 };
+use coordinator::check_operator;
 use indicatif::ProgressBar;
 use serde::Serialize;
 
@@ -58,7 +58,7 @@ pub fn verify(path: &Path, json: bool, out: &mut dyn Write) -> failure::Result<(
     let source = Source::open(path)?;
     let mut verifier = Verifier {
         source: &source,
-        bar: progress::bar(source.state_bytes()),
+        bar: progress::bar(source.checkpoint.full_size()),
         report: Report {
             checkpoint: source.checkpoint.id,
             files: 0,
@@ -107,7 +107,7 @@ struct Verifier<'s> {
 impl Verifier<'_> {
     fn run(&mut self) {
         for operator in self.source.operators() {
-            if let Err(error) = check_subtasks(&operator) {
+            if let Err(error) = check_operator(self.source.checkpoint.id, operator.id, &operator.tasks) {
                 self.fault(&error);
             }
             for task in &operator.tasks {
@@ -170,7 +170,7 @@ impl Verifier<'_> {
         self.report.bytes = self.report.bytes.saturating_add(file.data.length());
     }
 
-    /// Checks the ends of a file, and each section with `check`, which answers the number of rows.
+    /// Checks the ends of a file, and each section with `check`, which returns the number of rows.
     fn file(
         &mut self,
         file: &StateFile,
@@ -258,7 +258,7 @@ impl Verifier<'_> {
     }
 }
 
-/// Calls `check` with each row of a section, which answers the number of items in it. Answers their sum.
+/// Calls `check` with each row of a section, which returns the number of items in it. Returns their sum.
 fn each_row(
     reader: &CheckpointReader,
     section: &Section,
@@ -273,41 +273,6 @@ fn each_row(
         }
     }
     Ok(number)
-}
-
-/// Checks that each subtask is there once, with its key groups.
-fn check_subtasks(operator: &Operator<'_>) -> Result<()> {
-    let fault = |message: String| {
-        Err(Error::new(ErrorKind::Corrupt, format!("operator {:?}: {message}", operator.id)))
-    };
-    let parallelism = operator.parallelism();
-    for subtask in 0..parallelism {
-        let number = operator.tasks.iter().filter(|task| task.subtask == subtask).count();
-        if number != 1 {
-            return fault(format!("subtask {subtask} of {parallelism} is there {number} times"));
-        }
-    }
-    if operator.tasks.len() != usize::from(parallelism) {
-        return fault(format!("{} subtasks with a parallelism of {parallelism}", operator.tasks.len()));
-    }
-    for task in &operator.tasks {
-        if let Some(handle) = &task.keyed {
-            check_range(task, handle)?;
-        }
-    }
-    Ok(())
-}
-
-fn check_range(task: &TaskState, handle: &KeyedStateHandle) -> Result<()> {
-    let own = KeyGroupRange::of_subtask(handle.max_parallelism, task.parallelism, task.subtask)?;
-    if own == handle.range {
-        return Ok(());
-    }
-    let message = format!(
-        "operator {:?}: subtask {} has the key groups {}, its own are {own}",
-        task.operator, task.subtask, handle.range
-    );
-    Err(Error::new(ErrorKind::Corrupt, message))
 }
 
 /// The partitions of raw operator state.

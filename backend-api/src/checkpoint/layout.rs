@@ -38,7 +38,7 @@ impl JobFolder {
 
     /// The file whose presence makes checkpoint `id` complete.
     pub fn metadata(&self, id: u64) -> String {
-        format!("{}/chk-{id}/{METADATA}", self.0)
+        format!("{}/chk-{id}/{METADATA_FILE}", self.0)
     }
 
     /// Folder of shared files.
@@ -81,7 +81,7 @@ impl JobFolder {
             "claimed" => decimal(name).map(JobFile::Claimed),
             _ => {
                 let id = decimal(folder.strip_prefix("chk-")?)?;
-                if name == METADATA {
+                if name == METADATA_FILE {
                     return Some(JobFile::Metadata(id));
                 }
                 FileName::parse(name).filter(|name| name.checkpoint_id == id).map(JobFile::Private)
@@ -90,8 +90,8 @@ impl JobFolder {
     }
 }
 
-/// The name of the file that makes a checkpoint complete.
-const METADATA: &str = "_metadata";
+/// The name of the file that makes a checkpoint or savepoint complete.
+pub const METADATA_FILE: &str = "_metadata";
 
 /// A file in a job's folder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -4,9 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{OperatorStateHandle, RawKeyedHandle, RawOperatorHandle};
 use crate::format::{seal, unseal};
-use crate::{
-    Error, ErrorKind, KeyedStateHandle, Result, SavepointFormat, StateData, StateFile, StateKey, Subtask,
-};
+use crate::handle::total;
+use crate::{Error, ErrorKind, KeyedStateHandle, Result, SavepointFormat, StateFile, StateKey, Subtask};
 
 /// Kind of the sealed container. `docs/formats.md` describes it.
 const CONTAINER: u16 = 1;
@@ -76,6 +75,25 @@ impl TaskState {
         keyed.chain(operator).chain(raw_keyed).chain(raw_operator)
     }
 
+    /// The same files, to change them.
+    pub fn files_mut(&mut self) -> impl Iterator<Item = &mut StateFile> {
+        let keyed = self.keyed.iter_mut().flat_map(|handle| &mut handle.files);
+        let operator = self.operator_state.iter_mut().map(|handle| &mut handle.file);
+        let raw_keyed = self.raw_keyed.iter_mut().map(|handle| &mut handle.file);
+        let raw_operator = self.raw_operator.iter_mut().map(|handle| &mut handle.file);
+        keyed.chain(operator).chain(raw_keyed).chain(raw_operator)
+    }
+
+    /// Bytes of all files that a restore of the task needs.
+    pub fn full_size(&self) -> u64 {
+        total(self.files())
+    }
+
+    /// Bytes that checkpoint `id` wrote itself.
+    pub fn delta_size(&self, id: u64) -> u64 {
+        total(self.files().filter(|file| file.created_by == id))
+    }
+
     /// Checks that the encoded acknowledgement has at most `limit` bytes.
     ///
     /// # Errors
@@ -143,7 +161,7 @@ impl Checkpoint {
 
     /// Bytes of state within the metadata.
     pub fn inline_size(&self) -> u64 {
-        total(self.files().filter(|file| matches!(file.data, StateData::Inline(_))))
+        self.files().map(|file| file.data.inline_bytes()).fold(0, u64::saturating_add)
     }
 
     /// The bytes of a `_metadata` file.
@@ -171,11 +189,6 @@ impl Checkpoint {
     }
 }
 
-/// Lengths in a damaged file may add up to more than a `u64`.
-fn total<'f>(files: impl Iterator<Item = &'f StateFile>) -> u64 {
-    files.fold(0, |sum: u64, file| sum.saturating_add(file.data.length()))
-}
-
 #[cold]
 fn encoding(error: postcard::Error) -> Error {
     Error::new(ErrorKind::Codec, "checkpoint metadata does not encode").with_source(error.to_string())
@@ -185,7 +198,7 @@ fn encoding(error: postcard::Error) -> Error {
 mod tests {
     use super::super::{OperatorStateMeta, Redistribution};
     use super::*;
-    use crate::KeyGroupRange;
+    use crate::{KeyGroupRange, StateData};
 
     fn file(name: &str, format: &str, data: StateData) -> StateFile {
         StateFile { name: name.to_owned(), format: format.to_owned(), created_by: 7, shared: false, data }

@@ -10,7 +10,7 @@ mod target;
 mod task_restore;
 
 pub use file_name::FileName;
-pub use layout::{JobFile, JobFolder};
+pub use layout::{JobFile, JobFolder, METADATA_FILE};
 pub use metadata::{Checkpoint, TaskState};
 pub use parts::{OperatorStateHandle, OperatorStateMeta, RawKeyedHandle, RawOperatorHandle, Redistribution};
 pub use redistribute::{OperatorStatePart, RawPartitions, Rescale, redistribute, redistribute_raw};

@@ -163,7 +163,8 @@ impl TaskContext {
                         async_us: micros(start.elapsed()),
                         alignment_us: micros(alignment.waited),
                         alignment_bytes: alignment.held_bytes,
-                        ..sizes(id, &state)
+                        delta_bytes: state.delta_size(id),
+                        full_bytes: state.full_size(),
                     };
                     Event::Acknowledged(Box::new(Ack { job, checkpoint_id: id, task, state, metrics }))
                 }
@@ -202,16 +203,4 @@ pub struct AlignmentTime {
 
 fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
-}
-
-fn sizes(id: u64, state: &TaskState) -> TaskMetrics {
-    let mut sizes = TaskMetrics::default();
-    for file in state.files() {
-        let length = file.data.length();
-        sizes.full_bytes = sizes.full_bytes.saturating_add(length);
-        if file.created_by == id {
-            sizes.delta_bytes = sizes.delta_bytes.saturating_add(length);
-        }
-    }
-    sizes
 }

@@ -5,14 +5,11 @@ mod writer;
 use std::sync::Arc;
 
 use backend_api::storage::{check_folder, check_path, parent};
-use backend_api::{Checkpoint, Error, ErrorKind, Result, StateData, StateFile, Storage};
+use backend_api::{Checkpoint, Error, ErrorKind, METADATA_FILE, Result, StateData, Storage, TaskState};
 
 use crate::check::{list_folders_of, missing_file, path_of};
 
 pub use writer::SavepointWriter;
-
-/// The name of the metadata in the folder of a savepoint or checkpoint.
-const METADATA: &str = "_metadata";
 
 /// The owner of the checkpoint that a job starts from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -111,7 +108,7 @@ impl Savepoint {
 
 /// The metadata at `pointer`, or in the folder `pointer`.
 fn find_metadata(storage: &dyn Storage, pointer: &str) -> Result<String> {
-    let within = join(pointer, METADATA);
+    let within = join(pointer, METADATA_FILE);
     let siblings = storage.list(pointer)?;
     if siblings.iter().any(|entry| entry.path == within) {
         return Ok(within);
@@ -123,7 +120,9 @@ fn find_metadata(storage: &dyn Storage, pointer: &str) -> Result<String> {
     }
     let message = match siblings.is_empty() {
         true => format!("there is no savepoint at {pointer:?}: no such file or folder"),
-        false => format!("the folder {pointer:?} has no file {METADATA}: it is no savepoint or checkpoint"),
+        false => {
+            format!("the folder {pointer:?} has no file {METADATA_FILE}: it is no savepoint or checkpoint")
+        }
     };
     Err(Error::new(ErrorKind::NotFound, message).in_file(pointer, None))
 }
@@ -134,14 +133,7 @@ fn join(folder: &str, name: &str) -> String {
 
 /// The paths of all files that are not inline.
 fn paths_mut(checkpoint: &mut Checkpoint) -> impl Iterator<Item = &mut String> {
-    let files = checkpoint.tasks.iter_mut().flat_map(|task| {
-        let keyed = task.keyed.iter_mut().flat_map(|handle| &mut handle.files);
-        let operator = task.operator_state.iter_mut().map(|handle| &mut handle.file);
-        let raw_keyed = task.raw_keyed.iter_mut().map(|handle| &mut handle.file);
-        let raw_operator = task.raw_operator.iter_mut().map(|handle| &mut handle.file);
-        keyed.chain(operator).chain(raw_keyed).chain(raw_operator)
-    });
-    files.filter_map(|file: &mut StateFile| match &mut file.data {
+    checkpoint.tasks.iter_mut().flat_map(TaskState::files_mut).filter_map(|file| match &mut file.data {
         StateData::File { path, .. } => Some(path),
         StateData::Inline(_) => None,
     })

@@ -3,10 +3,11 @@ use std::sync::Arc;
 
 use backend_api::storage::parent;
 use backend_api::{
-    Cancel, Checkpoint, CheckpointTarget, Error, ErrorKind, Result, SavepointFormat, Storage, TaskState,
+    Cancel, Checkpoint, CheckpointTarget, Error, ErrorKind, METADATA_FILE, Result, SavepointFormat, Storage,
+    TaskState,
 };
 
-use super::{METADATA, Savepoint, join, paths_mut};
+use super::{Savepoint, join, paths_mut};
 use crate::check::{check_files, check_tasks, path_of};
 
 /// Names tried for a new folder, as in Flink.
@@ -100,7 +101,7 @@ impl SavepointWriter {
         for path in paths_mut(&mut movable) {
             path.drain(..above);
         }
-        let mut file = self.storage.create(&join(folder, METADATA), &Cancel::new())?;
+        let mut file = self.storage.create(&join(folder, METADATA_FILE), &Cancel::new())?;
         file.write(&movable.encode()?)?;
         file.finish()
     }

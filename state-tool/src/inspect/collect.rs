@@ -1,13 +1,14 @@
 //! Reads what `inspect` shows.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeSet, BinaryHeap, HashMap};
+use std::collections::{BinaryHeap, HashMap};
 
 use backend_api::format::StateMeta;
-use backend_api::{ErrorKind, Redistribution, StateData};
+use backend_api::{ErrorKind, Redistribution};
 
 use super::{KeyedReport, LargeKey, OperatorReport, OperatorStateReport, Report, Size, StateReport};
 use crate::failure::Result;
+use crate::history::Past;
 use crate::numbers::ratio;
 use crate::progress;
 use crate::rows::{Item, Keyed, Place};
@@ -19,16 +20,14 @@ const LARGEST: usize = 5;
 
 /// Reads all of a checkpoint.
 pub fn collect(source: &Source) -> Result<Report> {
-    let files = source.checkpoint.files().filter(|file| matches!(file.data, StateData::File { .. }));
-    let files: BTreeSet<&str> = files.map(|file| &*file.name).collect();
-    let own = source.checkpoint.files().filter(|file| file.created_by == source.checkpoint.id);
+    let size = Past::of(&source.checkpoint);
     Ok(Report {
         path: source.metadata.display().to_string(),
         checkpoint: source.checkpoint.id,
-        bytes: source.state_bytes(),
-        delta_bytes: own.fold(0, |sum, file| file.data.length().saturating_add(sum)),
-        inline_bytes: source.inline_bytes(),
-        files: files.len() as u64,
+        bytes: size.bytes,
+        delta_bytes: size.delta_bytes,
+        inline_bytes: size.inline_bytes,
+        files: size.files,
         operators: source
             .operators()
             .iter()
