@@ -47,8 +47,8 @@ pub trait StateDescriptor {
     /// Checks that rows of the state can be read back, for a backend with keys `K`.
     fn read_back<K: StateKey>(&self) -> ReadBack;
 
-    /// Returns how rows that were written as `old` says become rows of this state, in a backend with keys of type `K`.
-    /// `None` if they already are.
+    /// The conversion of rows of the state `old` into rows of this state, in a backend with keys of type `K`. `None` if
+    /// they already are.
     ///
     /// # Errors
     /// [`IncompatibleKind`](crate::ErrorKind::IncompatibleKind) for another kind.

@@ -128,7 +128,7 @@ impl<K: StateKey> KeySpace<K> {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::InvalidArgument`] if `parallelism` is 0 or above max parallelism. Those of
+    /// [`ErrorKind::InvalidArgument`] if `parallelism` is 0 or above max parallelism. Errors of
     /// [`key`](Self::key).
     pub fn subtask<Q: LookupKey<K> + ?Sized>(&self, parallelism: u16, key: &Q) -> Result<u16> {
         subtask_of_group(self.max_parallelism, parallelism, self.key(key)?.group)

@@ -50,7 +50,7 @@ impl RestorePlan {
     /// read, or by [`verify`](Self::verify).
     ///
     /// # Errors
-    /// Those of [`StateBackend::open`](crate::StateBackend::open).
+    /// Same as [`StateBackend::open`](crate::StateBackend::open).
     /// [`IncompatibleKind`](ErrorKind::IncompatibleKind) if two handles have states of one name and different
     /// kinds. [`InvalidArgument`](ErrorKind::InvalidArgument) if there is a file and no storage.
     pub fn open<K: StateKey>(
@@ -76,8 +76,8 @@ impl RestorePlan {
         Self::of(&parts, storage)
     }
 
-    /// Finds all that `handle` holds, for tools that do not know the type of its keys. The handle has rows; its key groups and
-    /// keys are not compared with anything.
+    /// Locates all content of `handle`, for tools that do not know the type of its keys. The handle must have rows. Its key
+    /// groups and keys are not checked.
     ///
     /// # Errors
     /// As [`open`](Self::open).
@@ -162,11 +162,11 @@ impl RestoredState {
         Ok(())
     }
 
-    /// The state as `descriptor` registers it: its sections give rows of the descriptor's codec, whichever codec of an older
-    /// form of the type has written them.
+    /// The state as `descriptor` registers it. Its sections return rows of the descriptor's codec, also if a codec of an
+    /// older type has written them.
     ///
     /// # Errors
-    /// Those of [`StateDescriptor::evolution`]. This state can be registered in another way then.
+    /// Same as [`StateDescriptor::evolution`]. The state can then be registered with another descriptor.
     pub fn evolve<K: StateKey, D: StateDescriptor>(&self, descriptor: &D) -> Result<Self> {
         let evolutions: Vec<_> =
             self.metas.iter().map(|meta| descriptor.evolution::<K>(meta)).collect::<Result<_>>()?;
@@ -177,8 +177,8 @@ impl RestoredState {
         Ok(Self { kind: self.kind, metas: self.metas.clone(), chains, verified: self.verified.clone() })
     }
 
-    /// True if a part of the state was written by another codec than the one that it was [evolved](Self::evolve) to, so
-    /// that no later checkpoint may use these files.
+    /// True if another codec than the one it was [evolved](Self::evolve) to has written a part of the state. Later
+    /// checkpoints must not use these files then.
     pub fn is_evolved(&self) -> bool {
         self.chains.values().flatten().any(|part| part.evolution.is_some())
     }
@@ -210,7 +210,7 @@ impl RestoredState {
     /// them, for the state with the index `state` there. Returns the number of rows.
     ///
     /// # Errors
-    /// Those of [`CheckpointReader::copy_section`].
+    /// Same as [`CheckpointReader::copy_section`].
     pub fn copy_group(
         &self,
         group: u16,

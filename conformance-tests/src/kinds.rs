@@ -175,7 +175,7 @@ impl Kinds {
     /// Registers the states.
     ///
     /// # Errors
-    /// Those of the backend.
+    /// Errors of the backend.
     pub fn register<B: StateBackend<Key = i32>>(backend: &mut B) -> Result<Self> {
         Ok(Self {
             value: backend.register(ValueDescriptor::new("value"))?,

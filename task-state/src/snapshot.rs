@@ -75,7 +75,7 @@ impl<K: StateKey> TaskSnapshot<K> {
     /// Adds the keyed state.
     ///
     /// # Errors
-    /// Those of [`StateBackend::snapshot`].
+    /// Same as [`StateBackend::snapshot`].
     pub fn keyed<B: StateBackend>(mut self, backend: &mut B) -> Result<Self> {
         self.keyed = Some(backend.snapshot(self.request.clone())?);
         Ok(self)
@@ -84,7 +84,7 @@ impl<K: StateKey> TaskSnapshot<K> {
     /// Adds the operator state.
     ///
     /// # Errors
-    /// Those of [`OperatorState::snapshot`].
+    /// Same as [`OperatorState::snapshot`].
     pub fn operator(mut self, state: &mut OperatorState) -> Result<Self> {
         self.operator = Some(state.snapshot(self.request.clone())?);
         Ok(self)
@@ -93,7 +93,7 @@ impl<K: StateKey> TaskSnapshot<K> {
     /// Calls `function` to bring its state up to date, and adds the operator state.
     ///
     /// # Errors
-    /// Those of [`CheckpointedFunction::snapshot_state`] and [`OperatorState::snapshot`].
+    /// Same as [`CheckpointedFunction::snapshot_state`] and [`OperatorState::snapshot`].
     pub fn function(
         self,
         function: &mut impl CheckpointedFunction,

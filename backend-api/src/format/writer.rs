@@ -68,7 +68,7 @@ impl<'a> CheckpointWriter<'a> {
     ///
     /// # Errors
     /// [`ErrorKind::InvalidArgument`] for a state or key group that the metadata lacks.
-    /// [`ErrorKind::IllegalState`] if sections are not in order. Those of the sink.
+    /// [`ErrorKind::IllegalState`] if sections are not in order. Errors of the sink.
     pub fn begin_section(&mut self, state: u16, group: u16, kind: SectionKind) -> Result<()> {
         self.end_section()?;
         let place = |error: Error| error.in_group(group);
@@ -105,7 +105,7 @@ impl<'a> CheckpointWriter<'a> {
     /// # Errors
     /// The error of `encode`: the row is removed, and more rows may follow. [`ErrorKind::Codec`] if the row
     /// cannot be [read back](Self::read_back). [`ErrorKind::Size`] for a row of more than
-    /// [`MAX_ROW_BYTES`](super::MAX_ROW_BYTES). [`ErrorKind::IllegalState`] without a section. Those of the
+    /// [`MAX_ROW_BYTES`](super::MAX_ROW_BYTES). [`ErrorKind::IllegalState`] without a section. Errors of the
     /// sink.
     #[inline]
     pub fn row(&mut self, encode: impl FnOnce(&mut Vec<u8>) -> Result<()>) -> Result<()> {

@@ -14,7 +14,7 @@ const EVENTS: usize = 500_000;
 /// Measures reads and writes of every kind of state at `entries` keys, in turns, `rounds` times.
 ///
 /// # Errors
-/// Those of the backend.
+/// Errors of the backend.
 ///
 /// # Panics
 /// If the two have different values.
@@ -38,7 +38,7 @@ any_backend! {
 /// Measures the same on RocksDB, in memory: the cache holds all values.
 ///
 /// # Errors
-/// Those of the backend.
+/// Errors of the backend.
 ///
 /// # Panics
 /// If the two have different values.

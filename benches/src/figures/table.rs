@@ -167,7 +167,7 @@ impl Contest {
 /// Measures tables of counts under `key(0)`, `key(1)` and so on; `label` names the keys.
 ///
 /// # Errors
-/// Those of the backend.
+/// Errors of the backend.
 ///
 /// # Panics
 /// If a table has a wrong count.

@@ -67,7 +67,7 @@ impl States {
     /// Registers the states.
     ///
     /// # Errors
-    /// Those of the backend.
+    /// Errors of the backend.
     pub fn register<B: StateBackend<Key = i32>>(backend: &mut B) -> Result<Self> {
         Ok(Self {
             kinds: Kinds::register(backend)?,

@@ -184,7 +184,7 @@ impl JobDriver {
     /// [`Control::Stop`].
     ///
     /// # Errors
-    /// The error of the last attempt, if the restart strategy allows no other. Those of `build`.
+    /// The error of the last attempt, if the restart strategy allows no other. Errors of `build`.
     /// [`InvalidArgument`](ErrorKind::InvalidArgument) for a configuration out of range.
     pub fn run<'env>(
         self,
