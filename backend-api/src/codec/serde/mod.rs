@@ -18,8 +18,9 @@ use crate::{Error, ErrorKind, Result, ValueSchema};
 /// [postcard](https://postcard.jamesmunns.com) 1: compact, and without names.
 ///
 /// Since the bytes have no names, the [`id`](Codec::id) contains the **shape** of the type: names, order and
-/// types of its fields and variants. A changed type does not restore, and the [`ErrorKind::Migration`] error
-/// names the change. Names of types do not count.
+/// types of its fields and variants. Names of types do not count. A changed type restores if it can read all old
+/// values, with fields found by their names. Otherwise the [`ErrorKind::Migration`] error of the registration names
+/// the change.
 ///
 /// Types and values that such bytes cannot carry are refused. [`CborCodec`](super::CborCodec) takes them:
 ///
