@@ -10,16 +10,9 @@ use serde::de::DeserializeOwned;
 use crate::format::StateMeta;
 use crate::row::{ReadBack, RowEvolution};
 use crate::{
-    AggregatingToken, BoxError, Codec, ListToken, MapToken, ReducingToken, Result, StateBackend, StateKey,
-    StateKind, StateToken, ValueToken, default_codec,
+    Aggregate, AggregatingToken, BoxError, Codec, ListToken, MapToken, ReducingToken, Result, StateBackend,
+    StateKey, StateKind, StateToken, StateValue, ValueToken, default_codec,
 };
-
-/// A type that state can hold.
-///
-/// A clone must equal the original, because heap backends clone a value at its first change after a snapshot.
-pub trait StateValue: Clone + Send + Sync + 'static {}
-
-impl<T: Clone + Send + Sync + 'static> StateValue for T {}
 
 /// A descriptor of any kind, so that [`StateBackend::register`] is one method.
 #[diagnostic::on_unimplemented(
@@ -111,71 +104,6 @@ struct KeyType {
 
 /// A function that folds a new value into the accumulated one: `(accumulated, new) -> accumulated`.
 pub type ReduceFunction<T> = dyn Fn(&T, &T) -> Result<T, BoxError> + Send + Sync;
-
-/// An aggregate function, as in Flink's `AggregateFunction`: what is stored is the accumulator.
-///
-/// A method that fails or panics leaves the state as it was: it works on a copy.
-///
-/// ```
-/// use backend_api::{Aggregate, BoxError};
-///
-/// /// The mean of what was added.
-/// struct Mean;
-///
-/// impl Aggregate for Mean {
-///     type Input = u64;
-///     type Accumulator = (u64, u64);
-///     type Output = f64;
-///
-///     fn create(&self) -> (u64, u64) {
-///         (0, 0)
-///     }
-///     fn add(&self, (sum, count): &mut (u64, u64), input: u64) -> Result<(), BoxError> {
-///         *sum = sum.checked_add(input).ok_or("the sum is too large")?;
-///         *count += 1;
-///         Ok(())
-///     }
-///     fn result(&self, (sum, count): &(u64, u64)) -> f64 {
-///         *sum as f64 / *count as f64
-///     }
-///     fn merge(&self, into: &mut (u64, u64), other: &(u64, u64)) -> Result<(), BoxError> {
-///         *into = (into.0 + other.0, into.1 + other.1);
-///         Ok(())
-///     }
-/// }
-/// ```
-#[diagnostic::on_unimplemented(
-    message = "`{Self}` is no aggregate function",
-    label = "not an `Aggregate`",
-    note = "implement `Aggregate` for it; for a function of two values of one type, `ReducingDescriptor` is simpler"
-)]
-pub trait Aggregate: Send + Sync + 'static {
-    /// The type of inputs.
-    type Input;
-    /// The type that is stored.
-    type Accumulator: StateValue;
-    /// The type of results.
-    type Output;
-
-    /// A new accumulator. Called only at the first input of a key and namespace.
-    fn create(&self) -> Self::Accumulator;
-
-    /// Adds `input`.
-    ///
-    /// # Errors
-    /// Any error of the function. The caller receives it as
-    /// [`ErrorKind::Function`](crate::ErrorKind::Function).
-    fn add(&self, accumulator: &mut Self::Accumulator, input: Self::Input) -> Result<(), BoxError>;
-
-    /// The result for `accumulator`.
-    fn result(&self, accumulator: &Self::Accumulator) -> Self::Output;
-
-    /// Adds everything that was added to `other`. Used to merge namespaces.
-    ///
-    /// # Errors
-    /// Same as [`add`](Self::add).
-    fn merge(&self, into: &mut Self::Accumulator, other: &Self::Accumulator) -> Result<(), BoxError>;
-}
 
 /// Describes a value state: one `V` per key and namespace.
 pub struct ValueDescriptor<V, N = ()> {

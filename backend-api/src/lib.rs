@@ -142,6 +142,7 @@ mod key_group;
 mod key_space;
 mod ledger;
 mod lifecycle;
+mod mapping;
 #[cfg(doctest)]
 mod misuse;
 mod place;
@@ -167,8 +168,8 @@ pub use checkpoint::{
 };
 pub use codec::{CborCodec, Codec, Plain, PlainCodec, ReadOld, SerdeCodec, default_codec};
 pub use descriptor::{
-    Aggregate, AggregatingDescriptor, ListDescriptor, MapDescriptor, ReduceFunction, ReducingDescriptor,
-    StateDescriptor, StateValue, ValueDescriptor,
+    AggregatingDescriptor, ListDescriptor, MapDescriptor, ReduceFunction, ReducingDescriptor,
+    StateDescriptor, ValueDescriptor,
 };
 pub use error::{BoxError, Error, ErrorKind, Result};
 pub use flink::{FlinkMapping, JavaHash, flink_group};
@@ -180,12 +181,16 @@ pub use key::{
 pub use key_group::{
     KeyGroupRange, MAX_PARALLELISM_LIMIT, default_max_parallelism, resolve_max_parallelism, subtask_of_group,
 };
-pub use key_space::{KeyContext, KeyGroupMapping, KeySpace, NATIVE_MAPPING, native_group};
+pub use key_space::{KeyContext, KeySpace};
 pub use ledger::{CheckpointLedger, LedgerEntry};
 pub use lifecycle::{Lifecycle, backend_closed, function_failed, update_failed};
+pub use mapping::{KeyGroupMapping, NATIVE_MAPPING, native_group};
 pub use place::Place;
 pub use snapshot::{Progress, SavepointFormat, SnapshotKind, SnapshotRequest, SnapshotTask};
-pub use state::{AggregatingState, ListState, MapCursor, MapEntry, MapState, ReducingState, ValueState};
+pub use state::{
+    Aggregate, AggregatingState, ListState, MapCursor, MapEntry, MapState, ReducingState, StateValue,
+    ValueState,
+};
 pub use state_kind::{StateKind, StateShape};
 pub use storage::{MemoryStorage, Storage, StorageEntry, StorageFile, StorageWriter};
 pub use subtask::Subtask;

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
-use crate::format::{self, CheckpointReader, CheckpointWriter, Section, SectionKind, StateMeta};
+use crate::format::{CheckpointReader, CheckpointWriter, Section, SectionKind, StateMeta};
 use crate::row::{self, Row, RowEvolution};
+use crate::shape::migration;
 use crate::{
     Cancel, Error, ErrorKind, KeyGroupRange, KeyedStateHandle, Progress, Result, StateDescriptor, StateKey,
     StateKind, Storage, Subtask,
@@ -405,7 +406,7 @@ fn check_handle<K: StateKey>(
     }
     let (old, new) = (&handle.key_schema, K::schema());
     if *old != new {
-        let message = of(format::migration("key", old, &new));
+        let message = of(migration("key", old, &new));
         return Err(Error::new(ErrorKind::Migration, message));
     }
     Ok(())
@@ -456,7 +457,7 @@ fn check_file(reader: &CheckpointReader, handle: &KeyedStateHandle, checkpoint_i
         let message = "the file contradicts the handle that names it: another format, checkpoint, key type, mapping or max parallelism";
         return Err(Error::new(ErrorKind::Corrupt, message).in_file(reader.path(), None));
     }
-    if meta.holds_groups_of(handle) {
+    if meta.holds_groups(handle.range) {
         return Ok(());
     }
     let (first, last) = meta.key_groups.clone().into_inner();

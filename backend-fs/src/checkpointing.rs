@@ -62,7 +62,7 @@ impl Checkpointing for InFiles {
     }
 
     fn write(&mut self, heap: HeapSnapshot, request: SnapshotRequest) -> WriteHeap {
-        let target = self.target.of_request(&request);
+        let target = self.target.redirected(request.target());
         if !self.options.incremental {
             return heap.write_full(target);
         }

@@ -216,7 +216,7 @@ impl OperatorState {
         });
         let states = registered.chain(restored).collect();
         let frozen = Frozen { states, operator: self.operator.clone(), subtask: self.subtask, checkpoint_id };
-        let target = self.target.of_request(&request);
+        let target = self.target.redirected(request.target());
         Ok(SnapshotTask::new(checkpoint_id, cancel, move |cancel, _| frozen.write(&target, cancel)))
     }
 

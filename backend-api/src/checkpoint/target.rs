@@ -6,7 +6,7 @@ use crate::format::{
     MAX_SPILL_THRESHOLD, SpillingSink, Stored,
 };
 use crate::storage::check_folder;
-use crate::{Cancel, Error, ErrorKind, Result, SnapshotRequest, StateData, StateFile, Storage};
+use crate::{Cancel, Error, ErrorKind, Result, StateData, StateFile, Storage};
 
 /// Maximum of inline bytes in the handle of an incremental checkpoint. Every metadata file repeats them.
 const INCREMENT_INLINE_MAX: usize = 256 << 10;
@@ -170,10 +170,11 @@ impl AttemptTarget {
         self.target.storage()
     }
 
-    /// The target of this snapshot. If the request names a [target](SnapshotRequest::target), files go there,
-    /// under the names of this attempt. Files in handles stay there.
-    pub fn of_request(&self, request: &SnapshotRequest) -> Self {
-        match (&self.target, request.target()) {
+    /// The target of a snapshot whose request names the target `named`
+    /// ([`SnapshotRequest::target`](crate::SnapshotRequest::target)): files go there, under the names of this
+    /// attempt. Files in handles stay there.
+    pub fn redirected(&self, named: Option<&CheckpointTarget>) -> Self {
+        match (&self.target, named) {
             (Target::Files { .. }, Some(named)) => Self { target: named.0.clone(), attempt: self.attempt },
             _ => self.clone(),
         }

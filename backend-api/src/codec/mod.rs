@@ -12,7 +12,7 @@ pub use self::choice::default_codec;
 pub use self::plain::{Plain, PlainCodec};
 pub use self::serde::SerdeCodec;
 
-use crate::format::migration;
+use crate::shape::migration;
 use crate::{Error, ErrorKind, Result};
 
 /// Reads values that another codec has written; see [`Codec::evolve`].

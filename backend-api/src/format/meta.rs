@@ -5,7 +5,8 @@ use std::ops::RangeInclusive;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, ErrorKind, KeyedStateHandle, Result, StateKind, shape};
+use crate::shape::migration;
+use crate::{Error, ErrorKind, KeyGroupRange, Result, StateKind};
 
 /// Most states of one backend, as in Flink (`Short.MAX_VALUE`).
 pub const MAX_STATES: usize = 32_767;
@@ -100,19 +101,10 @@ impl StateMeta {
     }
 }
 
-/// Describes the difference of two ids of codecs or keys: that of their shapes if it is the only one, and
-/// otherwise both ids.
-pub(crate) fn migration(what: &str, old: &str, new: &str) -> String {
-    match shape::difference_of_texts(old, new) {
-        Some(difference) => format!("restored with another {what} type: {difference}"),
-        None => format!("restored with {what} {old:?}, registered with {new:?}"),
-    }
-}
-
 impl FileMeta {
-    /// True if the file has all key groups that its `handle` claims. Others would be treated as empty.
-    pub fn holds_groups_of(&self, handle: &KeyedStateHandle) -> bool {
-        self.key_groups.contains(&handle.range.start()) && self.key_groups.contains(&handle.range.end())
+    /// True if the file has all key groups in `range`.
+    pub fn holds_groups(&self, range: KeyGroupRange) -> bool {
+        self.key_groups.contains(&range.start()) && self.key_groups.contains(&range.end())
     }
 
     /// Checks the limits that writer and reader rely on.

@@ -5,6 +5,7 @@
 //! not interpret rows. It writes them in blocks, and verifies them when they are read.
 
 mod block;
+mod blocks;
 mod builder;
 mod compression;
 mod envelope;
@@ -24,7 +25,6 @@ mod tests;
 pub use block::MAX_ROW_BYTES;
 pub use compression::Compression;
 pub use envelope::{seal, unseal};
-pub(crate) use meta::migration;
 pub use meta::{FileMeta, MAX_STATES, StateMeta};
 pub use reader::CheckpointReader;
 pub use rows::RowReader;

@@ -4,9 +4,9 @@ use std::borrow::Cow;
 use std::fmt;
 
 use super::block::{BlockHeader, Layout};
+use super::blocks::Blocks;
 use super::compression::{BlockCodec, Decompressor};
 use super::planes;
-use super::reader::Blocks;
 use crate::{Error, ErrorKind, Result};
 
 /// Streams the rows of a section, with one block in memory at a time.

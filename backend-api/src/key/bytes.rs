@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use super::{KeyBuffer, StateKey, StoredBytes, StoredText, corrupt};
+use super::{Borrowed, BorrowedKey, KeyBuffer, LookupKey, StateKey, StoredBytes, StoredText, corrupt};
 use crate::Result;
 
 const ESCAPED_ZERO: u8 = 0xFF;
@@ -99,3 +99,51 @@ macro_rules! byte_string {
 
 byte_string!("string", StoredText, text: String, Box<str>, Arc<str>);
 byte_string!("bytes", StoredBytes, Ok: Vec<u8>, Box<[u8]>, Arc<[u8]>);
+
+macro_rules! borrowed {
+    ($($type:ty),*) => {$(
+        impl BorrowedKey for $type {
+            #[inline]
+            fn encode_key<B: KeyBuffer>(&self, out: &mut B) {
+                escape(self.as_ref(), out);
+            }
+
+            #[inline]
+            fn check_key(&self) -> Result<()> {
+                Ok(())
+            }
+
+            #[inline]
+            fn with_encoded_key<R>(&self, read: impl FnOnce(&[u8]) -> R) -> R {
+                read(self.as_ref())
+            }
+
+            #[inline]
+            fn key_hash(&self) -> u64 {
+                super::hash(self.as_ref())
+            }
+        }
+    )*};
+}
+
+borrowed!(str, [u8]);
+
+macro_rules! found_by {
+    (@one $key:ty => $({const $n:ident: usize})? $form:ty) => {
+        impl $(<const $n: usize>)? LookupKey<$key> for $form {
+            #[inline(always)]
+            fn lookup(&self) -> &Borrowed<$key> {
+                self
+            }
+        }
+    };
+    ($($key:ty),* => $form:ty) => {$(
+        found_by!(@one $key => $form);
+    )*};
+}
+
+found_by!(String, Box<str>, Arc<str> => str);
+found_by!(Vec<u8>, Box<[u8]>, Arc<[u8]> => [u8]);
+found_by!(@one Vec<u8> => {const N: usize} [u8; N]);
+found_by!(@one Box<[u8]> => {const N: usize} [u8; N]);
+found_by!(@one Arc<[u8]> => {const N: usize} [u8; N]);

@@ -1,6 +1,6 @@
 //! Keys made of keys: `Option` and tuples.
 
-use super::stored::sealed::Sealed;
+use super::forms::sealed::Sealed;
 use super::{EncodedKey, KeyBuffer, StateKey, StoredKey, corrupt, take};
 use crate::Result;
 

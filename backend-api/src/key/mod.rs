@@ -1,21 +1,21 @@
 //! Keys, namespaces and the keys of maps: types with an order-keeping encoding.
 
-mod borrowed;
 mod buffer;
 mod bytes;
 mod compound;
+mod forms;
 mod order;
 mod ordered;
 mod scalar;
 mod schema;
 mod stored;
 
-pub use borrowed::{Borrowed, BorrowedKey, LookupKey};
 pub use buffer::KeyBuffer;
+pub use forms::{Borrowed, BorrowedKey, LookupKey, StoredKey};
 pub use order::{check_ascending, check_equal_keys, check_found};
 pub use ordered::{OrderedType, decode_ordered, encode_ordered};
 pub use schema::KeySchema;
-pub use stored::{EncodedKey, StoredBytes, StoredKey, StoredText};
+pub use stored::{EncodedKey, StoredBytes, StoredText};
 
 use xxhash_rust::xxh3::xxh3_64;
 

@@ -5,68 +5,12 @@ use std::fmt;
 use compact_bytes::CompactBytes;
 use compact_str::CompactString;
 
-use super::{BorrowedKey, StateKey};
+use super::forms::sealed;
+use super::{StateKey, StoredKey};
 use crate::Result;
 
 // compact_bytes distinguishes its two forms by the top bit of a capacity, which it expects in the last byte.
 const _: () = assert!(cfg!(target_endian = "little"), "the inline keys need a little-endian machine");
-
-/// Seals [`StoredKey`](super::StoredKey).
-pub(super) mod sealed {
-    pub trait Sealed {}
-}
-
-/// The form in which a heap table stores a key `K`: the key itself if it is plain data, and an [`EncodedKey`]
-/// otherwise.
-///
-/// The trait is sealed, and **the soundness of heap tables depends on it**. They copy slots byte by byte, and
-/// let several threads read two copies of one key until one is forgotten or cloned. This is sound because no
-/// stored form has interior mutability, a pointer into itself, or a unique pointer such as `Box`. New forms
-/// must keep that.
-pub trait StoredKey<K: StateKey>: sealed::Sealed + Clone + Send + Sync + 'static {
-    /// The form in which a key is looked up: `str` for strings and `[u8]` for byte strings, so that a lookup
-    /// need not allocate a key. The key itself for other types.
-    type Borrowed: BorrowedKey + ?Sized;
-
-    /// The lookup form of a key.
-    fn borrow(key: &K) -> &Self::Borrowed;
-
-    /// Makes the stored form of the key.
-    fn store_borrowed(key: &Self::Borrowed) -> Self;
-
-    /// True if this is the stored form of the key.
-    fn matches_borrowed(&self, key: &Self::Borrowed) -> bool;
-
-    /// Makes the stored form.
-    #[inline]
-    fn store(key: &K) -> Self {
-        Self::store_borrowed(Self::borrow(key))
-    }
-
-    /// True if this is the stored form of `key`.
-    #[inline]
-    fn matches(&self, key: &K) -> bool {
-        self.matches_borrowed(Self::borrow(key))
-    }
-
-    /// The key.
-    ///
-    /// # Errors
-    ///
-    /// Errors of [`StateKey::decode`]. They cannot occur if the laws of [`StateKey`] hold, since the form was
-    /// made from a key.
-    fn load(&self) -> Result<K>;
-
-    /// Appends the key's encoding ([`StateKey::encode`]).
-    ///
-    /// # Errors
-    ///
-    /// Same as [`load`](Self::load).
-    fn encode_key(&self, out: &mut Vec<u8>) -> Result<()>;
-
-    /// Bytes that it owns on the heap.
-    fn heap_size(&self) -> usize;
-}
 
 /// The last-position encoding of a key (see [`StateKey::encode_last`]). For strings and byte strings these
 /// are the bytes themselves. Up to 23 bytes are inline.
@@ -213,7 +157,7 @@ impl<K: StateKey + AsRef<str> + From<String>> StoredKey<K> for StoredText {
 /// For plain data, which is stored unchanged.
 macro_rules! stored_as_itself {
     ($({const $n:ident: usize})? $type:ty) => {
-        impl $(<const $n: usize>)? $crate::key::stored::sealed::Sealed for $type {}
+        impl $(<const $n: usize>)? $crate::key::forms::sealed::Sealed for $type {}
 
         impl $(<const $n: usize>)? StoredKey<$type> for $type {
             type Borrowed = Self;

@@ -11,7 +11,7 @@ fn difference(old: &Shape, new: &Shape) -> Option<String> {
 
 /// Describes the change of the type from `old` to `new`, which are ids of codecs or schemas of keys. `None`
 /// if one has no shape, or only their formats differ.
-pub(crate) fn difference_of_texts(old: &str, new: &str) -> Option<String> {
+fn difference_of_texts(old: &str, new: &str) -> Option<String> {
     /// Name and version of a codec, and the shape.
     fn split(text: &str) -> Option<(&str, Shape)> {
         match Shape::parse(text) {
@@ -21,6 +21,15 @@ pub(crate) fn difference_of_texts(old: &str, new: &str) -> Option<String> {
     }
     let ((a, old), (b, new)) = (split(old)?, split(new)?);
     if a == b { difference(&old, &new) } else { None }
+}
+
+/// Describes the difference of two ids of codecs or keys: that of their shapes if it is the only one, and
+/// otherwise both ids.
+pub(crate) fn migration(what: &str, old: &str, new: &str) -> String {
+    match difference_of_texts(old, new) {
+        Some(difference) => format!("restored with another {what} type: {difference}"),
+        None => format!("restored with {what} {old:?}, registered with {new:?}"),
+    }
 }
 
 /// [`difference`] at the place that `path` leads to.

@@ -21,7 +21,7 @@ mod parse;
 pub(crate) mod samples;
 mod trace;
 
-pub(crate) use difference::{difference_of_texts, short};
+pub(crate) use difference::{migration, short};
 pub(crate) use known::{Known, skipped};
 
 use std::fmt::{self, Display, Formatter};

@@ -9,8 +9,15 @@ mod map;
 mod reducing;
 mod value;
 
-pub use aggregating::AggregatingState;
+pub use aggregating::{Aggregate, AggregatingState};
 pub use list::ListState;
 pub use map::{MapCursor, MapEntry, MapState};
 pub use reducing::ReducingState;
 pub use value::ValueState;
+
+/// A type that state can hold.
+///
+/// A clone must equal the original, because heap backends clone a value at its first change after a snapshot.
+pub trait StateValue: Clone + Send + Sync + 'static {}
+
+impl<T: Clone + Send + Sync + 'static> StateValue for T {}

@@ -283,7 +283,7 @@ impl<K: StateKey, E: ByteEngine> StateBackend for EngineBackend<K, E> {
         self.life.file_meta(row::FORMAT, id, states.iter().chain(left).cloned().collect())?;
         let meta = self.life.file_meta(row::FORMAT, id, states)?;
         let is_empty = meta.states.is_empty() && restored.is_empty();
-        let (range, target) = (self.life.subtask().range(), self.target.of_request(&request));
+        let (range, target) = (self.life.subtask().range(), self.target.redirected(request.target()));
         // Finishes the flush of the previous snapshot first.
         finish_flush::<E>(store);
         let flush = CacheFlush::new(self.registry.caches().filter_map(|cache| cache.freeze()).collect());

@@ -101,7 +101,7 @@ impl Manifest {
             && meta.max_parallelism == u32::from(handle.max_parallelism)
             && meta.key_group_mapping == handle.key_group_mapping
             && meta.key_schema == handle.key_schema
-            && meta.holds_groups_of(handle)
+            && meta.holds_groups(handle.range)
             && manifest.tables.iter().all(|table| files.next().is_some_and(|file| file.name == table.file));
         if fits {
             return Ok(manifest);

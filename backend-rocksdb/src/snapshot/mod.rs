@@ -128,7 +128,7 @@ impl Checkpoints {
         let upload = Upload {
             meta: request.meta.clone(),
             layer: request.layer,
-            target: self.target.of_request(&request.request),
+            target: self.target.redirected(request.request.target()),
             shared: self.incremental,
             threads: self.transfer_threads,
             base,

@@ -5,7 +5,7 @@ mod numbers;
 mod text;
 
 use super::{Codec, ReadOld, corrupt};
-use crate::format::migration;
+use crate::shape::migration;
 use crate::{Error, ErrorKind, Result, ValueSchema};
 
 /// A type that [`PlainCodec`] can write and read.

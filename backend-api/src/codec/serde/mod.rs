@@ -10,8 +10,7 @@ use serde::de::DeserializeOwned;
 use self::serializer::Serializer;
 use super::heap_size::heap_size;
 use super::{Codec, ReadOld, corrupt};
-use crate::format::migration;
-use crate::shape::Known;
+use crate::shape::{Known, migration};
 use crate::{Error, ErrorKind, Result, ValueSchema};
 
 /// The codec of types that serde can write and read, in the format of

@@ -1,9 +1,64 @@
-//! Keys as they are looked up.
+//! The forms of a key: stored in a heap table, and looked up.
 
-use std::sync::Arc;
-
-use super::{KeyBuffer, StateKey, StoredKey, bytes};
+use super::{KeyBuffer, StateKey};
 use crate::Result;
+
+/// Seals [`StoredKey`].
+pub(super) mod sealed {
+    pub trait Sealed {}
+}
+
+/// The form in which a heap table stores a key `K`: the key itself if it is plain data, and an [`EncodedKey`]
+/// otherwise.
+///
+/// The trait is sealed, and **the soundness of heap tables depends on it**. They copy slots byte by byte, and
+/// let several threads read two copies of one key until one is forgotten or cloned. This is sound because no
+/// stored form has interior mutability, a pointer into itself, or a unique pointer such as `Box`. New forms
+/// must keep that.
+pub trait StoredKey<K: StateKey>: sealed::Sealed + Clone + Send + Sync + 'static {
+    /// The form in which a key is looked up: `str` for strings and `[u8]` for byte strings, so that a lookup
+    /// need not allocate a key. The key itself for other types.
+    type Borrowed: BorrowedKey + ?Sized;
+
+    /// The lookup form of a key.
+    fn borrow(key: &K) -> &Self::Borrowed;
+
+    /// Makes the stored form of the key.
+    fn store_borrowed(key: &Self::Borrowed) -> Self;
+
+    /// True if this is the stored form of the key.
+    fn matches_borrowed(&self, key: &Self::Borrowed) -> bool;
+
+    /// Makes the stored form.
+    #[inline]
+    fn store(key: &K) -> Self {
+        Self::store_borrowed(Self::borrow(key))
+    }
+
+    /// True if this is the stored form of `key`.
+    #[inline]
+    fn matches(&self, key: &K) -> bool {
+        self.matches_borrowed(Self::borrow(key))
+    }
+
+    /// The key.
+    ///
+    /// # Errors
+    ///
+    /// Errors of [`StateKey::decode`]. They cannot occur if the laws of [`StateKey`] hold, since the form was
+    /// made from a key.
+    fn load(&self) -> Result<K>;
+
+    /// Appends the key's encoding ([`StateKey::encode`]).
+    ///
+    /// # Errors
+    ///
+    /// Same as [`load`](Self::load).
+    fn encode_key(&self, out: &mut Vec<u8>) -> Result<()>;
+
+    /// Bytes that it owns on the heap.
+    fn heap_size(&self) -> usize;
+}
 
 /// The form in which a key of type `K` is looked up.
 pub type Borrowed<K> = <<K as StateKey>::Stored as StoredKey<K>>::Borrowed;
@@ -52,34 +107,6 @@ impl<K: StateKey> BorrowedKey for K {
     }
 }
 
-macro_rules! byte_string {
-    ($($type:ty),*) => {$(
-        impl BorrowedKey for $type {
-            #[inline]
-            fn encode_key<B: KeyBuffer>(&self, out: &mut B) {
-                bytes::escape(self.as_ref(), out);
-            }
-
-            #[inline]
-            fn check_key(&self) -> Result<()> {
-                Ok(())
-            }
-
-            #[inline]
-            fn with_encoded_key<R>(&self, read: impl FnOnce(&[u8]) -> R) -> R {
-                read(self.as_ref())
-            }
-
-            #[inline]
-            fn key_hash(&self) -> u64 {
-                super::hash(self.as_ref())
-            }
-        }
-    )*};
-}
-
-byte_string!(str, [u8]);
-
 /// A value that can look up a key `K`: the key itself, or a `str` or bytes if the key is a string or bytes.
 ///
 /// ```
@@ -104,23 +131,3 @@ impl<K: StateKey> LookupKey<K> for K {
         K::Stored::borrow(self)
     }
 }
-
-macro_rules! found_by {
-    (@one $key:ty => $({const $n:ident: usize})? $form:ty) => {
-        impl $(<const $n: usize>)? LookupKey<$key> for $form {
-            #[inline(always)]
-            fn lookup(&self) -> &Borrowed<$key> {
-                self
-            }
-        }
-    };
-    ($($key:ty),* => $form:ty) => {$(
-        found_by!(@one $key => $form);
-    )*};
-}
-
-found_by!(String, Box<str>, Arc<str> => str);
-found_by!(Vec<u8>, Box<[u8]>, Arc<[u8]> => [u8]);
-found_by!(@one Vec<u8> => {const N: usize} [u8; N]);
-found_by!(@one Box<[u8]> => {const N: usize} [u8; N]);
-found_by!(@one Arc<[u8]> => {const N: usize} [u8; N]);
