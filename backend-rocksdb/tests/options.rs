@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use std::fs;
 use std::path::Path;
 
 use backend_api::{
@@ -151,7 +152,7 @@ fn options_that_would_break_a_restore_are_refused() {
         let text = format!("{error} {:?}", std::error::Error::source(&error).map(ToString::to_string));
         assert!(text.contains(what), "{what}: {text}");
         assert_eq!(error.kind(), ErrorKind::InvalidArgument, "{what}: {text}");
-        let left = std::fs::read_dir(folder.path().join("working")).unwrap().count();
+        let left = fs::read_dir(folder.path().join("working")).unwrap().count();
         assert_eq!(left, 0, "{what}");
     }
 }
@@ -169,7 +170,7 @@ fn paths_outside_of_the_working_folder_are_refused_and_left_empty() {
         let error = RocksDbBackend::<u32>::open(&options, part(1, 0), &[]).err().unwrap();
         assert_eq!(error.kind(), ErrorKind::InvalidArgument, "{error}");
         let left: Vec<_> =
-            std::fs::read_dir(elsewhere.path()).unwrap().map(|entry| entry.unwrap().path()).collect();
+            fs::read_dir(elsewhere.path()).unwrap().map(|entry| entry.unwrap().path()).collect();
         assert!(left.is_empty(), "{left:?}");
     }
 }
@@ -229,5 +230,32 @@ fn several_files_are_transferred_at_once_as_configured() {
         let handle = checkpoint(&mut backend, u64::from(threads));
         let mut restored = RocksDbBackend::open(&options, part(1, 0), &[handle]).unwrap();
         assert_eq!(read(&mut restored)[7], Some(text(7, 0)));
+    }
+}
+
+/// The options files that RocksDB has written below a folder.
+fn options_files(folder: &Path) -> Vec<String> {
+    let mut texts = Vec::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            texts.extend(options_files(&path));
+        } else if path.file_name().unwrap().to_str().unwrap().starts_with("OPTIONS-") {
+            texts.push(fs::read_to_string(path).unwrap());
+        }
+    }
+    texts
+}
+
+#[test]
+fn the_log_of_rocksdb_is_limited() {
+    let folder = tempfile::tempdir().unwrap();
+    let _backend = RocksDbBackend::open(&options(folder.path()), part(1, 0), &[]).unwrap();
+    let written = options_files(folder.path());
+    assert!(!written.is_empty());
+    for text in written {
+        for limit in ["max_log_file_size=1048576", "keep_log_file_num=2"] {
+            assert!(text.lines().any(|line| line.trim() == limit), "{limit} is missing");
+        }
     }
 }

@@ -32,6 +32,7 @@ fn main() -> Fallible<()> {
     if wanted.is_empty() {
         empty_states()?;
         unchanged_increment()?;
+        changed_everywhere()?;
         churn()?;
         merge()?;
     }
@@ -96,6 +97,35 @@ fn unchanged_increment() -> Fallible<()> {
     println!("first snapshot() of 4 states with entries in {GROUPS} key groups {:.3} ms", sync[0]);
     println!("snapshot() of the same without changes {:.3} ms", least(sync[1..].iter().copied()));
     println!("task of an increment without changes {:.3} ms", least(task[1..].iter().copied()));
+    Ok(())
+}
+
+/// The synchronous part after an entry has changed in every key group of 20 states.
+fn changed_everywhere() -> Fallible<()> {
+    const KEYS: u64 = 200_000;
+    let folder = tempfile::tempdir()?;
+    let mut backend = open(&folder, GROUPS)?;
+    let mut states = Vec::new();
+    for state in 0..20 {
+        states.push(backend.register(ValueDescriptor::<u64>::new(format!("state {state}")))?);
+    }
+    let mut times = Vec::new();
+    for id in 1..=6 {
+        for key in 0..KEYS {
+            let key = backend.key(&key)?;
+            for state in &states {
+                backend.value(*state, key, &())?.set(id)?;
+            }
+        }
+        let (task, took) = timed(|| backend.snapshot(SnapshotRequest::new(id)));
+        task?.run()?;
+        backend.notify_complete(id)?;
+        times.push(ms(&took));
+    }
+    println!(
+        "snapshot() after changes in all of {GROUPS} key groups of 20 states {:.3} ms",
+        least(times[1..].iter().copied())
+    );
     Ok(())
 }
 

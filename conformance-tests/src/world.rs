@@ -239,7 +239,7 @@ impl<F: Factory> World<F> {
             Some(storage) => CheckpointStoreOptions::in_storage(self.job(), storage),
             None => CheckpointStoreOptions::in_memory(self.job()),
         };
-        CheckpointStore::open(options.retained(retained))
+        CheckpointStore::open(options.with_retained(retained)?)
     }
 
     /// Takes a checkpoint, completes it in `store` and confirms it.

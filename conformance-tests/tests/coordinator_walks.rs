@@ -72,7 +72,9 @@ struct Walk {
 
 fn options(storage: &Arc<CrashingStorage>, retained: usize) -> CheckpointStoreOptions {
     let storage = Arc::clone(storage) as Arc<dyn Storage>;
-    CheckpointStoreOptions::in_storage(JobFolder::new("job").unwrap(), storage).retained(retained)
+    CheckpointStoreOptions::in_storage(JobFolder::new("job").unwrap(), storage)
+        .with_retained(retained)
+        .unwrap()
 }
 
 fn coordinator(latest: Option<u64>, random: &mut Random) -> CheckpointCoordinator<TaskState> {

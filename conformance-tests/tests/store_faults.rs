@@ -58,7 +58,7 @@ struct Known {
 
 fn open(storage: &Arc<dyn Storage>, retained: usize) -> Result<CheckpointStore> {
     let options = CheckpointStoreOptions::in_storage(job(), Arc::clone(storage));
-    CheckpointStore::open(options.retained(retained))
+    CheckpointStore::open(options.with_retained(retained)?)
 }
 
 fn put(storage: &dyn Storage, file: &StateFile) -> Result<()> {

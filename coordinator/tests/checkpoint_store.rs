@@ -71,8 +71,10 @@ fn a_failed_completion_leaves_nothing_and_keeps_older_checkpoints() {
     for fault in ["create job/chk-2/_metadata", "", "unknown file"] {
         let storage = Arc::new(Faulty::default());
         let limit = if fault.is_empty() { 400 } else { 10 << 20 };
-        let mut store =
-            CheckpointStore::open(options(&storage).retained(1).max_message_bytes(limit)).unwrap();
+        let mut store = CheckpointStore::open(
+            options(&storage).with_retained(1).unwrap().with_max_message_bytes(limit).unwrap(),
+        )
+        .unwrap();
         store.complete(written(&storage, 1, &[])).unwrap();
         let before = storage.paths();
         let mut second = written(&storage, 2, &[1]);
@@ -196,7 +198,7 @@ fn damaged_metadata_is_an_error_and_nothing_is_deleted() {
     let other = checkpoint(9, vec![]).encode().unwrap();
     for damaged in flips.chain(cuts).chain([[&good[..], b"\0"].concat(), other]) {
         storage.put(path, &damaged);
-        let error = CheckpointStore::open(options(&storage).retained(2)).unwrap_err();
+        let error = CheckpointStore::open(options(&storage).with_retained(2).unwrap()).unwrap_err();
         assert_eq!((error.kind(), error.file()), (ErrorKind::Corrupt, Some(path)), "{error}");
         assert_eq!(storage.paths(), before);
     }
@@ -230,9 +232,11 @@ fn limits_are_exact_and_errors_name_both_sizes() {
         (0..).find(|limit| task.check_message_size(*limit).is_ok()).unwrap()
     };
     let in_memory = || CheckpointStoreOptions::in_memory(job());
-    let mut store = CheckpointStore::open(in_memory().max_message_bytes(message_bytes)).unwrap();
+    let mut store =
+        CheckpointStore::open(in_memory().with_max_message_bytes(message_bytes).unwrap()).unwrap();
     store.complete(of(1000)).unwrap();
-    let mut store = CheckpointStore::open(in_memory().max_message_bytes(message_bytes - 1)).unwrap();
+    let mut store =
+        CheckpointStore::open(in_memory().with_max_message_bytes(message_bytes - 1).unwrap()).unwrap();
     let error = store.complete(of(1000)).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Size);
     for number in [message_bytes, message_bytes - 1] {
@@ -241,10 +245,10 @@ fn limits_are_exact_and_errors_name_both_sizes() {
 
     // Limits all retained checkpoints together. For a moment there is one more.
     let second = || checkpoint(2, vec![inline(500)]);
-    let mut store = CheckpointStore::open(in_memory().max_total_bytes(1500)).unwrap();
+    let mut store = CheckpointStore::open(in_memory().with_max_total_bytes(1500).unwrap()).unwrap();
     store.complete(of(1000)).unwrap();
     store.complete(second()).unwrap();
-    let mut store = CheckpointStore::open(in_memory().max_total_bytes(1499)).unwrap();
+    let mut store = CheckpointStore::open(in_memory().with_max_total_bytes(1499).unwrap()).unwrap();
     store.complete(of(1000)).unwrap();
     let error = store.complete(second()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Size);
@@ -255,8 +259,10 @@ fn limits_are_exact_and_errors_name_both_sizes() {
 #[test]
 fn limits_and_numbers_of_zero_are_refused() {
     let options = || CheckpointStoreOptions::in_memory(job());
-    for options in [options().retained(0), options().max_message_bytes(0), options().max_total_bytes(0)] {
-        assert_eq!(CheckpointStore::open(options).unwrap_err().kind(), ErrorKind::InvalidArgument);
+    let refused =
+        [options().with_retained(0), options().with_max_message_bytes(0), options().with_max_total_bytes(0)];
+    for refused in refused {
+        assert_eq!(refused.unwrap_err().kind(), ErrorKind::InvalidArgument);
     }
 }
 
@@ -299,7 +305,7 @@ fn a_partly_deleted_checkpoint_is_not_complete() {
     // A missing file of the newest checkpoint is an error, and nothing is deleted.
     storage.delete(path(&in_file(0, 2, true))).unwrap();
     let before = storage.paths();
-    let error = CheckpointStore::open(options(&storage).retained(2)).unwrap_err();
+    let error = CheckpointStore::open(options(&storage).with_retained(2).unwrap()).unwrap_err();
     assert_eq!((error.kind(), error.file()), (ErrorKind::Corrupt, Some(path(&in_file(0, 2, true)))));
     assert_eq!(storage.paths(), before);
 }

@@ -205,7 +205,7 @@ fn open_store(args: &Args, storage: Option<Arc<dyn Storage>>) -> Result<Checkpoi
         Some(storage) => CheckpointStoreOptions::in_storage(job.clone(), Arc::clone(storage)),
         None => CheckpointStoreOptions::in_memory(job.clone()),
     };
-    let options = options.retained(args.retained);
+    let options = options.with_retained(args.retained)?;
     if let (Some(storage), false) = (&storage, args.resume) {
         let files = storage.list(job.path())?;
         let completed = files.iter().filter(|file| file.path.ends_with("/_metadata"));

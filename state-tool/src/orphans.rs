@@ -39,7 +39,7 @@ pub fn orphans(folder: &Path, delete: bool, json: bool, out: &mut dyn Write) -> 
     if delete {
         // The store that owns the folder deletes such files, in an order that is safe against crashes. All checkpoints are
         // retained.
-        let options = CheckpointStoreOptions::in_storage(job, storage).retained(usize::MAX);
+        let options = CheckpointStoreOptions::in_storage(job, storage).with_retained(usize::MAX)?;
         CheckpointStore::open(options)?.retry_deletions();
     }
     let orphans = Orphans { bytes: files.iter().map(|file| file.bytes).sum(), files, deleted: delete };

@@ -328,3 +328,19 @@ fn is_absence(error: &io::Error) -> bool {
 fn failed(error: io::Error, path: &str) -> Error {
     Error::new(ErrorKind::Io, error.to_string()).with_source(error).in_file(path, None)
 }
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_system_that_cannot_sync_folders_is_accepted() {
+        // The file system of processes answers with EINVAL, as some network file systems do.
+        let folder = Path::new("/proc/self");
+        let refused = File::open(folder).unwrap().sync_all().unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::InvalidInput);
+        sync_folder(folder).unwrap();
+        // Other errors stay errors.
+        assert_eq!(sync_folder(Path::new("/proc/none")).unwrap_err().kind(), io::ErrorKind::NotFound);
+    }
+}

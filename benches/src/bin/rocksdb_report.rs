@@ -173,7 +173,7 @@ fn increments(arguments: &Arguments) -> Fallible<()> {
     let family = Rocks::new(budget_mb << 20, None)?;
     let storage = std::sync::Arc::new(LocalStorage::open(family.checkpoints())?);
     let options = CheckpointStoreOptions::in_storage(JobFolder::new("bench")?, storage.clone());
-    let mut store = CheckpointStore::open(options.retained(RETAINED))?;
+    let mut store = CheckpointStore::open(options.with_retained(RETAINED)?)?;
     let mut state = State::open(&family, descriptor(), subtask()?, &[])?;
     for key in 0..keys {
         state.set(key, key)?;

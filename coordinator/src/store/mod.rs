@@ -61,7 +61,6 @@ impl CheckpointStore {
     /// [`Corrupt`](ErrorKind::Corrupt) if the metadata of a checkpoint is not what was written: nothing is deleted
     /// then, and an older checkpoint is never taken in its place silently; [`Io`](ErrorKind::Io).
     pub fn open(options: CheckpointStoreOptions) -> Result<Self> {
-        options.check()?;
         let mut store = Self {
             options,
             owner: None,
@@ -121,7 +120,7 @@ impl CheckpointStore {
         self.registry.register_restored(id, checkpoint.files())?;
         self.ids.complete(id);
         self.completed.push_back(checkpoint);
-        self.subsume(self.options.retained);
+        self.subsume(self.options.retained());
         Ok(())
     }
 
@@ -171,7 +170,7 @@ impl CheckpointStore {
         let overtaken = self.ids.complete(checkpoint.id);
         self.deletions.add_unnamed(overtaken);
         self.completed.push_back(checkpoint);
-        self.subsume(self.options.retained);
+        self.subsume(self.options.retained());
         Ok(())
     }
 
@@ -263,7 +262,7 @@ impl CheckpointStore {
         let incomplete: BTreeSet<u64> =
             left.iter().filter_map(|path| job.file_of(path)).map(|file| file.id()).collect();
         self.deletions.add_files(left);
-        self.subsume(self.options.retained);
+        self.subsume(self.options.retained());
         // An earlier store may have written their metadata meanwhile.
         for id in
             incomplete.into_iter().filter(|id| self.completed.iter().all(|checkpoint| checkpoint.id != *id))
@@ -294,7 +293,7 @@ impl CheckpointStore {
 
     fn check(&self, checkpoint: &Checkpoint) -> Result<()> {
         for task in &checkpoint.tasks {
-            task.check_message_size(self.options.max_message_bytes)?;
+            task.check_message_size(self.options.max_message_bytes())?;
         }
         // The oldest one is removed only after the new one is stored, so both count for a moment.
         let total = self
@@ -302,7 +301,7 @@ impl CheckpointStore {
             .iter()
             .chain([checkpoint])
             .fold(0, |sum: u64, one| sum.saturating_add(one.inline_size()));
-        let limit = self.options.max_total_bytes;
+        let limit = self.options.max_total_bytes();
         if total > limit {
             let message = format!(
                 "the kept checkpoints would hold {total} bytes in memory, the limit is {limit} bytes"

@@ -7,9 +7,9 @@ use backend_api::{Error, ErrorKind, JobFolder, Result, Storage};
 pub struct CheckpointStoreOptions {
     pub(super) storage: Option<Arc<dyn Storage>>,
     pub(super) job: JobFolder,
-    pub(super) retained: usize,
-    pub(super) max_message_bytes: u64,
-    pub(super) max_total_bytes: u64,
+    retained: usize,
+    max_message_bytes: u64,
+    max_total_bytes: u64,
 }
 
 impl CheckpointStoreOptions {
@@ -29,33 +29,56 @@ impl CheckpointStoreOptions {
         Self { storage: Some(storage), ..Self::in_memory(job) }
     }
 
-    /// Number of completed checkpoints to retain (1 by default).
-    pub fn retained(mut self, number: usize) -> Self {
+    /// Sets the number of completed checkpoints to retain. The default is 1.
+    ///
+    /// # Errors
+    /// [`InvalidArgument`](ErrorKind::InvalidArgument) for 0.
+    pub fn with_retained(mut self, number: usize) -> Result<Self> {
         self.retained = number;
-        self
+        positive(number > 0, "the number of retained checkpoints").map(|()| self)
     }
 
-    /// Limit of the acknowledgement of one subtask in bytes, including inline state (10,485,760 by default).
+    /// Sets the limit of the acknowledgement of one subtask in bytes, including inline state. The default is 10,485,760.
     ///
     /// It is checked for each [`TaskState`](backend_api::TaskState), so for each operator by itself. An engine that
     /// chains operators and acknowledges them in one message must add them up and compare the sum with the limit of its
     /// transport.
-    pub fn max_message_bytes(mut self, bytes: u64) -> Self {
+    ///
+    /// # Errors
+    /// [`InvalidArgument`](ErrorKind::InvalidArgument) for 0.
+    pub fn with_max_message_bytes(mut self, bytes: u64) -> Result<Self> {
         self.max_message_bytes = bytes;
-        self
+        positive(bytes > 0, "the limit of an acknowledgement").map(|()| self)
     }
 
-    /// Limit of the state of all retained checkpoints in the store's memory, in bytes (no limit by default).
-    pub fn max_total_bytes(mut self, bytes: u64) -> Self {
+    /// Sets the limit of the state of all retained checkpoints in the store's memory, in bytes. The default is no limit.
+    ///
+    /// # Errors
+    /// [`InvalidArgument`](ErrorKind::InvalidArgument) for 0.
+    pub fn with_max_total_bytes(mut self, bytes: u64) -> Result<Self> {
         self.max_total_bytes = bytes;
-        self
+        positive(bytes > 0, "the limit of retained state").map(|()| self)
     }
 
-    pub(super) fn check(&self) -> Result<()> {
-        if self.retained == 0 || self.max_message_bytes == 0 || self.max_total_bytes == 0 {
-            let message = "the number of retained checkpoints and the limits must be at least 1";
-            return Err(Error::new(ErrorKind::InvalidArgument, message));
-        }
-        Ok(())
+    /// The number of completed checkpoints to retain.
+    pub fn retained(&self) -> usize {
+        self.retained
     }
+
+    /// The limit of the acknowledgement of one subtask in bytes.
+    pub fn max_message_bytes(&self) -> u64 {
+        self.max_message_bytes
+    }
+
+    /// The limit of the state of all retained checkpoints in the store's memory, in bytes.
+    pub fn max_total_bytes(&self) -> u64 {
+        self.max_total_bytes
+    }
+}
+
+fn positive(is_positive: bool, what: &str) -> Result<()> {
+    if is_positive {
+        return Ok(());
+    }
+    Err(Error::new(ErrorKind::InvalidArgument, format!("{what} must be at least 1")))
 }

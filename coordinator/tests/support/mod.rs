@@ -95,7 +95,7 @@ pub fn options(storage: &Arc<Faulty>) -> CheckpointStoreOptions {
 }
 
 pub fn open(storage: &Arc<Faulty>, retained: usize) -> CheckpointStore {
-    CheckpointStore::open(options(storage).retained(retained)).unwrap()
+    CheckpointStore::open(options(storage).with_retained(retained).unwrap()).unwrap()
 }
 
 /// The file that a subtask of `op` writes for a checkpoint, private or shared.

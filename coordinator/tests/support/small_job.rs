@@ -32,7 +32,7 @@ pub struct SmallJob {
 }
 
 pub fn driver(storage: &Arc<Faulty>, config: CheckpointConfig) -> JobDriver {
-    let store = CheckpointStore::open(options(storage).retained(config.retained)).unwrap();
+    let store = CheckpointStore::open(options(storage).with_retained(config.retained).unwrap()).unwrap();
     JobDriver::new(job().path(), config, RestartStrategy::None, store)
 }
 

@@ -83,7 +83,7 @@ impl<B: StateBackend<Key = String>> Job<B> {
             B::open(&options, subtask, &[]).unwrap()
         };
         let subtasks = (0..PARALLELISM).map(open).collect();
-        let store = CheckpointStoreOptions::in_storage(job, storage).retained(9);
+        let store = CheckpointStoreOptions::in_storage(job, storage).with_retained(9).unwrap();
         let store = CheckpointStore::open(store).unwrap();
         Self { folder, model: Model::default(), store, keys, subtasks }
     }
