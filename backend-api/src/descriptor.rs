@@ -1,6 +1,7 @@
 //! Descriptors, which describe states at their registration.
 
-use std::collections::BTreeMap;
+mod versioned;
+
 use std::marker::PhantomData;
 use std::sync::Arc;
 
@@ -11,7 +12,7 @@ use crate::format::StateMeta;
 use crate::row::{ReadBack, RowEvolution};
 use crate::{
     Aggregate, AggregatingToken, BoxError, Codec, ListToken, MapToken, ReducingToken, Result, StateBackend,
-    StateKey, StateKind, StateToken, StateValue, ValueToken, default_codec,
+    StateKey, StateKind, StateToken, StateValue, ValueToken, VersionedCodec, default_codec,
 };
 
 /// A descriptor of any kind, so that [`StateBackend::register`] is one method.
@@ -34,7 +35,8 @@ pub trait StateDescriptor {
     ///
     /// # Errors
     /// [`Unsupported`](crate::ErrorKind::Unsupported), naming the state, if a codec or a key's encoding
-    /// cannot carry its type.
+    /// cannot carry its type. [`InvalidArgument`](crate::ErrorKind::InvalidArgument) if its migrations do not fit each
+    /// other.
     fn meta(&self) -> Result<StateMeta>;
 
     /// Checks that rows of the state can be read back, for a backend with keys `K`.
@@ -45,35 +47,28 @@ pub trait StateDescriptor {
     ///
     /// # Errors
     /// [`IncompatibleKind`](crate::ErrorKind::IncompatibleKind) for another kind.
-    /// [`Migration`](crate::ErrorKind::Migration) for another type of namespaces or map keys, and for a type of
-    /// values or a codec that cannot read all old values.
+    /// [`Migration`](crate::ErrorKind::Migration) for another type of namespaces or map keys, for a type of
+    /// values or a codec that cannot read all old values, and for a version without a migration.
     fn evolution<K: StateKey>(&self, old: &StateMeta) -> Result<Option<RowEvolution>>;
 }
 
 /// See [`StateDescriptor::evolution`].
 fn evolution_of<K: StateKey, N: StateKey, MK: StateKey, V: 'static>(
     present: &StateMeta,
-    codec: &Arc<dyn Codec<V>>,
+    values: &VersionedCodec<V>,
     old: &StateMeta,
 ) -> Result<Option<RowEvolution>> {
-    let written = match (old.codecs.last(), present.codecs.last()) {
-        (Some(written), Some(codec)) if written != codec => written,
-        _ => return old.check_registration(present).map(|()| None),
-    };
-    let mut same_codec = present.clone();
-    if let Some(last) = same_codec.codecs.last_mut() {
-        last.clone_from(written);
-    }
-    old.check_registration(&same_codec)?;
-    let read = codec.evolve(written).map_err(|error| error.in_state(&old.name))?;
-    Ok(Some(RowEvolution::new::<K, N, MK, V>(present.kind, read, Arc::clone(codec))))
+    old.check_keys(present)?;
+    let written = old.codecs.last().map_or("", String::as_str);
+    let read = values.read_old(&old.options, written).map_err(|error| error.in_state(&old.name))?;
+    Ok(read.map(|read| RowEvolution::new::<K, N, MK, V>(present.kind, read, Arc::clone(values.codec()))))
 }
 
 fn state_meta<V: 'static, N: StateKey>(
     name: &str,
     kind: StateKind,
     map_key: Option<KeyType>,
-    codec: &dyn Codec<V>,
+    values: &VersionedCodec<V>,
 ) -> Result<StateMeta> {
     let mut codecs = Vec::with_capacity(2);
     let check = || {
@@ -82,17 +77,17 @@ fn state_meta<V: 'static, N: StateKey>(
             (key.check)()?;
             codecs.push((key.schema)());
         }
-        codec.check_type()
+        values.check()
     };
     check().map_err(|error| error.in_state(name))?;
-    codecs.push(codec.id());
+    codecs.push(values.codec().id());
     Ok(StateMeta {
         name: name.to_owned(),
         kind,
         namespace_schema: N::schema(),
         codecs,
         table_seed: 0,
-        options: BTreeMap::new(),
+        options: values.options(),
     })
 }
 
@@ -108,7 +103,7 @@ pub type ReduceFunction<T> = dyn Fn(&T, &T) -> Result<T, BoxError> + Send + Sync
 /// Describes a value state: one `V` per key and namespace.
 pub struct ValueDescriptor<V, N = ()> {
     name: String,
-    codec: Arc<dyn Codec<V>>,
+    values: VersionedCodec<V>,
     default: Option<V>,
     namespace: PhantomData<fn() -> N>,
 }
@@ -128,7 +123,7 @@ impl<V> ValueDescriptor<V> {
     where
         V: StateValue,
     {
-        Self { name: name.into(), codec, default: None, namespace: PhantomData }
+        Self { name: name.into(), values: VersionedCodec::new(codec), default: None, namespace: PhantomData }
     }
 }
 
@@ -152,12 +147,17 @@ impl<V, N> ValueDescriptor<V, N> {
 
     /// The codec of the values.
     pub fn codec(&self) -> &Arc<dyn Codec<V>> {
-        &self.codec
+        self.values.codec()
     }
 
     /// The same state, separated by namespaces of type `M`.
     pub fn namespaced<M: StateKey>(self) -> ValueDescriptor<V, M> {
-        ValueDescriptor { name: self.name, codec: self.codec, default: self.default, namespace: PhantomData }
+        ValueDescriptor {
+            name: self.name,
+            values: self.values,
+            default: self.default,
+            namespace: PhantomData,
+        }
     }
 }
 
@@ -169,22 +169,22 @@ impl<V: StateValue, N: StateKey> StateDescriptor for ValueDescriptor<V, N> {
     }
 
     fn meta(&self) -> Result<StateMeta> {
-        state_meta::<_, N>(&self.name, StateKind::Value, None, &*self.codec)
+        state_meta::<_, N>(&self.name, StateKind::Value, None, &self.values)
     }
 
     fn read_back<K: StateKey>(&self) -> ReadBack {
-        ReadBack::new::<K, N, (), _>(StateKind::Value, Arc::clone(&self.codec))
+        ReadBack::new::<K, N, (), _>(StateKind::Value, Arc::clone(self.values.codec()))
     }
 
     fn evolution<K: StateKey>(&self, old: &StateMeta) -> Result<Option<RowEvolution>> {
-        evolution_of::<K, N, (), _>(&self.meta()?, &self.codec, old)
+        evolution_of::<K, N, (), _>(&self.meta()?, &self.values, old)
     }
 }
 
 /// Describes a list state: a list of `T` per key and namespace, in insertion order.
 pub struct ListDescriptor<T, N = ()> {
     name: String,
-    codec: Arc<dyn Codec<T>>,
+    values: VersionedCodec<T>,
     namespace: PhantomData<fn() -> N>,
 }
 
@@ -202,7 +202,7 @@ impl<T> ListDescriptor<T> {
     where
         T: StateValue,
     {
-        Self { name: name.into(), codec, namespace: PhantomData }
+        Self { name: name.into(), values: VersionedCodec::new(codec), namespace: PhantomData }
     }
 }
 
@@ -214,12 +214,12 @@ impl<T, N> ListDescriptor<T, N> {
 
     /// The codec of the elements.
     pub fn codec(&self) -> &Arc<dyn Codec<T>> {
-        &self.codec
+        self.values.codec()
     }
 
     /// The same state, separated by namespaces of type `M`.
     pub fn namespaced<M: StateKey>(self) -> ListDescriptor<T, M> {
-        ListDescriptor { name: self.name, codec: self.codec, namespace: PhantomData }
+        ListDescriptor { name: self.name, values: self.values, namespace: PhantomData }
     }
 }
 
@@ -231,22 +231,22 @@ impl<T: StateValue, N: StateKey> StateDescriptor for ListDescriptor<T, N> {
     }
 
     fn meta(&self) -> Result<StateMeta> {
-        state_meta::<_, N>(&self.name, StateKind::List, None, &*self.codec)
+        state_meta::<_, N>(&self.name, StateKind::List, None, &self.values)
     }
 
     fn read_back<K: StateKey>(&self) -> ReadBack {
-        ReadBack::new::<K, N, (), _>(StateKind::List, Arc::clone(&self.codec))
+        ReadBack::new::<K, N, (), _>(StateKind::List, Arc::clone(self.values.codec()))
     }
 
     fn evolution<K: StateKey>(&self, old: &StateMeta) -> Result<Option<RowEvolution>> {
-        evolution_of::<K, N, (), _>(&self.meta()?, &self.codec, old)
+        evolution_of::<K, N, (), _>(&self.meta()?, &self.values, old)
     }
 }
 
 /// Describes a map state: an ordered map of `MK` to `MV` per key and namespace.
 pub struct MapDescriptor<MK, MV, N = ()> {
     name: String,
-    codec: Arc<dyn Codec<MV>>,
+    values: VersionedCodec<MV>,
     types: PhantomData<fn() -> (MK, N)>,
 }
 
@@ -267,7 +267,7 @@ impl<MK, MV> MapDescriptor<MK, MV> {
         MK: StateKey,
         MV: StateValue,
     {
-        Self { name: name.into(), codec, types: PhantomData }
+        Self { name: name.into(), values: VersionedCodec::new(codec), types: PhantomData }
     }
 }
 
@@ -279,12 +279,12 @@ impl<MK, MV, N> MapDescriptor<MK, MV, N> {
 
     /// The codec of the values.
     pub fn codec(&self) -> &Arc<dyn Codec<MV>> {
-        &self.codec
+        self.values.codec()
     }
 
     /// The same state, separated by namespaces of type `M`.
     pub fn namespaced<M: StateKey>(self) -> MapDescriptor<MK, MV, M> {
-        MapDescriptor { name: self.name, codec: self.codec, types: PhantomData }
+        MapDescriptor { name: self.name, values: self.values, types: PhantomData }
     }
 }
 
@@ -300,23 +300,23 @@ impl<MK: StateKey, MV: StateValue, N: StateKey> StateDescriptor for MapDescripto
             &self.name,
             StateKind::Map,
             Some(KeyType { check: MK::check_type, schema: MK::schema }),
-            &*self.codec,
+            &self.values,
         )
     }
 
     fn read_back<K: StateKey>(&self) -> ReadBack {
-        ReadBack::new::<K, N, MK, _>(StateKind::Map, Arc::clone(&self.codec))
+        ReadBack::new::<K, N, MK, _>(StateKind::Map, Arc::clone(self.values.codec()))
     }
 
     fn evolution<K: StateKey>(&self, old: &StateMeta) -> Result<Option<RowEvolution>> {
-        evolution_of::<K, N, MK, _>(&self.meta()?, &self.codec, old)
+        evolution_of::<K, N, MK, _>(&self.meta()?, &self.values, old)
     }
 }
 
 /// Describes a reducing state: one `T` per key and namespace, into which every added `T` is folded.
 pub struct ReducingDescriptor<T, N = ()> {
     name: String,
-    codec: Arc<dyn Codec<T>>,
+    values: VersionedCodec<T>,
     reduce: Arc<ReduceFunction<T>>,
     namespace: PhantomData<fn() -> N>,
 }
@@ -345,7 +345,12 @@ impl<T> ReducingDescriptor<T> {
     where
         T: StateValue,
     {
-        Self { name: name.into(), codec, reduce: Arc::new(reduce), namespace: PhantomData }
+        Self {
+            name: name.into(),
+            values: VersionedCodec::new(codec),
+            reduce: Arc::new(reduce),
+            namespace: PhantomData,
+        }
     }
 }
 
@@ -357,7 +362,7 @@ impl<T, N> ReducingDescriptor<T, N> {
 
     /// The codec of the values.
     pub fn codec(&self) -> &Arc<dyn Codec<T>> {
-        &self.codec
+        self.values.codec()
     }
 
     /// The function.
@@ -367,7 +372,12 @@ impl<T, N> ReducingDescriptor<T, N> {
 
     /// The same state, separated by namespaces of type `M`.
     pub fn namespaced<M: StateKey>(self) -> ReducingDescriptor<T, M> {
-        ReducingDescriptor { name: self.name, codec: self.codec, reduce: self.reduce, namespace: PhantomData }
+        ReducingDescriptor {
+            name: self.name,
+            values: self.values,
+            reduce: self.reduce,
+            namespace: PhantomData,
+        }
     }
 }
 
@@ -379,22 +389,22 @@ impl<T: StateValue, N: StateKey> StateDescriptor for ReducingDescriptor<T, N> {
     }
 
     fn meta(&self) -> Result<StateMeta> {
-        state_meta::<_, N>(&self.name, StateKind::Reducing, None, &*self.codec)
+        state_meta::<_, N>(&self.name, StateKind::Reducing, None, &self.values)
     }
 
     fn read_back<K: StateKey>(&self) -> ReadBack {
-        ReadBack::new::<K, N, (), _>(StateKind::Reducing, Arc::clone(&self.codec))
+        ReadBack::new::<K, N, (), _>(StateKind::Reducing, Arc::clone(self.values.codec()))
     }
 
     fn evolution<K: StateKey>(&self, old: &StateMeta) -> Result<Option<RowEvolution>> {
-        evolution_of::<K, N, (), _>(&self.meta()?, &self.codec, old)
+        evolution_of::<K, N, (), _>(&self.meta()?, &self.values, old)
     }
 }
 
 /// Describes an aggregating state: one accumulator per key and namespace.
 pub struct AggregatingDescriptor<A: Aggregate, N = ()> {
     name: String,
-    codec: Arc<dyn Codec<A::Accumulator>>,
+    values: VersionedCodec<A::Accumulator>,
     aggregate: Arc<A>,
     namespace: PhantomData<fn() -> N>,
 }
@@ -410,7 +420,12 @@ impl<A: Aggregate> AggregatingDescriptor<A> {
 
     /// A state whose accumulators are encoded by `codec`.
     pub fn with_codec(name: impl Into<String>, aggregate: A, codec: Arc<dyn Codec<A::Accumulator>>) -> Self {
-        Self { name: name.into(), codec, aggregate: Arc::new(aggregate), namespace: PhantomData }
+        Self {
+            name: name.into(),
+            values: VersionedCodec::new(codec),
+            aggregate: Arc::new(aggregate),
+            namespace: PhantomData,
+        }
     }
 }
 
@@ -422,7 +437,7 @@ impl<A: Aggregate, N> AggregatingDescriptor<A, N> {
 
     /// The codec of the accumulators.
     pub fn codec(&self) -> &Arc<dyn Codec<A::Accumulator>> {
-        &self.codec
+        self.values.codec()
     }
 
     /// The function.
@@ -434,7 +449,7 @@ impl<A: Aggregate, N> AggregatingDescriptor<A, N> {
     pub fn namespaced<M: StateKey>(self) -> AggregatingDescriptor<A, M> {
         AggregatingDescriptor {
             name: self.name,
-            codec: self.codec,
+            values: self.values,
             aggregate: self.aggregate,
             namespace: PhantomData,
         }
@@ -449,14 +464,14 @@ impl<A: Aggregate, N: StateKey> StateDescriptor for AggregatingDescriptor<A, N> 
     }
 
     fn meta(&self) -> Result<StateMeta> {
-        state_meta::<_, N>(&self.name, StateKind::Aggregating, None, &*self.codec)
+        state_meta::<_, N>(&self.name, StateKind::Aggregating, None, &self.values)
     }
 
     fn read_back<K: StateKey>(&self) -> ReadBack {
-        ReadBack::new::<K, N, (), _>(StateKind::Aggregating, Arc::clone(&self.codec))
+        ReadBack::new::<K, N, (), _>(StateKind::Aggregating, Arc::clone(self.values.codec()))
     }
 
     fn evolution<K: StateKey>(&self, old: &StateMeta) -> Result<Option<RowEvolution>> {
-        evolution_of::<K, N, (), _>(&self.meta()?, &self.codec, old)
+        evolution_of::<K, N, (), _>(&self.meta()?, &self.values, old)
     }
 }

@@ -1,6 +1,7 @@
 //! The one error type.
 
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// The result of every fallible operation.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -176,6 +177,15 @@ impl Error {
     pub fn offset(&self) -> Option<u64> {
         self.0.offset
     }
+}
+
+/// Runs user code. Its panic becomes an error of `kind`, which says what was done.
+pub(crate) fn catch_panic<T>(kind: ErrorKind, done: &str, f: impl FnOnce() -> Result<T>) -> Result<T> {
+    catch_unwind(AssertUnwindSafe(f)).unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+        let text = text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
+        Err(Error::new(kind, format!("panic while {done}: {text}")))
+    })
 }
 
 impl From<std::io::Error> for Error {

@@ -156,6 +156,7 @@ pub mod storage;
 mod subtask;
 mod token;
 mod value;
+mod versions;
 pub mod walk;
 
 pub use backend::{Keys, StateBackend, StateInfo};
@@ -196,6 +197,7 @@ pub use storage::{MemoryStorage, Storage, StorageEntry, StorageFile, StorageWrit
 pub use subtask::Subtask;
 pub use token::{AggregatingToken, BackendId, ListToken, MapToken, ReducingToken, StateToken, ValueToken};
 pub use value::{Datum, ValueSchema};
+pub use versions::{VersionedCodec, Versions, read_codec, read_serde};
 
 /// The bytes of an example in `docs/formats.md`, counted from 1.
 #[cfg(test)]

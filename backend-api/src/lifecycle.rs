@@ -244,15 +244,16 @@ impl StateMeta {
     ///
     /// # Errors
     /// [`IncompatibleKind`](ErrorKind::IncompatibleKind) for another kind.
-    /// [`IllegalState`](ErrorKind::IllegalState) for other types or codecs.
+    /// [`IllegalState`](ErrorKind::IllegalState) for other types, codecs or versions.
     pub fn check_again(&self, again: &Self, same_types: bool) -> Result<()> {
         let (kind, message) = if self.kind != again.kind {
             let message = format!("registered as {} state, now as {}", self.kind, again.kind);
             (ErrorKind::IncompatibleKind, message)
         } else if !same_types
             || (&self.namespace_schema, &self.codecs) != (&again.namespace_schema, &again.codecs)
+            || self.version()? != again.version()?
         {
-            let message = "the name is registered with other types, or another codec";
+            let message = "the name is registered with other types, another codec or another version";
             (ErrorKind::IllegalState, message.to_owned())
         } else {
             return Ok(());

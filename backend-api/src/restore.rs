@@ -1,6 +1,6 @@
 //! Restoring checkpoints made of rows: the sections of each state and key group.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, OnceLock};
 
 use crate::format::{CheckpointReader, CheckpointWriter, Section, SectionKind, StateMeta};
@@ -169,8 +169,14 @@ impl RestoredState {
     /// # Errors
     /// Same as [`StateDescriptor::evolution`]. The state can then be registered with another descriptor.
     pub fn evolve<K: StateKey, D: StateDescriptor>(&self, descriptor: &D) -> Result<Self> {
-        let evolutions: Vec<_> =
-            self.metas.iter().map(|meta| descriptor.evolution::<K>(meta)).collect::<Result<_>>()?;
+        // A newer file may have replaced all that an older type has written.
+        let has_rows: BTreeSet<_> = self.chains.values().flatten().map(|part| part.meta).collect();
+        let last = self.metas.len().saturating_sub(1);
+        let evolution = |(at, meta)| match has_rows.contains(&at) || (has_rows.is_empty() && at == last) {
+            true => descriptor.evolution::<K>(meta),
+            false => Ok(None),
+        };
+        let evolutions: Vec<_> = self.metas.iter().enumerate().map(evolution).collect::<Result<_>>()?;
         let mut chains = self.chains.clone();
         for part in chains.values_mut().flatten() {
             part.evolution = evolutions.get(part.meta).cloned().flatten();
@@ -234,7 +240,8 @@ impl RestoredState {
             return Err(Error::new(ErrorKind::IncompatibleKind, message).in_state(&meta.name));
         }
         let same = |known: &StateMeta| {
-            (&known.namespace_schema, &known.codecs) == (&meta.namespace_schema, &meta.codecs)
+            (&known.namespace_schema, &known.codecs, &known.options)
+                == (&meta.namespace_schema, &meta.codecs, &meta.options)
         };
         Ok(self.metas.iter().position(same).unwrap_or_else(|| {
             self.metas.push(meta.clone());

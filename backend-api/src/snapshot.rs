@@ -1,9 +1,9 @@
 //! Snapshots: a short synchronous part, then a task that any thread may run.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::error::catch_panic;
 use crate::{Cancel, CheckpointTarget, Error, ErrorKind, KeyedStateHandle, Result};
 
 /// Format of a savepoint. The order of the variants is part of the metadata's format.
@@ -184,14 +184,8 @@ impl<T> SnapshotTask<T> {
         let _span = tracing::info_span!("snapshot", checkpoint_id).entered();
         cancel.check()?;
         // A codec is user code: its panic ends this task, not the thread that runs it.
-        let result = catch_unwind(AssertUnwindSafe(|| work(&cancel, &progress))).unwrap_or_else(|panic| {
-            let text = panic
-                .downcast_ref::<&str>()
-                .map(|text| (*text).to_owned())
-                .or_else(|| panic.downcast_ref::<String>().cloned())
-                .unwrap_or_default();
-            Err(Error::new(ErrorKind::Codec, format!("panic while the snapshot was written: {text}")))
-        });
+        let done = "the snapshot was written";
+        let result = catch_panic(ErrorKind::Codec, done, || work(&cancel, &progress));
         match &result {
             Ok(_) => {
                 tracing::info!(entries = progress.entries(), bytes = progress.bytes(), "snapshot written")

@@ -32,6 +32,7 @@ macro_rules! for_each_group {
         $crate::limits_cases! { $expand! $($args)* }
         $crate::lifecycle_cases! { $expand! $($args)* }
         $crate::types_cases! { $expand! $($args)* }
+        $crate::evolution_cases! { $expand! $($args)* }
         $crate::faults_cases! { $expand! $($args)* }
         $crate::model_cases! { $expand! $($args)* }
     };

@@ -1,7 +1,7 @@
 //! The lists of cases are complete: all cases are listed, `BEHAVIOURS.md` describes each, and its numbers are right.
 
 /// The source of each group.
-const SOURCES: [(&str, &str); 17] = [
+const SOURCES: [(&str, &str); 18] = [
     ("values", include_str!("../src/cases/values.rs")),
     ("lists", include_str!("../src/cases/lists.rs")),
     ("maps", include_str!("../src/cases/maps.rs")),
@@ -17,12 +17,14 @@ const SOURCES: [(&str, &str); 17] = [
     ("limits", include_str!("../src/cases/limits.rs")),
     ("lifecycle", include_str!("../src/cases/lifecycle.rs")),
     ("types", include_str!("../src/cases/types.rs")),
+    ("evolution", include_str!("../src/cases/evolution.rs")),
     ("faults", include_str!("../src/cases/faults.rs")),
     ("model", include_str!("../src/cases/model.rs")),
 ];
 
 const MODULES: &str = include_str!("../src/cases/mod.rs");
 const BEHAVIOURS: &str = include_str!("../BEHAVIOURS.md");
+const SCHEMA_EVOLUTION: &str = include_str!("../../docs/schema-evolution.md");
 
 fn listed() -> Vec<(&'static str, Vec<&'static str>)> {
     let mut groups = Vec::new();
@@ -91,6 +93,18 @@ fn every_case_is_in_the_list_of_behaviours() {
     };
     for word in mentioned.iter().filter(is_case) {
         assert!(cases.contains(word), "BEHAVIOURS.md names {word}, which is no case");
+    }
+}
+
+#[test]
+fn every_rule_of_schema_evolution_names_its_case() {
+    let cases: Vec<_> = listed().into_iter().flat_map(|(_, cases)| cases).collect();
+    let rows = SCHEMA_EVOLUTION.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| ---"));
+    let rules: Vec<_> = rows.filter(|line| !line.ends_with("every backend |")).collect();
+    assert!(rules.len() > 15, "{rules:?}");
+    for rule in rules {
+        let case = rule.strip_suffix("` |").and_then(|rule| rule.rsplit('`').next());
+        assert!(case.is_some_and(|case| cases.contains(&case)), "{rule}");
     }
 }
 

@@ -6,6 +6,7 @@ use std::ops::RangeInclusive;
 use serde::{Deserialize, Serialize};
 
 use crate::shape::migration;
+use crate::versions::version_in;
 use crate::{Error, ErrorKind, KeyGroupRange, Result, StateKind};
 
 /// Most states of one backend, as in Flink (`Short.MAX_VALUE`).
@@ -73,13 +74,21 @@ impl StateMeta {
         self.options.contains_key(DROPPED)
     }
 
-    /// Checks that a state written with this metadata can be registered as `registered`, which is a
-    /// descriptor's [`meta`](crate::StateDescriptor::meta).
+    /// The version of the state's values. The first one is 1.
+    ///
+    /// # Errors
+    /// [`Corrupt`](ErrorKind::Corrupt) if the metadata has something else in its place.
+    pub fn version(&self) -> Result<u32> {
+        version_in(&self.options).map_err(|error| error.in_state(&self.name))
+    }
+
+    /// Checks that a state written with this metadata has the kind, namespaces and map keys of `registered`, which are
+    /// never converted.
     ///
     /// # Errors
     /// [`IncompatibleKind`](ErrorKind::IncompatibleKind) for another kind.
-    /// [`Migration`](ErrorKind::Migration) for another type of namespaces or another codec, naming both.
-    pub fn check_registration(&self, registered: &Self) -> Result<()> {
+    /// [`Migration`](ErrorKind::Migration) for another type of namespaces or map keys, naming the change.
+    pub fn check_keys(&self, registered: &Self) -> Result<()> {
         let fault = |kind, message: String| Err(Error::new(kind, message).in_state(&self.name));
         if registered.kind != self.kind {
             let message = format!("restored as {} state, registered as {}", self.kind, registered.kind);
@@ -90,14 +99,35 @@ impl StateMeta {
             return fault(ErrorKind::Migration, migration("namespaces of", old, new));
         }
         let (old, new) = (&self.codecs, &registered.codecs);
-        if let Some((old, new)) = old.iter().zip(new).find(|(old, new)| old != new) {
-            return fault(ErrorKind::Migration, migration("codec", old, new));
-        }
         if old.len() != new.len() {
             let message = format!("restored with codecs {old:?}, registered with {new:?}");
             return fault(ErrorKind::Migration, message);
         }
-        Ok(())
+        // The last one is the codec of the values.
+        let keys = old.iter().zip(new).rev().skip(1);
+        match keys.into_iter().find(|(old, new)| old != new) {
+            Some((old, new)) => fault(ErrorKind::Migration, migration("map keys of", old, new)),
+            None => Ok(()),
+        }
+    }
+
+    /// Checks that a state written with this metadata has the same types as `registered`, which is a descriptor's
+    /// [`meta`](crate::StateDescriptor::meta) or that of another file.
+    ///
+    /// # Errors
+    /// As [`check_keys`](Self::check_keys). [`Migration`](ErrorKind::Migration) for another codec or version of the
+    /// values, naming both.
+    pub fn check_registration(&self, registered: &Self) -> Result<()> {
+        self.check_keys(registered)?;
+        let fault = |message: String| Err(Error::new(ErrorKind::Migration, message).in_state(&self.name));
+        let (old, new) = (self.version()?, registered.version()?);
+        if old != new {
+            return fault(format!("one part of the state has version {old}, another has version {new}"));
+        }
+        match self.codecs.last().zip(registered.codecs.last()) {
+            Some((old, new)) if old != new => fault(migration("codec", old, new)),
+            _ => Ok(()),
+        }
     }
 }
 

@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use super::{RowChange, RowOp, decode_key, encode_sized, encode_varint};
 use crate::codec::ReadOld;
+use crate::error::catch_panic;
 use crate::format::SectionKind;
-use crate::{Codec, Result, StateKey, StateKind};
+use crate::{Codec, ErrorKind, Result, StateKey, StateKind};
 
 /// Converts rows of another codec into rows of a state's present codec. See
 /// [`RestoredState::evolve`](crate::restore::RestoredState::evolve).
@@ -27,7 +28,10 @@ impl RowEvolution {
         read: ReadOld<V>,
         codec: Arc<dyn Codec<V>>,
     ) -> Self {
-        let convert: Arc<ConvertValue> = Arc::new(move |old, out| codec.encode(&read(old)?, out));
+        let convert: Arc<ConvertValue> = Arc::new(move |old, out| {
+            let value = read(old)?;
+            catch_panic(ErrorKind::Codec, "a value was encoded", || codec.encode(&value, out))
+        });
         let value = Arc::clone(&convert);
         let row: Arc<Convert> = Arc::new(move |section, row, out| {
             let mut rest = row;

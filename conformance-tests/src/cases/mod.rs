@@ -1,6 +1,7 @@
 //! The cases, by group. The macro at the top of each file lists the cases of its group.
 
 pub mod aggregating;
+pub mod evolution;
 pub mod faults;
 pub mod incremental;
 pub mod isolation;

@@ -2,13 +2,11 @@
 //! list.
 
 use std::cmp::{Ordering, Reverse};
-use std::collections::VecDeque;
 use std::fmt::Debug;
 
 use backend_api::{
-    CborCodec, ErrorKind, KeySpace, ListDescriptor, ListState, MapDescriptor, MapState, ReducingDescriptor,
-    ReducingState, Result, StateBackend, StateKey, StateValue, Subtask, ValueDescriptor, ValueState,
-    serde_key,
+    CborCodec, ErrorKind, KeySpace, ListDescriptor, ListState, MapDescriptor, MapState, Result, StateBackend,
+    StateKey, StateValue, ValueDescriptor, ValueState, serde_key,
 };
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -23,9 +21,6 @@ macro_rules! types_cases {
     ($expand:ident! $($args:tt)*) => {
         $crate::$expand! { $($args)* types
             t01_a_type_of_another_shape_is_refused
-            n198_values_of_an_older_type_are_read_and_written_in_the_new_one
-            n208_fields_are_added_and_removed_by_name
-            n210_a_changed_type_is_rescaled_at_once
             t02_a_type_that_the_encoding_cannot_carry_is_not_registered
             t03_a_value_that_could_not_be_read_fails_before_the_restore
             t04_a_key_that_could_not_be_read_is_refused_at_once
@@ -52,7 +47,6 @@ mod shapes {
 
     shape!(first: pub struct V { pub a: u32, pub b: u32 });
     shape!(longer: pub struct V { a: u32, b: u32, c: u8 });
-    shape!(changed: pub struct V { #[serde(default)] pub c: u8, #[serde(alias = "b")] pub d: u64 });
     shape!(renamed: pub struct V { a: u32, c: u32 });
     shape!(retyped: pub struct V { a: u32, b: i32 });
     shape!(inner: pub struct V { pub of: Vec<Option<first::V>> });
@@ -102,93 +96,6 @@ pub fn t01_a_type_of_another_shape_is_refused<F: Factory>() {
     assert_eq!(backend.at(token, &1).get().unwrap(), Some(deep));
     let token = backend.register(MapDescriptor::<Ordered, u8>::new("map")).unwrap();
     assert_eq!(backend.at(token, &1).get(&Ordered { a: 1, b: 2 }).unwrap(), Some(3));
-}
-
-/// N198: values, elements, map values and accumulators of an older type are read as the new one, with wider
-/// numbers. Writes work, and the next checkpoints, also increments, hold only the new type.
-pub fn n198_values_of_an_older_type_are_read_and_written_in_the_new_one<F: Factory>() {
-    let world = World::<F>::new();
-    let mut backend = world.open::<i32>();
-    let value = backend.register(ValueDescriptor::<u32>::new("value")).unwrap();
-    let list = backend.register(ListDescriptor::<Vec<u16>>::new("list")).unwrap();
-    let map = backend.register(MapDescriptor::<u8, f32>::new("map")).unwrap();
-    let sum = backend.register(ReducingDescriptor::new("sum", |a: &i32, b| a + b)).unwrap();
-    for key in 0..50 {
-        backend.at(value, &key).set(key as u32).unwrap();
-        backend.at(list, &key).add(vec![key as u16]).unwrap();
-        backend.at(list, &key).add(vec![]).unwrap();
-        backend.at(map, &key).put(7, key as f32).unwrap();
-        backend.at(sum, &key).add(key).unwrap();
-    }
-    let mut backend = world.reopen(backend);
-    for round in 0..3_i64 {
-        let value = backend.register(ValueDescriptor::<u64>::new("value")).unwrap();
-        let list = backend.register(ListDescriptor::<VecDeque<u16>>::new("list")).unwrap();
-        let map = backend.register(MapDescriptor::<u8, f64>::new("map")).unwrap();
-        let sum = backend.register(ReducingDescriptor::new("sum", |a: &i64, b| a + b)).unwrap();
-        for key in 0..50_i32 {
-            let wide = if key == 9 && round > 0 { 1 << 40 } else { key as u64 };
-            assert_eq!(backend.at(value, &key).get().unwrap(), Some(wide));
-            let mut elements = vec![VecDeque::from([key as u16]), VecDeque::new()];
-            elements.extend(vec![VecDeque::from([1]); if key == 9 { round as usize } else { 0 }]);
-            assert_eq!(backend.at(list, &key).get().unwrap(), elements);
-            assert_eq!(backend.at(map, &key).get(&7).unwrap(), Some(f64::from(key)));
-            let added = if key == 9 { round << 40 } else { 0 };
-            assert_eq!(backend.at(sum, &key).get().unwrap(), Some(i64::from(key) + added));
-        }
-        backend.at(value, &9).set(1 << 40).unwrap();
-        backend.at(list, &9).add(VecDeque::from([1])).unwrap();
-        backend.at(sum, &9).add(1 << 40).unwrap();
-        backend = world.reopen(backend);
-    }
-    let error = backend.register(ValueDescriptor::<u32>::new("value")).unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Migration, "{error}");
-}
-
-/// N208: a field that was added has its default, one that was removed is gone, and a renamed one is found by its
-/// alias, in any order.
-pub fn n208_fields_are_added_and_removed_by_name<F: Factory>() {
-    use shapes::*;
-    let world = World::<F>::new();
-    let mut backend = world.open::<i32>();
-    let token = backend.register(ValueDescriptor::new("flat")).unwrap();
-    for key in 0..20 {
-        backend.at(token, &key).set(first::V { a: 1, b: key as u32 }).unwrap();
-    }
-    let mut backend = world.reopen(backend);
-    for _ in 0..2 {
-        let token = backend.register(ValueDescriptor::<changed::V>::new("flat")).unwrap();
-        for key in 0..20 {
-            let expected = changed::V { c: 0, d: key as u64 };
-            assert_eq!(backend.at(token, &key).get().unwrap(), Some(expected));
-        }
-        backend = world.reopen(backend);
-    }
-}
-
-/// N210: a state of an older type is restored at another parallelism, changed, and rescaled again at once.
-pub fn n210_a_changed_type_is_rescaled_at_once<F: Factory>() {
-    let world = World::<F>::new();
-    let part = |of, index| Subtask::new("op", KeySpace::<i32>::new(10).unwrap(), of, index).unwrap();
-    let mut backend = world.try_open(part(1, 0), &[]).unwrap();
-    let token = backend.register(ValueDescriptor::<u32>::new("value")).unwrap();
-    for key in 0..100 {
-        backend.at(token, &key).set(key as u32).unwrap();
-    }
-    let mut handles = vec![world.checkpoint(&mut backend)];
-    drop(backend);
-    for of in [3, 2, 1] {
-        let mut next = Vec::new();
-        for index in 0..of {
-            let mut backend = world.try_open(part(of, index), &handles).unwrap();
-            let token = backend.register(ValueDescriptor::<u64>::new("value")).unwrap();
-            for key in (0..100).filter(|key| part(of, index).key(key).is_ok()) {
-                assert_eq!(backend.at(token, &key).get().unwrap(), Some(key as u64));
-            }
-            next.push(world.checkpoint(&mut backend));
-        }
-        handles = next;
-    }
 }
 
 macro_rules! keys {
