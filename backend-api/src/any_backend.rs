@@ -285,6 +285,43 @@ macro_rules! any_backend {
                 }
             }
 
+            impl<StateK: $crate::StateKey, StateN: $crate::StateKey, $($variant: $crate::TimerState<StateK, StateN>),+>
+                $crate::TimerState<StateK, StateN> for OneOf<$($variant),+>
+            {
+                $crate::any_backend! { @timers [$($variant)+]
+                    add(key: $crate::KeyContext<'_, StateK>, namespace: &StateN, at: i64) -> bool;
+                    remove(key: $crate::KeyContext<'_, StateK>, namespace: &StateN, at: i64) -> bool;
+                    peek() -> Option<$crate::Timer<StateK, StateN>>;
+                    next_due(to: i64) -> Option<$crate::Timer<StateK, StateN>>;
+                    poll() -> Option<$crate::Timer<StateK, StateN>>;
+                    len() -> u64;
+                    is_empty() -> bool;
+                }
+                fn iter(
+                    &mut self,
+                ) -> $crate::Result<impl Iterator<Item = $crate::Result<$crate::Timer<StateK, StateN>>>> {
+                    Ok($crate::any_backend!(@map self Self [$($variant)+] view => view.iter()?))
+                }
+                fn in_key_group(
+                    &mut self,
+                    group: u16,
+                ) -> $crate::Result<impl Iterator<Item = $crate::Result<$crate::Timer<StateK, StateN>>>> {
+                    Ok($crate::any_backend!(@map self Self [$($variant)+] view => view.in_key_group(group)?))
+                }
+                fn of_key(
+                    &mut self,
+                    key: $crate::KeyContext<'_, StateK>,
+                ) -> $crate::Result<impl Iterator<Item = $crate::Result<$crate::Timer<StateK, StateN>>>> {
+                    Ok($crate::any_backend!(@map self Self [$($variant)+] view => view.of_key(key)?))
+                }
+                fn advance(
+                    &mut self,
+                    to: i64,
+                ) -> impl Iterator<Item = $crate::Result<$crate::Timer<StateK, StateN>>> {
+                    $crate::any_backend!(@map self Self [$($variant)+] view => view.advance(to))
+                }
+            }
+
             impl<K: $crate::StateKey> $crate::StateBackend for $name<K> {
                 type Key = K;
                 type Options = $options;
@@ -297,6 +334,8 @@ macro_rules! any_backend {
                     AnyAccess<'a, K, $crate::ReducingToken<StateT, N>>;
                 type Aggregating<'a, StateA: $crate::Aggregate, N: $crate::StateKey> =
                     AnyAccess<'a, K, $crate::AggregatingToken<StateA, N>>;
+                type Timers<'a, N: $crate::StateKey> =
+                    OneOf<$(<$backend as $crate::StateBackend>::Timers<'a, N>),+>;
 
                 fn open(
                     options: &Self::Options,
@@ -335,6 +374,10 @@ macro_rules! any_backend {
                         keys: &[$crate::KeyContext<'_, K>],
                         namespace: &T::Namespace
                     ) -> ();
+                    (&mut) next_due[N: $crate::StateKey](
+                        token: $crate::TimerToken<N>,
+                        to: i64
+                    ) -> $crate::Result<Option<$crate::Timer<K, N>>>;
                     (&mut) get_batch[V: $crate::StateValue, N: $crate::StateKey](
                         token: $crate::ValueToken<V, N>,
                         keys: &[$crate::KeyContext<'_, K>],
@@ -364,6 +407,9 @@ macro_rules! any_backend {
                     (&mut) register_aggregating[A: $crate::Aggregate, N: $crate::StateKey](
                         descriptor: $crate::AggregatingDescriptor<A, N>
                     ) -> $crate::Result<$crate::AggregatingToken<A, N>>;
+                    (&mut) register_timers[N: $crate::StateKey](
+                        descriptor: $crate::TimerDescriptor<N>
+                    ) -> $crate::Result<$crate::TimerToken<N>>;
                     (&mut) register[D: $crate::StateDescriptor](descriptor: D) -> $crate::Result<D::Token>;
                 }
                 $crate::any_backend! { @forward [$($variant)+]
@@ -381,6 +427,14 @@ macro_rules! any_backend {
                     (&mut) notify_complete[](checkpoint_id: u64) -> $crate::Result<()>;
                     (&mut) notify_aborted[](checkpoint_id: u64) -> $crate::Result<()>;
                     (&mut) close[]() -> $crate::Result<()>;
+                }
+                fn timers<N: $crate::StateKey>(
+                    &mut self,
+                    token: $crate::TimerToken<N>,
+                ) -> $crate::Result<Self::Timers<'_, N>> {
+                    Ok($crate::any_backend!(@map self Self [$($variant)+] backend => {
+                        $crate::StateBackend::timers(backend, token)?
+                    }))
                 }
                 // From the same lifecycle as the checks of an access, so that the compiler can drop repeated ones.
                 #[inline(always)]
@@ -481,6 +535,16 @@ macro_rules! any_backend {
             })
         }
         $crate::any_backend! { @access $name $at [$($variant)+] [$($view)+] $($rest)* }
+    };
+
+    // Methods of a view of timers, which stays open.
+    (@timers [$($variant:ident)+]) => {};
+    (@timers [$($variant:ident)+] $method:ident($($arg:ident: $type:ty),*) -> $out:ty; $($rest:tt)*) => {
+        #[inline(always)]
+        fn $method(&mut self, $($arg: $type),*) -> $crate::Result<$out> {
+            $crate::any_backend!(@match self Self [$($variant)+] view => view.$method($($arg),*))
+        }
+        $crate::any_backend! { @timers [$($variant)+] $($rest)* }
     };
 
     // Methods of a view that an iterator may have opened.

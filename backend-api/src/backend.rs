@@ -7,8 +7,8 @@ use crate::{
     Aggregate, AggregatingDescriptor, AggregatingState, AggregatingToken, CheckpointTarget, Error, ErrorKind,
     KeyContext, KeyedStateHandle, Lifecycle, ListDescriptor, ListState, ListToken, LookupKey, MapDescriptor,
     MapState, MapToken, Place, ReducingDescriptor, ReducingState, ReducingToken, Result, SnapshotRequest,
-    SnapshotTask, StateDescriptor, StateKey, StateKind, StateToken, StateValue, Subtask, ValueDescriptor,
-    ValueState, ValueToken, walk,
+    SnapshotTask, StateDescriptor, StateKey, StateKind, StateToken, StateValue, Subtask, Timer,
+    TimerDescriptor, TimerState, TimerToken, ValueDescriptor, ValueState, ValueToken, walk,
 };
 
 /// Information about one state of a backend.
@@ -18,8 +18,8 @@ pub struct StateInfo {
     pub name: String,
     /// Its kind.
     pub kind: StateKind,
-    /// Number of entries: (key, namespace) pairs, or for a map state the entries of all maps. `None` if the
-    /// backend would have to count them one by one.
+    /// Number of entries: (key, namespace) pairs, for a map state the entries of all maps, or timers. `None` if
+    /// the backend would have to count them one by one.
     pub entries: Option<u64>,
     /// Bytes of memory: tables, and what values own on the heap. 0 if the backend keeps no memory for it.
     pub bytes: u64,
@@ -79,6 +79,8 @@ pub trait StateBackend: Send + Sized + 'static {
     type Reducing<'a, T: StateValue, N: StateKey>: ReducingState<T, N>;
     /// View of an aggregating state.
     type Aggregating<'a, A: Aggregate, N: StateKey>: AggregatingState<A, N>;
+    /// View of all timers of a state.
+    type Timers<'a, N: StateKey>: TimerState<Self::Key, N>;
 
     /// Opens the backend of `subtask` with the state in `restore` for its key groups. Without handles it
     /// starts empty.
@@ -143,6 +145,9 @@ pub trait StateBackend: Send + Sized + 'static {
         descriptor: AggregatingDescriptor<A, N>,
     ) -> Result<AggregatingToken<A, N>>;
 
+    /// Registers timers, or returns their token again. See [`register`](Self::register).
+    fn register_timers<N: StateKey>(&mut self, descriptor: TimerDescriptor<N>) -> Result<TimerToken<N>>;
+
     /// Opens a value state at a place. [`value`](Self::value) checks the place first.
     fn value_at<'a, V: StateValue, N: StateKey>(
         &'a mut self,
@@ -172,6 +177,12 @@ pub trait StateBackend: Send + Sized + 'static {
         &'a mut self,
         place: Place<'a, Self::Key, AggregatingToken<A, N>>,
     ) -> Result<Self::Aggregating<'a, A, N>>;
+
+    /// Opens all timers of a state.
+    ///
+    /// # Errors
+    /// [`ForeignToken`](crate::ErrorKind::ForeignToken).
+    fn timers<N: StateKey>(&mut self, token: TimerToken<N>) -> Result<Self::Timers<'_, N>>;
 
     /// The keys with an entry in a state and namespace, each once, in no order.
     ///
@@ -305,6 +316,41 @@ pub trait StateBackend: Send + Sized + 'static {
     ) -> Result<Self::Aggregating<'a, A, N>> {
         let place = self.lifecycle().place(token, key, namespace)?;
         self.aggregating_at(place)
+    }
+
+    /// Removes the earliest timer of a state and returns it, if its time is at most `to`. For loops that use other state
+    /// for each timer.
+    ///
+    /// ```
+    /// # use backend_api::{Result, StateBackend, TimerToken, ValueState, ValueToken};
+    /// /// Closes the windows that end by the watermark.
+    /// fn close<B: StateBackend<Key = String>>(
+    ///     backend: &mut B,
+    ///     (ends, counts): (TimerToken, ValueToken<u64>),
+    ///     watermark: i64,
+    /// ) -> Result<Vec<(String, u64)>> {
+    ///     let mut closed = Vec::new();
+    ///     while let Some(timer) = backend.next_due(ends, watermark)? {
+    ///         let keys = backend.subtask().clone();
+    ///         let mut count = backend.value(counts, keys.key(&timer.key)?, &())?;
+    ///         let last = count.get()?.unwrap_or(0);
+    ///         count.clear()?;
+    ///         drop(count);
+    ///         closed.push((timer.key, last));
+    ///     }
+    ///     Ok(closed)
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`timers`](Self::timers) and [`TimerState::next_due`].
+    #[inline]
+    fn next_due<N: StateKey>(
+        &mut self,
+        token: TimerToken<N>,
+        to: i64,
+    ) -> Result<Option<Timer<Self::Key, N>>> {
+        self.timers(token)?.next_due(to)
     }
 
     /// Prefetches the memory of the state at a key and namespace, which is about to be used. A hint: wrong

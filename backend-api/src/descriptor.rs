@@ -1,5 +1,6 @@
 //! Descriptors, which describe states at their registration.
 
+mod timer;
 mod versioned;
 
 use std::marker::PhantomData;
@@ -15,11 +16,13 @@ use crate::{
     StateKey, StateKind, StateToken, StateValue, ValueToken, VersionedCodec, default_codec,
 };
 
+pub use timer::TimerDescriptor;
+
 /// A descriptor of any kind, so that [`StateBackend::register`] is one method.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` does not describe a state",
     label = "not a descriptor",
-    note = "describe a state by `ValueDescriptor`, `ListDescriptor`, `MapDescriptor`, `ReducingDescriptor` or `AggregatingDescriptor`"
+    note = "describe a state by `ValueDescriptor`, `ListDescriptor`, `MapDescriptor`, `ReducingDescriptor`, `AggregatingDescriptor` or `TimerDescriptor`"
 )]
 pub trait StateDescriptor {
     /// The token that registration returns.

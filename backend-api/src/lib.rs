@@ -120,7 +120,7 @@
 //!
 //! | for | see |
 //! | --- | --- |
-//! | an engine that embeds a backend | [`StateBackend`], the views [`ValueState`], [`ListState`], [`MapState`], [`ReducingState`], [`AggregatingState`] |
+//! | an engine that embeds a backend | [`StateBackend`], the views [`ValueState`], [`ListState`], [`MapState`], [`ReducingState`], [`AggregatingState`], [`TimerState`] |
 //! | a coordinator | [`Checkpoint`], [`TaskState`]; the crate `coordinator` |
 //! | a backend of your own | [`StateBackend`]; `backend-bytes` makes one from a byte store; [`any_backend!`] chooses at run time |
 //! | your own storage | [`Storage`] |
@@ -154,6 +154,7 @@ mod state;
 mod state_kind;
 pub mod storage;
 mod subtask;
+mod timer_heads;
 mod token;
 mod value;
 mod versions;
@@ -170,7 +171,7 @@ pub use checkpoint::{
 pub use codec::{CborCodec, Codec, Plain, PlainCodec, ReadOld, SerdeCodec, default_codec};
 pub use descriptor::{
     AggregatingDescriptor, ListDescriptor, MapDescriptor, ReduceFunction, ReducingDescriptor,
-    StateDescriptor, ValueDescriptor,
+    StateDescriptor, TimerDescriptor, ValueDescriptor,
 };
 pub use error::{BoxError, Error, ErrorKind, Result};
 pub use flink::{FlinkMapping, JavaHash, flink_group};
@@ -189,13 +190,16 @@ pub use mapping::{KeyGroupMapping, NATIVE_MAPPING, native_group};
 pub use place::Place;
 pub use snapshot::{Progress, SavepointFormat, SnapshotKind, SnapshotRequest, SnapshotTask};
 pub use state::{
-    Aggregate, AggregatingState, ListState, MapCursor, MapEntry, MapState, ReducingState, StateValue,
-    ValueState,
+    Aggregate, AggregatingState, ListState, MapCursor, MapEntry, MapState, ReducingState, StateValue, Timer,
+    TimerState, ValueState,
 };
-pub use state_kind::{StateKind, StateShape};
+pub use state_kind::{StateKind, StateShape, TimeDomain};
 pub use storage::{MemoryStorage, Storage, StorageEntry, StorageFile, StorageWriter};
 pub use subtask::Subtask;
-pub use token::{AggregatingToken, BackendId, ListToken, MapToken, ReducingToken, StateToken, ValueToken};
+pub use timer_heads::TimerHeads;
+pub use token::{
+    AggregatingToken, BackendId, ListToken, MapToken, ReducingToken, StateToken, TimerToken, ValueToken,
+};
 pub use value::{Datum, ValueSchema};
 pub use versions::{VersionedCodec, Versions, read_codec, read_serde};
 

@@ -84,6 +84,34 @@ impl<K: StateKey> Lifecycle<K> {
         }
     }
 
+    /// Checks that the backend is open and made `token`.
+    ///
+    /// # Errors
+    /// [`Closed`](ErrorKind::Closed), [`ForeignToken`](ErrorKind::ForeignToken).
+    #[inline]
+    pub fn check_token(&self, token: impl StateToken) -> Result<()> {
+        // The id of a closed backend is in no token.
+        if token.backend() == self.id { Ok(()) } else { Err(self.refused_token()) }
+    }
+
+    /// Checks that a key group belongs to the subtask. Returns its index among the groups of the subtask.
+    ///
+    /// # Errors
+    /// [`KeyOutOfRange`](ErrorKind::KeyOutOfRange), naming the state of `token`.
+    pub fn group_index(&self, token: impl StateToken, group: u16) -> Result<usize> {
+        let index = self.subtask.group_index(group);
+        index.map_err(|error| self.in_state(token, error).in_group(group))
+    }
+
+    /// Checks that a key belongs to the subtask. Returns the index of its group among the groups of the subtask.
+    ///
+    /// # Errors
+    /// Those of [`Subtask::check`], naming the state of `token`.
+    #[inline(always)]
+    pub fn group_of(&self, token: impl StateToken, key: KeyContext<'_, K>) -> Result<usize> {
+        self.subtask.check(&key).map_err(|error| self.in_state(token, error))
+    }
+
     /// Records the name of the state with this token index, for errors.
     pub fn registered(&mut self, index: u32, name: &str) {
         let index = index as usize;
@@ -108,11 +136,8 @@ impl<K: StateKey> Lifecycle<K> {
         key: KeyContext<'a, K>,
         namespace: &'a T::Namespace,
     ) -> Result<Place<'a, K, T>> {
-        // The id of a closed backend is in no token.
-        if token.backend() != self.id {
-            return Err(self.refused_token());
-        }
-        let group = self.subtask.check(&key).map_err(|error| self.in_state(token, error))?;
+        self.check_token(token)?;
+        let group = self.group_of(token, key)?;
         namespace.check().map_err(|error| self.in_state(token, error).in_group(key.group()))?;
         Ok(Place::new(token, key, group, namespace))
     }
@@ -244,11 +269,15 @@ impl StateMeta {
     ///
     /// # Errors
     /// [`IncompatibleKind`](ErrorKind::IncompatibleKind) for another kind.
-    /// [`IllegalState`](ErrorKind::IllegalState) for other types, codecs or versions.
+    /// [`IllegalState`](ErrorKind::IllegalState) for other types, codecs or versions, or another time domain of timers.
     pub fn check_again(&self, again: &Self, same_types: bool) -> Result<()> {
         let (kind, message) = if self.kind != again.kind {
             let message = format!("registered as {} state, now as {}", self.kind, again.kind);
             (ErrorKind::IncompatibleKind, message)
+        } else if let (Some(known), Some(now)) = (self.time_domain(), again.time_domain())
+            && known != now
+        {
+            (ErrorKind::IllegalState, format!("registered as timers of {known}, now as timers of {now}"))
         } else if !same_types
             || (&self.namespace_schema, &self.codecs) != (&again.namespace_schema, &again.codecs)
             || self.version()? != again.version()?

@@ -2,12 +2,14 @@
 //!
 //! A row starts with the key and the namespace, each in its self-delimiting encoding
 //! ([`StateKey::encode`](crate::StateKey::encode)). In a section of changes an operation precedes them. In a
-//! full section every row puts. The rest depends on the kind of state:
+//! full section every row puts. In rows of timers the time precedes them, 8 bytes as an
+//! [`i64`](crate::StateKey), so that rows sort as timers do. The rest depends on the kind of state:
 //!
 //! | kind | rest of a row that puts |
 //! | --- | --- |
 //! | value, reducing, aggregating | the value's bytes, to the end of the row |
 //! | list | index of the first element (varint), then for each element its length (varint) and bytes: the list is cut to that index, and these are appended |
+//! | timer | nothing |
 //! | map | for each entry the key, the length of the value (varint) and its bytes |
 //!
 //! A long list or map has several rows. A row [ends](is_full) after [`ROW_ITEMS`] items, or with the item
@@ -19,7 +21,9 @@ mod encode;
 mod evolution;
 mod read_back;
 
-pub use decode::{KeysRow, ListRow, MapRow, Row, RowChange, decode_key, decode_sized, decode_varint};
+pub use decode::{
+    KeysRow, ListRow, MapRow, Row, RowChange, RowHead, decode_key, decode_sized, decode_varint,
+};
 pub use encode::{
     ROW_BYTES, ROW_ITEMS, encode_elements, encode_items, encode_key, encode_sized, encode_varint, is_full,
     varint_len,

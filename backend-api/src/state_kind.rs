@@ -17,6 +17,8 @@ pub enum StateKind {
     Reducing,
     /// An accumulator of new elements, from which the result is computed.
     Aggregating,
+    /// Timers: a queue of keys and namespaces by time.
+    Timer,
 }
 
 /// The contents of a state's rows.
@@ -28,6 +30,8 @@ pub enum StateShape {
     List,
     /// Entries of a map.
     Map,
+    /// A timer.
+    Timer,
 }
 
 impl StateKind {
@@ -37,6 +41,7 @@ impl StateKind {
             Self::Value | Self::Reducing | Self::Aggregating => StateShape::Single,
             Self::List => StateShape::List,
             Self::Map => StateShape::Map,
+            Self::Timer => StateShape::Timer,
         }
     }
 }
@@ -49,6 +54,37 @@ impl fmt::Display for StateKind {
             Self::Map => "map",
             Self::Reducing => "reducing",
             Self::Aggregating => "aggregating",
+            Self::Timer => "timer",
         })
+    }
+}
+
+/// What the times of a timer state are compared with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum TimeDomain {
+    /// The watermark, which follows the times in the records.
+    Event,
+    /// The clock.
+    Processing,
+}
+
+impl TimeDomain {
+    /// Its name in the metadata of a state.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Event => "event",
+            Self::Processing => "processing",
+        }
+    }
+
+    /// The domain of that name.
+    pub(crate) fn of_name(name: &[u8]) -> Option<Self> {
+        [Self::Event, Self::Processing].into_iter().find(|domain| domain.name().as_bytes() == name)
+    }
+}
+
+impl fmt::Display for TimeDomain {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} time", self.name())
     }
 }

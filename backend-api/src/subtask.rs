@@ -123,6 +123,17 @@ impl<K: StateKey> Subtask<K> {
         Ok(usize::from(key.group() - self.range.start()))
     }
 
+    /// The index of a key group among the groups of this subtask.
+    ///
+    /// # Errors
+    /// [`KeyOutOfRange`](ErrorKind::KeyOutOfRange) for a group of another subtask.
+    pub fn group_index(&self, group: u16) -> Result<usize> {
+        if self.range.contains(group) {
+            return Ok(usize::from(group - self.range.start()));
+        }
+        Err(self.refuse(group, self.key_space.max_parallelism()))
+    }
+
     #[cold]
     #[inline(never)]
     fn refuse(&self, group: u16, theirs: u16) -> Error {

@@ -33,19 +33,19 @@ pub trait StateToken: Copy + Send + Sync + 'static {
 }
 
 macro_rules! token {
-    ($(#[$doc:meta])* $name:ident<$($p:ident),+>) => {
+    ($(#[$doc:meta])* $name:ident<$($p:ident),*>) => {
         $(#[$doc])*
         ///
         /// Two integers: `Copy`, `Send` and `Sync` whatever the types are. It is good for the backend that made
         /// it and for no other; elsewhere it is answered with
         /// [`ErrorKind::ForeignToken`](crate::ErrorKind::ForeignToken).
-        pub struct $name<$($p,)+ N = ()> {
+        pub struct $name<$($p,)* N = ()> {
             index: u32,
             backend: BackendId,
-            types: PhantomData<fn() -> ($($p,)+ N)>,
+            types: PhantomData<fn() -> ($($p,)* N,)>,
         }
 
-        impl<$($p,)+ N> $name<$($p,)+ N> {
+        impl<$($p,)* N> $name<$($p,)* N> {
             /// For authors of backends: the token of the state with that index.
             pub fn new(backend: BackendId, index: u32) -> Self {
                 Self { index, backend, types: PhantomData }
@@ -53,21 +53,21 @@ macro_rules! token {
         }
 
         // Derived implementations would require the same of the types.
-        impl<$($p,)+ N> Clone for $name<$($p,)+ N> {
+        impl<$($p,)* N> Clone for $name<$($p,)* N> {
             fn clone(&self) -> Self {
                 *self
             }
         }
 
-        impl<$($p,)+ N> Copy for $name<$($p,)+ N> {}
+        impl<$($p,)* N> Copy for $name<$($p,)* N> {}
 
-        impl<$($p,)+ N> std::fmt::Debug for $name<$($p,)+ N> {
+        impl<$($p,)* N> std::fmt::Debug for $name<$($p,)* N> {
             fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
                 write!(f, concat!(stringify!($name), "({})"), self.index)
             }
         }
 
-        impl<$($p: 'static,)+ N: StateKey> StateToken for $name<$($p,)+ N> {
+        impl<$($p: 'static,)* N: StateKey> StateToken for $name<$($p,)* N> {
             type Namespace = N;
 
             #[inline]
@@ -102,4 +102,8 @@ token!(
 token!(
     /// A registered aggregating state.
     AggregatingToken<A>
+);
+token!(
+    /// A registered timer state.
+    TimerToken<>
 );

@@ -89,6 +89,11 @@ impl WriteBatch {
         })
     }
 
+    /// Number of operations.
+    pub(crate) fn len(&self) -> usize {
+        self.ops.len()
+    }
+
     /// True if there are no operations.
     pub fn is_empty(&self) -> bool {
         self.ops.is_empty()
@@ -162,13 +167,22 @@ impl WriteBatch {
         Ok(self.put_encoded(prefix, &number, encode)? - prefix.len() - number.len())
     }
 
+    /// Adds an operation that puts an entry without a value, whose key is given in two parts.
+    pub(crate) fn put_parts(&mut self, head: &[u8], rest: &[u8]) {
+        self.push_parts(OpKind::Put, head, rest);
+    }
+
     /// Adds an operation that removes the entry of a key that is given in two parts.
     pub(crate) fn delete_parts(&mut self, head: &[u8], rest: &[u8]) {
+        self.push_parts(OpKind::Delete, head, rest);
+    }
+
+    fn push_parts(&mut self, kind: OpKind, head: &[u8], rest: &[u8]) {
         let start = self.bytes.len();
         self.bytes.extend_from_slice(head);
         self.bytes.extend_from_slice(rest);
         let end = self.bytes.len();
-        self.ops.push(Op { kind: OpKind::Delete, start, split: end, end });
+        self.ops.push(Op { kind, start, split: end, end });
     }
 
     /// Moves all operations of `other` to the end.

@@ -42,6 +42,8 @@ pub(super) fn rewrite<K: StateKey, N: StateKey>(
                     encode_sized(&mut present, |out| evolution.convert_value(element?, out))
                 }),
                 StateShape::Single | StateShape::Map => evolution.convert_value(value, &mut present),
+                // They have no values.
+                StateShape::Timer => Ok(()),
             };
             converted.map_err(|error| error.in_group(group))?;
             key.clear();
@@ -52,7 +54,7 @@ pub(super) fn rewrite<K: StateKey, N: StateKey>(
             decode_key::<K, N>(&mut rest)?;
             let prefix = key.len() - rest.len();
             let added = match kind.shape() {
-                StateShape::Single => 0,
+                StateShape::Single | StateShape::Timer => 0,
                 StateShape::List => present.len(),
                 StateShape::Map => rest.len() + present.len(),
             };

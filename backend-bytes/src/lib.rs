@@ -1,7 +1,7 @@
 //! A state backend over a sorted byte store of your own.
 //!
 //! An engine that keeps sorted bytes implements the four required methods of [`ByteStore`]. [`ByteBackend`]
-//! makes all of [`StateBackend`](backend_api::StateBackend) from it: the five kinds of state, namespaces, merges,
+//! makes all of [`StateBackend`](backend_api::StateBackend) from it: all kinds of state, namespaces, merges,
 //! rescaling, and checkpoints that every backend of rows restores. Values are encoded and decoded at each
 //! access, unless a [cache](ByteOptions::with_cache_bytes) keeps those that are in use.
 //!
@@ -42,7 +42,8 @@
 //! | | namespace, in the same encoding |
 //! | | of a map: the map key, in the same encoding; of a list: the sequence number of its first element, 8 bytes big endian |
 //!
-//! Its value is the codec's bytes. The value of a list's entry is one or several elements that were added
+//! In the key of a timer its time, 8 bytes, stands before the key, and the value is empty.
+//! Otherwise the value is the codec's bytes. The value of a list's entry is one or several elements that were added
 //! together, each with its length before it, as a varint.
 //!
 //! No encoding of a key is a prefix of another one, so the entries of a list or map are exactly those with
@@ -68,13 +69,14 @@ mod runs;
 mod snapshot;
 mod store;
 mod store_snapshots;
+mod timers;
 
 pub use backend::{ByteBackend, EngineBackend};
 pub use batch::{WriteBatch, WriteOp};
 pub use btree::BTreeStore;
 pub use cache::{CacheFlush, CacheFlushWriter};
 pub use engine::{AnyStore, ByteEngine, OpenedStore};
-pub use kinds::{ByteAggregating, ByteList, ByteMap, ByteReducing, ByteValue};
+pub use kinds::{ByteAggregating, ByteList, ByteMap, ByteReducing, ByteTimers, ByteValue};
 pub use layer_state::LayerState;
 pub use layout::EntryKey;
 pub use options::ByteOptions;

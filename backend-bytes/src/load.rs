@@ -68,11 +68,16 @@ impl Loader<'_> {
     ) -> Result<()> {
         self.key.clear();
         self.key.extend_from_slice(&EntryKey::head_of(state, group));
+        if let RowChange::AddTimer(at) | RowChange::RemoveTimer(at) = row.change {
+            at.encode(&mut self.key);
+        }
         row.key.encode(&mut self.key);
         row.namespace.encode(&mut self.key);
         let prefix = self.key.len();
         match row.change {
             RowChange::Value(value) => self.batch.put(&self.key, value),
+            RowChange::AddTimer(_) => self.batch.put(&self.key, &[]),
+            RowChange::RemoveTimer(_) => self.batch.delete(&self.key),
             RowChange::Elements(elements) => self.append(section, elements)?,
             RowChange::Entries(mut entries) => {
                 let mut added = 0;

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use super::cache::AnyCache;
 use super::limits::Totals;
+use super::timers::TimerCache;
 use backend_api::format::StateMeta;
 use backend_api::row::ReadBack;
 use backend_api::{Error, ErrorKind, KeySchema, Result, StateDescriptor, StateKey, StateKind};
@@ -65,6 +66,8 @@ struct Registered {
     namespace: PartLen,
     read_back: ReadBack,
     cache: Option<Box<dyn AnyCache>>,
+    /// The next timers, if it is a timer state.
+    timers: Option<TimerCache>,
     read_at_once: usize,
 }
 
@@ -148,6 +151,29 @@ impl Registry {
         Some(Found { meta, descriptor, cache: cache.as_deref(), totals, read_at_once })
     }
 
+    /// Metadata and cache of registered timers, if their descriptor is a `D`.
+    pub fn timers<D: 'static>(&mut self, number: usize) -> Option<(&StateMeta, &mut TimerCache)> {
+        let State { meta, registered, .. } = self.states.get_mut(number)?;
+        let Registered { descriptor, timers, .. } = registered.as_mut()?;
+        timers.as_mut().filter(|_| descriptor.is::<D>()).map(|timers| (&*meta, timers))
+    }
+
+    /// Metadata and caches of all registered timers.
+    pub fn all_timers(&mut self) -> impl Iterator<Item = (&StateMeta, &mut TimerCache)> {
+        self.states.iter_mut().filter_map(|State { meta, registered, .. }| {
+            Some((&*meta, registered.as_mut()?.timers.as_mut()?))
+        })
+    }
+
+    /// Bytes of memory that a registered state takes.
+    pub fn bytes(&self, number: u16) -> usize {
+        let state = self.states.get(usize::from(number)).and_then(|state| state.registered.as_ref());
+        state.map_or(0, |state| {
+            let cache = state.cache.as_ref().map_or(0, |cache| cache.bytes());
+            cache + state.timers.as_ref().map_or(0, TimerCache::bytes)
+        })
+    }
+
     /// The bounds of the totals of each state, by number.
     pub fn bounds(&self) -> impl Iterator<Item = Vec<u64>> {
         self.states.iter().map(|state| state.totals.bounds())
@@ -168,6 +194,7 @@ impl Registry {
     pub fn drop_caches(&mut self) {
         for registered in self.states.iter_mut().filter_map(|state| state.registered.as_mut()) {
             registered.cache = None;
+            registered.timers = None;
         }
     }
 
@@ -223,7 +250,7 @@ impl Registry {
         number: u16,
         meta: StateMeta,
         descriptor: D,
-        cache: Option<Box<dyn AnyCache>>,
+        (cache, timers): (Option<Box<dyn AnyCache>>, Option<TimerCache>),
         totals: Totals,
     ) {
         self.numbers.insert(meta.name.clone(), number);
@@ -232,7 +259,7 @@ impl Registry {
         let descriptor = Box::new(descriptor);
         let read_at_once = FIRST_READ_AT_ONCE;
         let registered =
-            Some(Registered { descriptor, namespace: part_len::<N>, read_back, cache, read_at_once });
+            Some(Registered { descriptor, namespace: part_len::<N>, read_back, cache, timers, read_at_once });
         match self.states.get_mut(usize::from(number)) {
             Some(state) => *state = State { meta, registered, totals },
             None => self.states.push(State { meta, registered, totals }),

@@ -215,7 +215,9 @@ impl Rows<'_, '_> {
             self.section = Some((state, group));
         }
         match kind {
-            StateKind::Value | StateKind::Reducing | StateKind::Aggregating => self.value(own, value),
+            StateKind::Value | StateKind::Reducing | StateKind::Aggregating | StateKind::Timer => {
+                self.value(own, value)
+            }
             StateKind::List => {
                 let mut begins = self.begins_other(own, prefix)?;
                 if begins {

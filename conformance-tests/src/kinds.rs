@@ -1,11 +1,12 @@
 //! One state of each kind, and a plain account of their content.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use backend_api::{
     Aggregate, AggregatingDescriptor, AggregatingState, AggregatingToken, BoxError, ListDescriptor,
     ListState, ListToken, MapDescriptor, MapState, MapToken, ReducingDescriptor, ReducingState,
-    ReducingToken, Result, StateBackend, StateKind, StateToken, ValueDescriptor, ValueState, ValueToken,
+    ReducingToken, Result, StateBackend, StateKind, StateToken, TimerDescriptor, TimerState, TimerToken,
+    ValueDescriptor, ValueState, ValueToken,
 };
 
 use crate::access::Access;
@@ -50,6 +51,7 @@ pub struct Kinds {
     map: MapToken<i32, String>,
     sum: ReducingToken<i64>,
     tally: AggregatingToken<Tally>,
+    timers: TimerToken,
 }
 
 /// A change of every kind of state at a key.
@@ -79,6 +81,10 @@ fn entries(round: i32, key: i32) -> [i32; 3] {
     [round, -round, key]
 }
 
+fn times(round: i32, key: i32) -> [i64; 3] {
+    entries(round, key).map(i64::from)
+}
+
 /// The content of all states, by key.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Content {
@@ -87,6 +93,7 @@ pub struct Content {
     map: BTreeMap<i32, BTreeMap<i32, String>>,
     sum: BTreeMap<i32, i64>,
     tally: BTreeMap<i32, (i64, u64)>,
+    timers: BTreeMap<i32, BTreeSet<i64>>,
 }
 
 impl Content {
@@ -120,6 +127,7 @@ impl Content {
                 let tally = self.tally.entry(key).or_default();
                 *tally = (tally.0 + number, tally.1 + 1);
             }
+            StateKind::Timer => self.timers.entry(key).or_default().extend(times(round, key)),
         }
     }
 
@@ -135,6 +143,14 @@ impl Content {
                     }
                 }
             }
+            StateKind::Timer => {
+                if let Some(times) = self.timers.get_mut(&key) {
+                    times.remove(&i64::from(round - 1));
+                    if times.is_empty() {
+                        self.timers.remove(&key);
+                    }
+                }
+            }
             StateKind::Reducing | StateKind::Aggregating => {}
         }
     }
@@ -146,6 +162,7 @@ impl Content {
             StateKind::Map => _ = self.map.remove(&key),
             StateKind::Reducing => _ = self.sum.remove(&key),
             StateKind::Aggregating => _ = self.tally.remove(&key),
+            StateKind::Timer => _ = self.timers.remove(&key),
         }
     }
 
@@ -161,16 +178,23 @@ impl Content {
         join(&mut self.map, other.map);
         join(&mut self.sum, other.sum);
         join(&mut self.tally, other.tally);
+        join(&mut self.timers, other.timers);
     }
 }
 
 impl Kinds {
     /// The names of the states, sorted.
-    pub const NAMES: [&str; 5] = ["list", "map", "sum", "tally", "value"];
+    pub const NAMES: [&str; 6] = ["list", "map", "sum", "tally", "timers", "value"];
 
     /// The kinds of the states.
-    pub const ALL: [StateKind; 5] =
-        [StateKind::Value, StateKind::List, StateKind::Map, StateKind::Reducing, StateKind::Aggregating];
+    pub const ALL: [StateKind; 6] = [
+        StateKind::Value,
+        StateKind::List,
+        StateKind::Map,
+        StateKind::Reducing,
+        StateKind::Aggregating,
+        StateKind::Timer,
+    ];
 
     /// Registers the states.
     ///
@@ -183,6 +207,7 @@ impl Kinds {
             map: backend.register(MapDescriptor::new("map"))?,
             sum: backend.register(ReducingDescriptor::new("sum", |a, b| a + b))?,
             tally: backend.register(AggregatingDescriptor::new("tally", Tally))?,
+            timers: backend.register(TimerDescriptor::event_time("timers"))?,
         })
     }
 
@@ -243,6 +268,12 @@ impl Kinds {
             }
             StateKind::Reducing => backend.at(self.sum, &key).add(number).unwrap(),
             StateKind::Aggregating => backend.at(self.tally, &key).add(number).unwrap(),
+            StateKind::Timer => {
+                let at = backend.key(&key).unwrap();
+                for time in times(round, key) {
+                    backend.timers(self.timers).unwrap().add(at, &(), time).unwrap();
+                }
+            }
         }
     }
 
@@ -254,6 +285,10 @@ impl Kinds {
             }
             StateKind::List => backend.at(self.list, &key).set(replacing(round)).unwrap(),
             StateKind::Map => backend.at(self.map, &key).remove(&(round - 1)).unwrap(),
+            StateKind::Timer => {
+                let at = backend.key(&key).unwrap();
+                backend.timers(self.timers).unwrap().remove(at, &(), i64::from(round - 1)).unwrap();
+            }
             StateKind::Reducing | StateKind::Aggregating => {}
         }
     }
@@ -265,6 +300,14 @@ impl Kinds {
             StateKind::Map => backend.at(self.map, &key).clear().unwrap(),
             StateKind::Reducing => backend.at(self.sum, &key).clear().unwrap(),
             StateKind::Aggregating => backend.at(self.tally, &key).clear().unwrap(),
+            StateKind::Timer => {
+                let at = backend.key(&key).unwrap();
+                let mut timers = backend.timers(self.timers).unwrap();
+                let of_key = timers.of_key(at).unwrap().collect::<Result<Vec<_>>>().unwrap();
+                for timer in of_key {
+                    timers.remove(at, &(), timer.at).unwrap();
+                }
+            }
         }
     }
 
@@ -283,6 +326,7 @@ impl Kinds {
         add(backend, self.map, &mut keys);
         add(backend, self.sum, &mut keys);
         add(backend, self.tally, &mut keys);
+        add(backend, self.timers, &mut keys);
         keys
     }
 
@@ -308,6 +352,10 @@ impl Kinds {
         }
         for key in backend.sorted_keys(self.tally) {
             content.tally.insert(key, backend.at(self.tally, &key).get().unwrap().unwrap());
+        }
+        for timer in backend.timers(self.timers).unwrap().iter().unwrap() {
+            let timer = timer.unwrap();
+            content.timers.entry(timer.key).or_default().insert(timer.at);
         }
         content
     }

@@ -31,6 +31,7 @@ macro_rules! for_each_group {
         $crate::incremental_cases! { $expand! $($args)* }
         $crate::limits_cases! { $expand! $($args)* }
         $crate::lifecycle_cases! { $expand! $($args)* }
+        $crate::timers_cases! { $expand! $($args)* }
         $crate::types_cases! { $expand! $($args)* }
         $crate::evolution_cases! { $expand! $($args)* }
         $crate::faults_cases! { $expand! $($args)* }

@@ -1,7 +1,7 @@
 //! The lists of cases are complete: all cases are listed, `BEHAVIOURS.md` describes each, and its numbers are right.
 
 /// The source of each group.
-const SOURCES: [(&str, &str); 18] = [
+const SOURCES: [(&str, &str); 19] = [
     ("values", include_str!("../src/cases/values.rs")),
     ("lists", include_str!("../src/cases/lists.rs")),
     ("maps", include_str!("../src/cases/maps.rs")),
@@ -16,6 +16,7 @@ const SOURCES: [(&str, &str); 18] = [
     ("incremental", include_str!("../src/cases/incremental.rs")),
     ("limits", include_str!("../src/cases/limits.rs")),
     ("lifecycle", include_str!("../src/cases/lifecycle.rs")),
+    ("timers", include_str!("../src/cases/timers.rs")),
     ("types", include_str!("../src/cases/types.rs")),
     ("evolution", include_str!("../src/cases/evolution.rs")),
     ("faults", include_str!("../src/cases/faults.rs")),

@@ -3,7 +3,7 @@
 use backend_api::format::StateMeta;
 use backend_api::{
     Datum, Error, ErrorKind, KeySchema, NATIVE_MAPPING, OperatorStateMeta, Redistribution, Result, StateKind,
-    StateShape, native_group,
+    StateShape, default_codec, native_group,
 };
 
 use crate::values::ValueReader;
@@ -41,9 +41,11 @@ impl Types {
             })
         };
         let shape = meta.kind.shape();
+        let nothing = default_codec::<()>().id();
         let (map_key, value) = match shape {
             StateShape::Map => (Some(parse(codec(0)?)?), codec(1)?),
             StateShape::Single | StateShape::List => (None, codec(0)?),
+            StateShape::Timer => (None, &*nothing),
         };
         Ok(Self {
             shape,
@@ -60,6 +62,11 @@ impl Types {
     /// True unless the namespaces are `()`.
     pub fn has_namespaces(&self) -> bool {
         self.has_namespaces
+    }
+
+    /// True if the items of a key follow one another within a key group.
+    pub fn are_by_key(&self) -> bool {
+        !self.has_namespaces && self.shape != StateShape::Timer
     }
 
     /// Enables [`check_group`](Self::check_group), if the mapping of keys to groups is the native one.
@@ -159,6 +166,7 @@ pub fn describe(meta: &StateMeta) -> String {
         StateKind::List => format!("list<{}>", types.join(", ")),
         StateKind::Map => format!("map<{}>", types.join(", ")),
         StateKind::Value | StateKind::Reducing | StateKind::Aggregating => types.join(", "),
+        StateKind::Timer => meta.time_domain().map(|domain| domain.to_string()).unwrap_or_default(),
     }
 }
 

@@ -210,6 +210,53 @@ impl<A: Aggregate, N> AggregatingState<A, N> for View {
     }
 }
 
+impl<K: StateKey, N: StateKey> TimerState<K, N> for View {
+    fn add(&mut self, _: KeyContext<'_, K>, _: &N, _: i64) -> Result<bool> {
+        note("timers.add");
+        Ok(false)
+    }
+    fn remove(&mut self, _: KeyContext<'_, K>, _: &N, _: i64) -> Result<bool> {
+        note("timers.remove");
+        Ok(false)
+    }
+    fn peek(&mut self) -> Result<Option<Timer<K, N>>> {
+        note("timers.peek");
+        Ok(None)
+    }
+    fn next_due(&mut self, _: i64) -> Result<Option<Timer<K, N>>> {
+        note("timers.next_due");
+        Ok(None)
+    }
+    fn iter(&mut self) -> Result<impl Iterator<Item = Result<Timer<K, N>>>> {
+        note("timers.iter");
+        Ok(std::iter::empty())
+    }
+    fn in_key_group(&mut self, _: u16) -> Result<impl Iterator<Item = Result<Timer<K, N>>>> {
+        note("timers.in_key_group");
+        Ok(std::iter::empty())
+    }
+    fn of_key(&mut self, _: KeyContext<'_, K>) -> Result<impl Iterator<Item = Result<Timer<K, N>>>> {
+        note("timers.of_key");
+        Ok(std::iter::empty())
+    }
+    fn len(&mut self) -> Result<u64> {
+        note("timers.len");
+        Ok(0)
+    }
+    fn is_empty(&mut self) -> Result<bool> {
+        note("timers.is_empty");
+        Ok(true)
+    }
+    fn poll(&mut self) -> Result<Option<Timer<K, N>>> {
+        note("timers.poll");
+        Ok(None)
+    }
+    fn advance(&mut self, _: i64) -> impl Iterator<Item = Result<Timer<K, N>>> {
+        note("timers.advance");
+        std::iter::empty()
+    }
+}
+
 /// A backend that keeps nothing.
 struct Noted<K: StateKey>(Lifecycle<K>);
 
@@ -251,6 +298,7 @@ impl<K: StateKey> StateBackend for Noted<K> {
     type Map<'a, MK: StateKey, MV: StateValue, N: StateKey> = View;
     type Reducing<'a, T: StateValue, N: StateKey> = View;
     type Aggregating<'a, A: Aggregate, N: StateKey> = View;
+    type Timers<'a, N: StateKey> = View;
 
     fn open(_: &(), subtask: Subtask<K>, restore: &[KeyedStateHandle]) -> Result<Self> {
         note("open");
@@ -276,6 +324,18 @@ impl<K: StateKey> StateBackend for Noted<K> {
         "map_at" map map_at<MK: StateKey, MV: StateValue>(MapToken);
         "reducing_at" reducing reducing_at<T: StateValue>(ReducingToken);
         "aggregating_at" aggregating aggregating_at<A: Aggregate>(AggregatingToken);
+    }
+    fn register_timers<N: StateKey>(&mut self, _: TimerDescriptor<N>) -> Result<TimerToken<N>> {
+        note("register_timers");
+        Ok(TimerToken::new(self.0.id(), 0))
+    }
+    fn timers<N: StateKey>(&mut self, _: TimerToken<N>) -> Result<View> {
+        note("timers");
+        Ok(View)
+    }
+    fn next_due<N: StateKey>(&mut self, _: TimerToken<N>, _: i64) -> Result<Option<Timer<K, N>>> {
+        note("next_due");
+        Ok(None)
     }
     fn keys<T: StateToken>(&mut self, _: T, _: &T::Namespace) -> Result<Keys<'_, K>> {
         note("keys");
@@ -407,6 +467,7 @@ fn every_method_is_forwarded_to_itself() {
     let map = backend.register_map(MapDescriptor::<u64, u64>::new("m")).unwrap();
     let reducing = backend.register_reducing(ReducingDescriptor::new("r", |a: &u64, b| a + b)).unwrap();
     let aggregating = backend.register_aggregating(AggregatingDescriptor::new("a", Last)).unwrap();
+    let timers = backend.register_timers(TimerDescriptor::event_time("t")).unwrap();
     let mut seen: BTreeSet<&str> = NOTES.take().into_iter().collect();
 
     /// Calls a method, and expects that its name is the last one noted, and the only one of a view.
@@ -483,8 +544,37 @@ fn every_method_is_forwarded_to_itself() {
         "aggregating.clear": |view| view.clear();
         "aggregating.get": |view| view.get();
     }
+    // `View` is a view of timers of all types.
+    fn typed(view: impl TimerState<u64, ()>) -> impl TimerState<u64, ()> {
+        view
+    }
+    macro_rules! expect_timers {
+        ($($name:literal: |$view:ident, $key:ident| $call:expr;)+) => {
+            expect! { $($name: {
+                let key = KeySpace::<u64>::new(10).unwrap();
+                let $key = key.key(&1).unwrap();
+                let mut view = typed(backend.timers(timers).unwrap());
+                let $view = &mut view;
+                _ = $call;
+            };)+ }
+        };
+    }
+    expect_timers! {
+        "timers.add": |view, key| view.add(key, &(), 1);
+        "timers.remove": |view, key| view.remove(key, &(), 1);
+        "timers.peek": |view, _key| view.peek();
+        "timers.next_due": |view, _key| view.next_due(1);
+        "timers.poll": |view, _key| view.poll();
+        "timers.iter": |view, _key| view.iter().map(drop);
+        "timers.in_key_group": |view, _key| view.in_key_group(1).map(drop);
+        "timers.of_key": |view, key| view.of_key(key).map(drop);
+        "timers.len": |view, _key| view.len();
+        "timers.is_empty": |view, _key| view.is_empty();
+        "timers.advance": |view, _key| drop(view.advance(1));
+    }
     expect! {
         "register_value": backend.register(ValueDescriptor::<u64>::new("v"));
+        "next_due": backend.next_due(timers, 1);
         "keys": backend.keys(value, &()).map(drop);
         "keys_and_namespaces": backend.keys_and_namespaces(value).map(drop);
         "drop_restored": backend.drop_restored("v");

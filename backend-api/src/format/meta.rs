@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::shape::migration;
 use crate::versions::version_in;
-use crate::{Error, ErrorKind, KeyGroupRange, Result, StateKind};
+use crate::{Error, ErrorKind, KeyGroupRange, Result, StateKind, TimeDomain};
 
 /// Most states of one backend, as in Flink (`Short.MAX_VALUE`).
 pub const MAX_STATES: usize = 32_767;
@@ -55,6 +55,9 @@ pub struct StateMeta {
 /// Option of a state that was dropped and only keeps its number.
 const DROPPED: &str = "dropped";
 
+/// Option of timers: the name of their time domain.
+const TIME: &str = "time";
+
 impl StateMeta {
     /// The placeholder of a dropped state, so that other states keep their numbers.
     pub fn dropped(number: u16, kind: StateKind) -> Self {
@@ -74,6 +77,17 @@ impl StateMeta {
         self.options.contains_key(DROPPED)
     }
 
+    /// Sets the time domain of timers.
+    pub(crate) fn with_time_domain(mut self, domain: TimeDomain) -> Self {
+        self.options.insert(TIME.to_owned(), domain.name().into());
+        self
+    }
+
+    /// What the times of timers are compared with. `None` for other states.
+    pub fn time_domain(&self) -> Option<TimeDomain> {
+        self.options.get(TIME).and_then(|name| TimeDomain::of_name(name))
+    }
+
     /// The version of the state's values. The first one is 1.
     ///
     /// # Errors
@@ -87,7 +101,8 @@ impl StateMeta {
     ///
     /// # Errors
     /// [`IncompatibleKind`](ErrorKind::IncompatibleKind) for another kind.
-    /// [`Migration`](ErrorKind::Migration) for another type of namespaces or map keys, naming the change.
+    /// [`Migration`](ErrorKind::Migration) for another type of namespaces or map keys, or another time domain of timers,
+    /// naming the change.
     pub fn check_keys(&self, registered: &Self) -> Result<()> {
         let fault = |kind, message: String| Err(Error::new(kind, message).in_state(&self.name));
         if registered.kind != self.kind {
@@ -97,6 +112,14 @@ impl StateMeta {
         let (old, new) = (&self.namespace_schema, &registered.namespace_schema);
         if old != new {
             return fault(ErrorKind::Migration, migration("namespaces of", old, new));
+        }
+        if let (Some(old), Some(new)) = (self.time_domain(), registered.time_domain())
+            && old != new
+        {
+            return fault(
+                ErrorKind::Migration,
+                format!("restored as timers of {old}, registered as timers of {new}"),
+            );
         }
         let (old, new) = (&self.codecs, &registered.codecs);
         if old.len() != new.len() {

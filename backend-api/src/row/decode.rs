@@ -28,6 +28,32 @@ pub enum RowChange<'r> {
     RemoveEntries(KeysRow<'r>),
     /// Removes all.
     Remove,
+    /// Adds a timer with this time.
+    AddTimer(i64),
+    /// Removes the timer with this time.
+    RemoveTimer(i64),
+}
+
+/// What precedes key and namespace in a row: the operation, and the time of a timer.
+#[derive(Clone, Copy, Debug)]
+pub struct RowHead {
+    op: RowOp,
+    shape: StateShape,
+    /// 0 unless it is a timer.
+    at: i64,
+}
+
+impl RowHead {
+    /// Takes the head off the front of a row of a state of this shape, from a section of `section`.
+    ///
+    /// # Errors
+    /// [`Corrupt`](ErrorKind::Corrupt) if there is none.
+    #[inline(always)]
+    pub fn decode(shape: StateShape, section: SectionKind, row: &mut &[u8]) -> Result<Self> {
+        let op = RowOp::decode_in(section, row)?;
+        let at = if shape == StateShape::Timer { i64::decode(row)? } else { 0 };
+        Ok(Self { op, shape, at })
+    }
 }
 
 impl<'r, K: StateKey, N: StateKey> Row<'r, K, N> {
@@ -37,26 +63,29 @@ impl<'r, K: StateKey, N: StateKey> Row<'r, K, N> {
     /// [`Corrupt`](ErrorKind::Corrupt) if it is not such a row.
     #[inline(always)]
     pub fn decode(kind: StateKind, section: SectionKind, mut row: &'r [u8]) -> Result<Self> {
-        let op = RowOp::decode_in(section, &mut row)?;
+        let head = RowHead::decode(kind.shape(), section, &mut row)?;
         let (key, namespace) = decode_key(&mut row)?;
-        Ok(Self { key, namespace, change: RowChange::decode(kind.shape(), op, row)? })
+        Ok(Self { key, namespace, change: RowChange::decode(head, row)? })
     }
 }
 
 impl<'r> RowChange<'r> {
-    /// Decodes the rest of a row of a state of this shape, after operation, key and namespace.
+    /// Decodes the rest of a row with this head, after key and namespace.
     ///
     /// # Errors
     /// [`Corrupt`](ErrorKind::Corrupt) if it is not such a rest.
     #[inline(always)]
-    pub fn decode(shape: StateShape, op: RowOp, mut rest: &'r [u8]) -> Result<Self> {
-        Ok(match (op, shape) {
+    pub fn decode(head: RowHead, mut rest: &'r [u8]) -> Result<Self> {
+        Ok(match (head.op, head.shape) {
             (RowOp::Put, StateShape::Single) => Self::Value(rest),
             (RowOp::Put, StateShape::List) => {
                 Self::Elements(ListRow { first: decode_varint(&mut rest)?, elements: rest })
             }
             (RowOp::Put, StateShape::Map) => Self::Entries(MapRow(rest)),
             (RowOp::RemoveEntries, StateShape::Map) => Self::RemoveEntries(KeysRow(rest)),
+            (RowOp::Put, StateShape::Timer) if rest.is_empty() => Self::AddTimer(head.at),
+            (RowOp::Put, StateShape::Timer) => return Err(corrupt("a row of a timer has bytes left over")),
+            (RowOp::Remove, StateShape::Timer) if rest.is_empty() => Self::RemoveTimer(head.at),
             (RowOp::Remove, _) if rest.is_empty() => Self::Remove,
             (RowOp::Remove, _) => return Err(corrupt("a row that removes has bytes left over")),
             (RowOp::RemoveEntries, _) => {
@@ -208,6 +237,25 @@ mod tests {
             assert_eq!(removes_entries.is_ok(), state == StateKind::Map);
         }
         assert_eq!(kind(StateKind::List, SectionKind::Full, &[7]), Err(ErrorKind::Corrupt));
+    }
+
+    #[test]
+    fn a_row_of_a_timer_is_time_key_and_namespace() {
+        let time = [0x80, 0, 0, 0, 0, 0, 0, 5];
+        let row = |parts: &[&[u8]]| kind(StateKind::Timer, SectionKind::Full, &parts.concat());
+        assert_eq!(row(&[&time, &[7]]), Ok(()));
+        for invalid in [&[&time[..]][..], &[&time, &[7, 0]], &[&time[1..], &[7]]] {
+            assert_eq!(row(invalid), Err(ErrorKind::Corrupt));
+        }
+        let change = |op: u8| [&[op][..], &time, &[7]].concat();
+        let decode = |row: &[u8]| {
+            let row = Row::<u8, ()>::decode(StateKind::Timer, SectionKind::Delta, row)?;
+            assert_eq!(row.key, 7);
+            Ok::<_, Error>(matches!(row.change, RowChange::AddTimer(5)))
+        };
+        assert!(decode(&change(0)).unwrap());
+        assert!(!decode(&change(1)).unwrap());
+        assert_eq!(decode(&change(2)).unwrap_err().kind(), ErrorKind::Corrupt);
     }
 
     #[test]

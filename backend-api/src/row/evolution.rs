@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::{RowChange, RowOp, decode_key, encode_sized, encode_varint};
+use super::{RowChange, RowHead, decode_key, encode_sized, encode_varint};
 use crate::codec::ReadOld;
 use crate::error::catch_panic;
 use crate::format::SectionKind;
@@ -35,10 +35,10 @@ impl RowEvolution {
         let value = Arc::clone(&convert);
         let row: Arc<Convert> = Arc::new(move |section, row, out| {
             let mut rest = row;
-            let op = RowOp::decode_in(section, &mut rest)?;
+            let start = RowHead::decode(kind.shape(), section, &mut rest)?;
             decode_key::<K, N>(&mut rest)?;
             let head = row.get(..row.len() - rest.len()).unwrap_or_default();
-            match RowChange::decode(kind.shape(), op, rest)? {
+            match RowChange::decode(start, rest)? {
                 RowChange::Value(old) => {
                     out.extend_from_slice(head);
                     value(old, out)?;
@@ -57,7 +57,10 @@ impl RowEvolution {
                         encode_sized(out, |out| value(old, out))?;
                     }
                 }
-                RowChange::RemoveEntries(_) | RowChange::Remove => out.extend_from_slice(row),
+                RowChange::RemoveEntries(_)
+                | RowChange::Remove
+                | RowChange::AddTimer(_)
+                | RowChange::RemoveTimer(_) => out.extend_from_slice(row),
             }
             Ok(())
         });

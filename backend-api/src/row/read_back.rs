@@ -36,10 +36,15 @@ impl ReadBack {
                     }
                 }
                 RowChange::RemoveEntries(mut keys) => while keys.next_key::<MK>()?.is_some() {},
-                RowChange::Remove => {}
+                RowChange::Remove | RowChange::AddTimer(_) | RowChange::RemoveTimer(_) => {}
             }
             Ok(())
         }))
+    }
+
+    /// For timers with keys `K` and namespaces `N`.
+    pub(crate) fn timers<K: StateKey, N: StateKey>() -> Self {
+        Self(Arc::new(|section, row| Row::<K, N>::decode(StateKind::Timer, section, row).map(drop)))
     }
 
     /// Reads a row of a section of that kind.

@@ -1,4 +1,4 @@
-//! Views: one state at one key and namespace.
+//! Views: one state at one key and namespace, or all timers of one state.
 //!
 //! A view borrows its backend, so only one exists at a time. A call that fails, or whose closure panics,
 //! changes nothing.
@@ -7,12 +7,14 @@ mod aggregating;
 mod list;
 mod map;
 mod reducing;
+mod timer;
 mod value;
 
 pub use aggregating::{Aggregate, AggregatingState};
 pub use list::ListState;
 pub use map::{MapCursor, MapEntry, MapState};
 pub use reducing::ReducingState;
+pub use timer::{Timer, TimerState};
 pub use value::ValueState;
 
 /// A type that state can hold.

@@ -34,6 +34,8 @@ pub(crate) struct Buffers {
     pub fetched: Fetched,
     /// The sequence number of the next list element.
     pub sequence: u64,
+    /// The key of a timer.
+    pub timer: Vec<u8>,
 }
 
 impl Buffers {

@@ -11,19 +11,20 @@ use crate::access::Buffers;
 use crate::cache::{Budget, CacheFlush, CachedList, CachedMap};
 use crate::engine::{AnyStore, ByteEngine, OpenedStore};
 use crate::kinds::{Values, typed};
-use crate::limits::Totals;
+use crate::limits::{EntryLimit, Totals};
 use crate::registry::Registry;
 use crate::snapshot::{Frozen, FrozenNative, FrozenRows};
 use crate::{
-    ByteAggregating, ByteList, ByteMap, ByteReducing, ByteStore, ByteValue, FreezeRequest, LayerState,
-    WriteBatch, evolve,
+    ByteAggregating, ByteList, ByteMap, ByteReducing, ByteStore, ByteTimers, ByteValue, FreezeRequest,
+    LayerState, WriteBatch, evolve,
 };
 use backend_api::restore::{RestorePlan, RestoredState, check_handles};
 use backend_api::{
     Aggregate, AggregatingDescriptor, AggregatingToken, AttemptTarget, CheckpointTarget, Error, ErrorKind,
     KeyContext, KeyedStateHandle, Keys, Lifecycle, ListDescriptor, ListToken, MapDescriptor, MapToken, Place,
     ReducingDescriptor, ReducingToken, Result, SnapshotRequest, SnapshotTask, StateBackend, StateInfo,
-    StateKey, StateToken, StateValue, Subtask, ValueDescriptor, ValueState, ValueToken, backend_closed, row,
+    StateKey, StateToken, StateValue, Subtask, TimerDescriptor, TimerToken, ValueDescriptor, ValueState,
+    ValueToken, backend_closed, row,
 };
 
 /// A state backend over a [`ByteStore`]. See the [crate].
@@ -65,6 +66,7 @@ impl<K: StateKey, E: ByteEngine> StateBackend for EngineBackend<K, E> {
     type Map<'a, MK: StateKey, MV: StateValue, N: StateKey> = ByteMap<'a, MK, MV>;
     type Reducing<'a, T: StateValue, N: StateKey> = ByteReducing<'a, T, N>;
     type Aggregating<'a, A: Aggregate, N: StateKey> = ByteAggregating<'a, A, N>;
+    type Timers<'a, N: StateKey> = ByteTimers<'a, K, N>;
 
     fn open(options: &E::Options, subtask: Subtask<K>, restore: &[KeyedStateHandle]) -> Result<Self> {
         check_handles(restore, &subtask, &[row::FORMAT, E::FORMAT])?;
@@ -154,6 +156,11 @@ impl<K: StateKey, E: ByteEngine> StateBackend for EngineBackend<K, E> {
         Ok(AggregatingToken::new(self.life.id(), number))
     }
 
+    fn register_timers<N: StateKey>(&mut self, descriptor: TimerDescriptor<N>) -> Result<TimerToken<N>> {
+        let number = self.register_timer_state(descriptor)?;
+        Ok(TimerToken::new(self.life.id(), number))
+    }
+
     #[inline(always)]
     fn value_at<'a, V: StateValue, N: StateKey>(
         &'a mut self,
@@ -204,6 +211,16 @@ impl<K: StateKey, E: ByteEngine> StateBackend for EngineBackend<K, E> {
         let Opened { access, descriptor, cache } = self.access::<AggregatingDescriptor<A, N>, _>(place)?;
         let values = Values::new(cache, &**descriptor.codec());
         Ok(ByteAggregating { access, descriptor, values, namespace: place.namespace() })
+    }
+
+    fn timers<N: StateKey>(&mut self, token: TimerToken<N>) -> Result<ByteTimers<'_, K, N>> {
+        self.life.check_token(token)?;
+        let store = self.store.as_mut().ok_or_else(backend_closed)?;
+        let Some((meta, cache)) = self.registry.timers::<TimerDescriptor<N>>(token.index()) else {
+            return Err(self.life.refused_token());
+        };
+        let limit = EntryLimit(E::entry_bytes_max(&self.options));
+        Ok(ByteTimers { life: &self.life, token, store, meta, cache, limit, key: &mut self.buffers.timer })
     }
 
     fn get_batch<V: StateValue, N: StateKey>(
@@ -257,8 +274,7 @@ impl<K: StateKey, E: ByteEngine> StateBackend for EngineBackend<K, E> {
     fn states(&self) -> Vec<StateInfo> {
         let info = |name: &str, kind, registered| {
             let number = self.registry.registered(name).map(|(number, _)| number);
-            let cache = number.and_then(|number| self.registry.cache(number));
-            let bytes = cache.map_or(0, |cache| cache.bytes() as u64);
+            let bytes = number.map_or(0, |number| self.registry.bytes(number) as u64);
             StateInfo { name: name.to_owned(), kind, entries: None, bytes, registered }
         };
         let registered = self.registry.in_order().map(|meta| info(&meta.name, meta.kind, true));
@@ -286,6 +302,9 @@ impl<K: StateKey, E: ByteEngine> StateBackend for EngineBackend<K, E> {
         let (range, target) = (self.life.subtask().range(), self.target.redirected(request.target()));
         // Finishes the flush of the previous snapshot first.
         finish_flush::<E>(store);
+        for (meta, timers) in self.registry.all_timers() {
+            timers.flush(store).map_err(|error| error.in_state(&meta.name))?;
+        }
         let flush = CacheFlush::new(self.registry.caches().filter_map(|cache| cache.freeze()).collect());
         let prefers_native = E::snapshots(store).is_some_and(|snapshots| snapshots.prefers_native());
         // Every backend can restore rows.

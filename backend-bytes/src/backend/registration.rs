@@ -3,9 +3,10 @@ use std::sync::Arc;
 use super::EngineBackend;
 use crate::access::Buffers;
 use crate::cache::{AnyCache, Cache, CacheConfig, Object};
+use crate::timers::TimerCache;
 use crate::{ByteEngine, ByteStore, EntryKey, evolve, load};
 use backend_api::restore::RestoredState;
-use backend_api::{Codec, Error, Result, StateDescriptor, StateKey, backend_closed};
+use backend_api::{Codec, Error, Result, StateDescriptor, StateKey, TimerDescriptor, backend_closed};
 
 impl<K: StateKey, E: ByteEngine> EngineBackend<K, E> {
     /// Registers a state whose cached objects are `O`, and returns its number. `MK` is the type of map keys.
@@ -13,6 +14,36 @@ impl<K: StateKey, E: ByteEngine> EngineBackend<K, E> {
         &mut self,
         descriptor: D,
         codec: impl FnOnce(&D) -> &Arc<dyn Codec<O::Value>>,
+    ) -> Result<u32>
+    where
+        D: StateDescriptor + Send + Sync + 'static,
+    {
+        let (has_cache, seed, budget) =
+            (self.cache_budget.is_some(), self.cache_seed, Arc::clone(&self.cache_budget));
+        self.register_kind::<D, N, MK>(descriptor, |descriptor, number, name| {
+            let config = CacheConfig { number, name, seed, budget };
+            let cache =
+                || Box::new(Cache::<O>::new(config, Arc::clone(codec(descriptor)))) as Box<dyn AnyCache>;
+            (has_cache.then(cache), None)
+        })
+    }
+
+    /// Registers timers, and returns their number.
+    pub(super) fn register_timer_state<N: StateKey>(
+        &mut self,
+        descriptor: TimerDescriptor<N>,
+    ) -> Result<u32> {
+        let range = self.life.subtask().range();
+        self.register_kind::<_, N, ()>(descriptor, |_, number, _| {
+            (None, Some(TimerCache::new(number, range)))
+        })
+    }
+
+    /// Registers a state, and returns its number. `caches` makes what is kept in memory of it.
+    fn register_kind<D, N: StateKey, MK: StateKey>(
+        &mut self,
+        descriptor: D,
+        caches: impl FnOnce(&D, u16, String) -> (Option<Box<dyn AnyCache>>, Option<TimerCache>),
     ) -> Result<u32>
     where
         D: StateDescriptor + Send + Sync + 'static,
@@ -72,13 +103,9 @@ impl<K: StateKey, E: ByteEngine> EngineBackend<K, E> {
             self.registry.drop_held(old);
         }
         self.restored.take(&meta.name);
-        let cache = self.cache_budget.is_some().then(|| {
-            let (name, seed) = (meta.name.clone(), self.cache_seed);
-            let config = CacheConfig { number, name, seed, budget: Arc::clone(&self.cache_budget) };
-            Box::new(Cache::<O>::new(config, Arc::clone(codec(&descriptor)))) as Box<dyn AnyCache>
-        });
+        let caches = caches(&descriptor, number, meta.name.clone());
         self.life.registered(number.into(), &meta.name);
-        self.registry.add::<D, K, N>(number, meta, descriptor, cache, totals);
+        self.registry.add::<D, K, N>(number, meta, descriptor, caches, totals);
         Ok(number.into())
     }
 }

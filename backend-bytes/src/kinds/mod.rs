@@ -5,6 +5,7 @@ mod either;
 mod folded;
 mod lists;
 mod maps;
+mod timers;
 mod values;
 
 #[cfg(test)]
@@ -20,6 +21,7 @@ use either::Either;
 pub use folded::{ByteAggregating, ByteReducing};
 pub use lists::ByteList;
 pub use maps::ByteMap;
+pub use timers::ByteTimers;
 pub use values::ByteValue;
 pub(crate) use values::Values;
 

@@ -7,12 +7,12 @@ use std::sync::Arc;
 use arrayvec::ArrayVec;
 use backend_api::format::StateMeta;
 use backend_api::restore::{RestorePlan, RestoredState};
-use backend_api::row::FORMAT;
+use backend_api::row::{FORMAT, ReadBack};
 use backend_api::{
     Aggregate, AggregatingDescriptor, AggregatingToken, CheckpointTarget, KeyContext, KeyedStateHandle, Keys,
     Lifecycle, ListDescriptor, ListToken, MapDescriptor, MapToken, Place, ReducingDescriptor, ReducingToken,
     Result, SnapshotRequest, SnapshotTask, StateBackend, StateDescriptor, StateInfo, StateKey, StateToken,
-    StateValue, Subtask, ValueDescriptor, ValueState, ValueToken,
+    StateValue, Subtask, TimerDescriptor, TimerToken, ValueDescriptor, ValueState, ValueToken,
 };
 
 use super::budget::Budget;
@@ -22,9 +22,10 @@ use super::registered::Registered;
 use super::row_key::entry_hash;
 use super::snapshot::{HeapSnapshot, UnregisteredSnapshot};
 use super::state::{AnyState, HeapState, StateSetup};
+use super::timers::TimerQueue;
 use super::views::{
-    AggregatingTable, Fallback, Function, HeapAggregating, HeapList, HeapMap, HeapReducing, HeapValue,
-    ListTable, MapTable, Reduce, ReducingTable, Seat, ValueTable,
+    AggregatingTable, Fallback, Function, HeapAggregating, HeapList, HeapMap, HeapReducing, HeapTimers,
+    HeapValue, ListTable, MapTable, Reduce, ReducingTable, Seat, ValueTable,
 };
 
 /// Keys prefetched together: as many as fit into the L1 cache.
@@ -80,12 +81,23 @@ impl<K: StateKey, C: Checkpointing> HeapBackend<K, C> {
         Ok((state, Seat::new(place.key(), place.group(), place.namespace())))
     }
 
-    /// Registers the state that `meta` describes, and returns its index.
+    /// Registers a table of `content`, and returns its index.
     fn register<N: StateKey, T: Content, X: Send + 'static>(
         &mut self,
         descriptor: &impl StateDescriptor,
         content: T,
         extra: X,
+    ) -> Result<u32> {
+        self.register_state(descriptor, |meta, read_back, setup| {
+            HeapState::<K, N, T, X>::new(meta, content, extra, read_back, setup)
+        })
+    }
+
+    /// Registers the state that `descriptor` describes and `new` makes, and returns its index.
+    fn register_state<S: AnyState<K>>(
+        &mut self,
+        descriptor: &impl StateDescriptor,
+        new: impl FnOnce(StateMeta, ReadBack, StateSetup) -> S,
     ) -> Result<u32> {
         let (meta, read_back) = (descriptor.meta()?, descriptor.read_back::<K>());
         self.life.check_open()?;
@@ -93,19 +105,14 @@ impl<K: StateKey, C: Checkpointing> HeapBackend<K, C> {
         let name = meta.name.clone();
         if let Some(&index) = self.names.get(&name) {
             let known = &self.states[index];
-            known.meta().check_again(&meta, known.is::<HeapState<K, N, T, X>>())?;
+            known.meta().check_again(&meta, known.is::<S>())?;
             return Ok(index as u32);
         }
         let restored = self.restored.iter().position(|restored| restored.name() == name);
-        let mut state = HeapState::<K, N, T, X>::new(meta, content, extra, read_back, self.setup.clone());
+        let mut state = new(meta, read_back, self.setup.clone());
         if let Some(at) = restored {
             let restored = &self.restored[at];
             let restored = &restored.evolve::<K, _>(descriptor)?;
-            if let Some(written) = restored.metas().first() {
-                // Rows come in the order of a table with the seed they were written with. With the same seed,
-                // they fill this table in order.
-                state.reseed(written.table_seed);
-            }
             let threads = self.checkpointing.restore_threads();
             state.restore(restored, self.life.subtask().key_space(), threads)?;
             self.restored.remove(at);
@@ -182,6 +189,7 @@ impl<K: StateKey, C: Checkpointing> StateBackend for HeapBackend<K, C> {
     type Map<'a, MK: StateKey, MV: StateValue, N: StateKey> = HeapMap<'a, K, N, MK, MV>;
     type Reducing<'a, T: StateValue, N: StateKey> = HeapReducing<'a, K, N, T>;
     type Aggregating<'a, A: Aggregate, N: StateKey> = HeapAggregating<'a, K, N, A>;
+    type Timers<'a, N: StateKey> = HeapTimers<'a, K, N>;
 
     fn open(options: &C::Options, subtask: Subtask<K>, restore: &[KeyedStateHandle]) -> Result<Self> {
         let mut checkpointing = C::open(options)?;
@@ -265,6 +273,11 @@ impl<K: StateKey, C: Checkpointing> StateBackend for HeapBackend<K, C> {
         Ok(AggregatingToken::new(self.life.id(), index))
     }
 
+    fn register_timers<N: StateKey>(&mut self, descriptor: TimerDescriptor<N>) -> Result<TimerToken<N>> {
+        let index = self.register_state(&descriptor, TimerQueue::<K, N>::new)?;
+        Ok(TimerToken::new(self.life.id(), index))
+    }
+
     #[inline(always)]
     fn value_at<'a, V: StateValue, N: StateKey>(
         &'a mut self,
@@ -308,6 +321,14 @@ impl<K: StateKey, C: Checkpointing> StateBackend for HeapBackend<K, C> {
     ) -> Result<HeapAggregating<'a, K, N, A>> {
         let (state, seat) = self.access::<AggregatingTable<K, N, A>, _>(place)?;
         Ok(HeapAggregating { state, seat })
+    }
+
+    fn timers<N: StateKey>(&mut self, token: TimerToken<N>) -> Result<HeapTimers<'_, K, N>> {
+        self.life.check_token(token)?;
+        let Some(queue) = Self::state::<TimerQueue<K, N>>(&mut self.states, token) else {
+            return Err(self.life.refused_token());
+        };
+        Ok(HeapTimers { life: &self.life, token, queue })
     }
 
     fn keys<T: StateToken>(&mut self, token: T, namespace: &T::Namespace) -> Result<Keys<'_, K>> {

@@ -40,6 +40,21 @@ impl<'r, 'w> Rows<'r, 'w> {
         }
     }
 
+    /// Writes a row. `encode` appends what follows the operation.
+    #[inline]
+    pub(super) fn row(&mut self, op: RowOp, encode: impl FnOnce(&mut Vec<u8>) -> Result<()>) -> Result<()> {
+        self.begin()?;
+        let kind = self.kind;
+        let written = self.writer.row(|out| {
+            if kind == SectionKind::Delta {
+                op.encode(out);
+            }
+            encode(out)
+        });
+        self.written += 1;
+        written.map_err(|error| self.locate(error))
+    }
+
     #[inline]
     pub(super) fn of<'e, K: StateKey, N: StateKey>(
         &'e mut self,
@@ -59,16 +74,10 @@ impl<K: StateKey, N: StateKey> EntryRows<'_, '_, '_, K, N> {
     /// Writes a row. `rest` appends what follows key and namespace.
     #[inline]
     pub(super) fn row(&mut self, op: RowOp, rest: impl FnOnce(&mut Vec<u8>) -> Result<()>) -> Result<()> {
-        self.rows.begin()?;
-        let (kind, key) = (self.rows.kind, self.key);
-        let written = self.rows.writer.row(|out| {
-            if kind == SectionKind::Delta {
-                op.encode(out);
-            }
+        let key = self.key;
+        self.rows.row(op, |out| {
             key.encode(out)?;
             rest(out)
-        });
-        self.rows.written += 1;
-        written.map_err(|error| self.rows.locate(error))
+        })
     }
 }

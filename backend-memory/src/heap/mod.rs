@@ -16,6 +16,7 @@ mod row_key;
 mod rows;
 mod snapshot;
 mod state;
+mod timers;
 mod views;
 
 pub use crate::containers::SharedArray;
@@ -23,4 +24,4 @@ pub use backend::HeapBackend;
 pub use checkpointing::Checkpointing;
 pub use rows::{Extent, StateSnapshot};
 pub use snapshot::{HeapSnapshot, WriteHeap};
-pub use views::{HeapAggregating, HeapList, HeapMap, HeapReducing, HeapValue};
+pub use views::{HeapAggregating, HeapList, HeapMap, HeapReducing, HeapTimers, HeapValue};

@@ -3,16 +3,18 @@
 use std::any::TypeId;
 use std::ops::{Deref, DerefMut};
 
+use backend_api::StateKey;
+
 use super::state::AnyState;
 
 /// A state with its type id beside the pointer, since every access checks it.
-pub(super) struct Registered<K> {
+pub(super) struct Registered<K: StateKey> {
     /// The type that `state` points to.
     type_id: TypeId,
     state: Box<dyn AnyState<K>>,
 }
 
-impl<K> Registered<K> {
+impl<K: StateKey> Registered<K> {
     pub(super) fn new<S: AnyState<K>>(state: S) -> Self {
         Self { type_id: TypeId::of::<S>(), state: Box::new(state) }
     }
@@ -32,7 +34,7 @@ impl<K> Registered<K> {
     }
 }
 
-impl<K> Deref for Registered<K> {
+impl<K: StateKey> Deref for Registered<K> {
     type Target = dyn AnyState<K>;
 
     #[inline]
@@ -41,7 +43,7 @@ impl<K> Deref for Registered<K> {
     }
 }
 
-impl<K> DerefMut for Registered<K> {
+impl<K: StateKey> DerefMut for Registered<K> {
     #[inline]
     fn deref_mut(&mut self) -> &mut Self::Target {
         &mut *self.state

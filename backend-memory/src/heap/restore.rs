@@ -18,9 +18,8 @@ use super::state::{AnyState, HeapState};
 use crate::table::TableKey;
 
 impl<K: StateKey, N: StateKey, C: Content, X: Send + 'static> HeapState<K, N, C, X> {
-    /// Fills the empty state from a snapshot, and ends the epoch, so that nothing counts as changed. Key
-    /// groups are shared out among `threads` threads.
-    pub(super) fn restore(
+    /// [`restore`](AnyState::restore), with key groups shared out among the threads.
+    pub(super) fn load_all(
         &mut self,
         restored: &RestoredState,
         keys: &KeySpace<K>,
@@ -192,7 +191,7 @@ fn row_hash<K: StateKey, N: StateKey>(key: &K, namespace: &N, keys: &KeySpace<K>
 }
 
 #[cold]
-fn astray(group: u16) -> Error {
+pub(super) fn astray(group: u16) -> Error {
     let message = format!("a row of key group {group} lies in the section of another");
     Error::new(ErrorKind::Corrupt, message)
 }

@@ -5,9 +5,10 @@ use std::cell::Cell;
 use std::sync::Arc;
 
 use backend_api::format::StateMeta;
+use backend_api::restore::RestoredState;
 use backend_api::row::ReadBack;
 use backend_api::{
-    BoxError, Error, KeyGroupRange, Keys, Result, StateInfo, StateKey, StateKind, function_failed,
+    BoxError, Error, KeyGroupRange, KeySpace, Keys, Result, StateInfo, StateKey, StateKind, function_failed,
     update_failed,
 };
 
@@ -19,7 +20,7 @@ use crate::containers::OrderedMap;
 use crate::table::{Table, TableKey};
 
 /// A registered state without its types, which only the views know.
-pub(super) trait AnyState<K>: Any + Send {
+pub(super) trait AnyState<K: StateKey>: Any + Send {
     /// Its metadata for checkpoints.
     fn meta(&self) -> &StateMeta;
 
@@ -30,6 +31,10 @@ pub(super) trait AnyState<K>: Any + Send {
 
     /// All keys, each with its encoded namespace.
     fn keys_and_namespaces(&self) -> Keys<'_, (K, Vec<u8>)>;
+
+    /// Fills the empty state from a snapshot, and ends the epoch, so that nothing counts as changed. `keys` is
+    /// that of the backend. At most `threads` threads work on it.
+    fn restore(&mut self, restored: &RestoredState, keys: &KeySpace<K>, threads: usize) -> Result<()>;
 
     /// Takes a snapshot, and returns its epoch.
     fn freeze(&mut self) -> Result<(u32, Box<dyn StateSnapshot>)>;
@@ -128,7 +133,7 @@ impl<K: StateKey, N: StateKey, C: Content, X: Send + 'static> HeapState<K, N, C,
     }
 
     /// Gives the empty state's table another seed.
-    pub(super) fn reseed(&mut self, seed: u64) {
+    fn reseed(&mut self, seed: u64) {
         self.meta.table_seed = seed;
         self.table = Table::new(self.table.groups(), seed, self.table.tracks_removals());
     }
@@ -365,6 +370,15 @@ impl<K: StateKey, N: StateKey, C: Content, X: Send + 'static> AnyState<K> for He
             row.namespace()?.encode(&mut namespace);
             Ok((row.key()?, namespace))
         }))
+    }
+
+    fn restore(&mut self, restored: &RestoredState, keys: &KeySpace<K>, threads: usize) -> Result<()> {
+        if let Some(written) = restored.metas().first() {
+            // Rows come in the order of a table with the seed they were written with. With the same seed, they
+            // fill this table in order.
+            self.reseed(written.table_seed);
+        }
+        self.load_all(restored, keys, threads)
     }
 
     fn freeze(&mut self) -> Result<(u32, Box<dyn StateSnapshot>)> {

@@ -10,7 +10,7 @@ pub(crate) enum Family {
     Values,
     /// Elements that are appended, and read in order.
     Lists,
-    /// Entries that are read one by one and in order.
+    /// Entries that are read one by one and in order, and timers.
     Maps,
 }
 
@@ -22,7 +22,7 @@ impl Family {
         match kind {
             StateKind::Value | StateKind::Reducing | StateKind::Aggregating => Self::Values,
             StateKind::List => Self::Lists,
-            StateKind::Map => Self::Maps,
+            StateKind::Map | StateKind::Timer => Self::Maps,
         }
     }
 

@@ -16,5 +16,6 @@ pub mod operator;
 pub mod raw;
 pub mod reducing;
 pub mod restore;
+pub mod timers;
 pub mod types;
 pub mod values;

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use backend_api::{
     AggregatingDescriptor, Checkpoint, ErrorKind, KeyGroupRange, KeySpace, KeyedStateHandle, ListDescriptor,
-    ListState, MapDescriptor, MapState, ReducingDescriptor, StateBackend, Subtask, ValueDescriptor,
-    ValueState,
+    ListState, MapDescriptor, MapState, ReducingDescriptor, StateBackend, Subtask, TimerDescriptor,
+    ValueDescriptor, ValueState,
 };
 
 use crate::access::{Access, kind};
@@ -505,7 +505,10 @@ pub fn n205_another_kind_is_refused_and_the_data_kept<F: Factory>() {
         if name != "tally" {
             refused.push(kind(backend.register(AggregatingDescriptor::new(name, Mean))));
         }
-        assert_eq!(refused, [ErrorKind::IncompatibleKind; 4], "{name}");
+        if name != "timers" {
+            refused.push(kind(backend.register(TimerDescriptor::event_time(name))));
+        }
+        assert_eq!(refused, [ErrorKind::IncompatibleKind; 5], "{name}");
     }
     assert_eq!(content_of(&mut backend), content);
 }

@@ -6,8 +6,8 @@ use backend_api::{
     Aggregate, AggregatingDescriptor, AggregatingToken, BoxError, CheckpointTarget, JobFolder,
     KeyedStateHandle, Keys, Lifecycle, ListDescriptor, ListToken, MapDescriptor, MapToken, Place,
     ReducingDescriptor, ReducingToken, Result, SnapshotRequest, SnapshotTask, StateBackend, StateInfo,
-    StateKey, StateToken, StateValue, Storage, Subtask, ValueDescriptor, ValueState, ValueToken,
-    update_failed,
+    StateKey, StateToken, StateValue, Storage, Subtask, TimerDescriptor, TimerToken, ValueDescriptor,
+    ValueState, ValueToken, update_failed,
 };
 use conformance_tests::{Capabilities, Factory, Setup};
 
@@ -65,6 +65,7 @@ impl<B: StateBackend, const FAULT: Fault> StateBackend for Faulty<B, FAULT> {
     type Map<'a, MK: StateKey, MV: StateValue, N: StateKey> = B::Map<'a, MK, MV, N>;
     type Reducing<'a, T: StateValue, N: StateKey> = B::Reducing<'a, T, N>;
     type Aggregating<'a, A: Aggregate, N: StateKey> = B::Aggregating<'a, A, N>;
+    type Timers<'a, N: StateKey> = B::Timers<'a, N>;
 
     fn open(
         options: &Self::Options,
@@ -116,6 +117,14 @@ impl<B: StateBackend, const FAULT: Fault> StateBackend for Faulty<B, FAULT> {
         descriptor: AggregatingDescriptor<A, N>,
     ) -> Result<AggregatingToken<A, N>> {
         self.0.register_aggregating(descriptor)
+    }
+
+    fn register_timers<N: StateKey>(&mut self, descriptor: TimerDescriptor<N>) -> Result<TimerToken<N>> {
+        self.0.register_timers(descriptor)
+    }
+
+    fn timers<N: StateKey>(&mut self, token: TimerToken<N>) -> Result<Self::Timers<'_, N>> {
+        self.0.timers(token)
     }
 
     fn value_at<'a, V: StateValue, N: StateKey>(

@@ -63,6 +63,10 @@ impl Printed {
         match (item.place, &types.map_key) {
             (Place::Element(index), _) => cells.push(("index", number(index))),
             (Place::Entry(key), Some(schema)) => cells.push(("map_key", read_key(schema, key)?)),
+            (Place::Timer(time), _) => {
+                cells.push(("time", number(time)));
+                return Ok(Self { cells });
+            }
             _ => {}
         }
         cells.push(("value", types.value.read(item.value)?));
@@ -77,6 +81,10 @@ impl Printed {
         match (types.shape, &types.map_key) {
             (StateShape::List, _) => columns.push(Column { name: "index", cells: Cells::Unsigned }),
             (StateShape::Map, Some(schema)) => columns.push(of("map_key", schema)),
+            (StateShape::Timer, _) => {
+                columns.push(Column { name: "time", cells: Cells::Signed });
+                return columns;
+            }
             _ => {}
         }
         columns.push(Column { name: "value", cells: Cells::of(&types.value_type) });

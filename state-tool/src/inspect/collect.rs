@@ -131,7 +131,7 @@ fn scan(keyed: &Keyed, meta: &StateMeta, types: &Types, report: &mut StateReport
     let bar = progress::bar(keyed.stored_bytes(meta));
     let mut largest = Largest::default();
     for group in 0..keyed.max_parallelism {
-        let (mut size, mut keys) = (Size::default(), Keys::new(types.has_namespaces()));
+        let (mut size, mut keys) = (Size::default(), Keys::new(types.are_by_key()));
         keyed.scan(meta, types, group, |item| {
             let bytes = bytes_of(&item);
             size.rows += 1;
@@ -150,22 +150,25 @@ fn scan(keyed: &Keyed, meta: &StateMeta, types: &Types, report: &mut StateReport
     Ok(())
 }
 
-/// Bytes of an item: key, namespace, key of an entry, value.
+/// Bytes of an item: key, namespace, key of an entry or time of a timer, value.
 fn bytes_of(item: &Item<'_>) -> u64 {
-    let entry = if let Place::Entry(key) = item.place { key.len() } else { 0 };
+    let entry = match item.place {
+        Place::Entry(key) => key.len(),
+        Place::Timer(at) => size_of_val(&at),
+        Place::Single | Place::Element(_) => 0,
+    };
     (item.key.len() + item.namespace.len() + entry + item.value.len()) as u64
 }
 
-/// The sizes of the keys of one key group. Without namespaces the items of a key follow one another, and only one key is
-/// remembered.
+/// The sizes of the keys of one key group. If the items of a key follow one another, only one key is remembered.
 struct Keys {
     last: Option<(Vec<u8>, Size)>,
     all: Option<HashMap<Vec<u8>, Size>>,
 }
 
 impl Keys {
-    fn new(has_namespaces: bool) -> Self {
-        Self { last: None, all: has_namespaces.then(HashMap::new) }
+    fn new(are_by_key: bool) -> Self {
+        Self { last: None, all: (!are_by_key).then(HashMap::new) }
     }
 
     fn add(&mut self, key: &[u8], bytes: u64, largest: &mut Largest) {

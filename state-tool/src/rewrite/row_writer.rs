@@ -2,7 +2,7 @@
 
 use backend_api::format::CheckpointWriter;
 use backend_api::row::{encode_varint, is_full};
-use backend_api::{Result, StateShape};
+use backend_api::{Result, StateKey, StateShape};
 
 use super::put_sized;
 use crate::rows::{Item, Place};
@@ -31,13 +31,16 @@ impl<'w, 'c> RowWriter<'w, 'c> {
     /// Adds an item.
     pub fn add(&mut self, item: &Item<'_>) -> Result<()> {
         let is_same = self.key == item.key && self.namespace == item.namespace;
-        let is_single = self.shape == StateShape::Single;
+        let is_single = matches!(self.shape, StateShape::Single | StateShape::Timer);
         if self.items > 0 && (is_single || !is_same || is_full(self.items, self.row.len() - self.head)) {
             self.end_row()?;
         }
         if self.items == 0 {
             self.key = item.key.to_vec();
             self.namespace = item.namespace.to_vec();
+            if let Place::Timer(time) = item.place {
+                time.encode(&mut self.row);
+            }
             self.row.extend_from_slice(item.key);
             self.row.extend_from_slice(item.namespace);
             if let Place::Element(index) = item.place {
@@ -47,6 +50,7 @@ impl<'w, 'c> RowWriter<'w, 'c> {
         }
         match item.place {
             Place::Single => self.row.extend_from_slice(item.value),
+            Place::Timer(_) => {}
             Place::Element(_) => put_sized(item.value, &mut self.row)?,
             Place::Entry(key) => {
                 self.row.extend_from_slice(key);

@@ -6,7 +6,7 @@ use std::io::Write;
 use std::os::unix::fs::FileExt;
 
 use backend_api::row::{decode_sized, decode_varint, encode_varint};
-use backend_api::{Error, ErrorKind, Result};
+use backend_api::{Error, ErrorKind, Result, StateKey};
 
 use super::{put_sized, temporary};
 use crate::rows::{Group, Item, Place, Visit};
@@ -62,6 +62,10 @@ impl Spill {
                 out.push(2);
                 put_sized(key, out)?;
             }
+            Place::Timer(time) => {
+                out.push(3);
+                time.encode(out);
+            }
         }
         put_sized(item.value, out)?;
         if out.len() >= CHUNK {
@@ -109,7 +113,8 @@ fn read(mut bytes: &[u8], groups: &mut BTreeMap<u16, Group>) -> Result<()> {
             0 => Place::Single,
             // The elements of a list come in their order.
             1 => Place::Element(0),
-            _ => Place::Entry(decode_sized(&mut bytes)?),
+            2 => Place::Entry(decode_sized(&mut bytes)?),
+            _ => Place::Timer(i64::decode(&mut bytes)?),
         };
         let value = decode_sized(&mut bytes)?;
         groups.entry(group).or_default().add(Item { key, namespace, place, value });

@@ -5,7 +5,7 @@ use std::fmt;
 use backend_api::format::StateMeta;
 use backend_api::row::decode_sized;
 use backend_api::{
-    Error, ErrorKind, JobFolder, KeySpace, KeyedStateHandle, Result, StateShape, Subtask, TaskState,
+    Error, ErrorKind, JobFolder, KeySpace, KeyedStateHandle, Result, StateKey, StateShape, Subtask, TaskState,
 };
 use backend_bytes::{ByteEngine, ByteStore, EntryKey, OpenedStore};
 use backend_rocksdb::{RocksDb, RocksDbOptions, RocksDbStore};
@@ -53,11 +53,16 @@ impl Database {
         let mut entries = self.store.scan(&from, &to)?;
         let mut list = List::default();
         while let Some((key, value)) = entries.next()? {
-            let (key, rest) = types.key.split(EntryKey::split(key).ok_or_else(short)?.own)?;
+            let mut own = EntryKey::split(key).ok_or_else(short)?.own;
+            let time = if types.shape == StateShape::Timer { i64::decode(&mut own)? } else { 0 };
+            let (key, rest) = types.key.split(own)?;
             let (namespace, rest) = types.namespace.split(rest)?;
             match types.shape {
                 StateShape::Single if rest.is_empty() => {
                     visit(Item { key, namespace, place: Place::Single, value })?;
+                }
+                StateShape::Timer if rest.is_empty() => {
+                    visit(Item { key, namespace, place: Place::Timer(time), value })?;
                 }
                 StateShape::Map => visit(Item { key, namespace, place: Place::Entry(rest), value })?,
                 StateShape::List if rest.len() == EntryKey::SEQUENCE_BYTES => {

@@ -1,7 +1,7 @@
 //! Decodes rows without the types of the program.
 
 use backend_api::format::SectionKind;
-use backend_api::row::{RowChange, RowOp, decode_sized};
+use backend_api::row::{RowChange, RowHead, decode_sized};
 use backend_api::{Error, ErrorKind, Result};
 
 use super::{Item, Place, Visit};
@@ -17,10 +17,10 @@ pub(super) struct Parts<'r> {
 impl<'r> Parts<'r> {
     /// Splits a row of a section of that kind.
     pub fn of(types: &Types, section: SectionKind, mut row: &'r [u8]) -> Result<Self> {
-        let op = RowOp::decode_in(section, &mut row)?;
+        let head = RowHead::decode(types.shape, section, &mut row)?;
         let (key, row) = types.key.split(row)?;
         let (namespace, rest) = types.namespace.split(row)?;
-        Ok(Self { key, namespace, change: RowChange::decode(types.shape, op, rest)? })
+        Ok(Self { key, namespace, change: RowChange::decode(head, rest)? })
     }
 }
 
@@ -58,12 +58,15 @@ pub(super) fn each_item(types: &Types, row: &[u8], visit: &mut Visit<'_>) -> Res
             }
             Ok(())
         }
-        RowChange::RemoveEntries(_) | RowChange::Remove => Err(corrupt("a row of a full section removes")),
+        RowChange::AddTimer(at) => visit(Item { key, namespace, place: Place::Timer(at), value: &[] }),
+        RowChange::RemoveEntries(_) | RowChange::Remove | RowChange::RemoveTimer(_) => {
+            Err(corrupt("a row of a full section removes"))
+        }
     }
 }
 
 /// Checks that all of a row decodes, and that its key belongs to `group` if the mapping is known. Returns the number of
-/// values, elements or entries that it puts or removes.
+/// values, elements, entries or timers that it puts or removes.
 pub fn check_row(types: &Types, section: SectionKind, row: &[u8], group: u16) -> Result<u64> {
     let Parts { key, change, .. } = Parts::of(types, section, row)?;
     types.check_group(key, group)?;
@@ -93,7 +96,7 @@ pub fn check_row(types: &Types, section: SectionKind, row: &[u8], group: u16) ->
                 items += 1;
             }
         }
-        RowChange::Remove => items = 1,
+        RowChange::Remove | RowChange::AddTimer(_) | RowChange::RemoveTimer(_) => items = 1,
     }
     Ok(items)
 }

@@ -1,6 +1,6 @@
 //! A key group in memory, merged from the sections of several files.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use backend_api::format::SectionKind;
 use backend_api::row::RowChange;
@@ -23,6 +23,7 @@ enum Content {
     Single(Box<[u8]>),
     List(List),
     Map(Map),
+    Timers(BTreeSet<i64>),
 }
 
 /// Elements. A taken one is `None`.
@@ -62,6 +63,8 @@ impl Group {
                     entries.insert(key.into(), value.into());
                 }
             }
+            RowChange::AddTimer(time) => _ = self.timers(at).ok_or_else(other_kind)?.insert(time),
+            RowChange::RemoveTimer(time) => _ = self.timers(at).ok_or_else(other_kind)?.remove(&time),
             RowChange::RemoveEntries(keys) => {
                 let (entries, mut rest) = (self.map(at).ok_or_else(other_kind)?, keys.bytes());
                 while !rest.is_empty() {
@@ -87,6 +90,19 @@ impl Group {
                     entries.insert(key.into(), item.value.into());
                 }
             }
+            Place::Timer(time) => {
+                if let Some(times) = self.timers(at) {
+                    times.insert(time);
+                }
+            }
+        }
+    }
+
+    /// The times of the timers of a key and namespace; `None` if there is content of another kind.
+    fn timers(&mut self, at: KeyAndNamespace) -> Option<&mut BTreeSet<i64>> {
+        match self.0.entry(at).or_insert(Content::Timers(BTreeSet::new())) {
+            Content::Timers(times) => Some(times),
+            Content::Single(_) | Content::List(_) | Content::Map(_) => None,
         }
     }
 
@@ -94,7 +110,7 @@ impl Group {
     fn list(&mut self, at: KeyAndNamespace) -> Option<&mut List> {
         match self.0.entry(at).or_insert(Content::List(List::new())) {
             Content::List(elements) => Some(elements),
-            Content::Single(_) | Content::Map(_) => None,
+            Content::Single(_) | Content::Map(_) | Content::Timers(_) => None,
         }
     }
 
@@ -102,7 +118,7 @@ impl Group {
     fn map(&mut self, at: KeyAndNamespace) -> Option<&mut Map> {
         match self.0.entry(at).or_insert(Content::Map(Map::new())) {
             Content::Map(entries) => Some(entries),
-            Content::Single(_) | Content::List(_) => None,
+            Content::Single(_) | Content::List(_) | Content::Timers(_) => None,
         }
     }
 
@@ -128,6 +144,9 @@ impl Group {
                         visit(item(Place::Entry(key), value))?;
                     }
                 }
+                Content::Timers(times) => {
+                    times.iter().try_for_each(|time| visit(item(Place::Timer(*time), &[])))?;
+                }
             }
         }
         Ok(())
@@ -139,12 +158,13 @@ impl Group {
         match (self.0.get_mut(&at)?, item.place) {
             (Content::Single(_), Place::Single) => match self.0.remove(&at)? {
                 Content::Single(value) => Some(value),
-                Content::List(_) | Content::Map(_) => None,
+                Content::List(_) | Content::Map(_) | Content::Timers(_) => None,
             },
             (Content::List(elements), Place::Element(index)) => {
                 elements.get_mut(usize::try_from(index).ok()?)?.take()
             }
             (Content::Map(entries), Place::Entry(key)) => entries.remove(key),
+            (Content::Timers(times), Place::Timer(time)) => times.remove(&time).then(Box::default),
             _ => None,
         }
     }

@@ -21,7 +21,7 @@ use crate::types::Types;
 /// The format of handles of RocksDB's files.
 pub const ROCKSDB_FORMAT: &str = "rocksdb/1";
 
-/// A value, an element of a list or an entry of a map.
+/// A value, an element of a list, an entry of a map or a timer.
 #[derive(Clone, Copy, Debug)]
 pub struct Item<'i> {
     /// Encoded key.
@@ -43,6 +43,8 @@ pub enum Place<'i> {
     Element(u64),
     /// The entry of a map with this encoded key.
     Entry(&'i [u8]),
+    /// The timer with this time. It has no value.
+    Timer(i64),
 }
 
 /// What is called with each item.

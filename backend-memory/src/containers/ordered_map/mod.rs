@@ -93,6 +93,12 @@ impl<K, V> OrderedMap<K, V> {
         Range::all(&self.root)
     }
 
+    /// The first entry.
+    #[inline]
+    pub fn first(&self) -> Option<&(K, V)> {
+        self.root.entry(&self.root.first_place())
+    }
+
     pub fn keys(&self) -> impl DoubleEndedIterator<Item = &K> {
         self.iter().map(|(key, _)| key)
     }
@@ -189,6 +195,17 @@ impl<K: StateKey, V: Clone> OrderedMap<K, V> {
         self.remove_at(&place, epoch, log)
     }
 
+    /// Removes the first entry in `epoch`, and returns it. With `log` as in [`remove`](Self::remove).
+    pub fn pop_first(&mut self, epoch: u32, log: bool) -> Option<(K, V)> {
+        let place = self.root.first_place();
+        let logged = if log { Some(self.root.entry(&place)?.0.clone()) } else { None };
+        let Entry { key, value, .. } = self.take_at(&place, log)?;
+        if let Some(key) = logged {
+            self.log_removal(key, epoch);
+        }
+        Some((key, value))
+    }
+
     /// Lets `f` change a copy of the value of `key`, or `None` if there is none. Writes the result: `Some` as
     /// the value, `None` as a removal (logged with `log`).
     ///
@@ -275,6 +292,15 @@ impl<K: StateKey, V: Clone> OrderedMap<K, V> {
     }
 
     fn remove_at(&mut self, place: &Path, epoch: u32, log: bool) -> Option<V> {
+        let Entry { key, value, .. } = self.take_at(place, log)?;
+        if log {
+            self.log_removal(key, epoch);
+        }
+        Some(value)
+    }
+
+    /// Takes an entry out of the tree. `log` announces a call of [`log_removal`](Self::log_removal).
+    fn take_at(&mut self, place: &Path, log: bool) -> Option<Entry<K, V>> {
         let marks = match &self.root {
             Node::Leaf(leaf) => self.marks.without(place.at(), leaf.entries()),
             root if root.becomes_leaf(place) => {
@@ -288,14 +314,14 @@ impl<K: StateKey, V: Clone> OrderedMap<K, V> {
         }
         let mut removed = self.root.remove(place);
         self.marks = marks;
-        let Entry { key, value, .. } = removed.entry.take()?;
-        if log {
-            let max = REMOVALS_MIN.max(2 * self.len());
-            let removals = self.removals.get_or_insert_with(|| Arc::new(RemovalLog::new()));
-            let forgotten = Arc::make_mut(removals).push(key, epoch, max);
-            drop(forgotten);
-        }
-        Some(value)
+        removed.entry.take()
+    }
+
+    fn log_removal(&mut self, key: K, epoch: u32) {
+        let max = REMOVALS_MIN.max(2 * self.len());
+        let removals = self.removals.get_or_insert_with(|| Arc::new(RemovalLog::new()));
+        let forgotten = Arc::make_mut(removals).push(key, epoch, max);
+        drop(forgotten);
     }
 }
 

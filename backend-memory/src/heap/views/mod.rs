@@ -4,12 +4,14 @@ mod aggregating;
 mod list;
 mod map;
 mod reducing;
+mod timers;
 mod value;
 
 pub use aggregating::HeapAggregating;
 pub use list::HeapList;
 pub use map::HeapMap;
 pub use reducing::HeapReducing;
+pub use timers::HeapTimers;
 pub use value::HeapValue;
 
 pub(super) use aggregating::{AggregatingTable, Function};
