@@ -1,11 +1,11 @@
-//! The state of each path: one of every kind, and one with the minute as its namespace.
+//! The state of each path: one of every kind, and counts and timers with the minute as their namespace.
 
 use std::net::Ipv4Addr;
 
 use state_backends::prelude::*;
 
 use crate::log_line::Visit;
-use crate::window::{Minute, Windows, is_closed, minute_of};
+use crate::window::{Minute, Windows, closed_at, event_time, is_closed, minute_of};
 
 /// The key: the bytes of a path. Clients may send anything, not only UTF-8.
 pub type Path = Vec<u8>;
@@ -43,6 +43,8 @@ pub struct PageStats {
     statuses: ListToken<u16>,
     last_seen: ValueToken<u64>,
     per_minute: ReducingToken<u64, Minute>,
+    /// The end of each open window.
+    ends: TimerToken<Minute>,
     windows: ValueToken<Windows>,
     /// The latest minute that the log has reached.
     newest: Minute,
@@ -60,6 +62,7 @@ impl PageStats {
             statuses: backend.register(ListDescriptor::new("statuses"))?,
             last_seen: backend.register(ValueDescriptor::new("last-seen"))?,
             per_minute: backend.register(ReducingDescriptor::new(PER_MINUTE, sum).namespaced())?,
+            ends: backend.register(TimerDescriptor::event_time("window-ends").namespaced())?,
             windows: backend.register(ValueDescriptor::new("windows"))?,
             newest: 0,
             path: Path::new(),
@@ -82,22 +85,23 @@ impl PageStats {
         backend.value(self.last_seen, key, &())?.update(|seen| *seen = (*seen).max(Some(time)))?;
         let minute = minute_of(time);
         if is_closed(minute, self.newest) {
-            backend.value(self.windows, key, &())?.update(|windows| windows.get_or_insert_default().late += 1)
-        } else {
-            backend.reducing(self.per_minute, key, &minute)?.add(1)
+            return backend
+                .value(self.windows, key, &())?
+                .update(|windows| windows.get_or_insert_default().late += 1);
         }
+        if open(&mut backend.reducing(self.per_minute, key, &minute)?)? {
+            backend.timers(self.ends)?.add(key, &minute, closed_at(minute))?;
+        }
+        Ok(())
     }
 
-    /// The log has reached `newest`: closes the windows that are over.
+    /// The log has reached `newest`: closes the windows that are over. The cost does not depend on those that are not.
     pub fn advance<B: StateBackend<Key = Path>>(&mut self, backend: &mut B, newest: Minute) -> Result<()> {
         self.newest = newest;
-        let over = backend
-            .keys_and_namespaces(self.per_minute)?
-            .filter(|window| window.as_ref().map_or(true, |(_, minute)| is_closed(*minute, newest)))
-            .collect::<Result<Vec<_>>>()?;
-        for (path, minute) in over {
-            let key = backend.key(&path)?;
-            let hits = take(&mut backend.reducing(self.per_minute, key, &minute)?)?.unwrap_or_default();
+        while let Some(end) = backend.next_due(self.ends, event_time(newest))? {
+            let key = backend.key(&end.key)?;
+            let hits =
+                take(&mut backend.reducing(self.per_minute, key, &end.namespace)?)?.unwrap_or_default();
             backend.value(self.windows, key, &())?.update(|windows| {
                 windows.get_or_insert_default().close(hits);
             })?;
@@ -137,6 +141,13 @@ fn remember<N>(statuses: &mut impl ListState<u16, N>, status: u16) -> Result<()>
         return statuses.add(status);
     }
     statuses.set(known.into_iter().skip(1).chain([status]))
+}
+
+/// Counts a hit. Returns true if it is the first one in the window.
+fn open<N>(window: &mut impl ReducingState<u64, N>) -> Result<bool> {
+    let is_first = window.with(|hits| hits.is_none())?;
+    window.add(1)?;
+    Ok(is_first)
 }
 
 /// Reads the count and clears it.

@@ -16,6 +16,16 @@ pub fn is_closed(minute: Minute, newest: Minute) -> bool {
     newest.saturating_sub(minute) > 1
 }
 
+/// The event time at which the window of `minute` is closed.
+pub fn closed_at(minute: Minute) -> i64 {
+    event_time(minute.saturating_add(2))
+}
+
+/// The time for timers when the log has reached `minute`. It is counted in minutes. The end of the log is the end of time.
+pub fn event_time(minute: Minute) -> i64 {
+    i64::try_from(minute).unwrap_or(i64::MAX)
+}
+
 /// Counts over the closed windows of a path. They are state, so a crash neither repeats nor loses a window.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Windows {
