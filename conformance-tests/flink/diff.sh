@@ -22,7 +22,7 @@ for seed in $(seq "$first" $((first + seeds - 1))); do
     script="$OUT/$seed.txt"
     scripts+=("$script")
     [ -e "$script" ] ||
-        python3 "$here/gen_script.py" "$seed" "${COMMANDS:-2000}" nosavepoints nottl notimers >"$script"
+        python3 "$here/gen_script.py" "$seed" "${COMMANDS:-2000}" nosavepoints nottl >"$script"
 done
 different=0
 for kind in ${KINDS:-heap rocksdb}; do

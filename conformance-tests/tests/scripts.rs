@@ -18,7 +18,7 @@ macro_rules! scripts {
     )+};
 }
 
-scripts!(basic, emptied, namespaces, snapshots, nulls);
+scripts!(basic, emptied, namespaces, snapshots, timers, nulls);
 
 fn check(script: &str, expected: &str) {
     for member in FAMILY {
@@ -37,7 +37,7 @@ fn unsupported_commands_end_the_script() {
         (error.line, error.message)
     };
     assert_eq!(stops("init long 2\n\n# comment\nsavepoint s1"), (4, "savepoint is not built yet".to_owned()));
-    assert_eq!(stops("init long 2\ntimers t"), (2, "timers is not built yet".to_owned()));
+    assert_eq!(stops("init long 2\ntimers t\nbackend heap"), (3, "backend is not built yet".to_owned()));
     assert_eq!(stops("state v value long ttl=5"), (1, "time to live is not built yet".to_owned()));
     assert_eq!(stops("key 1"), (1, "init comes first".to_owned()));
     assert_eq!(stops("init long 2\nvalue.get v").0, 2);

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Compiles and runs the Flink peer.
 #   run.sh bench OPTIONS...         FlinkStateBench
+#   run.sh timers KIND uniform|clustered NUMBER   FlinkTimerBench
 #   run.sh oracle KIND [SCRIPT]     FlinkOracle: what Flink answers to a script of state operations (conformance-tests/README.md);
 #   run.sh oracle KIND --each SCRIPT...  to many, each into SCRIPT.KIND; KIND: heap, rocksdb, rocksdb-full or forst
 #   run.sh workload [SEED [KEYS]]   check sums of the generated inputs
@@ -39,6 +40,10 @@ bench)
     build
     run FlinkStateBench "$@"
     ;;
+timers)
+    build
+    run FlinkTimerBench "$@"
+    ;;
 oracle)
     build
     JAVA_OPTS="-Xmx512m -XX:+UseSerialGC ${ORACLE_OPTS:-}" run FlinkOracle "$@"
@@ -48,7 +53,7 @@ workload)
     JAVA_OPTS="-Xmx1g" run Workload "$@"
     ;;
 *)
-    sed -n '2,8p' "${BASH_SOURCE[0]}" >&2
+    sed -n '2,9p' "${BASH_SOURCE[0]}" >&2
     exit 2
     ;;
 esac

@@ -16,11 +16,12 @@ macro_rules! model_cases {
 }
 
 /// Scripts that every backend runs, including random ones that found a fault.
-const SCRIPTS: [(&str, &str); 4] = [
+const SCRIPTS: [(&str, &str); 5] = [
     ("basic", include_str!("../../flink/scripts/basic.txt")),
     ("emptied", include_str!("../../flink/scripts/emptied.txt")),
     ("namespaces", include_str!("../../flink/scripts/namespaces.txt")),
     ("snapshots", include_str!("../../flink/scripts/snapshots.txt")),
+    ("timers", include_str!("../../flink/scripts/timers.txt")),
 ];
 
 /// Y1: random programs over random schemas, with overlapping and cancelled snapshots, crashes, restores and

@@ -1,10 +1,10 @@
 //! The model: ordered maps, cloned at every snapshot.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use backend_api::{Aggregate, Error, ErrorKind, JavaHash, Result, flink_group, subtask_of_group};
 
-use crate::script::{Aggregator, Answer, Datum, Declared, Kind, Machine, Op, Reducer};
+use crate::script::{Aggregator, Answer, Datum, Declared, Kind, Machine, Op, Reducer, Timed};
 
 /// The content of a state at one key and namespace. Never empty.
 #[derive(Clone, Debug)]
@@ -14,6 +14,7 @@ enum Content {
     Map(BTreeMap<Datum, Option<Datum>>),
     Folded(Datum),
     Accumulated((i64, i64)),
+    Timers(BTreeSet<i64>),
 }
 
 type Place = (Datum, Option<Datum>);
@@ -141,6 +142,18 @@ fn written(kind: &Kind, before: Option<Content>, op: Op) -> Result<Option<Conten
             aggregator.add(&mut accumulator, value).map_err(|_| mistyped())?;
             Some(Content::Accumulated(accumulator))
         }
+        (Kind::Timers, before, op) => {
+            let mut times = match before {
+                Some(Content::Timers(times)) => times,
+                _ => BTreeSet::new(),
+            };
+            match op {
+                Op::AddTimer(time) => _ = times.insert(time),
+                Op::RemoveTimer(time) => _ = times.remove(&time),
+                _ => return Err(mistyped()),
+            }
+            (!times.is_empty()).then_some(Content::Timers(times))
+        }
         (Kind::Map(..), before, op) => {
             let mut map = match before {
                 Some(Content::Map(map)) => map,
@@ -238,6 +251,24 @@ impl Machine for Model {
             state.retain(|(_, of), _| of.as_ref() != namespace);
         }
         Ok(())
+    }
+
+    fn timers(&mut self, state: &str) -> Result<Vec<Timed>> {
+        let mut timers = Vec::new();
+        for ((key, namespace), content) in self.states.get(state).into_iter().flatten() {
+            let Content::Timers(times) = content else { return Err(mistyped()) };
+            timers.extend(times.iter().map(|time| (*time, key.clone(), namespace.clone())));
+        }
+        Ok(timers)
+    }
+
+    fn fire(&mut self, state: &str, to: i64) -> Result<Vec<Timed>> {
+        let mut due = self.timers(state)?;
+        due.retain(|(time, ..)| *time <= to);
+        for (time, key, namespace) in &due {
+            self.access(state, key, namespace.as_ref(), Op::RemoveTimer(*time))?;
+        }
+        Ok(due)
     }
 
     fn begin(&mut self, snapshot: &str, _: u64) -> Result<()> {

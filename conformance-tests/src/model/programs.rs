@@ -72,6 +72,7 @@ fn states() -> impl Strategy<Value = Declared> {
         Just(Kind::Reduce(Type::Text, Reducer::Concat)),
         Just(Kind::Aggregate(Aggregator::Average)),
         Just(Kind::Aggregate(Aggregator::Count)),
+        Just(Kind::Timers),
     ];
     (kind, proptest::option::of(key_types())).prop_map(|(kind, namespace)| Declared { kind, namespace })
 }
@@ -176,7 +177,8 @@ impl Writer<'_> {
             self.parallelism(self.program.parallelism)
         )?;
         for (at, declared) in states.iter().enumerate() {
-            writeln!(f, "state s{at} {}", declared.words())?;
+            let command = if declared.kind == Kind::Timers { "timers" } else { "state" };
+            writeln!(f, "{command} s{at} {}", declared.words())?;
         }
         self.begin_again(f)?;
         for step in &self.program.steps {
@@ -195,7 +197,12 @@ impl Writer<'_> {
     }
 
     fn dump_all(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        (0..self.program.states.len()).try_for_each(|state| writeln!(f, "dump s{state}"))
+        (0..self.program.states.len()).try_for_each(|state| self.dump(f, state))
+    }
+
+    fn dump(&self, f: &mut fmt::Formatter<'_>, state: usize) -> fmt::Result {
+        let command = if self.program.states[state].kind == Kind::Timers { "timer.list" } else { "dump" };
+        writeln!(f, "{command} s{state}")
     }
 
     fn state(&self, choice: u8) -> (usize, &Declared) {
@@ -222,7 +229,7 @@ impl Writer<'_> {
                 Ok(())
             }
             Step::Extend { state, elements } => self.extend(f, state, elements),
-            Step::Dump(choice) => writeln!(f, "dump s{}", self.state(choice).0),
+            Step::Dump(choice) => self.dump(f, self.state(choice).0),
             Step::Begin => {
                 self.begun += 1;
                 self.running.push(self.begun);
@@ -302,8 +309,11 @@ impl Writer<'_> {
         writeln!(f, "ns {}", self.namespace(declared, v[3] % 3))?;
         let namespace = |choice: u8| self.namespace(declared, choice % 3);
         match (operation % 32, &declared.kind) {
-            (0, _) => writeln!(f, "clear s{at}"),
             (1, _) => writeln!(f, "keys s{at}"),
+            (6..10, Kind::Timers) => writeln!(f, "timer.remove s{at} {}", Self::time(v[0])),
+            (10..12, Kind::Timers) => writeln!(f, "timer.fire s{at} {}", Self::time(v[0])),
+            (_, Kind::Timers) => self.add(f, at, declared, [v[0], v[1]]),
+            (0, _) => writeln!(f, "clear s{at}"),
             (2, _) if v[0] < 64 => writeln!(f, "foreach.clear s{at}"),
             (3 | 4, Kind::List(_) | Kind::Reduce(..) | Kind::Aggregate(_))
                 if declared.namespace.is_some() =>
@@ -332,6 +342,15 @@ impl Writer<'_> {
         }
     }
 
+    /// One of few times.
+    fn time(choice: u8) -> i64 {
+        if choice < 32 {
+            [i64::MIN, i64::MAX, -1, 0][usize::from(choice % 4)]
+        } else {
+            i64::from(choice % 64) - 8
+        }
+    }
+
     /// Adds something at the current key and namespace, for any kind.
     fn add(&self, f: &mut fmt::Formatter<'_>, at: usize, declared: &Declared, v: [u8; 2]) -> fmt::Result {
         match &declared.kind {
@@ -340,6 +359,7 @@ impl Writer<'_> {
             Kind::Map(key, of) => writeln!(f, "map.put s{at} {} {}", value(*key, v[0]), nullable(*of, v[1])),
             Kind::Reduce(of, _) => writeln!(f, "reduce.add s{at} {}", value(*of, v[0])),
             Kind::Aggregate(_) => writeln!(f, "agg.add s{at} {}", value(Type::Long, v[0])),
+            Kind::Timers => writeln!(f, "timer.add s{at} {}", Self::time(v[0])),
         }
     }
 }

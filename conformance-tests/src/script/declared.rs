@@ -26,6 +26,8 @@ pub enum Kind {
     Reduce(Type, Reducer),
     /// `agg FN`.
     Aggregate(Aggregator),
+    /// Declared by `timers` instead of `state`.
+    Timers,
 }
 
 impl Declared {
@@ -35,7 +37,7 @@ impl Declared {
             let word = words.get(at).copied().unwrap_or_default();
             Type::named(word).ok_or(format!("no such type: {word:?}"))
         };
-        let (mut kind, types) = match words.first().copied().unwrap_or_default() {
+        let (kind, types) = match words.first().copied().unwrap_or_default() {
             "value" => (Kind::Value(named(1)?, None), 2),
             "list" => (Kind::List(named(1)?), 2),
             "map" => (Kind::Map(named(1)?, named(2)?), 3),
@@ -51,8 +53,17 @@ impl Declared {
             }
             other => return Err(format!("no such kind of state: {other:?}")),
         };
+        Self::with_options(kind, words.get(types..).unwrap_or_default())
+    }
+
+    /// Parses the words after the name of timers. The error is a message.
+    pub fn parse_timers(words: &[&str]) -> Result<Self, String> {
+        Self::with_options(Kind::Timers, words)
+    }
+
+    fn with_options(mut kind: Kind, options: &[&str]) -> Result<Self, String> {
         let mut namespace = None;
-        for option in words.get(types..).unwrap_or_default() {
+        for option in options {
             let (name, value) = option.split_once('=').ok_or(format!("not an option: {option:?}"))?;
             match (name, &mut kind) {
                 ("ns", _) => {
@@ -68,7 +79,7 @@ impl Declared {
         Ok(Self { kind, namespace })
     }
 
-    /// The words that [`parse`](Self::parse) reads.
+    /// The words that [`parse`](Self::parse) or [`parse_timers`](Self::parse_timers) reads.
     pub fn words(&self) -> String {
         let mut words = match &self.kind {
             Kind::Value(of, None) => format!("value {}", of.name()),
@@ -77,6 +88,7 @@ impl Declared {
             Kind::Map(key, of) => format!("map {} {}", key.name(), of.name()),
             Kind::Reduce(of, reducer) => format!("reduce {} {}", of.name(), reducer.name()),
             Kind::Aggregate(aggregator) => format!("agg {}", aggregator.name()),
+            Kind::Timers => String::new(),
         };
         if let Some(namespace) = self.namespace {
             words += &format!(" ns={}", namespace.name());
@@ -92,6 +104,7 @@ impl Declared {
             Kind::Map(..) => "map",
             Kind::Reduce(..) => "reduce",
             Kind::Aggregate(_) => "agg",
+            Kind::Timers => "timer",
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Answer, Datum, Declared, Kind, Machine, Op, Type};
+use super::{Answer, Datum, Declared, Kind, Machine, Op, Timed, Type};
 
 /// Flink's answer to a null where none is allowed, and to an access without a key.
 const NULL: &str = "! NullPointerException";
@@ -139,14 +139,21 @@ impl<O: FnMut(Type, u16) -> Result<Box<dyn Machine>, String>> Interpreter<O> {
                 self.declared.insert((*name).to_owned(), declared);
                 Ok(None)
             }
+            ("timers", [name, options @ ..]) => {
+                let declared = Declared::parse_timers(options)?;
+                if let Some(started) = &mut self.started {
+                    started.machine.declare(name, declared.clone());
+                }
+                self.declared.insert((*name).to_owned(), declared);
+                Ok(None)
+            }
             ("echo", text) => Ok(Some(text.join(" "))),
             ("ns", [namespace]) => {
                 self.namespace = (*namespace).to_owned();
                 Ok(None)
             }
             ("now", [_]) => Ok(None),
-            ("savepoint" | "backend" | "timers", _) => Err(format!("{command} is not built yet")),
-            (timer, _) if timer.starts_with("timer.") => Err(format!("{command} is not built yet")),
+            ("savepoint" | "backend", _) => Err(format!("{command} is not built yet")),
             _ => {
                 let started = self.started.as_mut().ok_or("init comes first")?;
                 let run = started.run(command, arguments, &self.declared, &self.namespace);
@@ -265,6 +272,11 @@ impl Started {
                 Ok(Some(bracketed('[', sorted(keys.iter().map(Datum::to_string)), ']')))
             }
             "dump" => Ok(Some(self.dump(state)?)),
+            "timer.list" | "timer.iterate" => Ok(Some(show_timers(self.machine.timers(state)?))),
+            "timer.fire" => {
+                let [to] = arguments else { return Err(Stop::Script("one time fires".to_owned())) };
+                Ok(Some(show_timers(self.machine.fire(state, time(to)?)?)))
+            }
             "foreach.clear" => {
                 self.machine.clear_every_key(state, in_namespace(namespace)?.as_ref())?;
                 Ok(None)
@@ -302,7 +314,7 @@ fn op(kind: &Kind, command: &str, arguments: &[&str]) -> Result<Op, Stop> {
     let (key_type, of) = match kind {
         Kind::Value(of, _) | Kind::List(of) | Kind::Reduce(of, _) => (*of, *of),
         Kind::Map(key, of) => (*key, *of),
-        Kind::Aggregate(_) => (Type::Long, Type::Long),
+        Kind::Aggregate(_) | Kind::Timers => (Type::Long, Type::Long),
     };
     let key = |word: &str| value(key_type, word)?.ok_or_else(null);
     let element = |word: &&str| value(of, word)?.ok_or_else(null);
@@ -325,6 +337,8 @@ fn op(kind: &Kind, command: &str, arguments: &[&str]) -> Result<Op, Stop> {
             Op::PutAll(entries.collect::<Result<_, Stop>>()?)
         }
         ("map.remove", [word]) => Op::Remove(key(word)?),
+        ("timer.add", [word]) => Op::AddTimer(time(word)?),
+        ("timer.remove", [word]) => Op::RemoveTimer(time(word)?),
         _ => return Err(Stop::Script(format!("unknown command, or wrong number of words: {command}"))),
     })
 }
@@ -335,6 +349,10 @@ fn value(of: Type, word: &str) -> Result<Option<Datum>, Stop> {
     }
     let value = of.parse(word);
     value.map(Some).ok_or_else(|| Stop::Script(format!("not a {}: {word:?}", of.name())))
+}
+
+fn time(word: &str) -> Result<i64, String> {
+    word.parse().map_err(|_| format!("not a time: {word:?}"))
 }
 
 fn number(word: &str) -> Result<u16, String> {
@@ -353,6 +371,17 @@ fn sorted(shown: impl Iterator<Item = String>) -> Vec<String> {
 
 fn bracketed(open: char, shown: Vec<String>, close: char) -> String {
     format!("{open}{}{close}", shown.join(","))
+}
+
+/// Timers in the order of time, then of the text of key and namespace.
+fn show_timers(timers: Vec<Timed>) -> String {
+    let text = |(time, key, namespace): Timed| {
+        let namespace = namespace.map_or("-".to_owned(), |namespace| namespace.to_string());
+        (time, format!("{key}@{namespace}"))
+    };
+    let mut shown: Vec<_> = timers.into_iter().map(text).collect();
+    shown.sort();
+    bracketed('[', shown.into_iter().map(|(time, place)| format!("{time}:{place}")).collect(), ']')
 }
 
 /// The output format of Flink's oracle. Unordered answers are sorted by their text.

@@ -39,6 +39,10 @@ pub enum Op {
     Remove(Datum),
     /// Merges other namespaces into this one.
     Merge(Vec<Datum>),
+    /// Adds a timer with this time.
+    AddTimer(i64),
+    /// Removes the timer with this time.
+    RemoveTimer(i64),
 }
 
 /// The answer to an [`Op`].
@@ -61,6 +65,9 @@ pub enum Answer {
     /// The entries of a map, in an order that matters.
     Sorted(Vec<(Datum, Option<Datum>)>),
 }
+
+/// A timer of a script: time, key and namespace.
+pub type Timed = (i64, Datum, Option<Datum>);
 
 /// A parallel operator with keyed state, which executes the commands of a script. Keys have Flink's groups.
 /// The interpreter checks names of states and snapshots first.
@@ -104,6 +111,18 @@ pub trait Machine {
     /// # Errors
     /// Errors of the backend.
     fn clear_every_key(&mut self, state: &str, namespace: Option<&Datum>) -> Result<()>;
+
+    /// All timers of a state, on all subtasks, in no order.
+    ///
+    /// # Errors
+    /// Errors of the backend.
+    fn timers(&mut self, state: &str) -> Result<Vec<Timed>>;
+
+    /// Fires the timers up to and including this time, on all subtasks.
+    ///
+    /// # Errors
+    /// Errors of the backend.
+    fn fire(&mut self, state: &str, to: i64) -> Result<Vec<Timed>>;
 
     /// The synchronous part of the snapshot for checkpoint `id`.
     ///

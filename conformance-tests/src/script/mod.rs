@@ -11,5 +11,5 @@ mod states;
 pub use datum::{Datum, Kept, Type, escape};
 pub use declared::{Aggregator, Declared, Kind, Reducer};
 pub use interpreter::{Interpreter, ScriptError, run};
-pub use machine::{Answer, Machine, Op};
+pub use machine::{Answer, Machine, Op, Timed};
 pub use operator::{Operator, operator};

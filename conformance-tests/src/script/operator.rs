@@ -8,7 +8,7 @@ use backend_api::{
 };
 
 use super::states::{State, register};
-use super::{Answer, Datum, Declared, Kept, Machine, Op, Type};
+use super::{Answer, Datum, Declared, Kept, Machine, Op, Timed, Type};
 use crate::{Factory, OPERATOR, Setup};
 
 /// The operator of a script on backends of a factory, with keys of type `K`.
@@ -62,7 +62,7 @@ pub fn operator<F: Factory>(
     }
 }
 
-impl<B: StateBackend> Running<B> {
+impl<B: StateBackend<Key: Kept>> Running<B> {
     /// The state, registered if necessary, and the backend.
     fn state(
         &mut self,
@@ -155,6 +155,24 @@ impl<F: Factory, K: StateKey + Kept> Machine for Operator<F, K> {
             state.clear_every_key(backend, namespace)?;
         }
         Ok(())
+    }
+
+    fn timers(&mut self, state: &str) -> Result<Vec<Timed>> {
+        let mut found = Vec::new();
+        for subtask in &mut self.subtasks {
+            let (state, backend) = subtask.state(state, &self.declared)?;
+            found.extend(state.timers(backend)?);
+        }
+        Ok(found)
+    }
+
+    fn fire(&mut self, state: &str, to: i64) -> Result<Vec<Timed>> {
+        let mut fired = Vec::new();
+        for subtask in &mut self.subtasks {
+            let (state, backend) = subtask.state(state, &self.declared)?;
+            fired.extend(state.fire(backend, to)?);
+        }
+        Ok(fired)
     }
 
     fn begin(&mut self, snapshot: &str, id: u64) -> Result<()> {

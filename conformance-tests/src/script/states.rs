@@ -5,10 +5,11 @@ use std::borrow::Cow;
 use backend_api::{
     AggregatingDescriptor, AggregatingState, AggregatingToken, Error, ErrorKind, ListDescriptor, ListState,
     ListToken, MapDescriptor, MapState, MapToken, ReducingDescriptor, ReducingState, ReducingToken, Result,
-    StateBackend, StateDescriptor, StateKey, ValueDescriptor, ValueState, ValueToken, default_codec,
+    StateBackend, StateDescriptor, StateKey, Timer, TimerDescriptor, TimerState, TimerToken, ValueDescriptor,
+    ValueState, ValueToken, default_codec,
 };
 
-use super::{Aggregator, Answer, Datum, Declared, Kept, Kind, Op, Type};
+use super::{Aggregator, Answer, Datum, Declared, Kept, Kind, Op, Timed, Type};
 use crate::access::Opens;
 
 /// A registered state.
@@ -24,6 +25,16 @@ pub(super) trait State<B: StateBackend> {
 
     /// Clears the namespace of every key.
     fn clear_every_key(&self, backend: &mut B, namespace: Option<&Datum>) -> Result<()>;
+
+    /// All timers.
+    fn timers(&self, _: &mut B) -> Result<Vec<Timed>> {
+        Err(mistyped())
+    }
+
+    /// Fires the timers up to and including this time.
+    fn fire(&self, _: &mut B, _: i64) -> Result<Vec<Timed>> {
+        Err(mistyped())
+    }
 }
 
 /// A type of namespaces.
@@ -57,7 +68,7 @@ fn mistyped() -> Error {
 }
 
 /// Registers a state.
-pub(super) fn register<B: StateBackend>(
+pub(super) fn register<B: StateBackend<Key: Kept>>(
     backend: &mut B,
     name: &str,
     declared: &Declared,
@@ -68,7 +79,7 @@ pub(super) fn register<B: StateBackend>(
     }
 }
 
-fn register_in<B: StateBackend, N: Namespace>(
+fn register_in<B: StateBackend<Key: Kept>, N: Namespace>(
     backend: &mut B,
     name: &str,
     kind: &Kind,
@@ -86,6 +97,10 @@ fn register_in<B: StateBackend, N: Namespace>(
             let reduce = move |a: &Datum, b: &Datum| reducer.reduce(a, b);
             let descriptor = ReducingDescriptor::<Datum>::with_codec(name, reduce, default_codec());
             registered(backend, descriptor.namespaced::<N>())?
+        }
+        Kind::Timers => {
+            let token = backend.register(TimerDescriptor::event_time(name).namespaced::<N>())?;
+            Box::new(NamedTimers(token))
         }
         Kind::Aggregate(aggregator) => {
             registered(backend, AggregatingDescriptor::new(name, *aggregator).namespaced::<N>())?
@@ -116,6 +131,47 @@ where
 }
 
 struct Named<T>(T);
+
+struct NamedTimers<N>(TimerToken<N>);
+
+impl<B: StateBackend<Key: Kept>, N: Namespace> State<B> for NamedTimers<N> {
+    fn access(&self, backend: &mut B, key: &B::Key, namespace: Option<&Datum>, op: Op) -> Result<Answer> {
+        let (namespace, subtask) = (N::of(namespace)?, backend.subtask().clone());
+        let key = subtask.key(key)?;
+        let mut view = backend.timers(self.0)?;
+        match op {
+            Op::AddTimer(time) => view.add(key, &namespace, time)?,
+            Op::RemoveTimer(time) => view.remove(key, &namespace, time)?,
+            _ => return Err(mistyped()),
+        };
+        Ok(Answer::Done)
+    }
+
+    fn keys(&self, backend: &mut B, namespace: Option<&Datum>) -> Result<Vec<B::Key>> {
+        backend.keys(self.0, &N::of(namespace)?)?.collect()
+    }
+
+    fn pairs(&self, backend: &mut B) -> Result<Vec<(B::Key, Option<Datum>)>> {
+        let pairs = backend.keys_and_namespaces(self.0)?;
+        pairs.map(|pair| pair.map(|(key, namespace)| (key, namespace.datum()))).collect()
+    }
+
+    fn clear_every_key(&self, _: &mut B, _: Option<&Datum>) -> Result<()> {
+        Err(mistyped())
+    }
+
+    fn timers(&self, backend: &mut B) -> Result<Vec<Timed>> {
+        backend.timers(self.0)?.iter()?.map(|timer| timer.map(timed)).collect()
+    }
+
+    fn fire(&self, backend: &mut B, to: i64) -> Result<Vec<Timed>> {
+        backend.timers(self.0)?.advance(to).map(|timer| timer.map(timed)).collect()
+    }
+}
+
+fn timed<K: Kept, N: Namespace>(Timer { at, key, namespace }: Timer<K, N>) -> Timed {
+    (at, key.datum(), namespace.datum())
+}
 
 /// The operations on the view of a token.
 trait Does<B: StateBackend>: Opens<B> {

@@ -133,6 +133,7 @@ enum Op {
     InsertRun(u16, u16),
     Remove(u16),
     RemoveRun(u16, u16),
+    PopFirst(u16),
     Update(u16, u16),
     Thin(u16),
     Clear,
@@ -147,6 +148,7 @@ fn op() -> impl Strategy<Value = Op> {
         4 => (key.clone(), 1..800_u16).prop_map(|(key, count)| Op::InsertRun(key, count)),
         8 => key.clone().prop_map(Op::Remove),
         4 => (key.clone(), 1..800_u16).prop_map(|(key, count)| Op::RemoveRun(key, count)),
+        4 => (1..800_u16).prop_map(Op::PopFirst),
         6 => (key, 0..3_u16).prop_map(|(key, kind)| Op::Update(key, kind)),
         1 => (2..9_u16).prop_map(Op::Thin),
         1 => Just(Op::Clear),
@@ -191,6 +193,11 @@ proptest! {
                 Op::Remove(number) => remove(&mut map, number)?,
                 Op::RemoveRun(number, count) => for number in number..number + count {
                     remove(&mut map, number)?;
+                },
+                Op::PopFirst(count) => for _ in 0..count {
+                    let first = map.first().map(|(key, value)| (key.clone(), *value));
+                    prop_assert_eq!(&first, &model.pop_first());
+                    prop_assert_eq!(map.pop_first(epoch, true), first);
                 },
                 Op::Thin(step) => for number in (0..5000).filter(|number| number % step != 0) {
                     remove(&mut map, number)?;
