@@ -391,12 +391,14 @@ pub trait StateBackend: Send + Sized + 'static {
     /// makes it usable.
     ///
     /// # Errors
-    /// [`IllegalState`](crate::ErrorKind::IllegalState) if the name is registered with other types.
-    /// [`IncompatibleKind`](crate::ErrorKind::IncompatibleKind) if the registered or restored state is of
-    /// another kind. [`Migration`](crate::ErrorKind::Migration) if other codecs wrote the restored state.
-    /// [`Corrupt`](crate::ErrorKind::Corrupt) if it is damaged.
-    /// [`InvalidArgument`](crate::ErrorKind::InvalidArgument) for an empty name. After an error the restored
-    /// state is unchanged, and registration can be tried again.
+    /// [`IllegalState`](crate::ErrorKind::IllegalState) if the name is registered with other types or
+    /// another version. [`IncompatibleKind`](crate::ErrorKind::IncompatibleKind) if the registered or
+    /// restored state is of another kind. [`Migration`](crate::ErrorKind::Migration) if the restored state has
+    /// other namespaces or map keys, values that the new type cannot read, or a version without a migration.
+    /// [`Function`](crate::ErrorKind::Function) if a migration fails or panics.
+    /// [`Corrupt`](crate::ErrorKind::Corrupt) if the state is damaged.
+    /// [`InvalidArgument`](crate::ErrorKind::InvalidArgument) for an empty name, and for migrations that do not
+    /// fit each other. After an error the restored state is unchanged, and registration can be tried again.
     fn register<D: StateDescriptor>(&mut self, descriptor: D) -> Result<D::Token> {
         descriptor.register_in(self)
     }

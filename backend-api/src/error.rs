@@ -30,7 +30,7 @@ pub enum ErrorKind {
     Io,
     /// Stored bytes are damaged. No row of them was used.
     Corrupt,
-    /// Stored state needs a codec that the program no longer has, or has in another form.
+    /// Stored state has types, codecs or a version that the program no longer has, and cannot convert.
     Migration,
     /// The state of that name has another kind, such as a value where a list is requested.
     IncompatibleKind,
@@ -45,7 +45,7 @@ pub enum ErrorKind {
     Unsupported,
     /// A codec could not encode a value.
     Codec,
-    /// A user function (reduce, aggregate) failed. The state is unchanged.
+    /// A user function (reduce, aggregate, migration) failed. The state is unchanged.
     Function,
 }
 

@@ -188,6 +188,7 @@ pub use ledger::{CheckpointLedger, LedgerEntry};
 pub use lifecycle::{Lifecycle, backend_closed, function_failed, update_failed};
 pub use mapping::{KeyGroupMapping, NATIVE_MAPPING, native_group};
 pub use place::Place;
+pub use shape::{KeyRole, check_key_type};
 pub use snapshot::{Progress, SavepointFormat, SnapshotKind, SnapshotRequest, SnapshotTask};
 pub use state::{
     Aggregate, AggregatingState, ListState, MapCursor, MapEntry, MapState, ReducingState, StateValue, Timer,

@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 
 use crate::format::{CheckpointReader, CheckpointWriter, Section, SectionKind, StateMeta};
 use crate::row::{self, Row, RowEvolution};
-use crate::shape::migration;
+use crate::shape::{KeyRole, check_key_type};
 use crate::{
     Cancel, Error, ErrorKind, KeyGroupRange, KeyedStateHandle, Progress, Result, StateDescriptor, StateKey,
     StateKind, Storage, Subtask,
@@ -411,12 +411,7 @@ fn check_handle<K: StateKey>(
         let message = of(format!("has keys mapped to groups by {old:?}, this backend by {new:?}"));
         return Err(Error::new(ErrorKind::IllegalState, message));
     }
-    let (old, new) = (&handle.key_schema, K::schema());
-    if *old != new {
-        let message = of(migration("key", old, &new));
-        return Err(Error::new(ErrorKind::Migration, message));
-    }
-    Ok(())
+    check_key_type(KeyRole::Key, &handle.key_schema, &K::schema())
 }
 
 fn check_disjoint(parts: &[(KeyGroupRange, &KeyedStateHandle)]) -> Result<()> {

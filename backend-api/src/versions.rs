@@ -273,6 +273,19 @@ impl<V> VersionedCodec<V> {
         let done = "a value of an older type was read";
         Ok(Some(Box::new(move |bytes| catch_panic(ErrorKind::Codec, done, || read(bytes)))))
     }
+
+    /// [`read_old`](Self::read_old), or a reader of the values that this codec writes.
+    ///
+    /// # Errors
+    /// As [`read_old`](Self::read_old).
+    pub fn reader(&self, options: &BTreeMap<String, Vec<u8>>, written: &str) -> Result<ReadOld<V>>
+    where
+        V: 'static,
+    {
+        let codec = Arc::clone(&self.codec);
+        let read = self.read_old(options, written)?;
+        Ok(read.unwrap_or_else(|| Box::new(move |bytes| codec.decode(bytes))))
+    }
 }
 
 fn last<'i>(ids: &[&'i str]) -> &'i str {

@@ -9,15 +9,15 @@ use backend_api::{Error, ErrorKind, Result, StateKey, StateKind, StateShape};
 /// Bytes that are read and written at once.
 const BATCH_BYTES: usize = 1 << 20;
 
-/// Writes the entries of state `old` in the present form as state `new`, in batches, and adds up the bytes of its lists
-/// or maps. The old entries stay until all are written, so a failure loses nothing.
+/// Writes the entries of state `old` as state `new`, in the present form if that is another, in batches. Adds up the bytes of
+/// its lists or maps. The old entries stay until all are written, so a failure loses nothing.
 ///
 /// # Errors
 /// Errors of the codec, with the key group, and errors of the store. Some entries of `new` may exist then.
 pub(super) fn rewrite<K: StateKey, N: StateKey>(
     (store, buffers, totals): (&mut dyn ByteStore, &mut Buffers, &mut Totals),
     (old, new, kind): (u16, u16, StateKind),
-    evolution: &RowEvolution,
+    evolution: Option<&RowEvolution>,
 ) -> Result<()> {
     let (from, to) = EntryKey::state_range(old);
     let mut from = from.to_vec();
@@ -37,13 +37,17 @@ pub(super) fn rewrite<K: StateKey, N: StateKey>(
             let foreign = || Error::new(ErrorKind::Corrupt, "the store returned a key that was never put");
             let EntryKey { group, own, .. } = EntryKey::split(entry).ok_or_else(foreign)?;
             present.clear();
-            let converted = match kind.shape() {
-                StateShape::List => runs::elements(value).try_for_each(|element| {
+            let converted = match (evolution, kind.shape()) {
+                (None, _) | (_, StateShape::Timer) => {
+                    present.extend_from_slice(value);
+                    Ok(())
+                }
+                (Some(evolution), StateShape::List) => runs::elements(value).try_for_each(|element| {
                     encode_sized(&mut present, |out| evolution.convert_value(element?, out))
                 }),
-                StateShape::Single | StateShape::Map => evolution.convert_value(value, &mut present),
-                // They have no values.
-                StateShape::Timer => Ok(()),
+                (Some(evolution), StateShape::Single | StateShape::Map) => {
+                    evolution.convert_value(value, &mut present)
+                }
             };
             converted.map_err(|error| error.in_group(group))?;
             key.clear();
@@ -71,12 +75,14 @@ pub(super) fn rewrite<K: StateKey, N: StateKey>(
     }
 }
 
-/// Removes all entries of a state.
-pub(super) fn remove(store: &mut dyn ByteStore, buffers: &mut Buffers, state: u16) -> Result<()> {
+/// Removes all entries of some states, or none.
+pub(super) fn remove(store: &mut dyn ByteStore, buffers: &mut Buffers, states: &[u16]) -> Result<()> {
     let batch = &mut buffers.batch;
     batch.clear();
-    let (from, to) = EntryKey::state_range(state);
-    batch.delete_range(&from, &to);
+    for state in states {
+        let (from, to) = EntryKey::state_range(*state);
+        batch.delete_range(&from, &to);
+    }
     let written = store.write(batch);
     batch.clear();
     written

@@ -1,7 +1,7 @@
 //! The states of a backend, by number and by name.
 
 use std::any::Any;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::cache::AnyCache;
 use super::limits::Totals;
@@ -111,10 +111,11 @@ impl Registry {
         self.order.iter().filter_map(|number| self.states.get(usize::from(*number))).map(|state| &state.meta)
     }
 
-    /// The states that are not registered.
+    /// The states that are not registered, each once.
     pub fn unregistered(&self) -> impl Iterator<Item = &StateMeta> {
+        let mut seen = BTreeSet::new();
         let states = self.states.iter().filter(|state| state.registered.is_none());
-        states.map(|state| &state.meta).filter(|meta| !meta.is_dropped())
+        states.map(|state| &state.meta).filter(move |meta| !meta.is_dropped() && seen.insert(&*meta.name))
     }
 
     /// Drops an unregistered state whose entries were removed from the store. Its number stays taken.
@@ -224,16 +225,11 @@ impl Registry {
         Ok(Some(number))
     }
 
-    /// The number of an unregistered state in the store.
-    pub fn held_as(&self, name: &str) -> Option<u16> {
-        let number = *self.numbers.get(name)?;
-        self.states.get(usize::from(number)).filter(|state| state.registered.is_none()).map(|_| number)
-    }
-
-    /// Number and meta of an unregistered state in the store.
-    pub fn held(&self, name: &str) -> Option<(u16, &StateMeta)> {
-        let number = self.held_as(name)?;
-        self.states.get(usize::from(number)).map(|state| (number, &state.meta))
+    /// Number and meta of each part of an unregistered state in the store. There are several if they were written with
+    /// different codecs or versions.
+    pub fn held<'r>(&'r self, name: &'r str) -> impl Iterator<Item = (u16, &'r StateMeta)> {
+        let parts = (0..).zip(&self.states).filter(|(_, state)| state.registered.is_none());
+        parts.map(|(number, state)| (number, &state.meta)).filter(move |(_, meta)| meta.name == name)
     }
 
     /// The number of the next new state.

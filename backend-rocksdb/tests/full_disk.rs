@@ -9,7 +9,8 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use backend_api::{
-    ErrorKind, JobFolder, KeySpace, SnapshotRequest, StateBackend, Subtask, ValueDescriptor, ValueState,
+    ErrorKind, JobFolder, KeySpace, KeyedStateHandle, SnapshotRequest, StateBackend, Subtask,
+    ValueDescriptor, ValueState,
 };
 use backend_rocksdb::{Profile, RocksDbBackend, RocksDbOptions};
 
@@ -106,5 +107,51 @@ fn a_write_on_a_full_disk_fails_within_a_bound() {
             let kind = ends("a write", move || fill(&path, &to, cache, seed));
             assert_eq!(kind, ErrorKind::Io, "cache {cache}, seed {seed}");
         }
+    }
+}
+
+/// A value that does not compress.
+fn noise(seed: u32) -> Vec<u8> {
+    (0..900_u32).map(|at| (seed.wrapping_add(at).wrapping_mul(2_654_435_761) >> 11) as u8).collect()
+}
+
+#[test]
+fn a_migration_on_a_full_disk_fails_and_loses_nothing() {
+    const KEYS: u32 = 14_000;
+    let Some(disk) = Disk::mount() else {
+        eprintln!("SKIPPED: only root can mount a small disk");
+        return;
+    };
+    let (checkpoints, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let open = |working: &Path, restore: &[KeyedStateHandle]| {
+        let job = JobFolder::new("job").unwrap();
+        let options = RocksDbOptions::in_folder(checkpoints.path(), job, working.join("working")).unwrap();
+        let options = options.with_profile(Profile::Tiny).with_memory_budget(4 << 20).unwrap();
+        let subtask = Subtask::single("op", KeySpace::<u32>::new(10).unwrap()).unwrap();
+        RocksDbBackend::open(&options.with_incremental(true), subtask, restore).unwrap()
+    };
+    let mut backend = open(other.path(), &[]);
+    let token = backend.register(ValueDescriptor::<Vec<u8>>::new("bytes")).unwrap();
+    for key in 0..KEYS {
+        let context = backend.key(&key).unwrap();
+        backend.value(token, context, &()).unwrap().set(noise(key)).unwrap();
+    }
+    let handle = backend.snapshot(SnapshotRequest::new(1)).unwrap().run().unwrap().unwrap();
+    drop(backend);
+    let handles = std::slice::from_ref(&handle);
+    let migrated = || {
+        let state = ValueDescriptor::<(u8, Vec<u8>)>::new("bytes").version(2);
+        state.migrate(1, |old: Vec<u8>| Ok((7_u8, old)))
+    };
+    // The old entries fit, and the new ones beside them do not.
+    let mut backend = open(disk.0.path(), handles);
+    let error = backend.register(migrated()).unwrap_err();
+    assert_eq!((error.kind(), error.state()), (ErrorKind::Io, Some("bytes")), "{error}");
+    drop(backend);
+    let mut backend = open(other.path(), handles);
+    let token = backend.register(migrated()).unwrap();
+    for key in (0..KEYS).step_by(997) {
+        let context = backend.key(&key).unwrap();
+        assert_eq!(backend.value(token, context, &()).unwrap().get().unwrap(), Some((7, noise(key))));
     }
 }

@@ -100,9 +100,9 @@ fn every_case_is_in_the_list_of_behaviours() {
 #[test]
 fn every_rule_of_schema_evolution_names_its_case() {
     let cases: Vec<_> = listed().into_iter().flat_map(|(_, cases)| cases).collect();
-    let rows = SCHEMA_EVOLUTION.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| ---"));
-    let rules: Vec<_> = rows.filter(|line| !line.ends_with("every backend |")).collect();
-    assert!(rules.len() > 15, "{rules:?}");
+    let rows = SCHEMA_EVOLUTION.lines().skip_while(|line| !line.starts_with("| change of a value |")).skip(2);
+    let rules: Vec<_> = rows.take_while(|line| line.starts_with("| ")).collect();
+    assert!(rules.len() > 20, "{rules:?}");
     for rule in rules {
         let case = rule.strip_suffix("` |").and_then(|rule| rule.rsplit('`').next());
         assert!(case.is_some_and(|case| cases.contains(&case)), "{rule}");

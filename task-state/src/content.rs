@@ -15,8 +15,6 @@ pub trait AnyContent: Send {
     fn as_any_mut(&mut self) -> &mut dyn Any;
     /// Shares the present content. O(1).
     fn freeze(&self) -> Box<dyn FrozenContent>;
-    /// Adds a row of a file.
-    fn decode(&mut self, row: &[u8]) -> Result<()>;
 }
 
 /// Immutable content.
@@ -48,11 +46,6 @@ impl<T: StateValue> AnyContent for ListContent<T> {
 
     fn freeze(&self) -> Box<dyn FrozenContent> {
         Box::new(Self { list: self.list.clone(), codec: Arc::clone(&self.codec) })
-    }
-
-    fn decode(&mut self, row: &[u8]) -> Result<()> {
-        self.list.push(self.codec.decode(row)?);
-        Ok(())
     }
 }
 
@@ -92,13 +85,6 @@ impl<K: StateKey, V: StateValue> AnyContent for MapContent<K, V> {
 
     fn freeze(&self) -> Box<dyn FrozenContent> {
         Box::new(Self { map: self.map.clone(), codec: Arc::clone(&self.codec) })
-    }
-
-    fn decode(&mut self, mut row: &[u8]) -> Result<()> {
-        let key = K::decode(&mut row)?;
-        let value = self.codec.decode(row)?;
-        self.map.insert_mut(key, value);
-        Ok(())
     }
 }
 

@@ -106,38 +106,38 @@ impl OperatorState {
     ///
     /// # Errors
     /// [`IllegalState`](ErrorKind::IllegalState) if a state of that name, registered or restored, has another
-    /// redistribution or other types. [`Migration`](ErrorKind::Migration) if another codec wrote the restored
-    /// state. [`Corrupt`](ErrorKind::Corrupt) or [`Io`](ErrorKind::Io) if its elements cannot be read.
-    /// [`InvalidArgument`](ErrorKind::InvalidArgument) for an empty name. [`Closed`](ErrorKind::Closed).
+    /// redistribution, and if a registered one has other types or another version.
+    /// [`Migration`](ErrorKind::Migration) if the restored state has another type of keys, another type or codec whose
+    /// values the new one cannot read, or a version without a migration. [`Function`](ErrorKind::Function) if a
+    /// migration fails. [`Corrupt`](ErrorKind::Corrupt) or [`Io`](ErrorKind::Io) if its elements cannot be read.
+    /// [`InvalidArgument`](ErrorKind::InvalidArgument) for an empty name or misfitting migrations.
+    /// [`Unsupported`](ErrorKind::Unsupported) for a type that its codec cannot carry. [`Closed`](ErrorKind::Closed).
     /// After an error the restored state is unchanged, and registration can be tried again.
     pub fn register<D: OperatorStateDescriptor>(&mut self, descriptor: D) -> Result<D::Token> {
         self.check_open()?;
-        let meta = descriptor.meta();
+        let meta = descriptor.meta()?;
         if meta.name.is_empty() {
             return Err(Error::new(ErrorKind::InvalidArgument, "the name of a state is empty"));
         }
-        let mut content = descriptor.empty();
         if let Some(index) = self.states.iter().position(|state| state.meta.name == meta.name) {
             let known = &self.states[index];
             check_redistribution("registered", known.meta.redistribution, &meta)?;
-            if known.meta.codecs != meta.codecs
-                || known.content.as_any().type_id() != content.as_any().type_id()
+            if (&known.meta.codecs, &known.meta.options) != (&meta.codecs, &meta.options)
+                || known.content.as_any().type_id() != descriptor.empty().as_any().type_id()
             {
-                let message = "the state is registered with other types";
+                let message = "the state is registered with other types, or another version";
                 return Err(Error::new(ErrorKind::IllegalState, message).in_state(&meta.name));
             }
             return Ok(descriptor.token(self.id, index));
         }
-        if let Some(restored) = self.restored.get(&meta.name) {
-            check_redistribution("restored", restored.meta.redistribution, &meta)?;
-            let (old, new) = (&restored.meta.codecs, &meta.codecs);
-            if old != new {
-                let message = format!("restored with codecs {old:?}, registered with {new:?}");
-                return Err(Error::new(ErrorKind::Migration, message).in_state(&meta.name));
+        let content = match self.restored.get(&meta.name) {
+            Some(restored) => {
+                check_redistribution("restored", restored.meta.redistribution, &meta)?;
+                descriptor.read(restored).map_err(|error| error.in_state(&meta.name))?
             }
-            restored.for_each(|row| content.decode(row))?;
-            self.restored.remove(&meta.name);
-        }
+            None => descriptor.empty(),
+        };
+        self.restored.remove(&meta.name);
         self.states.push(Registered { meta, content });
         Ok(descriptor.token(self.id, self.states.len() - 1))
     }

@@ -45,10 +45,16 @@ pub fn open(target: &CheckpointTarget, parts: &[OperatorStatePart]) -> Result<Ve
         let run = Run { reader, state: part.state, skip: part.skip, take: part.take };
         run.check(&part.meta)?;
         match states.last_mut().filter(|state| state.meta.name == part.meta.name) {
-            Some(state) if state.meta.codecs == part.meta.codecs => state.runs.push(run),
+            Some(state)
+                if (&state.meta.codecs, &state.meta.options) == (&part.meta.codecs, &part.meta.options) =>
+            {
+                state.runs.push(run)
+            }
             Some(state) => {
                 let (old, new) = (&state.meta.codecs, &part.meta.codecs);
-                let message = format!("one subtask wrote it with codecs {old:?}, another with {new:?}");
+                let message = format!(
+                    "the subtasks wrote it with different codecs or versions: one with {old:?}, another with {new:?}"
+                );
                 return Err(Error::new(ErrorKind::Migration, message).in_state(&part.meta.name));
             }
             None => states.push(Restored { meta: part.meta.clone(), runs: vec![run] }),

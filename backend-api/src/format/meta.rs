@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 
 use serde::{Deserialize, Serialize};
 
-use crate::shape::migration;
+use crate::shape::{KeyRole, check_key_type, migration};
 use crate::versions::version_in;
 use crate::{Error, ErrorKind, KeyGroupRange, Result, StateKind, TimeDomain};
 
@@ -109,10 +109,10 @@ impl StateMeta {
             let message = format!("restored as {} state, registered as {}", self.kind, registered.kind);
             return fault(ErrorKind::IncompatibleKind, message);
         }
-        let (old, new) = (&self.namespace_schema, &registered.namespace_schema);
-        if old != new {
-            return fault(ErrorKind::Migration, migration("namespaces of", old, new));
-        }
+        let keys = |role, old: &str, new: &str| {
+            check_key_type(role, old, new).map_err(|error| error.in_state(&self.name))
+        };
+        keys(KeyRole::Namespace, &self.namespace_schema, &registered.namespace_schema)?;
         if let (Some(old), Some(new)) = (self.time_domain(), registered.time_domain())
             && old != new
         {
@@ -127,11 +127,7 @@ impl StateMeta {
             return fault(ErrorKind::Migration, message);
         }
         // The last one is the codec of the values.
-        let keys = old.iter().zip(new).rev().skip(1);
-        match keys.into_iter().find(|(old, new)| old != new) {
-            Some((old, new)) => fault(ErrorKind::Migration, migration("map keys of", old, new)),
-            None => Ok(()),
-        }
+        old.iter().zip(new).rev().skip(1).try_for_each(|(old, new)| keys(KeyRole::MapKey, old, new))
     }
 
     /// Checks that a state written with this metadata has the same types as `registered`, which is a descriptor's

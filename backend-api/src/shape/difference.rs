@@ -2,11 +2,23 @@
 
 use super::{Content, Shape};
 
+/// The kinds of differences.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reason {
+    Type,
+    Number,
+    Parts,
+    Names,
+    Encoding,
+}
+
+type Difference = (Reason, String);
+
 /// Describes the change from `old` to `new`. `None` if they are equal.
-fn difference(old: &Shape, new: &Shape) -> Option<String> {
+pub(super) fn difference(old: &Shape, new: &Shape) -> Option<Difference> {
     let mut path = Vec::new();
-    let what = between(old, new, &mut path)?;
-    Some(if path.is_empty() { what } else { format!("in {}: {what}", path.join(".")) })
+    let (reason, what) = between(old, new, &mut path)?;
+    Some((reason, if path.is_empty() { what } else { format!("in {}: {what}", path.join(".")) }))
 }
 
 /// Describes the change of the type from `old` to `new`, which are ids of codecs or schemas of keys. `None`
@@ -20,7 +32,7 @@ fn difference_of_texts(old: &str, new: &str) -> Option<String> {
         }
     }
     let ((a, old), (b, new)) = (split(old)?, split(new)?);
-    if a == b { difference(&old, &new) } else { None }
+    if a == b { difference(&old, &new).map(|(_, what)| what) } else { None }
 }
 
 /// Describes the difference of two ids of codecs or keys: that of their shapes if it is the only one, and
@@ -33,7 +45,7 @@ pub(crate) fn migration(what: &str, old: &str, new: &str) -> String {
 }
 
 /// [`difference`] at the place that `path` leads to.
-fn between(old: &Shape, new: &Shape, path: &mut Vec<String>) -> Option<String> {
+fn between(old: &Shape, new: &Shape, path: &mut Vec<String>) -> Option<Difference> {
     if old == new {
         return None;
     }
@@ -56,21 +68,35 @@ fn between(old: &Shape, new: &Shape, path: &mut Vec<String>) -> Option<String> {
         (Shape::Struct(old), Shape::Struct(new)) => fields(old, new, path),
         (Shape::Enum(old), Shape::Enum(new)) => variants(old, new, path),
         (Shape::Named(a, old), Shape::Named(b, new)) if a == b => inner(a, old, new),
-        _ => Some(format!("the type was {} and is {}", short(old), short(new))),
+        _ => Some((reason(old, new), format!("the type was {} and is {}", short(old), short(new)))),
     }
 }
 
-fn parts(old: &[Shape], new: &[Shape], path: &mut Vec<String>) -> Option<String> {
+/// The reason if not only parts differ.
+fn reason(old: &Shape, new: &Shape) -> Reason {
+    match (old, new) {
+        (Shape::Leaf(old), Shape::Leaf(new)) if old.is_number() && new.is_number() => Reason::Number,
+        (Shape::Tuple(_) | Shape::Array(..), Shape::Tuple(_) | Shape::Array(..)) => Reason::Parts,
+        (Shape::Named(..), _) | (_, Shape::Named(..)) => Reason::Encoding,
+        _ => Reason::Type,
+    }
+}
+
+fn parts(old: &[Shape], new: &[Shape], path: &mut Vec<String>) -> Option<Difference> {
     old.iter().zip(new).enumerate().find_map(|(i, (old, new))| at(&i.to_string(), old, new, path))
 }
 
-fn fields(old: &[(String, Shape)], new: &[(String, Shape)], path: &mut Vec<String>) -> Option<String> {
+fn fields(old: &[(String, Shape)], new: &[(String, Shape)], path: &mut Vec<String>) -> Option<Difference> {
     let names = |fields: &[(String, Shape)]| fields.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>();
     lists("field", &names(old), &names(new))
         .or_else(|| old.iter().zip(new).find_map(|((name, old), (_, new))| at(name, old, new, path)))
 }
 
-fn variants(old: &[(String, Content)], new: &[(String, Content)], path: &mut Vec<String>) -> Option<String> {
+fn variants(
+    old: &[(String, Content)],
+    new: &[(String, Content)],
+    path: &mut Vec<String>,
+) -> Option<Difference> {
     let names = |list: &[(String, Content)]| list.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>();
     lists("variant", &names(old), &names(new)).or_else(|| {
         old.iter().zip(new).find_map(|((name, old), (_, new))| {
@@ -80,7 +106,7 @@ fn variants(old: &[(String, Content)], new: &[(String, Content)], path: &mut Vec
                 (Content::Tuple(old), Content::Tuple(new)) if old.len() == new.len() => parts(old, new, path),
                 (Content::Struct(old), Content::Struct(new)) => fields(old, new, path),
                 (old, new) if old == new => None,
-                _ => Some("the variant holds something else".to_owned()),
+                _ => Some((Reason::Type, "the variant holds something else".to_owned())),
             };
             if found.is_none() {
                 path.pop();
@@ -90,7 +116,7 @@ fn variants(old: &[(String, Content)], new: &[(String, Content)], path: &mut Vec
     })
 }
 
-fn at(name: &str, old: &Shape, new: &Shape, path: &mut Vec<String>) -> Option<String> {
+fn at(name: &str, old: &Shape, new: &Shape, path: &mut Vec<String>) -> Option<Difference> {
     path.push(name.to_owned());
     let found = between(old, new, path);
     if found.is_none() {
@@ -100,7 +126,7 @@ fn at(name: &str, old: &Shape, new: &Shape, path: &mut Vec<String>) -> Option<St
 }
 
 /// The difference of two lists of names.
-fn lists(what: &str, old: &[String], new: &[String]) -> Option<String> {
+fn lists(what: &str, old: &[String], new: &[String]) -> Option<Difference> {
     if old == new {
         return None;
     }
@@ -110,10 +136,12 @@ fn lists(what: &str, old: &[String], new: &[String]) -> Option<String> {
     };
     let (added, removed) = (missing(old, new), missing(new, old));
     Some(match (&*added, &*removed) {
-        ("", "") => format!("the {what}s were {old:?} and are {new:?}: another order"),
-        (added, "") => format!("the {what} {added} was added"),
-        ("", removed) => format!("the {what} {removed} was removed"),
-        (added, removed) => format!("the {what} {removed} was removed and {added} was added"),
+        ("", "") => (Reason::Parts, format!("the {what}s were {old:?} and are {new:?}: another order")),
+        (added, "") => (Reason::Names, format!("the {what} {added} was added")),
+        ("", removed) => (Reason::Names, format!("the {what} {removed} was removed")),
+        (added, removed) => {
+            (Reason::Names, format!("the {what} {removed} was removed and {added} was added"))
+        }
     })
 }
 
@@ -134,7 +162,8 @@ mod tests {
     #[track_caller]
     fn check(old: &str, new: &str, expected: &str) {
         let shape = |text| Shape::parse(text).unwrap();
-        assert_eq!(difference(&shape(old), &shape(new)).unwrap_or_default(), expected);
+        let found = difference(&shape(old), &shape(new));
+        assert_eq!(found.map_or(String::new(), |(_, what)| what), expected);
     }
 
     #[test]

@@ -16,12 +16,14 @@
 //! a shape, and a newtype has the shape of its content.
 
 mod difference;
+mod key_change;
 mod known;
 mod parse;
 pub(crate) mod samples;
 mod trace;
 
 pub(crate) use difference::{migration, short};
+pub use key_change::{KeyRole, check_key_type};
 pub(crate) use known::{Known, skipped};
 
 use std::fmt::{self, Display, Formatter};
@@ -84,6 +86,12 @@ leaves! {
     U8 "u8", U16 "u16", U32 "u32", U64 "u64", U128 "u128",
     I8 "i8", I16 "i16", I32 "i32", I64 "i64", I128 "i128",
     F32 "f32", F64 "f64",
+}
+
+impl Leaf {
+    pub fn is_number(self) -> bool {
+        !matches!(self, Self::Bool | Self::Char | Self::String | Self::Bytes | Self::Unit)
+    }
 }
 
 impl Display for Shape {

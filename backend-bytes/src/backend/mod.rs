@@ -258,14 +258,14 @@ impl<K: StateKey, E: ByteEngine> StateBackend for EngineBackend<K, E> {
 
     fn drop_restored(&mut self, state: &str) -> Result<()> {
         let store = self.store.as_mut().ok_or_else(backend_closed)?;
-        let held = self.registry.held_as(state);
-        if held.is_none() && self.restored.state(state).is_none() {
+        let held: Vec<_> = self.registry.held(state).map(|(number, _)| number).collect();
+        if held.is_empty() && self.restored.state(state).is_none() {
             return Err(self.life.not_restored(state));
         }
-        if let Some(number) = held {
+        if !held.is_empty() {
             finish_flush::<E>(store);
-            evolve::remove(store, &mut self.buffers, number).map_err(|error| error.in_state(state))?;
-            self.registry.drop_held(number);
+            evolve::remove(store, &mut self.buffers, &held).map_err(|error| error.in_state(state))?;
+            held.iter().for_each(|number| self.registry.drop_held(*number));
         }
         self.restored.take(state);
         Ok(())
@@ -279,7 +279,8 @@ impl<K: StateKey, E: ByteEngine> StateBackend for EngineBackend<K, E> {
         };
         let registered = self.registry.in_order().map(|meta| info(&meta.name, meta.kind, true));
         let held = self.registry.unregistered();
-        let in_files = self.restored.states().filter(|state| self.registry.held_as(state.name()).is_none());
+        let in_files =
+            self.restored.states().filter(|state| self.registry.held(state.name()).next().is_none());
         let waiting = held
             .map(|meta| (&*meta.name, meta.kind))
             .chain(in_files.map(|state| (state.name(), state.kind())));

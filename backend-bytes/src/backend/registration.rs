@@ -60,10 +60,16 @@ impl<K: StateKey, E: ByteEngine> EngineBackend<K, E> {
             self.leftover = Some((number, rows));
             return Err(place(error));
         }
-        // Part of the state may be in the store, and part in restored files.
-        let held = self.registry.held(&meta.name).map(|(number, old)| (number, old.clone()));
-        let old = held.as_ref().map(|(_, old)| descriptor.evolution::<K>(old)).transpose()?.flatten();
-        let kept = held.as_ref().map(|(number, _)| *number).filter(|_| old.is_none());
+        // Part of the state may be in the store, also with several codecs or versions, and part in restored files.
+        let part = |(number, old)| Ok((number, descriptor.evolution::<K>(old)?));
+        let mut held: Vec<_> = self.registry.held(&meta.name).map(part).collect::<Result<_>>()?;
+        let kept = match *held {
+            [(number, None)] => {
+                held.clear();
+                Some(number)
+            }
+            _ => None,
+        };
         let number = kept.map_or_else(|| self.registry.next_number().map_err(place), Ok)?;
         let restored = self.restored.state(&meta.name).map(|state| state.evolve::<K, _>(&descriptor));
         let restored = restored.transpose()?.map(Arc::new);
@@ -71,23 +77,21 @@ impl<K: StateKey, E: ByteEngine> EngineBackend<K, E> {
             store.add_state(number, &meta).map_err(place)?;
         }
         let mut totals = self.registry.totals_of(kept, E::entry_bytes_max(&self.options));
-        let replaced = held.zip(old).map(|((number, _), evolution)| (number, evolution));
+        let replaced: Vec<_> = held.iter().map(|(old, _)| *old).collect();
         let filled = (|| {
-            if let Some((old, evolution)) = &replaced {
+            for (old, evolution) in &held {
                 let into = (&mut *store as &mut dyn ByteStore, &mut self.buffers, &mut totals);
-                evolve::rewrite::<K, N>(into, (*old, number, meta.kind), evolution)?;
+                evolve::rewrite::<K, N>(into, (*old, number, meta.kind), evolution.as_ref())?;
             }
             if let Some(restored) = &restored {
                 let into = (&mut *store as &mut dyn ByteStore, &mut self.buffers, &mut totals);
                 load::load::<K, N, MK>(into, number, restored)?;
             }
-            match &replaced {
-                Some((old, _)) => {
-                    super::finish_flush::<E>(store);
-                    evolve::remove(store, &mut self.buffers, *old)
-                }
-                None => Ok(()),
+            if replaced.is_empty() {
+                return Ok(());
             }
+            super::finish_flush::<E>(store);
+            evolve::remove(store, &mut self.buffers, &replaced)
         })();
         if let Err(error) = filled {
             // The state of a new number is removed as a whole.
@@ -99,9 +103,7 @@ impl<K: StateKey, E: ByteEngine> EngineBackend<K, E> {
             }
             return Err(place(error));
         }
-        if let Some((old, _)) = replaced {
-            self.registry.drop_held(old);
-        }
+        replaced.iter().for_each(|old| self.registry.drop_held(*old));
         self.restored.take(&meta.name);
         let caches = caches(&descriptor, number, meta.name.clone());
         self.life.registered(number.into(), &meta.name);
@@ -117,7 +119,7 @@ fn remove_leftover(
     state: u16,
     rows: Option<&RestoredState>,
 ) -> Result<()> {
-    let Some(rows) = rows else { return evolve::remove(store, buffers, state) };
+    let Some(rows) = rows else { return evolve::remove(store, buffers, &[state]) };
     let batch = &mut buffers.batch;
     batch.clear();
     for group in rows.groups() {

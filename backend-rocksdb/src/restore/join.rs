@@ -48,22 +48,20 @@ pub(super) fn join(
     Ok(targets.iter().map(|target| target.number).collect())
 }
 
-/// The target of a state, which is added to `states` if it is new.
+/// The target of a state, which is added to `states` if it is new. Parts that were written with different codecs or versions
+/// are states of their own, and become one when the state is registered.
 fn target(states: &mut Vec<StateMeta>, meta: &StateMeta) -> Result<Target> {
-    let known = numbered(states).find(|(_, known)| known.name == meta.name);
-    let number = match known {
-        Some((number, known)) => {
-            known.check_registration(meta)?;
-            number
+    let family = Family::of(meta.kind);
+    for (number, known) in numbered(states).filter(|(_, known)| known.name == meta.name) {
+        known.check_keys(meta)?;
+        if known.check_registration(meta).is_ok() {
+            return Ok(Target { number, family });
         }
-        None => {
-            let number = u16::try_from(states.len())
-                .map_err(|_| Error::new(ErrorKind::Size, "the joined checkpoints have too many states"))?;
-            states.push(meta.clone());
-            number
-        }
-    };
-    Ok(Target { number, family: Family::of(meta.kind) })
+    }
+    let number = u16::try_from(states.len())
+        .map_err(|_| Error::new(ErrorKind::Size, "the joined checkpoints have too many states"))?;
+    states.push(meta.clone());
+    Ok(Target { number, family })
 }
 
 /// Copies the valid entries of a column family.

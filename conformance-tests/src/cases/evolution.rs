@@ -10,10 +10,12 @@ use backend_api::{
     Aggregate, AggregatingDescriptor, AggregatingState, AggregatingToken, BoxError, CborCodec, Codec,
     ErrorKind, KeySpace, ListDescriptor, ListState, ListToken, MapDescriptor, MapState, MapToken, ReadOld,
     ReducingDescriptor, ReducingState, ReducingToken, Result, StateBackend, StateValue, Subtask,
-    ValueDescriptor, ValueState, ValueToken, default_codec,
+    ValueDescriptor, ValueState, ValueToken, default_codec, serde_key,
 };
 use serde::{Deserialize, Serialize};
+use task_state::{BroadcastDescriptor, OperatorListDescriptor};
 
+use super::operator::{checkpoint, open, open_one};
 use crate::access::{Access, kind};
 use crate::functions::TestCodec;
 use crate::{Factory, World, part, single};
@@ -29,12 +31,17 @@ macro_rules! evolution_cases {
             n198c_a_failed_migration_changes_nothing
             n198d_an_unknown_version_is_refused
             n198e_values_of_any_codec_are_migrated
-            n198f_parts_of_two_versions_are_migrated_or_refused
+            n198f_only_the_older_part_of_a_state_is_migrated
             n199_a_codec_decides_which_others_it_reads
+            n201_other_keys_are_refused_with_one_of_five_reasons
+            n203b_other_namespaces_are_refused_with_one_of_five_reasons
+            n204_operator_state_evolves_like_keyed_state
+            n204b_operator_state_that_cannot_be_read_is_refused
             n208_fields_are_added_and_removed_by_name
             n208b_variants_are_found_by_name
             n208c_a_value_becomes_optional
             n210_a_changed_type_is_rescaled_at_once
+            n212_other_map_keys_are_refused_with_one_of_five_reasons
         }
     };
 }
@@ -77,7 +84,8 @@ struct Tokens<V: StateValue + Default> {
     aggregated: AggregatingToken<Last<V>>,
 }
 
-const NAMES: [&str; 6] = ["value", "window", "list", "map", "reduced", "aggregated"];
+/// The names of the states, sorted.
+const NAMES: [&str; 6] = ["aggregated", "list", "map", "reduced", "value", "window"];
 
 /// Registers the states with calls to each descriptor.
 macro_rules! register {
@@ -358,9 +366,9 @@ pub fn n198e_values_of_any_codec_are_migrated<F: Factory>() {
     }
 }
 
-/// N198: if the parts of a state have two versions, only the older part is migrated, or the restore refuses the state with a
-/// migration error.
-pub fn n198f_parts_of_two_versions_are_migrated_or_refused<F: Factory>() {
+/// N198: if the parts of a state have two versions, only the older part is migrated, also after a checkpoint in which the
+/// state was not registered.
+pub fn n198f_only_the_older_part_of_a_state_is_migrated<F: Factory>() {
     let world = World::<F>::new();
     let mut handles = Vec::new();
     for index in 0..2 {
@@ -371,14 +379,17 @@ pub fn n198f_parts_of_two_versions_are_migrated_or_refused<F: Factory>() {
         }
         handles.push(world.checkpoint(&mut backend));
     }
-    match world.try_open::<i32>(single(10), &handles) {
-        Ok(mut backend) => {
-            for _ in 0..2 {
-                register!(backend, i64, .version(2).migrate(1, to_millis)).check(&mut backend, millis);
-                backend = world.reopen(backend);
-            }
+    let mut joined = world.try_open::<i32>(single(10), &handles).unwrap();
+    assert_eq!(joined.state_names(), NAMES);
+    assert_eq!(kind(joined.register(ValueDescriptor::<i64>::new("value"))), ErrorKind::Migration);
+    let passed_on = world.checkpoint(&mut joined);
+    for mut backend in [joined, world.restore::<i32>(&passed_on)] {
+        for _ in 0..2 {
+            register!(backend, i64, .version(2).migrate(1, to_millis)).check(&mut backend, millis);
+            backend = world.reopen(backend);
         }
-        Err(error) => assert_eq!(error.kind(), ErrorKind::Migration, "{error}"),
+        backend.drop_restored("list").unwrap();
+        register_one!(backend, "map", i64, .version(2)).unwrap();
     }
 }
 
@@ -436,6 +447,197 @@ pub fn n199_a_codec_decides_which_others_it_reads<F: Factory>() {
     let narrow = ListDescriptor::with_codec("list", TestCodec::<i32>::new("narrow"));
     assert_eq!(kind(backend.register(narrow)), ErrorKind::Migration);
     assert!(backend.register(wide()).is_ok());
+}
+
+macro_rules! places {
+    ($($name:ident = $schema:literal { $($fields:tt)* })*) => {$(
+        #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+        struct $name { $($fields)* }
+        serde_key!($name = $schema);
+    )*};
+}
+
+// A type of keys, and changes of it.
+places! {
+    Place = "place" { city: u32, street: String }
+    Retyped = "place" { city: u32, street: bool }
+    Widened = "place" { city: u64, street: String }
+    Reordered = "place" { street: String, city: u32 }
+    Renamed = "place" { city: u32, road: String }
+    Reencoded = "place/2" { city: u32, street: String }
+}
+
+fn place() -> Place {
+    Place { city: 7, street: "a".to_owned() }
+}
+
+/// Checks that `refuse` refuses each change of [`Place`] with its own reason.
+macro_rules! assert_five_reasons {
+    ($refuse:ident, $remedy:literal) => {
+        let errors = [
+            ($refuse!(Retyped), "(another type): in place.street: the type was string and is bool"),
+            (
+                $refuse!(Widened),
+                "(a number of another width or sign): in place.city: the type was u32 and is u64",
+            ),
+            ($refuse!(Reordered), "(more, fewer or reordered parts): in place: the fields were"),
+            (
+                $refuse!(Renamed),
+                "(fields or variants of other names): in place: the field \"street\" was removed",
+            ),
+            ($refuse!(Reencoded), "(another encoding): the type was place:struct"),
+        ];
+        for (error, reason) in errors {
+            assert_eq!(error.kind(), ErrorKind::Migration, "{error}");
+            assert!(error.to_string().contains(reason) && error.to_string().contains($remedy), "{error}");
+        }
+    };
+}
+
+/// N201: a restore with other keys is refused at once, with one of five reasons and a remedy: another type, a
+/// number of another width or sign, more, fewer or reordered parts, other names, another encoding. The restore works with the
+/// right type.
+pub fn n201_other_keys_are_refused_with_one_of_five_reasons<F: Factory>() {
+    let world = World::<F>::new();
+    let mut backend = world.open::<Place>();
+    let token = backend.register(ValueDescriptor::new("value")).unwrap();
+    backend.at(token, &place()).set(1_u8).unwrap();
+    let handle = world.checkpoint(&mut backend);
+    macro_rules! refuse {
+        ($key:ty) => {
+            world.try_open::<$key>(single(10), std::slice::from_ref(&handle)).map(drop).unwrap_err()
+        };
+    }
+    assert_five_reasons!(refuse, "a new operator id");
+    let mut backend = world.restore::<Place>(&handle);
+    let token = backend.register(ValueDescriptor::new("value")).unwrap();
+    assert_eq!(backend.at(token, &place()).get().unwrap(), Some(1_u8));
+}
+
+/// N203: a restored state is refused with other namespaces, with one of the same reasons and a remedy. The data is kept.
+pub fn n203b_other_namespaces_are_refused_with_one_of_five_reasons<F: Factory>() {
+    let world = World::<F>::new();
+    let mut backend = world.open::<i32>();
+    let value = || ValueDescriptor::<u8>::new("value");
+    let token = backend.register(value().namespaced::<Place>()).unwrap();
+    backend.within(token, &1, &place()).set(1).unwrap();
+    let mut backend = world.reopen(backend);
+    macro_rules! refuse {
+        ($namespace:ty) => {
+            backend.register(value().namespaced::<$namespace>()).unwrap_err()
+        };
+    }
+    assert_five_reasons!(refuse, "a state of another name");
+    let token = backend.register(value().namespaced::<Place>()).unwrap();
+    assert_eq!(backend.within(token, &1, &place()).get().unwrap(), Some(1));
+}
+
+const LIST: &str = "list";
+
+/// N204: elements of split and union lists, and values of broadcast maps, change their types by the rules of keyed state,
+/// and entries of broadcast maps by migrations with their keys. Other parallelisms restore them, and the next checkpoint has
+/// the new types only.
+pub fn n204_operator_state_evolves_like_keyed_state<F: Factory>() {
+    let world = World::<F>::new();
+    let kinds = [OperatorListDescriptor::even_split, OperatorListDescriptor::union];
+    let mut states = open(&world, 2, None);
+    for state in &mut states {
+        let pair = Pair { a: 1, b: 2 };
+        for (list, name) in kinds.iter().zip(["split", "union"]) {
+            let token = state.register(list(name)).unwrap();
+            state.list(token).unwrap().set([pair.clone(), Pair { a: 3, b: 4 }]);
+        }
+        let token = state.register(OperatorListDescriptor::even_split("migrated")).unwrap();
+        state.list(token).unwrap().set([5_u32, 6]);
+        let token = state.register(BroadcastDescriptor::new("widened")).unwrap();
+        state.broadcast(token).unwrap().put(1_u8, 2_u32).unwrap();
+        let token = state.register(BroadcastDescriptor::new("entries")).unwrap();
+        state.broadcast(token).unwrap().put_all([(10_u32, pair.clone()), (20, pair)]).unwrap();
+    }
+    let mut taken = checkpoint(&world, &mut states);
+    for round in 0..2 {
+        let mut states = open(&world, 3, Some(&taken));
+        let mut shares = [Vec::new(), Vec::new()];
+        for state in &mut states {
+            let expected = [(0, 2), (0, 4)].map(|(c, d)| Changed { c, d });
+            let split = state.register(OperatorListDescriptor::<Changed>::even_split("split")).unwrap();
+            shares[0].extend(state.list(split).unwrap().iter().map(|element| element.d));
+            let union = state.register(OperatorListDescriptor::<Changed>::union("union")).unwrap();
+            let union: Vec<_> = state.list(union).unwrap().iter().cloned().collect();
+            if round == 0 {
+                assert_eq!(union, [&expected[..], &expected[..]].concat());
+            }
+            let migrated = OperatorListDescriptor::<u64>::even_split("migrated").version(3);
+            let migrated =
+                migrated.migrate(1, |old: u32| Ok(old * 10)).migrate(2, |old: u32| Ok(u64::from(old)));
+            let migrated = state.register(migrated).unwrap();
+            shares[1].extend(state.list(migrated).unwrap().iter().copied());
+            let widened = state.register(BroadcastDescriptor::<u8, i64>::new("widened")).unwrap();
+            assert_eq!(state.broadcast(widened).unwrap().get(&1), Some(&2));
+            let entries = BroadcastDescriptor::<String, u32>::new("entries").version(2);
+            let sum = |key: u32, pair: Pair| Ok((format!("{key}"), pair.a + pair.b));
+            let entries = state.register(entries.migrate(1, sum)).unwrap();
+            let entries = state.broadcast(entries).unwrap();
+            let entries: Vec<_> = entries.iter().map(|(key, value)| (key.clone(), *value)).collect();
+            assert_eq!(entries, [("10".to_owned(), 3), ("20".to_owned(), 3)]);
+        }
+        shares.iter_mut().for_each(|share| share.sort_unstable());
+        assert_eq!(shares, [vec![2, 2, 4, 4], vec![50, 50, 60, 60]]);
+        taken = checkpoint(&world, &mut states);
+    }
+}
+
+/// N204: operator state is refused with a migration error if its values, its version or its map keys cannot be read, and if
+/// two map keys become one. A migration that fails or panics is a function error. The state stays as it is.
+pub fn n204b_operator_state_that_cannot_be_read_is_refused<F: Factory>() {
+    let world = World::<F>::new();
+    let mut states = open(&world, 1, None);
+    let token = states[0].register(OperatorListDescriptor::union(LIST)).unwrap();
+    states[0].list(token).unwrap().set([1_i64, 2, 3]);
+    let map = || BroadcastDescriptor::<Place, i64>::new("map");
+    let token = states[0].register(map()).unwrap();
+    let other = Place { city: 8, ..place() };
+    states[0].broadcast(token).unwrap().put_all([(place(), 1), (other, 2)]).unwrap();
+    let taken = checkpoint(&world, &mut states);
+    let mut state = open_one(&world, Some(&taken));
+    let list = || OperatorListDescriptor::<i64>::union(LIST);
+    let narrow = OperatorListDescriptor::<i32>::union(LIST);
+    let refused = [
+        kind(state.register(narrow)),
+        kind(state.register(OperatorListDescriptor::<i64>::union_with(LIST, TestCodec::new("own")))),
+        kind(state.register(list().version(2))),
+        kind(state.register(list().version(2).migrate(1, |old: String| Ok(old.len() as i64)))),
+        kind(state.register(BroadcastDescriptor::<Place, i32>::new("map"))),
+        kind(state.register(map().version(3).migrate(2, |key: Place, value: i64| Ok((key, value))))),
+        kind(state.register(map().version(2).migrate(1, |_: Widened, value: i64| Ok((place(), value))))),
+        kind(state.register(map().version(2).migrate(1, |_: Place, value: i64| Ok((place(), value))))),
+    ];
+    assert_eq!(refused, [ErrorKind::Migration; 8]);
+    macro_rules! refuse {
+        ($key:ty) => {
+            state.register(BroadcastDescriptor::<$key, i64>::new("map")).unwrap_err()
+        };
+    }
+    assert_five_reasons!(refuse, "a migration");
+    for panics in [false, true] {
+        let fail = move |old: i64| match old {
+            3 if panics => panic!("the test's migration panics"),
+            3 => Err("the test's migration fails".into()),
+            old => Ok(old),
+        };
+        let error = state.register(list().version(2).migrate(1, fail)).unwrap_err();
+        assert_eq!((error.kind(), error.state()), (ErrorKind::Function, Some(LIST)), "{error}");
+    }
+    let misfit = list().version(2).migrate(1, |old: i64| Ok(old.to_string()));
+    assert_eq!(kind(state.register(misfit)), ErrorKind::InvalidArgument);
+    let again = checkpoint(&world, std::slice::from_mut(&mut state));
+    for mut state in [state, open_one(&world, Some(&again))] {
+        let token = state.register(list().version(2).migrate(1, to_millis)).unwrap();
+        assert_eq!(state.list(token).unwrap().iter().copied().collect::<Vec<_>>(), [1000, 2000, 3000]);
+        let token = state.register(map()).unwrap();
+        assert_eq!(state.broadcast(token).unwrap().get(&place()), Some(&1));
+        assert_eq!(kind(state.register(list().version(3))), ErrorKind::IllegalState);
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -571,4 +773,24 @@ pub fn n210_a_changed_type_is_rescaled_at_once<F: Factory>() {
         }
         handles = next;
     }
+}
+
+/// N212: a restored map is refused with other map keys, with one of the same reasons and a remedy. The data is kept, and is
+/// never looked up by other bytes.
+pub fn n212_other_map_keys_are_refused_with_one_of_five_reasons<F: Factory>() {
+    let world = World::<F>::new();
+    let mut backend = world.open::<i32>();
+    let token = backend.register(MapDescriptor::<Place, u8>::new("map")).unwrap();
+    backend.at(token, &1).put(place(), 1).unwrap();
+    let mut backend = world.reopen(backend);
+    macro_rules! refuse {
+        ($key:ty) => {
+            backend
+                .register(MapDescriptor::<$key, u8>::new("map").version(2).migrate(1, |old: u8| Ok(old)))
+                .unwrap_err()
+        };
+    }
+    assert_five_reasons!(refuse, "a state of another name");
+    let token = backend.register(MapDescriptor::<Place, u16>::new("map")).unwrap();
+    assert_eq!(backend.at(token, &1).get(&place()).unwrap(), Some(1));
 }

@@ -75,7 +75,7 @@ fn restore(checkpoint: Option<&Checkpoint>, parallelism: u16, index: u16) -> Res
 }
 
 /// The operator states of `parallelism` subtasks, restored from `checkpoint`.
-fn open<F: Factory>(
+pub(super) fn open<F: Factory>(
     world: &World<F>,
     parallelism: u16,
     checkpoint: Option<&Checkpoint>,
@@ -88,12 +88,12 @@ fn open<F: Factory>(
     (0..parallelism).map(open).collect()
 }
 
-fn open_one<F: Factory>(world: &World<F>, checkpoint: Option<&Checkpoint>) -> OperatorState {
+pub(super) fn open_one<F: Factory>(world: &World<F>, checkpoint: Option<&Checkpoint>) -> OperatorState {
     open(world, 1, checkpoint).remove(0)
 }
 
 /// Takes a checkpoint of all subtasks, and encodes and decodes it as the coordinator does.
-fn checkpoint<F: Factory>(world: &World<F>, states: &mut [OperatorState]) -> Checkpoint {
+pub(super) fn checkpoint<F: Factory>(world: &World<F>, states: &mut [OperatorState]) -> Checkpoint {
     let request = world.request();
     let parallelism = states.len() as u16;
     let task = |(index, state): (u16, &mut OperatorState)| {
