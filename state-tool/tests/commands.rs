@@ -245,3 +245,8 @@ fn a_reader_that_goes_away_ends_the_command_quietly() {
         assert!(child.wait().unwrap().success());
     }
 }
+
+#[test]
+fn timers_are_shown() {
+    support::check_timers::<FsOptions>();
+}

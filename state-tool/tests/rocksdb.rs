@@ -74,3 +74,8 @@ fn damaged_tables_and_manifests_are_found() {
     // A table and a manifest of each subtask at least.
     assert!(damaged >= 4);
 }
+
+#[test]
+fn timers_are_shown() {
+    support::check_timers::<RocksDbOptions>();
+}

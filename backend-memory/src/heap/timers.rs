@@ -8,6 +8,7 @@ use backend_api::restore::RestoredState;
 use backend_api::row::{ReadBack, RowChange, RowOp};
 use backend_api::{
     Error, ErrorKind, KeyContext, KeySpace, Keys, Result, StateInfo, StateKey, StoredKey, Timer, TimerHeads,
+    check_found,
 };
 
 use super::budget::{Budget, Charge, check};
@@ -93,28 +94,42 @@ impl<K: StateKey, N: StateKey> TimerQueue<K, N> {
         at: i64,
     ) -> Result<bool> {
         let entry = self.entry(key, namespace, at)?;
-        let Some(known) = self.groups.get(group) else { return Ok(false) };
-        if known.timers.contains(&entry) {
-            return Ok(false);
-        }
         let owned = owned_bytes(&entry);
-        if self.budget.is_limited() {
+        if self.budget.is_limited() && !self.has(group, &entry) {
             check(&self.budget, &self.meta.name, size_of::<Entry<K, N>>() + size_of::<u32>(), owned)?;
         }
         let is_head = self.heads.first().is_none_or(|(head, first)| {
-            (at, group) < (first, head)
-                || head == group && known.timers.first().is_some_and(|(first, ())| entry < *first)
+            let before = || self.groups.get(group).and_then(|known| known.timers.first());
+            (at, group) < (first, head) || head == group && before().is_some_and(|(first, ())| entry < *first)
         });
-        self.owned += owned;
-        self.insert(group, entry);
-        self.charge_budget(group);
-        Ok(is_head)
+        match self.insert(group, entry) {
+            Ok(()) => {
+                self.owned += owned;
+                self.charge_budget(group);
+                Ok(is_head)
+            }
+            Err(entry) => self.check_same(group, &entry).map(|()| false),
+        }
     }
 
-    fn insert(&mut self, group: usize, entry: Entry<K, N>) {
+    fn has(&self, group: usize, entry: &Entry<K, N>) -> bool {
+        self.groups.get(group).is_some_and(|known| known.timers.contains(entry))
+    }
+
+    /// Checks that the timer that is equal to this one has the same encoding.
+    #[cold]
+    fn check_same(&self, group: usize, entry: &Entry<K, N>) -> Result<()> {
+        let known = self.groups.get(group).and_then(|known| known.timers.range(entry..=entry).next());
+        let checked = known.map_or(Ok(()), |(known, ())| check_found(known, entry));
+        checked.map_err(|error| error.in_state(&self.meta.name).in_group(self.first + group as u16))
+    }
+
+    /// Inserts a timer, or returns it if there is an equal one.
+    fn insert(&mut self, group: usize, entry: Entry<K, N>) -> Result<(), Entry<K, N>> {
         let epoch = self.epoch;
-        let inserted = self.change(group, |timers| timers.insert(entry, (), epoch));
-        self.len += u64::from(inserted.is_none());
+        let inserted = self.change(group, |timers| Some(timers.insert_new(entry, (), epoch)));
+        let Some(inserted) = inserted else { return Ok(()) };
+        inserted.inspect(|()| self.len += 1)
     }
 
     /// Removes a timer. Returns true if the head of all groups may have changed.
@@ -130,6 +145,9 @@ impl<K: StateKey, N: StateKey> TimerQueue<K, N> {
         let Some(known) = self.groups.get(group).filter(|known| known.timers.contains(&entry)) else {
             return Ok(false);
         };
+        if cfg!(debug_assertions) {
+            self.check_same(group, &entry)?;
+        }
         let is_head = self.heads.first().is_some_and(|(head, _)| head == group)
             && known.timers.first().is_some_and(|(first, ())| *first == entry);
         self.change(group, |timers| timers.remove(&entry, epoch, log));
@@ -237,9 +255,11 @@ impl<K: StateKey, N: StateKey> TimerQueue<K, N> {
                 match row.change {
                     RowChange::AddTimer(at) => {
                         let entry = (at, row.key, row.namespace);
-                        let (owned, before) = (owned_bytes(&entry), self.len);
-                        self.insert(index, entry);
-                        self.owned += if self.len > before { owned } else { 0 };
+                        let owned = owned_bytes(&entry);
+                        match self.insert(index, entry) {
+                            Ok(()) => self.owned += owned,
+                            Err(entry) => self.check_same(index, &entry)?,
+                        }
                     }
                     RowChange::RemoveTimer(at) => {
                         let entry = (at, row.key, row.namespace);

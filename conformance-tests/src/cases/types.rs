@@ -6,7 +6,7 @@ use std::fmt::Debug;
 
 use backend_api::{
     CborCodec, ErrorKind, KeySpace, ListDescriptor, ListState, MapDescriptor, MapState, Result, StateBackend,
-    StateKey, StateValue, ValueDescriptor, ValueState, serde_key,
+    StateKey, StateValue, TimerDescriptor, TimerState, ValueDescriptor, ValueState, serde_key,
 };
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -278,7 +278,7 @@ impl Eq for Caseless {}
 serde_key!(Caseless);
 
 /// T5: map keys whose `Ord` is not the order of their bytes are all found and listed once, or cause an
-/// illegal-state error that says so. This also holds if different encodings are equal by `Ord`.
+/// illegal-state error that says so. This also holds if different encodings are equal by `Ord`, and for timers.
 pub fn t05_map_keys_not_in_byte_order_lose_nothing_silently<F: Factory>() {
     fn found<B: StateBackend<Key = i32>>(backend: &mut B, entries: u32) -> Result<()> {
         let map = backend.register(MapDescriptor::<Backwards, u32>::new("map"))?;
@@ -319,6 +319,17 @@ pub fn t05_map_keys_not_in_byte_order_lose_nothing_silently<F: Factory>() {
         assert_eq!(backend.at(map, &1).iter()?.count(), 2);
         assert_eq!(backend.at(map, &1).get(&lower)?, Some(1));
         assert_eq!(backend.at(map, &1).get(&upper)?, Some(2));
+        Ok(())
+    })());
+    let timers = TimerDescriptor::event_time("map").namespaced::<Caseless>();
+    let mut backend = world.open::<i32>();
+    let timers = backend.register(timers).unwrap();
+    let keys = backend.subtask().clone();
+    allowed((|| {
+        for namespace in [&lower, &upper] {
+            backend.timers(timers)?.add(keys.key(&1)?, namespace, 5)?;
+        }
+        assert_eq!(backend.timers(timers)?.advance(5).count(), 2);
         Ok(())
     })());
 }

@@ -1,6 +1,6 @@
 //! A job whose checkpoints are looked into, and a plain model of what it wrote.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::Arc;
@@ -8,7 +8,8 @@ use std::sync::Arc;
 use backend_api::format::Compression;
 use backend_api::{
     Checkpoint, JobFolder, KeySpace, ListDescriptor, ListState, MapDescriptor, MapState, ReducingDescriptor,
-    ReducingState, SnapshotRequest, StateBackend, Storage, Subtask, TaskState, ValueDescriptor, ValueState,
+    ReducingState, SnapshotRequest, StateBackend, Storage, Subtask, TaskState, TimerDescriptor, TimerState,
+    ValueDescriptor, ValueState,
 };
 use backend_fs::{FsBackend, FsOptions};
 use backend_memory::{MemoryBackend, MemoryOptions};
@@ -143,6 +144,21 @@ impl<B: StateBackend<Key = String>> Job<B> {
         self.model.codes.remove(&(page, 200));
     }
 
+    /// Adds timers for a page, and fires those up to `to`. Returns the text of those that are left.
+    pub fn plan(&mut self, number: u64, ats: &[i64], to: i64) -> Vec<(i64, String)> {
+        let page = format!("/page/{number}");
+        let subtask = self.keys.subtask(PARALLELISM, &page).unwrap();
+        let backend = &mut self.subtasks[usize::from(subtask)];
+        let timers = TimerDescriptor::processing_time("timers").namespaced::<u8>();
+        let timers = backend.register(timers).unwrap();
+        let key = self.keys.key(&page).unwrap();
+        let mut view = backend.timers(timers).unwrap();
+        ats.iter().for_each(|at| _ = view.add(key, &7, *at).unwrap());
+        assert!(view.advance(to).all(|timer| timer.is_ok()));
+        let left = view.of_key(key).unwrap();
+        left.map(|timer| (timer.unwrap().at, page.clone())).collect()
+    }
+
     /// Completes a checkpoint.
     pub fn complete(&mut self) -> u64 {
         let id = self.store.begin().unwrap();
@@ -156,6 +172,44 @@ impl<B: StateBackend<Key = String>> Job<B> {
         self.subtasks.iter_mut().for_each(|backend| backend.notify_complete(id).unwrap());
         id
     }
+}
+
+/// Timers of increments are inspected, dumped, compared and rewritten.
+pub fn check_timers<O: Options>() {
+    let mut job = Job::<O::Backend>::new();
+    for number in 0..10 {
+        job.plan(number, &[-5, 10, 20, 1 << 40], i64::MIN);
+    }
+    let first = job.complete();
+    for number in 0..10 {
+        job.plan(number, &[15], 10);
+    }
+    let left = (0..10).flat_map(|number| job.plan(number, &[], i64::MIN));
+    let left: BTreeSet<_> = left.collect();
+    assert_eq!(left.len(), 30);
+    let second = job.complete();
+    let (first, second) = (job.checkpoint(first), job.checkpoint(second));
+
+    printed(&[&"verify", &second]);
+    let inspected = printed(&[&"inspect", &second]);
+    let heading = "timer state \"timers\": processing time, namespaces of u8";
+    assert!(inspected.contains(heading), "{inspected}");
+    let check = |checkpoint: &Path| {
+        let dumped = lines(&[&"dump", &checkpoint, &"--state", &"timers"]);
+        let timer = |row: &Value| {
+            assert_eq!((&row["namespace"], row.get("value")), (&Value::from(7), None));
+            (row["time"].as_i64().unwrap(), text(&row["key"]))
+        };
+        assert_eq!(dumped.len(), left.len());
+        assert_eq!(dumped.iter().map(timer).collect::<BTreeSet<_>>(), left);
+    };
+    check(&second);
+    let summary = printed(&[&"diff", &"--summary", &first, &second]);
+    assert_eq!(summary, "pages/timers: 10 added, 20 removed, 0 changed, 20 equal\n");
+    let rewritten = job.folder.path().join("rewritten");
+    printed(&[&"rewrite", &second, &rewritten, &"--parallelism", &"3", &"--max-parallelism", &"32"]);
+    printed(&[&"verify", &rewritten]);
+    check(&rewritten);
 }
 
 /// A job of three checkpoints, with the model of each: state is added, changed and removed.

@@ -187,6 +187,20 @@ impl<K: StateKey, V: Clone> OrderedMap<K, V> {
         None
     }
 
+    /// Adds an entry in `epoch`.
+    ///
+    /// # Errors
+    ///
+    /// The key, if there is an entry of it. Then the map is unchanged.
+    pub fn insert_new(&mut self, key: K, value: V, epoch: u32) -> Result<(), K> {
+        let mut place = Path::START;
+        if self.find(&key, &mut place).is_some() {
+            return Err(key);
+        }
+        self.insert_at(&place, Entry::new(key, value, epoch));
+        Ok(())
+    }
+
     /// Removes `key` in `epoch`, and returns its value. With `log`, the removal is kept for
     /// [`delta_since`](Self::delta_since).
     pub fn remove(&mut self, key: &K, epoch: u32, log: bool) -> Option<V> {
