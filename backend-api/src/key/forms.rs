@@ -8,8 +8,8 @@ pub(super) mod sealed {
     pub trait Sealed {}
 }
 
-/// The form in which a heap table stores a key `K`: the key itself if it is plain data, and an [`EncodedKey`]
-/// otherwise.
+/// The form in which a heap table stores a key `K`: the key itself if it is plain data, and an
+/// [`EncodedKey`](super::EncodedKey) otherwise.
 ///
 /// The trait is sealed, and **the soundness of heap tables depends on it**. They copy slots byte by byte, and
 /// let several threads read two copies of one key until one is forgotten or cloned. This is sound because no
