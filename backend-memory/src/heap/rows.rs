@@ -39,6 +39,33 @@ pub enum Extent {
     Changes,
 }
 
+impl Extent {
+    /// The kind of a section with these rows.
+    fn section(self) -> SectionKind {
+        match self {
+            Self::Full { .. } => SectionKind::Full,
+            Self::Changes => SectionKind::Delta,
+        }
+    }
+}
+
+/// Starts the rows of a key group of the state `name`, which has number `state` in the file. An older section that must be
+/// replaced is replaced even if no row follows.
+pub(super) fn start_rows<'r, 'w>(
+    writer: &'r mut CheckpointWriter<'w>,
+    (name, read_back): (&'r str, &ReadBack),
+    (state, group): (u16, u16),
+    extent: Extent,
+) -> Result<Rows<'r, 'w>> {
+    writer.read_back(state, read_back.clone());
+    let kind = extent.section();
+    let mut rows = Rows { writer, name, state, group, kind, begun: false, written: 0 };
+    if extent == (Extent::Full { replaces: true }) {
+        rows.begin()?;
+    }
+    Ok(rows)
+}
+
 /// A state at the time of a snapshot. Its key groups are written once, in ascending order.
 pub trait StateSnapshot: Send {
     /// The key groups with entries, ascending.
@@ -165,18 +192,13 @@ impl<K: StateKey, N: StateKey, C: Content> StateSnapshot for RegisteredSnapshot<
         writer: &mut CheckpointWriter<'_>,
         state: u16,
     ) -> Result<u64> {
-        writer.read_back(state, self.read_back.clone());
         let group = self.index(key_group);
         let content = &self.content;
-        let (kind, base) = match extent {
-            Extent::Full { .. } => (SectionKind::Full, None),
-            Extent::Changes => (SectionKind::Delta, Some(self.base.unwrap_or(0))),
+        let base = match extent {
+            Extent::Full { .. } => None,
+            Extent::Changes => Some(self.base.unwrap_or(0)),
         };
-        let mut rows =
-            Rows { writer, name: &self.name, state, group: key_group, kind, begun: false, written: 0 };
-        if extent == (Extent::Full { replaces: true }) {
-            rows.begin()?;
-        }
+        let mut rows = start_rows(writer, (&self.name, &self.read_back), (state, key_group), extent)?;
         if let Some(removed) = base.and_then(|base| self.snapshot.removed_since(group, base)) {
             for key in removed {
                 rows.of(key).row(RowOp::Remove, |_| Ok(()))?;

@@ -3,24 +3,26 @@
 use std::collections::BTreeSet;
 use std::mem::needs_drop;
 
-use backend_api::format::{CheckpointWriter, SectionKind, StateMeta};
+use backend_api::format::{CheckpointWriter, StateMeta};
 use backend_api::restore::RestoredState;
 use backend_api::row::{ReadBack, RowChange, RowOp};
 use backend_api::{
-    Error, ErrorKind, KeyContext, KeySpace, Keys, Result, StateInfo, StateKey, StoredKey, Timer, TimerHeads,
-    check_found,
+    Error, ErrorKind, KeySpace, Keys, Place, Result, StateInfo, StateKey, StoredKey, Timer, TimerHeads,
+    TimerToken, check_found,
 };
 
 use super::budget::{Budget, Charge, check};
 use super::content::unfit;
-use super::entry_rows::Rows;
 use super::restore::astray;
-use super::rows::{Extent, StateSnapshot};
+use super::rows::{Extent, StateSnapshot, start_rows};
 use super::state::{AnyState, StateSetup};
 use crate::containers::{Delta, OrderedMap};
 
 /// Time, key and namespace, in the order of timers.
 type Entry<K, N> = (i64, K, N);
+
+/// The key and namespace of a timer, checked.
+type At<'a, K, N> = Place<'a, K, TimerToken<N>>;
 
 /// The timers of one state.
 pub(super) struct TimerQueue<K: StateKey, N: StateKey> {
@@ -78,22 +80,17 @@ impl<K: StateKey, N: StateKey> TimerQueue<K, N> {
         }
     }
 
-    /// The timer of a checked key in the group with this index.
-    fn entry(&self, key: KeyContext<'_, K>, namespace: &N, at: i64) -> Result<Entry<K, N>> {
+    /// The timer of a place.
+    fn entry(&self, place: At<'_, K, N>, at: i64) -> Result<Entry<K, N>> {
+        let key = place.key();
         let owned = K::Stored::store_borrowed(key.key()).load();
         let owned = owned.map_err(|error| error.in_state(&self.meta.name).in_group(key.group()))?;
-        Ok((at, owned, namespace.clone()))
+        Ok((at, owned, place.namespace().clone()))
     }
 
-    /// Adds a timer to the group with this index. Returns true if the head of all groups may have changed.
-    pub(super) fn add(
-        &mut self,
-        group: usize,
-        key: KeyContext<'_, K>,
-        namespace: &N,
-        at: i64,
-    ) -> Result<bool> {
-        let entry = self.entry(key, namespace, at)?;
+    /// Adds a timer. Returns true if the head of all groups may have changed.
+    pub(super) fn add(&mut self, place: At<'_, K, N>, at: i64) -> Result<bool> {
+        let (group, entry) = (place.group(), self.entry(place, at)?);
         let owned = owned_bytes(&entry);
         if self.budget.is_limited() && !self.has(group, &entry) {
             check(&self.budget, &self.meta.name, size_of::<Entry<K, N>>() + size_of::<u32>(), owned)?;
@@ -133,24 +130,20 @@ impl<K: StateKey, N: StateKey> TimerQueue<K, N> {
     }
 
     /// Removes a timer. Returns true if the head of all groups may have changed.
-    pub(super) fn remove(
-        &mut self,
-        group: usize,
-        key: KeyContext<'_, K>,
-        namespace: &N,
-        at: i64,
-    ) -> Result<bool> {
-        let entry = self.entry(key, namespace, at)?;
+    pub(super) fn remove(&mut self, place: At<'_, K, N>, at: i64) -> Result<bool> {
+        let (group, entry) = (place.group(), self.entry(place, at)?);
         let (epoch, log) = (self.epoch, self.tracks_removals);
-        let Some(known) = self.groups.get(group).filter(|known| known.timers.contains(&entry)) else {
-            return Ok(false);
-        };
         if cfg!(debug_assertions) {
             self.check_same(group, &entry)?;
         }
         let is_head = self.heads.first().is_some_and(|(head, _)| head == group)
-            && known.timers.first().is_some_and(|(first, ())| *first == entry);
-        self.change(group, |timers| timers.remove(&entry, epoch, log));
+            && self
+                .groups
+                .get(group)
+                .is_some_and(|own| own.timers.first().is_some_and(|(first, ())| *first == entry));
+        if self.change(group, |timers| timers.remove(&entry, epoch, log)).is_none() {
+            return Ok(false);
+        }
         self.forget(&entry);
         self.charge_budget(group);
         Ok(is_head)
@@ -193,10 +186,12 @@ impl<K: StateKey, N: StateKey> TimerQueue<K, N> {
         f: impl FnOnce(&mut OrderedMap<Entry<K, N>, ()>) -> Option<R>,
     ) -> Option<R> {
         let Group { timers, changed } = self.groups.get_mut(group)?;
-        let before = timers.heap_size() as u64;
+        let (before, len) = (timers.heap_size() as u64, timers.len());
         let result = f(timers);
         timers.forget_removals(self.confirmed.unwrap_or(0));
-        *changed = self.epoch;
+        if timers.len() != len {
+            *changed = self.epoch;
+        }
         self.node_bytes = (self.node_bytes + timers.heap_size() as u64).saturating_sub(before);
         self.heads.set(group, timers.first().map(|((at, ..), ())| *at));
         result
@@ -413,16 +408,7 @@ impl<K: StateKey, N: StateKey> StateSnapshot for TimersSnapshot<K, N> {
         writer: &mut CheckpointWriter<'_>,
         state: u16,
     ) -> Result<u64> {
-        writer.read_back(state, self.read_back.clone());
-        let kind = match extent {
-            Extent::Full { .. } => SectionKind::Full,
-            Extent::Changes => SectionKind::Delta,
-        };
-        let mut rows =
-            Rows { writer, name: &self.name, state, group: key_group, kind, begun: false, written: 0 };
-        if extent == (Extent::Full { replaces: true }) {
-            rows.begin()?;
-        }
+        let mut rows = start_rows(writer, (&self.name, &self.read_back), (state, key_group), extent)?;
         let Some(timers) = self.group(key_group) else { return Ok(rows.written) };
         let mut write = |op, timer: &Entry<K, N>| {
             rows.row(op, |out| {

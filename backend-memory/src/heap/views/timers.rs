@@ -13,13 +13,13 @@ impl<K: StateKey, N: StateKey> TimerState<K, N> for HeapTimers<'_, K, N> {
     #[inline]
     fn add(&mut self, key: KeyContext<'_, K>, namespace: &N, at: i64) -> Result<bool> {
         let place = self.life.place(self.token, key, namespace)?;
-        self.queue.add(place.group(), key, namespace, at)
+        self.queue.add(place, at)
     }
 
     #[inline]
     fn remove(&mut self, key: KeyContext<'_, K>, namespace: &N, at: i64) -> Result<bool> {
         let place = self.life.place(self.token, key, namespace)?;
-        self.queue.remove(place.group(), key, namespace, at)
+        self.queue.remove(place, at)
     }
 
     #[inline]
