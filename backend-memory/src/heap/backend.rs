@@ -126,8 +126,8 @@ impl<K: StateKey, C: Checkpointing> HeapBackend<K, C> {
 
     /// The state whose keys are asked for.
     fn listed(&self, token: impl StateToken) -> Result<&Registered<K>> {
-        let state = self.states.get(token.index()).filter(|_| token.backend() == self.life.id());
-        state.ok_or_else(|| self.life.refused_token())
+        self.life.check_token(token)?;
+        self.states.get(token.index()).ok_or_else(|| self.life.refused_token())
     }
 
     /// Calls `f` with the view of each key in turn, and prefetches some keys ahead.
@@ -140,8 +140,8 @@ impl<K: StateKey, C: Checkpointing> HeapBackend<K, C> {
         mut f: impl FnMut(&mut HeapValue<'_, K, N, V>, usize) -> Result<()>,
     ) -> Result<()> {
         let Self { life, states, .. } = self;
-        let state = Self::state::<ValueTable<K, N, V>>(states, token);
-        let Some(state) = state.filter(|_| token.backend() == life.id()) else {
+        life.check_token(token)?;
+        let Some(state) = Self::state::<ValueTable<K, N, V>>(states, token) else {
             return Err(life.refused_token());
         };
         let subtask = life.subtask();
