@@ -51,14 +51,16 @@ fn open(folder: &tempfile::TempDir, groups: u16) -> Result<FsBackend<u64>> {
     FsBackend::open(&options(folder)?, Subtask::single("op", KeySpace::new(groups)?)?, &[])
 }
 
+/// Registers value states.
+fn register_values(backend: &mut FsBackend<u64>, number: usize) -> Result<Vec<ValueToken<u64>>> {
+    (0..number).map(|state| backend.register(ValueDescriptor::new(format!("state {state}")))).collect()
+}
+
 /// The synchronous part with 20 states of 32,768 key groups, one of them with entries.
 fn empty_states() -> Fallible<()> {
     let folder = tempfile::tempdir()?;
     let mut backend = open(&folder, GROUPS)?;
-    let mut states = Vec::new();
-    for state in 0..20 {
-        states.push(backend.register(ValueDescriptor::<u64>::new(format!("state {state}")))?);
-    }
+    let states = register_values(&mut backend, 20)?;
     let mut times = Vec::new();
     for id in 1..=10 {
         for key in 0..100 {
@@ -77,8 +79,7 @@ fn empty_states() -> Fallible<()> {
 fn unchanged_increment() -> Fallible<()> {
     let folder = tempfile::tempdir()?;
     let mut backend = open(&folder, GROUPS)?;
-    for state in 0..4 {
-        let state = backend.register(ValueDescriptor::<u64>::new(format!("state {state}")))?;
+    for state in register_values(&mut backend, 4)? {
         for key in 0..500_000 {
             let key = backend.key(&key)?;
             backend.value(state, key, &())?.set(1)?;
@@ -105,10 +106,7 @@ fn changed_everywhere() -> Fallible<()> {
     const KEYS: u64 = 200_000;
     let folder = tempfile::tempdir()?;
     let mut backend = open(&folder, GROUPS)?;
-    let mut states = Vec::new();
-    for state in 0..20 {
-        states.push(backend.register(ValueDescriptor::<u64>::new(format!("state {state}")))?);
-    }
+    let states = register_values(&mut backend, 20)?;
     let mut times = Vec::new();
     for id in 1..=6 {
         for key in 0..KEYS {

@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -198,18 +199,21 @@ pub(crate) mod sealed {
         fn token(&self, state: BackendId, index: usize) -> Self::Token;
     }
 
+    fn meta(
+        name: &str,
+        redistribution: Redistribution,
+        codecs: Vec<String>,
+        options: BTreeMap<String, Vec<u8>>,
+    ) -> OperatorStateMeta {
+        OperatorStateMeta { name: name.to_owned(), redistribution, codecs, elements: 0, options }
+    }
+
     impl<T: StateValue> Described for OperatorListDescriptor<T> {
         type Token = OperatorListToken<T>;
 
         fn meta(&self) -> Result<OperatorStateMeta> {
             self.values.check()?;
-            Ok(OperatorStateMeta {
-                name: self.name.clone(),
-                redistribution: self.redistribution,
-                codecs: vec![self.values.codec().id()],
-                elements: 0,
-                options: self.values.options(),
-            })
+            Ok(meta(&self.name, self.redistribution, vec![self.values.codec().id()], self.values.options()))
         }
 
         fn empty(&self) -> Box<dyn AnyContent> {
@@ -239,13 +243,8 @@ pub(crate) mod sealed {
             self.versions.check()?;
             self.values.check()?;
             K::check_type()?;
-            Ok(OperatorStateMeta {
-                name: self.name.clone(),
-                redistribution: Redistribution::Broadcast,
-                codecs: vec![K::schema(), self.values.codec().id()],
-                elements: 0,
-                options: self.versions.options(),
-            })
+            let codecs = vec![K::schema(), self.values.codec().id()];
+            Ok(meta(&self.name, Redistribution::Broadcast, codecs, self.versions.options()))
         }
 
         fn empty(&self) -> Box<dyn AnyContent> {
