@@ -97,7 +97,7 @@ impl<K: StateKey> Lifecycle<K> {
     /// Checks that a key group belongs to the subtask. Returns its index among the groups of the subtask.
     ///
     /// # Errors
-    /// [`KeyOutOfRange`](ErrorKind::KeyOutOfRange), naming the state of `token`.
+    /// [`KeyOutOfRange`](ErrorKind::KeyOutOfRange). The error names the state of `token`.
     pub fn group_index(&self, token: impl StateToken, group: u16) -> Result<usize> {
         let index = self.subtask.group_index(group);
         index.map_err(|error| self.in_state(token, error).in_group(group))
@@ -106,7 +106,7 @@ impl<K: StateKey> Lifecycle<K> {
     /// Checks that a key belongs to the subtask. Returns the index of its group among the groups of the subtask.
     ///
     /// # Errors
-    /// Those of [`Subtask::check`], naming the state of `token`.
+    /// As [`Subtask::check`]. The error names the state of `token`.
     #[inline(always)]
     pub fn group_of(&self, token: impl StateToken, key: KeyContext<'_, K>) -> Result<usize> {
         self.subtask.check(&key).map_err(|error| self.in_state(token, error))

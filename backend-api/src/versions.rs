@@ -310,7 +310,7 @@ pub fn read_serde<Old: DeserializeOwned + 'static>(written: &str) -> Result<Read
 /// A reader of values that a codec with the id `written` has written, by `codec`.
 ///
 /// # Errors
-/// Those of [`Codec::evolve`], if it is another codec.
+/// As [`Codec::evolve`], if another codec has written them.
 pub fn read_codec<Old: 'static>(codec: &Arc<dyn Codec<Old>>, written: &str) -> Result<ReadOld<Old>> {
     if codec.id() != written {
         return codec.evolve(written);
