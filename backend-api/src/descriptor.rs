@@ -64,7 +64,7 @@ fn evolution_of<K: StateKey, N: StateKey, MK: StateKey, V: 'static>(
     old.check_keys(present)?;
     let written = old.codecs.last().map_or("", String::as_str);
     let read = values.read_old(&old.options, written).map_err(|error| error.in_state(&old.name))?;
-    Ok(read.map(|read| RowEvolution::new::<K, N, MK, V>(present.kind, read, Arc::clone(values.codec()))))
+    Ok(RowEvolution::new::<K, N, MK, V>(present.kind, old.canonical_values(), read, values.codec()))
 }
 
 fn state_meta<V: 'static, N: StateKey>(

@@ -31,7 +31,8 @@ type Written<T> = Arc<Mutex<BTreeMap<u64, T>>>;
 #[derive(Debug)]
 pub struct LedgerEntry<T> {
     checkpoint_id: u64,
-    written: Written<T>,
+    /// `None` for a savepoint, on which nothing builds.
+    written: Option<Written<T>>,
 }
 
 impl<T> CheckpointLedger<T> {
@@ -44,8 +45,8 @@ impl<T> CheckpointLedger<T> {
     /// Begins a checkpoint. Returns its base, or `None` for a full checkpoint, and the entry that its task
     /// reports to.
     pub fn begin(&mut self, request: &SnapshotRequest) -> (Option<Arc<T>>, LedgerEntry<T>) {
-        let entry =
-            LedgerEntry { checkpoint_id: request.checkpoint_id(), written: Arc::clone(&self.written) };
+        let written = request.savepoint().is_none().then(|| Arc::clone(&self.written));
+        let entry = LedgerEntry { checkpoint_id: request.checkpoint_id(), written };
         let is_trusted = match request.last_completed() {
             Some(last) => {
                 self.complete(last);
@@ -81,9 +82,11 @@ impl<T> CheckpointLedger<T> {
 }
 
 impl<T> LedgerEntry<T> {
-    /// Reports that the checkpoint was written with these files.
+    /// Reports that the checkpoint was written with these files. Savepoints are not recorded.
     pub fn written(self, checkpoint: T) {
-        lock(&self.written).insert(self.checkpoint_id, checkpoint);
+        if let Some(written) = &self.written {
+            lock(written).insert(self.checkpoint_id, checkpoint);
+        }
     }
 }
 
@@ -95,6 +98,7 @@ fn lock<T>(written: &Written<T>) -> MutexGuard<'_, BTreeMap<u64, T>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{SavepointFormat, SnapshotKind};
 
     fn base(ledger: &mut CheckpointLedger<u64>, request: SnapshotRequest) -> Option<u64> {
         let (base, entry) = ledger.begin(&request);
@@ -120,6 +124,17 @@ mod tests {
 
         let mut restored = CheckpointLedger::new(Some((7, 7)));
         assert_eq!(next(&mut restored, 8), Some(7));
+    }
+
+    #[test]
+    fn nothing_builds_on_a_savepoint() {
+        let mut ledger = CheckpointLedger::new(Some((1, 1)));
+        for (id, format) in [(2, SavepointFormat::Canonical), (3, SavepointFormat::Native)] {
+            let request = SnapshotRequest::new(id).with_kind(SnapshotKind::Savepoint(format));
+            assert_eq!(base(&mut ledger, request), None);
+            assert!(!ledger.complete(id));
+        }
+        assert_eq!(next(&mut ledger, 4), Some(1));
     }
 
     #[test]

@@ -168,7 +168,7 @@ pub use checkpoint::{
     RawPartitions, Redistribution, Rescale, RestoreRules, TaskRestore, TaskState, redistribute,
     redistribute_raw,
 };
-pub use codec::{CborCodec, Codec, Plain, PlainCodec, ReadOld, SerdeCodec, default_codec};
+pub use codec::{CborCodec, Codec, Plain, PlainCodec, ReadOld, SerdeCodec, canonical_codec, default_codec};
 pub use descriptor::{
     AggregatingDescriptor, ListDescriptor, MapDescriptor, ReduceFunction, ReducingDescriptor,
     StateDescriptor, TimerDescriptor, ValueDescriptor,

@@ -158,13 +158,21 @@ impl<K: StateKey> Lifecycle<K> {
         Error::new(ErrorKind::NotFound, message).in_state(state)
     }
 
-    /// Checks a snapshot request before anything is frozen.
+    /// Checks a snapshot request before anything is frozen, in a backend that writes no savepoints.
+    ///
+    /// # Errors
+    /// As [`check_any_request`](Self::check_any_request); [`Unsupported`](ErrorKind::Unsupported) for a savepoint.
+    pub fn check_request(&self, request: &SnapshotRequest) -> Result<()> {
+        self.check_any_request(request)?;
+        request.refuse_savepoint()
+    }
+
+    /// Checks a snapshot request before anything is frozen, in a backend that writes savepoints of both formats.
     ///
     /// # Errors
     /// [`Closed`](ErrorKind::Closed); [`IllegalState`](ErrorKind::IllegalState) if the id does not come after that of the
-    /// last snapshot, or of the checkpoint that the backend was restored from; [`Unsupported`](ErrorKind::Unsupported)
-    /// for a savepoint.
-    pub fn check_request(&self, request: &SnapshotRequest) -> Result<()> {
+    /// last snapshot, or of the checkpoint that the backend was restored from.
+    pub fn check_any_request(&self, request: &SnapshotRequest) -> Result<()> {
         self.check_open()?;
         let id = request.checkpoint_id();
         let message = match self.last {
@@ -175,7 +183,7 @@ impl<K: StateKey> Lifecycle<K> {
                 "checkpoint {id} does not come after checkpoint {last}, from which the state was restored; \
                  the ids of the job must go on above {last}"
             ),
-            _ => return request.refuse_savepoint(),
+            _ => return Ok(()),
         };
         Err(Error::new(ErrorKind::IllegalState, message))
     }

@@ -1,5 +1,7 @@
 //! Restoring checkpoints made of rows: the sections of each state and key group.
 
+mod canonical;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, OnceLock};
 
@@ -59,11 +61,25 @@ impl RestorePlan {
         storage: Option<&dyn Storage>,
         subtask: &Subtask<K>,
     ) -> Result<Self> {
-        let parts = check_handles(handles, subtask, &[row::FORMAT])?;
+        Self::open_formats(handles, storage, subtask, &[row::FORMAT])
+    }
+
+    /// [`open`](Self::open) for a backend that also reads native savepoints of its family, which are
+    /// [made of rows](row::has_rows).
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn open_formats<K: StateKey>(
+        handles: &[KeyedStateHandle],
+        storage: Option<&dyn Storage>,
+        subtask: &Subtask<K>,
+        formats: &[&str],
+    ) -> Result<Self> {
+        let parts = check_handles(handles, subtask, formats)?;
         Self::of(&parts, storage)
     }
 
-    /// [`open`](Self::open) for a backend that restores other handles too, so that key groups of the subtask
+    /// [`open_formats`](Self::open_formats) for a backend that restores other handles too, so that key groups of the subtask
     /// may be missing in these.
     ///
     /// # Errors
@@ -72,8 +88,9 @@ impl RestorePlan {
         handles: &[KeyedStateHandle],
         storage: Option<&dyn Storage>,
         subtask: &Subtask<K>,
+        formats: &[&str],
     ) -> Result<Self> {
-        let parts = parts_of(handles, subtask, &[row::FORMAT])?;
+        let parts = parts_of(handles, subtask, formats)?;
         Self::of(&parts, storage)
     }
 
@@ -397,8 +414,11 @@ fn check_handle<K: StateKey>(
 ) -> Result<()> {
     let of = |what: String| format!("the snapshot of checkpoint {} {what}", handle.checkpoint_id);
     if !formats.contains(&&*handle.format) {
-        let known = formats.first().unwrap_or(&"");
-        let message = of(format!("is of format {:?}, this backend reads {known:?}", handle.format));
+        let message = of(format!(
+            "is in {:?}, the own format of another backend, and this one reads {formats:?}; every backend can restore \
+             canonical savepoints and full checkpoints",
+            handle.format
+        ));
         return Err(Error::new(ErrorKind::Unsupported, message));
     }
     let (old, new) = (handle.max_parallelism, subtask.key_space().max_parallelism());

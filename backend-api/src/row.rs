@@ -19,7 +19,11 @@
 mod decode;
 mod encode;
 mod evolution;
+mod items;
+mod merged;
+mod parts;
 mod read_back;
+mod sorted;
 
 pub use decode::{
     KeysRow, ListRow, MapRow, Row, RowChange, RowHead, decode_key, decode_sized, decode_varint,
@@ -29,13 +33,26 @@ pub use encode::{
     varint_len,
 };
 pub use evolution::RowEvolution;
+pub use items::ItemRows;
+pub use merged::MergedRows;
+pub use parts::RowParts;
 pub use read_back::{ReadBack, encode_value};
+pub use sorted::SortedRows;
 
 use crate::format::SectionKind;
 use crate::{Error, ErrorKind, Result};
 
 /// The format of checkpoints made of rows. See [`KeyedStateHandle::format`](crate::KeyedStateHandle::format).
 pub const FORMAT: &str = "rows/1";
+
+/// What the formats of native savepoints made of rows begin with. The family of backends that reads them follows.
+const NATIVE: &str = "rows/1:";
+
+/// True if files of this format are made of rows: those of [`FORMAT`], which every backend reads, and native savepoints of
+/// backends that have no other format of their own.
+pub fn has_rows(format: &str) -> bool {
+    format == FORMAT || format.starts_with(NATIVE)
+}
 
 /// The operation of a row in a section of changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

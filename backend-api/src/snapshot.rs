@@ -4,14 +4,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::error::catch_panic;
-use crate::{Cancel, CheckpointTarget, Error, ErrorKind, KeyedStateHandle, Result};
+use crate::format::Compression;
+use crate::{AttemptTarget, Cancel, CheckpointTarget, Error, ErrorKind, KeyedStateHandle, Result};
 
 /// Format of a savepoint. The order of the variants is part of the metadata's format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 pub enum SavepointFormat {
-    /// The same bytes from every backend, readable by every backend.
+    /// The same bytes from every backend, apart from ids, and restored by every backend.
     Canonical,
-    /// The backend's own format, which is written and read faster.
+    /// The backend's own format, which is written and read faster. Only backends of the same family restore it.
     Native,
 }
 
@@ -24,8 +25,7 @@ pub enum SnapshotKind {
     Checkpoint,
     /// A checkpoint that depends on no earlier one. Every backend can restore it.
     Full,
-    /// A savepoint in this format. No backend writes one yet: the result is
-    /// [`Unsupported`](ErrorKind::Unsupported). The coordinator's savepoints are [`Full`](Self::Full).
+    /// A savepoint in this format. It depends on no checkpoint, and no checkpoint builds on it.
     Savepoint(SavepointFormat),
 }
 
@@ -91,18 +91,41 @@ impl SnapshotRequest {
         self.kind != SnapshotKind::Checkpoint
     }
 
+    /// True for a canonical savepoint.
+    pub fn is_canonical(&self) -> bool {
+        self.savepoint() == Some(SavepointFormat::Canonical)
+    }
+
+    /// The format of the savepoint, if it is one.
+    pub fn savepoint(&self) -> Option<SavepointFormat> {
+        match self.kind {
+            SnapshotKind::Checkpoint | SnapshotKind::Full => None,
+            SnapshotKind::Savepoint(format) => Some(format),
+        }
+    }
+
     /// Refuses a request for a savepoint. For backends that write none.
     ///
     /// # Errors
     /// [`Unsupported`](ErrorKind::Unsupported).
     pub fn refuse_savepoint(&self) -> Result<()> {
-        let format = match self.kind {
-            SnapshotKind::Checkpoint | SnapshotKind::Full => return Ok(()),
-            SnapshotKind::Savepoint(SavepointFormat::Canonical) => "canonical",
-            SnapshotKind::Savepoint(SavepointFormat::Native) => "native",
+        let format = match self.savepoint() {
+            None => return Ok(()),
+            Some(SavepointFormat::Canonical) => "canonical",
+            Some(SavepointFormat::Native) => "native",
         };
         let message = format!("this backend writes no {format} savepoints");
         Err(Error::new(ErrorKind::Unsupported, message))
+    }
+}
+
+impl AttemptTarget {
+    /// The target of a requested snapshot. If the request [names](SnapshotRequest::to) a target, files go there, under the
+    /// names of this attempt. Files in handles stay there. The blocks of a canonical savepoint are compressed with zstd,
+    /// unless one of the targets names another compression.
+    pub fn for_request(&self, request: &SnapshotRequest) -> Self {
+        let compression = if request.is_canonical() { Compression::Zstd(1) } else { Compression::None };
+        self.redirected(request.target(), compression)
     }
 }
 

@@ -2,15 +2,15 @@
 
 use std::sync::Arc;
 
-use super::registry::{Prefix, RowForm};
+use super::registry::RowForm;
 use super::{ByteSnapshot, EntryKey, NativeTask, runs};
 
-use backend_api::format::{CheckpointWriter, FileMeta, SectionKind};
+use backend_api::format::{CheckpointWriter, FileMeta, StateMeta};
 use backend_api::restore::RestoredState;
-use backend_api::row::{self, encode_sized, encode_varint};
+use backend_api::row::{self, ItemRows};
 use backend_api::{
     AttemptTarget, Cancel, Error, ErrorKind, KeyGroupRange, KeyedStateHandle, Progress, Result, StateFile,
-    StateKind,
+    StateShape,
 };
 
 /// Entries between two checks for cancellation.
@@ -33,6 +33,8 @@ pub(super) struct FrozenRows {
     pub meta: FileMeta,
     pub range: KeyGroupRange,
     pub target: AttemptTarget,
+    /// True for a canonical savepoint.
+    pub is_canonical: bool,
 }
 
 /// State that is written in the store's own format. Restored states that are not registered are written as a
@@ -77,7 +79,7 @@ impl FrozenNative {
         match task(cancel, progress) {
             Ok(mut files) => {
                 files.extend(rows);
-                Ok(KeyedStateHandle { format: format.to_owned(), ..handle(&meta, range, files) })
+                Ok(KeyedStateHandle { format: format.to_owned(), ..meta.handle(range, files) })
             }
             Err(error) => {
                 if let Some(rows) = &rows {
@@ -120,56 +122,82 @@ fn copy_restored(
     Ok(())
 }
 
-fn handle(meta: &FileMeta, range: KeyGroupRange, files: Vec<StateFile>) -> KeyedStateHandle {
-    KeyedStateHandle {
-        format: row::FORMAT.to_owned(),
-        checkpoint_id: meta.checkpoint_id,
-        operator: meta.operator.clone(),
-        range,
-        // The file stores it as a wider type.
-        max_parallelism: meta.max_parallelism as u16,
-        key_group_mapping: meta.key_group_mapping.clone(),
-        key_schema: meta.key_schema.clone(),
-        files,
-    }
-}
-
 impl FrozenRows {
     fn write(mut self, cancel: &Cancel, progress: &Progress) -> Result<KeyedStateHandle> {
         self.store.prepare()?;
-        let mut meta = self.meta.clone();
-        meta.states.extend(self.restored.iter().flat_map(|state| state.metas()).cloned());
+        let parts = self.parts();
+        let metas = parts.iter().flat_map(|part| match part {
+            Part::Registered(_, meta) => {
+                vec![if self.is_canonical { meta.canonical() } else { (*meta).clone() }]
+            }
+            Part::Restored(state) if self.is_canonical => state.canonical_metas(),
+            Part::Restored(state) => state.metas().to_vec(),
+        });
+        let meta = FileMeta { states: metas.collect(), ..self.meta.clone() };
         let file = self.target.write(&meta, false, cancel, |writer| {
             // At most 32,767 states, which was checked for the metadata.
-            for (number, state) in (0..).zip(&self.meta.states) {
-                self.registered(number, &state.name, writer, cancel, progress)?;
+            let mut number = 0;
+            for part in &parts {
+                number += match part {
+                    Part::Registered(state, meta) => {
+                        self.registered(*state, number, meta, writer, cancel, progress)?;
+                        1
+                    }
+                    Part::Restored(state) if self.is_canonical => {
+                        state.write_canonical(writer, number, cancel, progress)?
+                    }
+                    Part::Restored(state) => {
+                        state.copy_to(writer, number, cancel, progress)?;
+                        state.metas().len() as u16
+                    }
+                };
             }
-            copy_restored(&self.restored, self.states.len(), writer, cancel, progress)?;
             Ok(true)
         })?;
-        Ok(handle(&meta, self.range, file.into_iter().collect()))
+        Ok(meta.handle(self.range, file.into_iter().collect()))
     }
 
-    /// Writes the rows of a registered state.
+    /// What the file consists of. Canonical savepoints have their states in the order of their names, and no placeholders.
+    fn parts(&self) -> Vec<Part<'_>> {
+        let registered = (0..).zip(&self.meta.states).map(|(number, meta)| Part::Registered(number, meta));
+        let mut parts: Vec<_> = registered.chain(self.restored.iter().map(Part::Restored)).collect();
+        if self.is_canonical {
+            parts.retain(|part| !matches!(part, Part::Registered(_, meta) if meta.is_dropped()));
+            parts.sort_by(|a, b| a.name().cmp(b.name()));
+        }
+        parts
+    }
+
+    /// Writes the rows of state `state` of the store, as state `number` of the file.
     fn registered(
         &self,
         state: u16,
-        name: &str,
+        number: u16,
+        meta: &StateMeta,
         writer: &mut CheckpointWriter<'_>,
         cancel: &Cancel,
         progress: &Progress,
     ) -> Result<()> {
-        let named = |error: Error| error.in_state(name);
-        let form = self.states.get(usize::from(state));
-        if let Some(rows) = form.and_then(|form| form.read_back.as_ref()) {
-            writer.read_back(state, rows.clone());
+        let named = |error: Error| error.in_state(&meta.name);
+        let Some(form) = self.states.get(usize::from(state)) else { return Ok(()) };
+        if let Some(rows) = &form.read_back {
+            writer.read_back(number, if self.is_canonical { rows.canonical() } else { rows.clone() });
         }
+        let canonical = meta.values().filter(|_| self.is_canonical);
         let (from, to) = EntryKey::state_range(state);
         let mut cursor = self.store.scan(&from, &to).map_err(named)?;
-        let mut rows = Rows { writer, section: None, key_len: 0, row: Vec::new(), in_row: 0, index: 0 };
+        let mut rows = ItemRows::new(writer, meta.kind.shape(), canonical.as_ref());
+        let mut group = None;
         let (mut entries, mut bytes) = (0, 0);
         while let Some((key, value)) = cursor.next().map_err(named)? {
-            self.entry(&mut rows, key, value).map_err(named)?;
+            let foreign = || Error::new(ErrorKind::Corrupt, "the store returned a key that was never put");
+            let entry = EntryKey::split(key).ok_or_else(foreign).map_err(named)?;
+            let place = |error: Error| error.in_state(&meta.name).in_group(entry.group);
+            if group != Some(entry.group) {
+                rows.begin_section(number, entry.group).map_err(place)?;
+                group = Some(entry.group);
+            }
+            add_entry(&mut rows, form, entry.own, value).map_err(place)?;
             entries += 1;
             bytes += (key.len() + value.len()) as u64;
             if entries == CHECK_ENTRIES {
@@ -178,122 +206,40 @@ impl FrozenRows {
                 (entries, bytes) = (0, 0);
             }
         }
-        rows.flush().map_err(named)?;
+        rows.finish().map_err(named)?;
         progress.add(entries, bytes);
         Ok(())
     }
+}
 
-    fn entry(&self, rows: &mut Rows<'_, '_>, key: &[u8], value: &[u8]) -> Result<()> {
-        let foreign = || Error::new(ErrorKind::Corrupt, "the store returned a key that was never put");
-        let key = EntryKey::split(key).ok_or_else(foreign)?;
-        let form = self.states.get(usize::from(key.state)).ok_or_else(foreign)?;
-        rows.entry(key, form.kind, &form.prefix, value).map_err(|error| error.in_group(key.group))
+/// A state of the file.
+enum Part<'f> {
+    /// One of the store, with its number there.
+    Registered(u16, &'f StateMeta),
+    Restored(&'f Arc<RestoredState>),
+}
+
+impl Part<'_> {
+    fn name(&self) -> &str {
+        match self {
+            Self::Registered(_, meta) => &meta.name,
+            Self::Restored(state) => state.name(),
+        }
     }
 }
 
-/// Makes rows from entries. All entries of one list or map are consecutive.
-struct Rows<'w, 'f> {
-    writer: &'w mut CheckpointWriter<'f>,
-    /// State and key group of the section.
-    section: Option<(u16, u16)>,
-    /// Length of the key and namespace at the beginning of `row`.
-    key_len: usize,
-    /// The row being filled. There is none while `in_row` is 0.
-    row: Vec<u8>,
-    in_row: usize,
-    /// Index of the next element in its list.
-    index: u64,
-}
-
-impl Rows<'_, '_> {
-    /// Adds an entry of a state of `kind`.
-    fn entry(&mut self, key: EntryKey<'_>, kind: StateKind, prefix: &Prefix, value: &[u8]) -> Result<()> {
-        let EntryKey { state, group, own } = key;
-        if self.section != Some((state, group)) {
-            self.flush()?;
-            self.writer.begin_section(state, group, SectionKind::Full)?;
-            self.section = Some((state, group));
-        }
-        match kind {
-            StateKind::Value | StateKind::Reducing | StateKind::Aggregating | StateKind::Timer => {
-                self.value(own, value)
-            }
-            StateKind::List => {
-                let mut begins = self.begins_other(own, prefix)?;
-                if begins {
-                    self.index = 0;
-                }
-                for element in runs::elements(value) {
-                    if std::mem::take(&mut begins) || self.is_full() {
-                        self.begin(own, kind)?;
-                    }
-                    self.index += 1;
-                    self.add(&[], element?)?;
-                }
-                Ok(())
-            }
-            StateKind::Map => {
-                if self.begins_other(own, prefix)? || self.is_full() {
-                    self.begin(own, kind)?;
-                }
-                let map_key = own.get(self.key_len..).unwrap_or_default();
-                self.add(map_key, value)
-            }
-        }
+/// Adds an entry of the store, whose key without its head is `own`.
+fn add_entry(rows: &mut ItemRows<'_, '_>, form: &RowForm, own: &[u8], value: &[u8]) -> Result<()> {
+    if matches!(form.kind.shape(), StateShape::Single | StateShape::Timer) {
+        return rows.add(own, &[], value);
     }
-
-    fn value(&mut self, key: &[u8], value: &[u8]) -> Result<()> {
-        self.writer.row(|out| {
-            out.extend_from_slice(key);
-            out.extend_from_slice(value);
-            Ok(())
-        })
-    }
-
-    /// True if `key` belongs to another list or map than the row. Then also finds the end of its key and
-    /// namespace.
-    fn begins_other(&mut self, key: &[u8], prefix: &Prefix) -> Result<bool> {
-        // Encodings are self-delimiting, so equal bytes mean an equal key and namespace.
-        if self.in_row > 0 && self.row.get(..self.key_len) == key.get(..self.key_len) {
-            return Ok(false);
-        }
-        self.flush()?;
-        self.key_len = prefix.len(key)?;
-        Ok(true)
-    }
-
-    fn is_full(&self) -> bool {
-        row::is_full(self.in_row, self.row.len())
-    }
-
-    fn begin(&mut self, key: &[u8], kind: StateKind) -> Result<()> {
-        self.flush()?;
-        self.row.extend(key.iter().take(self.key_len));
-        if kind == StateKind::List {
-            encode_varint(self.index, &mut self.row);
-        }
-        Ok(())
-    }
-
-    fn add(&mut self, map_key: &[u8], value: &[u8]) -> Result<()> {
-        self.row.extend_from_slice(map_key);
-        encode_sized(&mut self.row, |out| {
-            out.extend_from_slice(value);
-            Ok(())
-        })?;
-        self.in_row += 1;
-        Ok(())
-    }
-
-    fn flush(&mut self) -> Result<()> {
-        if self.in_row > 0 {
-            self.writer.row(|out| {
-                out.extend_from_slice(&self.row);
-                Ok(())
-            })?;
-        }
-        self.row.clear();
-        self.in_row = 0;
-        Ok(())
+    let prefix_len = match rows.known_prefix(own) {
+        Some(len) => len,
+        None => form.prefix.len(own)?,
+    };
+    let (prefix, map_key) = own.split_at_checked(prefix_len).unwrap_or((own, &[]));
+    match form.kind.shape() {
+        StateShape::List => runs::elements(value).try_for_each(|element| rows.add(prefix, &[], element?)),
+        _ => rows.add(prefix, map_key, value),
     }
 }

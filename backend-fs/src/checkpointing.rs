@@ -61,8 +61,12 @@ impl Checkpointing for InFiles {
         }
     }
 
+    fn target_for(&self, request: &SnapshotRequest) -> AttemptTarget {
+        self.target.for_request(request)
+    }
+
     fn write(&mut self, heap: HeapSnapshot, request: SnapshotRequest) -> WriteHeap {
-        let target = self.target.redirected(request.target());
+        let target = self.target_for(&request);
         if !self.options.incremental {
             return heap.write_full(target);
         }

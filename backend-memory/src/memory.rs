@@ -144,8 +144,12 @@ impl Checkpointing for InMemory {
 
     fn restored(&mut self, _: &[KeyedStateHandle], _: &RestorePlan) {}
 
-    fn write(&mut self, heap: HeapSnapshot, _: SnapshotRequest) -> WriteHeap {
-        heap.write_full(self.target.clone())
+    fn target_for(&self, request: &SnapshotRequest) -> AttemptTarget {
+        self.target.for_request(request)
+    }
+
+    fn write(&mut self, heap: HeapSnapshot, request: SnapshotRequest) -> WriteHeap {
+        heap.write_full(self.target_for(&request))
     }
 
     fn complete(&mut self, _: u64) -> bool {

@@ -31,6 +31,7 @@ mod factory;
 mod killing;
 mod macros;
 mod random;
+mod reference;
 mod runner;
 mod world;
 

@@ -29,6 +29,7 @@ macro_rules! for_each_group {
         $crate::isolation_cases! { $expand! $($args)* }
         $crate::restore_cases! { $expand! $($args)* }
         $crate::incremental_cases! { $expand! $($args)* }
+        $crate::savepoints_cases! { $expand! $($args)* }
         $crate::limits_cases! { $expand! $($args)* }
         $crate::lifecycle_cases! { $expand! $($args)* }
         $crate::timers_cases! { $expand! $($args)* }

@@ -1,7 +1,7 @@
 //! The lists of cases are complete: all cases are listed, `BEHAVIOURS.md` describes each, and its numbers are right.
 
 /// The source of each group.
-const SOURCES: [(&str, &str); 19] = [
+const SOURCES: [(&str, &str); 20] = [
     ("values", include_str!("../src/cases/values.rs")),
     ("lists", include_str!("../src/cases/lists.rs")),
     ("maps", include_str!("../src/cases/maps.rs")),
@@ -14,6 +14,7 @@ const SOURCES: [(&str, &str); 19] = [
     ("isolation", include_str!("../src/cases/isolation.rs")),
     ("restore", include_str!("../src/cases/restore.rs")),
     ("incremental", include_str!("../src/cases/incremental.rs")),
+    ("savepoints", include_str!("../src/cases/savepoints.rs")),
     ("limits", include_str!("../src/cases/limits.rs")),
     ("lifecycle", include_str!("../src/cases/lifecycle.rs")),
     ("timers", include_str!("../src/cases/timers.rs")),

@@ -1,6 +1,6 @@
 //! The types of a state, from what its files say of them.
 
-use backend_api::format::StateMeta;
+use backend_api::format::{CANONICAL, StateMeta};
 use backend_api::{
     Datum, Error, ErrorKind, KeySchema, NATIVE_MAPPING, OperatorStateMeta, Redistribution, Result, StateKind,
     StateShape, default_codec, native_group,
@@ -52,7 +52,7 @@ impl Types {
             key: parse(key_schema)?,
             namespace: parse(&meta.namespace_schema)?,
             map_key,
-            value: ValueReader::of(value),
+            value: ValueReader::of(value, meta.is_canonical()),
             value_type: type_of(value).to_owned(),
             groups: None,
             has_namespaces: meta.namespace_schema != "()",
@@ -137,7 +137,8 @@ impl OperatorTypes {
                 Redistribution::EvenSplit | Redistribution::Union => None,
             };
             let codec = next()?;
-            Ok(Self { key, value: ValueReader::of(codec), value_type: type_of(codec).to_owned() })
+            let value = ValueReader::of(codec, state.options.contains_key(CANONICAL));
+            Ok(Self { key, value, value_type: type_of(codec).to_owned() })
         };
         of().map_err(|error: Error| error.in_state(&state.name))
     }

@@ -141,7 +141,7 @@ impl Verifier<'_> {
 
     fn task(&mut self, task: &TaskState) {
         for file in task.keyed.iter().flat_map(|handle| &handle.files) {
-            if file.format == row::FORMAT {
+            if row::has_rows(&file.format) {
                 self.file(file, |this, reader, section| this.keyed_section(reader, section));
             } else {
                 let opened = file.open_bytes(Some(&*self.source.storage)).map(drop).map_err(missing);

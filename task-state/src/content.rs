@@ -4,7 +4,7 @@ use std::any::Any;
 use std::sync::Arc;
 
 use backend_api::format::CheckpointWriter;
-use backend_api::{Cancel, Codec, Result, StateKey, StateValue};
+use backend_api::{Cancel, Codec, Result, StateKey, StateValue, canonical_codec};
 use rpds::RedBlackTreeMapSync;
 
 use crate::shared_list::SharedList;
@@ -20,7 +20,8 @@ pub trait AnyContent: Send {
 /// Immutable content.
 pub trait FrozenContent: Send {
     fn elements(&self) -> u64;
-    fn write(&self, writer: &mut CheckpointWriter<'_>, cancel: &Cancel) -> Result<()>;
+    /// Writes the elements, with [canonical](backend_api::ValueSchema::encode_canonical) values if asked for.
+    fn write(&self, writer: &mut CheckpointWriter<'_>, is_canonical: bool, cancel: &Cancel) -> Result<()>;
 }
 
 /// A list.
@@ -54,10 +55,11 @@ impl<T: StateValue> FrozenContent for ListContent<T> {
         self.list.len() as u64
     }
 
-    fn write(&self, writer: &mut CheckpointWriter<'_>, cancel: &Cancel) -> Result<()> {
+    fn write(&self, writer: &mut CheckpointWriter<'_>, is_canonical: bool, cancel: &Cancel) -> Result<()> {
+        let codec = codec_of_rows(&self.codec, is_canonical);
         self.list.iter().try_for_each(|element| {
             cancel.check()?;
-            writer.row(|row| self.codec.encode(element, row))
+            writer.row(|row| codec.encode(element, row))
         })
     }
 }
@@ -93,14 +95,19 @@ impl<K: StateKey, V: StateValue> FrozenContent for MapContent<K, V> {
         self.map.size() as u64
     }
 
-    fn write(&self, writer: &mut CheckpointWriter<'_>, cancel: &Cancel) -> Result<()> {
+    fn write(&self, writer: &mut CheckpointWriter<'_>, is_canonical: bool, cancel: &Cancel) -> Result<()> {
+        let codec = codec_of_rows(&self.codec, is_canonical);
         self.map.iter().try_for_each(|(key, value)| {
             cancel.check()?;
             writer.row(|row| {
                 key.check()?;
                 key.encode(row);
-                self.codec.encode(value, row)
+                codec.encode(value, row)
             })
         })
     }
+}
+
+fn codec_of_rows<T: 'static>(codec: &Arc<dyn Codec<T>>, is_canonical: bool) -> Arc<dyn Codec<T>> {
+    if is_canonical { canonical_codec(codec) } else { Arc::clone(codec) }
 }

@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 
-use backend_api::format::{CheckpointWriter, FileMeta, MAX_STATES, SectionKind, StateMeta};
+use backend_api::format::{CANONICAL, CheckpointWriter, FileMeta, MAX_STATES, SectionKind, StateMeta};
 use backend_api::{
     AttemptTarget, BackendId, Cancel, CheckpointTarget, Error, ErrorKind, OperatorStateHandle,
     OperatorStateMeta, OperatorStatePart, Redistribution, RestoreRules, Result, SnapshotRequest,
@@ -214,9 +214,15 @@ impl OperatorState {
             let content: Box<dyn FrozenContent> = Box::new(state.clone());
             (state.meta.clone(), content)
         });
-        let states = registered.chain(restored).collect();
+        let mut states: Vec<_> = registered.chain(restored).collect();
+        if request.is_canonical() {
+            states.sort_by(|(a, _), (b, _)| a.name.cmp(&b.name));
+            for (meta, _) in states.iter_mut().filter(|(meta, _)| restored::can_be_canonical(meta)) {
+                meta.options.insert(CANONICAL.to_owned(), Vec::new());
+            }
+        }
         let frozen = Frozen { states, operator: self.operator.clone(), subtask: self.subtask, checkpoint_id };
-        let target = self.target.redirected(request.target());
+        let target = self.target.for_request(&request);
         Ok(SnapshotTask::new(checkpoint_id, cancel, move |cancel, _| frozen.write(&target, cancel)))
     }
 
@@ -320,7 +326,8 @@ impl Frozen {
         for (number, (meta, content)) in (0..).zip(&self.states) {
             if meta.elements > 0 {
                 writer.begin_section(number, GROUP, SectionKind::Full)?;
-                content.write(writer, cancel).map_err(|error| error.in_state(&meta.name))?;
+                let is_canonical = meta.options.contains_key(CANONICAL);
+                content.write(writer, is_canonical, cancel).map_err(|error| error.in_state(&meta.name))?;
             }
         }
         Ok(())

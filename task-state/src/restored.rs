@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use backend_api::format::{CheckpointReader, CheckpointWriter, FileMeta};
+use backend_api::format::{CANONICAL, CheckpointReader, CheckpointWriter, FileMeta};
 use backend_api::{
-    Cancel, CheckpointTarget, Error, ErrorKind, OperatorStateMeta, OperatorStatePart, Result, StateFile,
+    Cancel, CheckpointTarget, Error, ErrorKind, KeySchema, OperatorStateMeta, OperatorStatePart,
+    Redistribution, Result, StateFile, ValueSchema,
 };
 
 use crate::content::FrozenContent;
@@ -26,6 +27,8 @@ struct Run {
     state: u16,
     skip: u64,
     take: u64,
+    /// What canonical values consist of. `None` if the values are those of their codec.
+    canonical: Option<ValueSchema>,
 }
 
 /// Opens the files of `parts`, each once. Returns the states in the order of their names.
@@ -42,7 +45,10 @@ pub fn open(target: &CheckpointTarget, parts: &[OperatorStatePart]) -> Result<Ve
                 reader
             }
         };
-        let run = Run { reader, state: part.state, skip: part.skip, take: part.take };
+        let mut meta = part.meta.clone();
+        let is_canonical = meta.options.remove(CANONICAL).is_some();
+        let canonical = if is_canonical { value_schema(&meta) } else { None };
+        let run = Run { reader, state: part.state, skip: part.skip, take: part.take, canonical };
         run.check(&part.meta)?;
         match states.last_mut().filter(|state| state.meta.name == part.meta.name) {
             Some(state)
@@ -57,7 +63,7 @@ pub fn open(target: &CheckpointTarget, parts: &[OperatorStatePart]) -> Result<Ve
                 );
                 return Err(Error::new(ErrorKind::Migration, message).in_state(&part.meta.name));
             }
-            None => states.push(Restored { meta: part.meta.clone(), runs: vec![run] }),
+            None => states.push(Restored { meta, runs: vec![run] }),
         }
     }
     for state in &mut states {
@@ -108,10 +114,24 @@ impl Run {
 }
 
 impl Restored {
-    /// Calls `f` with the bytes of each element.
+    /// Calls `f` with the bytes of each element, as its codec writes them.
     pub fn for_each(&self, mut f: impl FnMut(&[u8]) -> Result<()>) -> Result<()> {
         let placed = |error: Error| error.in_state(&self.meta.name);
-        self.runs.iter().try_for_each(|run| run.for_each(&mut f)).map_err(placed)
+        let mut values = || {
+            self.runs.iter().try_for_each(|run| match &run.canonical {
+                None => run.for_each(&mut f),
+                Some(schema) => {
+                    let (key, mut row) = (key_schema(&self.meta)?, Vec::new());
+                    run.for_each(|bytes| {
+                        convert(key.as_ref(), bytes, &mut row, |value, row| {
+                            schema.decode_canonical(value, row)
+                        })?;
+                        f(&row)
+                    })
+                }
+            })
+        };
+        values().map_err(placed)
     }
 }
 
@@ -121,13 +141,58 @@ impl FrozenContent for Restored {
     }
 
     /// Copies the encoded elements.
-    fn write(&self, writer: &mut CheckpointWriter<'_>, cancel: &Cancel) -> Result<()> {
+    fn write(&self, writer: &mut CheckpointWriter<'_>, is_canonical: bool, cancel: &Cancel) -> Result<()> {
+        let canonical = if is_canonical { value_schema(&self.meta) } else { None };
+        let key = if canonical.is_some() { key_schema(&self.meta)? } else { None };
+        let mut converted = Vec::new();
         self.for_each(|bytes| {
             cancel.check()?;
+            let bytes = match &canonical {
+                None => bytes,
+                Some(schema) => {
+                    let encode = |value: &[u8], row: &mut Vec<u8>| schema.encode_canonical(value, row);
+                    convert(key.as_ref(), bytes, &mut converted, encode)?;
+                    &converted
+                }
+            };
             writer.row(|row| {
                 row.extend_from_slice(bytes);
                 Ok(())
             })
         })
     }
+}
+
+/// True if the rows of the state can have canonical values: elements, and entries whose keys tell where they end.
+pub fn can_be_canonical(meta: &OperatorStateMeta) -> bool {
+    key_schema(meta).is_ok()
+}
+
+/// What the values of a state consist of, if the id of their codec tells.
+fn value_schema(meta: &OperatorStateMeta) -> Option<ValueSchema> {
+    meta.codecs.last().and_then(|codec| ValueSchema::parse(codec).ok())
+}
+
+/// The keys of a broadcast map.
+fn key_schema(meta: &OperatorStateMeta) -> Result<Option<KeySchema>> {
+    match (meta.redistribution, meta.codecs.first()) {
+        (Redistribution::Broadcast, Some(schema)) => KeySchema::parse(schema).map(Some),
+        _ => Ok(None),
+    }
+}
+
+/// Puts a row with another form of its value into `converted`.
+fn convert(
+    key: Option<&KeySchema>,
+    row: &[u8],
+    converted: &mut Vec<u8>,
+    value: impl FnOnce(&[u8], &mut Vec<u8>) -> Result<()>,
+) -> Result<()> {
+    let (key, old) = match key {
+        Some(schema) => schema.split(row)?,
+        None => (&[][..], row),
+    };
+    converted.clear();
+    converted.extend_from_slice(key);
+    value(old, converted)
 }

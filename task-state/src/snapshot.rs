@@ -134,7 +134,7 @@ impl<K: StateKey> TaskSnapshot<K> {
         let id = request.checkpoint_id();
         // A separate attempt per file, so that their names differ.
         let [groups_target, partitions_target] =
-            [target.for_attempt()?, target.for_attempt()?].map(|target| target.redirected(request.target()));
+            [target.for_attempt()?, target.for_attempt()?].map(|target| target.for_request(&request));
         let written = (|| {
             if let Some(task) = keyed {
                 state.keyed = run(task, cancel)?;

@@ -36,7 +36,7 @@ pub struct CheckpointTarget(Target);
 #[derive(Clone, Debug)]
 enum Target {
     Memory { max_bytes: u64, restored: Option<Arc<dyn Storage>> },
-    Files { storage: Arc<dyn Storage>, place: Place, inline_max: usize, compression: Compression },
+    Files { storage: Arc<dyn Storage>, place: Place, inline_max: usize, compression: Option<Compression> },
 }
 
 #[derive(Clone, Debug)]
@@ -109,7 +109,7 @@ impl CheckpointTarget {
     }
 
     fn in_place(storage: Arc<dyn Storage>, place: Place) -> Self {
-        let (inline_max, compression) = (DEFAULT_SPILL_THRESHOLD, Compression::None);
+        let (inline_max, compression) = (DEFAULT_SPILL_THRESHOLD, None);
         Self(Target::Files { storage, place, inline_max, compression })
     }
 
@@ -129,10 +129,10 @@ impl CheckpointTarget {
         Ok(self)
     }
 
-    /// Sets the compression of the blocks of files. The default is none.
+    /// Sets the compression of the blocks of files. The default is none, and zstd for canonical savepoints.
     pub fn with_compression(mut self, codec: Compression) -> Self {
         if let Target::Files { compression, .. } = &mut self.0 {
-            *compression = codec;
+            *compression = Some(codec);
         }
         self
     }
@@ -153,7 +153,7 @@ impl CheckpointTarget {
         let attempt = getrandom::u64().map_err(|error| {
             Error::new(ErrorKind::Io, "the system has no random numbers").with_source(error.to_string())
         })?;
-        Ok(AttemptTarget { target: self.0.clone(), attempt })
+        Ok(AttemptTarget { target: self.0.clone(), attempt, compression: Compression::None })
     }
 }
 
@@ -162,6 +162,8 @@ impl CheckpointTarget {
 pub struct AttemptTarget {
     target: Target,
     attempt: u64,
+    /// Of blocks, unless the target names one.
+    compression: Compression,
 }
 
 impl AttemptTarget {
@@ -170,14 +172,19 @@ impl AttemptTarget {
         self.target.storage()
     }
 
-    /// The target of a snapshot whose request names the target `named`
-    /// ([`SnapshotRequest::target`](crate::SnapshotRequest::target)): files go there, under the names of this
-    /// attempt. Files in handles stay there.
-    pub fn redirected(&self, named: Option<&CheckpointTarget>) -> Self {
-        match (&self.target, named) {
-            (Target::Files { .. }, Some(named)) => Self { target: named.0.clone(), attempt: self.attempt },
-            _ => self.clone(),
+    /// The same attempt in the target `named`, if there is one. Files in handles stay there. `compression` is that of blocks
+    /// unless one of the targets names another.
+    pub(crate) fn redirected(&self, named: Option<&CheckpointTarget>, compression: Compression) -> Self {
+        let mut target = match (&self.target, named) {
+            (Target::Files { .. }, Some(named)) => named.0.clone(),
+            _ => self.target.clone(),
+        };
+        if let (Target::Files { compression, .. }, Target::Files { compression: own, .. }) =
+            (&mut target, &self.target)
+        {
+            *compression = compression.or(*own);
         }
+        Self { target, attempt: self.attempt, compression }
     }
 
     /// The target of an increment of `files` new files on a handle with `inline_bytes` inline bytes. At most
@@ -269,7 +276,7 @@ impl AttemptTarget {
         let data = match &self.target {
             Target::Memory { max_bytes, .. } => {
                 let mut buffer = BoundedBuffer::new(*max_bytes);
-                if !fill(&mut buffer, Compression::None)? {
+                if !fill(&mut buffer, self.compression)? {
                     return Ok(None);
                 }
                 StateData::Inline(buffer.finish()?)
@@ -278,7 +285,7 @@ impl AttemptTarget {
                 shared &= matches!(place, Place::Job(_));
                 let path = place.path(&name, shared, checkpoint_id);
                 let mut sink = SpillingSink::new(Arc::clone(storage), path, *inline_max, cancel.clone())?;
-                if !fill(&mut sink, *compression)? {
+                if !fill(&mut sink, compression.unwrap_or(self.compression))? {
                     return Ok(None);
                 }
                 match sink.finish()? {

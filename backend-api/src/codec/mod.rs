@@ -1,11 +1,14 @@
 //! Codecs: values to bytes and back.
 
+mod canonical;
 mod cbor;
 mod choice;
 mod heap_size;
 mod plain;
 mod serde;
 
+pub use self::canonical::canonical_codec;
+pub(crate) use self::canonical::with_scratch;
 pub use self::cbor::CborCodec;
 pub(crate) use self::cbor::read_cbor;
 pub use self::choice::default_codec;

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::shape::{KeyRole, check_key_type, migration};
 use crate::versions::version_in;
-use crate::{Error, ErrorKind, KeyGroupRange, Result, StateKind, TimeDomain};
+use crate::{Error, ErrorKind, KeyGroupRange, Result, StateKind, TimeDomain, ValueSchema};
 
 /// Most states of one backend, as in Flink (`Short.MAX_VALUE`).
 pub const MAX_STATES: usize = 32_767;
@@ -58,6 +58,10 @@ const DROPPED: &str = "dropped";
 /// Option of timers: the name of their time domain.
 const TIME: &str = "time";
 
+/// Option of a state whose rows are in their canonical form: sorted, and with
+/// [canonical values](crate::ValueSchema::encode_canonical) if the id of their codec tells what they consist of.
+pub const CANONICAL: &str = "canonical";
+
 impl StateMeta {
     /// The placeholder of a dropped state, so that other states keep their numbers.
     pub fn dropped(number: u16, kind: StateKind) -> Self {
@@ -94,6 +98,35 @@ impl StateMeta {
     /// [`Corrupt`](ErrorKind::Corrupt) if the metadata has something else in its place.
     pub fn version(&self) -> Result<u32> {
         version_in(&self.options).map_err(|error| error.in_state(&self.name))
+    }
+
+    /// The metadata of the state in a canonical savepoint.
+    pub fn canonical(&self) -> Self {
+        let mut meta = Self { table_seed: 0, ..self.clone() };
+        meta.options.insert(CANONICAL.to_owned(), Vec::new());
+        meta
+    }
+
+    /// The metadata of the state in other files.
+    pub fn with_codec_values(&self) -> Self {
+        let mut meta = self.clone();
+        meta.options.remove(CANONICAL);
+        meta
+    }
+
+    /// True if the rows are in their [canonical form](Self::canonical).
+    pub fn is_canonical(&self) -> bool {
+        self.options.contains_key(CANONICAL)
+    }
+
+    /// What the values consist of, if the id of their codec tells.
+    pub fn values(&self) -> Option<ValueSchema> {
+        self.codecs.last().and_then(|codec| ValueSchema::parse(codec).ok())
+    }
+
+    /// What canonical values consist of. `None` if the rows have the values of their codec.
+    pub(crate) fn canonical_values(&self) -> Option<ValueSchema> {
+        self.values().filter(|_| self.is_canonical())
     }
 
     /// Checks that a state written with this metadata has the kind, namespaces and map keys of `registered`, which are

@@ -25,7 +25,7 @@ mod tests;
 pub use block::MAX_ROW_BYTES;
 pub use compression::Compression;
 pub use envelope::{seal, unseal};
-pub use meta::{FileMeta, MAX_STATES, StateMeta};
+pub use meta::{CANONICAL, FileMeta, MAX_STATES, StateMeta};
 pub use reader::CheckpointReader;
 pub use rows::RowReader;
 pub use section::{Section, SectionKind};

@@ -3,68 +3,49 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::{RowChange, RowHead, decode_key, encode_sized, encode_varint};
-use crate::codec::ReadOld;
+use super::{RowChange, RowParts, encode_sized, encode_varint};
+use crate::codec::{ReadOld, with_scratch};
 use crate::error::catch_panic;
 use crate::format::SectionKind;
-use crate::{Codec, ErrorKind, Result, StateKey, StateKind};
+use crate::{Codec, ErrorKind, Result, StateKey, StateKind, ValueSchema};
 
-/// Converts rows of another codec into rows of a state's present codec. See
+/// Converts rows of another codec, or with canonical values, into rows of a state's present codec. See
 /// [`RestoredState::evolve`](crate::restore::RestoredState::evolve).
 #[derive(Clone)]
 pub struct RowEvolution {
-    row: Arc<Convert>,
+    parts: RowParts,
     value: Arc<ConvertValue>,
 }
 
 type ConvertValue = dyn Fn(&[u8], &mut Vec<u8>) -> Result<()> + Send + Sync;
-type Convert = dyn Fn(SectionKind, &[u8], &mut Vec<u8>) -> Result<()> + Send + Sync;
 
 impl RowEvolution {
-    /// The conversion for a state of `kind` with keys `K`, namespaces `N` and map keys `MK`. `read` decodes old values, and
-    /// `codec` encodes them.
+    /// The conversion for a state of `kind` with keys `K`, namespaces `N` and map keys `MK`. `canonical` is the schema of
+    /// values in canonical form. `read` decodes old values, and `codec` encodes them. `None` if the rows stay as they are.
     pub(crate) fn new<K: StateKey, N: StateKey, MK: StateKey, V: 'static>(
         kind: StateKind,
-        read: ReadOld<V>,
-        codec: Arc<dyn Codec<V>>,
-    ) -> Self {
-        let convert: Arc<ConvertValue> = Arc::new(move |old, out| {
-            let value = read(old)?;
-            catch_panic(ErrorKind::Codec, "a value was encoded", || codec.encode(&value, out))
-        });
-        let value = Arc::clone(&convert);
-        let row: Arc<Convert> = Arc::new(move |section, row, out| {
-            let mut rest = row;
-            let start = RowHead::decode(kind.shape(), section, &mut rest)?;
-            decode_key::<K, N>(&mut rest)?;
-            let head = row.get(..row.len() - rest.len()).unwrap_or_default();
-            match RowChange::decode(start, rest)? {
-                RowChange::Value(old) => {
-                    out.extend_from_slice(head);
-                    value(old, out)?;
-                }
-                RowChange::Elements(mut elements) => {
-                    out.extend_from_slice(head);
-                    encode_varint(elements.first(), out);
-                    while let Some(old) = elements.next_element()? {
-                        encode_sized(out, |out| value(old, out))?;
-                    }
-                }
-                RowChange::Entries(mut entries) => {
-                    out.extend_from_slice(head);
-                    while let Some((key, old)) = entries.next_entry::<MK>()? {
-                        key.encode(out);
-                        encode_sized(out, |out| value(old, out))?;
-                    }
-                }
-                RowChange::RemoveEntries(_)
-                | RowChange::Remove
-                | RowChange::AddTimer(_)
-                | RowChange::RemoveTimer(_) => out.extend_from_slice(row),
-            }
-            Ok(())
-        });
-        Self { row, value: convert }
+        canonical: Option<ValueSchema>,
+        read: Option<ReadOld<V>>,
+        codec: &Arc<dyn Codec<V>>,
+    ) -> Option<Self> {
+        let codec = Arc::clone(codec);
+        let value: Arc<ConvertValue> = match (canonical, read) {
+            (None, None) => return None,
+            (Some(schema), None) => Arc::new(move |old, out| schema.decode_canonical(old, out)),
+            (None, Some(read)) => Arc::new(move |old, out| encode(&*codec, &read(old)?, out)),
+            (Some(schema), Some(read)) => Arc::new(move |old, out| {
+                with_scratch(|bytes| {
+                    schema.decode_canonical(old, bytes)?;
+                    encode(&*codec, &read(bytes)?, out)
+                })
+            }),
+        };
+        Some(Self { parts: RowParts::typed::<K, N, MK>(kind), value })
+    }
+
+    /// The conversion of canonical values into those of their codec, for tools that do not know the types.
+    pub(crate) fn of_canonical(parts: RowParts, schema: ValueSchema) -> Self {
+        Self { parts, value: Arc::new(move |old, out| schema.decode_canonical(old, out)) }
     }
 
     /// Appends the present form of a row of a section of that kind.
@@ -72,7 +53,34 @@ impl RowEvolution {
     /// # Errors
     /// [`Corrupt`](crate::ErrorKind::Corrupt) if it is no such row. Errors of the codec.
     pub fn convert(&self, section: SectionKind, row: &[u8], out: &mut Vec<u8>) -> Result<()> {
-        (self.row)(section, row, out)
+        let (head, change) = self.parts.split(section, row)?;
+        match change {
+            RowChange::Value(old) => {
+                out.extend_from_slice(head);
+                (self.value)(old, out)?;
+            }
+            RowChange::Elements(mut elements) => {
+                out.extend_from_slice(head);
+                encode_varint(elements.first(), out);
+                while let Some(old) = elements.next_element()? {
+                    encode_sized(out, |out| (self.value)(old, out))?;
+                }
+            }
+            RowChange::Entries(entries) => {
+                out.extend_from_slice(head);
+                let mut rest = entries.bytes();
+                while !rest.is_empty() {
+                    out.extend_from_slice(self.parts.take_map_key(&mut rest)?);
+                    let old = super::decode_sized(&mut rest)?;
+                    encode_sized(out, |out| (self.value)(old, out))?;
+                }
+            }
+            RowChange::RemoveEntries(_)
+            | RowChange::Remove
+            | RowChange::AddTimer(_)
+            | RowChange::RemoveTimer(_) => out.extend_from_slice(row),
+        }
+        Ok(())
     }
 
     /// Appends the present form of a value, an element, or the value of an entry.
@@ -82,6 +90,10 @@ impl RowEvolution {
     pub fn convert_value(&self, old: &[u8], out: &mut Vec<u8>) -> Result<()> {
         (self.value)(old, out)
     }
+}
+
+fn encode<V: 'static>(codec: &dyn Codec<V>, value: &V, out: &mut Vec<u8>) -> Result<()> {
+    catch_panic(ErrorKind::Codec, "a value was encoded", || codec.encode(value, out))
 }
 
 impl fmt::Debug for RowEvolution {

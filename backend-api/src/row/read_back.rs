@@ -6,13 +6,18 @@ use std::sync::Arc;
 
 use super::{Row, RowChange};
 use crate::format::SectionKind;
-use crate::{Codec, Error, ErrorKind, Result, StateKey, StateKind};
+use crate::{Codec, Error, ErrorKind, Result, StateKey, StateKind, canonical_codec};
 
 /// Reads back a state's rows with the types and codec of its descriptor. A checkpoint whose rows cannot be
 /// read must fail while an older one exists. See
 /// [`CheckpointWriter::read_back`](crate::format::CheckpointWriter::read_back).
 #[derive(Clone)]
-pub struct ReadBack(Arc<ReadRow>);
+pub struct ReadBack {
+    /// Rows with values of the codec.
+    plain: Arc<ReadRow>,
+    /// Rows with canonical values.
+    canonical: Arc<ReadRow>,
+}
 
 type ReadRow = dyn Fn(SectionKind, &[u8]) -> Result<()> + Send + Sync;
 
@@ -22,29 +27,20 @@ impl ReadBack {
         kind: StateKind,
         codec: Arc<dyn Codec<V>>,
     ) -> Self {
-        Self(Arc::new(move |section, row| {
-            match Row::<K, N>::decode(kind, section, row)?.change {
-                RowChange::Value(value) => drop(codec.decode(value)?),
-                RowChange::Elements(mut elements) => {
-                    while let Some(element) = elements.next_element()? {
-                        codec.decode(element)?;
-                    }
-                }
-                RowChange::Entries(mut entries) => {
-                    while let Some((_, value)) = entries.next_entry::<MK>()? {
-                        codec.decode(value)?;
-                    }
-                }
-                RowChange::RemoveEntries(mut keys) => while keys.next_key::<MK>()?.is_some() {},
-                RowChange::Remove | RowChange::AddTimer(_) | RowChange::RemoveTimer(_) => {}
-            }
-            Ok(())
-        }))
+        let canonical = read_row::<K, N, MK, V>(kind, canonical_codec(&codec));
+        Self { plain: read_row::<K, N, MK, V>(kind, codec), canonical }
+    }
+
+    /// The same for the rows of a canonical savepoint.
+    pub fn canonical(&self) -> Self {
+        Self { plain: Arc::clone(&self.canonical), canonical: Arc::clone(&self.canonical) }
     }
 
     /// For timers with keys `K` and namespaces `N`.
     pub(crate) fn timers<K: StateKey, N: StateKey>() -> Self {
-        Self(Arc::new(|section, row| Row::<K, N>::decode(StateKind::Timer, section, row).map(drop)))
+        let plain: Arc<ReadRow> =
+            Arc::new(|section, row| Row::<K, N>::decode(StateKind::Timer, section, row).map(drop));
+        Self { canonical: Arc::clone(&plain), plain }
     }
 
     /// Reads a row of a section of that kind.
@@ -53,8 +49,32 @@ impl ReadBack {
     /// [`Codec`](ErrorKind::Codec) if it cannot be read.
     #[cold]
     pub fn check(&self, section: SectionKind, row: &[u8]) -> Result<()> {
-        (self.0)(section, row).map_err(unreadable)
+        (self.plain)(section, row).map_err(unreadable)
     }
+}
+
+fn read_row<K: StateKey, N: StateKey, MK: StateKey, V: 'static>(
+    kind: StateKind,
+    codec: Arc<dyn Codec<V>>,
+) -> Arc<ReadRow> {
+    Arc::new(move |section, row| {
+        match Row::<K, N>::decode(kind, section, row)?.change {
+            RowChange::Value(value) => drop(codec.decode(value)?),
+            RowChange::Elements(mut elements) => {
+                while let Some(element) = elements.next_element()? {
+                    codec.decode(element)?;
+                }
+            }
+            RowChange::Entries(mut entries) => {
+                while let Some((_, value)) = entries.next_entry::<MK>()? {
+                    codec.decode(value)?;
+                }
+            }
+            RowChange::RemoveEntries(mut keys) => while keys.next_key::<MK>()?.is_some() {},
+            RowChange::Remove | RowChange::AddTimer(_) | RowChange::RemoveTimer(_) => {}
+        }
+        Ok(())
+    })
 }
 
 impl fmt::Debug for ReadBack {

@@ -31,6 +31,40 @@ pub(super) fn read(encoding: Encoding, cbor: &[u8], shape: &Shape, out: &mut Vec
     Bytes { encoding, out }.value(&value, shape, None, 0)
 }
 
+/// Appends a CBOR value with the keys of its maps sorted, and the shortest numbers.
+pub(super) fn normalize(mut cbor: &[u8], out: &mut Vec<u8>) -> Result<()> {
+    let mut value: Value =
+        ciborium::from_reader(&mut cbor).map_err(|error| ReadError::corrupt(&error.to_string()))?;
+    if !cbor.is_empty() {
+        return Err(super::left_over());
+    }
+    sort_maps(&mut value)?;
+    ciborium::into_writer(&value, out).map_err(|error| ReadError::corrupt(&error.to_string()))
+}
+
+fn sort_maps(value: &mut Value) -> Result<()> {
+    match value {
+        Value::Array(elements) => elements.iter_mut().try_for_each(sort_maps),
+        Value::Tag(_, inner) => sort_maps(inner),
+        Value::Map(entries) => {
+            let mut sorted = Vec::with_capacity(entries.len());
+            for (mut key, mut value) in std::mem::take(entries) {
+                sort_maps(&mut key)?;
+                sort_maps(&mut value)?;
+                let mut bytes = Vec::new();
+                ciborium::into_writer(&key, &mut bytes)
+                    .map_err(|error| ReadError::corrupt(&error.to_string()))?;
+                sorted.push((bytes, key, value));
+            }
+            // Entries of equal keys keep their order.
+            sorted.sort_by(|(a, ..), (b, ..)| a.cmp(b));
+            entries.extend(sorted.into_iter().map(|(_, key, value)| (key, value)));
+            Ok(())
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Reads a 64-bit integer that fills all of `cbor`.
 fn small_integer(cbor: &[u8]) -> Option<Integer> {
     let mut rest = cbor;

@@ -138,10 +138,7 @@ impl ValueSchema {
                 canonical::write(&mut input, shape, out)?;
                 if input.left() == 0 { Ok(()) } else { Err(left_over().into()) }
             }
-            Form::Cbor => {
-                out.extend_from_slice(bytes);
-                Ok(())
-            }
+            Form::Cbor => Ok(canonical::normalize(bytes, out)?),
         }
     }
 

@@ -22,9 +22,9 @@ use backend_api::restore::{RestorePlan, RestoredState, check_handles};
 use backend_api::{
     Aggregate, AggregatingDescriptor, AggregatingToken, AttemptTarget, CheckpointTarget, Error, ErrorKind,
     KeyContext, KeyedStateHandle, Keys, Lifecycle, ListDescriptor, ListToken, MapDescriptor, MapToken, Place,
-    ReducingDescriptor, ReducingToken, Result, SnapshotRequest, SnapshotTask, StateBackend, StateInfo,
-    StateKey, StateToken, StateValue, Subtask, TimerDescriptor, TimerToken, ValueDescriptor, ValueState,
-    ValueToken, backend_closed, row,
+    ReducingDescriptor, ReducingToken, Result, SavepointFormat, SnapshotKind, SnapshotRequest, SnapshotTask,
+    StateBackend, StateInfo, StateKey, StateToken, StateValue, Subtask, TimerDescriptor, TimerToken,
+    ValueDescriptor, ValueState, ValueToken, backend_closed, row,
 };
 
 /// A state backend over a [`ByteStore`]. See the [crate].
@@ -69,10 +69,11 @@ impl<K: StateKey, E: ByteEngine> StateBackend for EngineBackend<K, E> {
     type Timers<'a, N: StateKey> = ByteTimers<'a, K, N>;
 
     fn open(options: &E::Options, subtask: Subtask<K>, restore: &[KeyedStateHandle]) -> Result<Self> {
-        check_handles(restore, &subtask, &[row::FORMAT, E::FORMAT])?;
+        let formats = [row::FORMAT, native_format::<E>()];
+        check_handles(restore, &subtask, &formats)?;
         let (mut native, mut rows) = (Vec::new(), Vec::new());
         for handle in restore.iter().filter(|handle| handle.range.intersection(subtask.range()).is_some()) {
-            if handle.format == row::FORMAT {
+            if row::has_rows(&handle.format) {
                 rows.push(handle.clone());
             } else {
                 rows.extend(FrozenNative::rows_of(handle));
@@ -81,7 +82,7 @@ impl<K: StateKey, E: ByteEngine> StateBackend for EngineBackend<K, E> {
         }
         let target = E::target(options).for_attempt()?;
         let storage = target.storage().map(|storage| &**storage);
-        let restored = RestorePlan::open_some(&rows, storage, &subtask)?;
+        let restored = RestorePlan::open_some(&rows, storage, &subtask, &formats)?;
         restored.verify()?;
         let OpenedStore { store, states, layer } = E::open(options, &subtask, &native)?;
         let limit = E::entry_bytes_max(options);
@@ -288,7 +289,7 @@ impl<K: StateKey, E: ByteEngine> StateBackend for EngineBackend<K, E> {
     }
 
     fn snapshot(&mut self, request: SnapshotRequest) -> Result<SnapshotTask> {
-        self.life.check_request(&request)?;
+        self.life.check_any_request(&request)?;
         let store = self.store.as_mut().ok_or_else(backend_closed)?;
         if let (Some(last), Some(snapshots)) = (request.last_completed(), E::snapshots(store)) {
             snapshots.complete(last);
@@ -298,27 +299,35 @@ impl<K: StateKey, E: ByteEngine> StateBackend for EngineBackend<K, E> {
         let states: Vec<_> = self.registry.metas().cloned().collect();
         let left = restored.iter().flat_map(|state| state.metas());
         self.life.file_meta(row::FORMAT, id, states.iter().chain(left).cloned().collect())?;
-        let meta = self.life.file_meta(row::FORMAT, id, states)?;
+        let has_own_format = E::FORMAT != row::FORMAT;
+        let is_native = match request.kind() {
+            SnapshotKind::Savepoint(SavepointFormat::Native) => true,
+            SnapshotKind::Checkpoint => {
+                E::snapshots(store).is_some_and(|snapshots| snapshots.prefers_native())
+            }
+            SnapshotKind::Full | SnapshotKind::Savepoint(SavepointFormat::Canonical) => false,
+        };
+        let format = if is_native && !has_own_format { NATIVE_FORMAT } else { row::FORMAT };
+        let is_canonical = request.is_canonical();
+        let meta = self.life.file_meta(format, id, states)?;
         let is_empty = meta.states.is_empty() && restored.is_empty();
-        let (range, target) = (self.life.subtask().range(), self.target.redirected(request.target()));
+        let (range, target) = (self.life.subtask().range(), self.target.for_request(&request));
         // Finishes the flush of the previous snapshot first.
         finish_flush::<E>(store);
         for (meta, timers) in self.registry.all_timers() {
             timers.flush(store).map_err(|error| error.in_state(&meta.name))?;
         }
         let flush = CacheFlush::new(self.registry.caches().filter_map(|cache| cache.freeze()).collect());
-        let prefers_native = E::snapshots(store).is_some_and(|snapshots| snapshots.prefers_native());
-        // Every backend can restore rows.
-        let states = if request.is_full() || !prefers_native {
+        let states = if is_native && has_own_format {
+            None
+        } else {
             match self.registry.rows::<K>() {
-                Err(error) if E::snapshots(store).is_some() => {
+                Err(error) if has_own_format && !is_canonical => {
                     tracing::warn!(%error, "only this backend can restore the checkpoint");
                     None
                 }
                 states => Some(states?),
             }
-        } else {
-            None
         };
         let frozen = match states {
             Some(states) => {
@@ -329,7 +338,7 @@ impl<K: StateKey, E: ByteEngine> StateBackend for EngineBackend<K, E> {
                         store.snapshot()?
                     }
                 };
-                Frozen::Rows(FrozenRows { store, states, restored, meta, range, target })
+                Frozen::Rows(FrozenRows { store, states, restored, meta, range, target, is_canonical })
             }
             None => {
                 let snapshots = E::snapshots(store).ok_or_else(|| {
@@ -389,6 +398,14 @@ impl<K: StateKey, E: ByteEngine> std::fmt::Debug for EngineBackend<K, E> {
         debug.field("operator", &self.life.subtask().operator()).field("range", &self.life.subtask().range());
         debug.field("states", &self.states()).finish_non_exhaustive()
     }
+}
+
+/// The format of native savepoints of a store without its own format.
+const NATIVE_FORMAT: &str = "rows/1:bytes";
+
+/// The format that other families do not restore.
+fn native_format<E: ByteEngine>() -> &'static str {
+    if E::FORMAT == row::FORMAT { NATIVE_FORMAT } else { E::FORMAT }
 }
 
 /// Finishes a due flush. Caches may write to the store afterwards.

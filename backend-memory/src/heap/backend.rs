@@ -11,8 +11,9 @@ use backend_api::row::{FORMAT, ReadBack};
 use backend_api::{
     Aggregate, AggregatingDescriptor, AggregatingToken, CheckpointTarget, KeyContext, KeyedStateHandle, Keys,
     Lifecycle, ListDescriptor, ListToken, MapDescriptor, MapToken, Place, ReducingDescriptor, ReducingToken,
-    Result, SnapshotRequest, SnapshotTask, StateBackend, StateDescriptor, StateInfo, StateKey, StateToken,
-    StateValue, Subtask, TimerDescriptor, TimerToken, ValueDescriptor, ValueState, ValueToken,
+    Result, SavepointFormat, SnapshotRequest, SnapshotTask, StateBackend, StateDescriptor, StateInfo,
+    StateKey, StateToken, StateValue, Subtask, TimerDescriptor, TimerToken, ValueDescriptor, ValueState,
+    ValueToken,
 };
 
 use super::budget::Budget;
@@ -20,13 +21,17 @@ use super::checkpointing::Checkpointing;
 use super::content::{Content, Elements, Entries, Single};
 use super::registered::Registered;
 use super::row_key::entry_hash;
-use super::snapshot::{HeapSnapshot, UnregisteredSnapshot};
+use super::rows::StateSnapshot;
+use super::snapshot::{CanonicalState, HeapSnapshot, UnregisteredSnapshot, write_canonical};
 use super::state::{AnyState, HeapState, StateSetup};
 use super::timers::TimerQueue;
 use super::views::{
     AggregatingTable, Fallback, Function, HeapAggregating, HeapList, HeapMap, HeapReducing, HeapTimers,
     HeapValue, ListTable, MapTable, Reduce, ReducingTable, Seat, ValueTable,
 };
+
+/// The format of native savepoints, which only heap backends restore.
+const NATIVE_FORMAT: &str = "rows/1:heap";
 
 /// Keys prefetched together: as many as fit into the L1 cache.
 const PREFETCHED: usize = 32;
@@ -156,6 +161,26 @@ impl<K: StateKey, C: Checkpointing> HeapBackend<K, C> {
         Ok(())
     }
 
+    /// The task of a canonical savepoint.
+    fn canonical_savepoint(&mut self, request: &SnapshotRequest) -> Result<SnapshotTask> {
+        let id = request.checkpoint_id();
+        let registered = self.states.iter().map(|state| state.meta().canonical());
+        let restored = self.restored.iter().flat_map(|state| state.canonical_metas());
+        let mut metas: Vec<_> = registered.chain(restored).collect();
+        metas.sort_by(|a, b| a.name.cmp(&b.name));
+        let meta = self.life.file_meta(FORMAT, id, metas)?;
+        let mut states = Vec::new();
+        for state in &mut self.states {
+            let (_, snapshot) = state.freeze()?;
+            states.push(CanonicalState::Registered(state.meta().name.clone(), snapshot));
+        }
+        states.extend(self.restored.iter().cloned().map(CanonicalState::Restored));
+        states.sort_by(|a, b| a.name().cmp(b.name()));
+        let target = self.checkpointing.target_for(request);
+        let write = write_canonical(meta, self.life.subtask().range(), states, target);
+        Ok(self.life.task(id, write))
+    }
+
     /// The metadata of all states for a checkpoint.
     fn metas(&self) -> Vec<StateMeta> {
         let registered = self.states.iter().map(|state| state.meta().clone());
@@ -196,7 +221,8 @@ impl<K: StateKey, C: Checkpointing> StateBackend for HeapBackend<K, C> {
         let storage = checkpointing.storage().cloned();
         let _span =
             tracing::info_span!("restore", operator = subtask.operator(), handles = restore.len()).entered();
-        let plan = RestorePlan::open(restore, storage.as_deref(), &subtask)?;
+        let formats = &[FORMAT, NATIVE_FORMAT];
+        let plan = RestorePlan::open_formats(restore, storage.as_deref(), &subtask, formats)?;
         checkpointing.restored(restore, &plan);
         let restored = plan.states().cloned().collect();
         let setup = StateSetup {
@@ -367,7 +393,7 @@ impl<K: StateKey, C: Checkpointing> StateBackend for HeapBackend<K, C> {
     }
 
     fn snapshot(&mut self, request: SnapshotRequest) -> Result<SnapshotTask> {
-        self.life.check_request(&request)?;
+        self.life.check_any_request(&request)?;
         let id = request.checkpoint_id();
         if let Some(completed) = request.last_completed() {
             self.confirm(completed);
@@ -375,8 +401,13 @@ impl<K: StateKey, C: Checkpointing> StateBackend for HeapBackend<K, C> {
         if self.states.is_empty() && self.restored.is_empty() {
             return Ok(self.life.task(id, |_, _| Ok(None)));
         }
-        let meta = self.life.file_meta(FORMAT, id, self.metas())?;
-        let (mut epochs, mut states) = (Vec::new(), Vec::new());
+        if request.is_canonical() {
+            return self.canonical_savepoint(&request);
+        }
+        let is_native = request.savepoint() == Some(SavepointFormat::Native);
+        let format = if is_native { NATIVE_FORMAT } else { FORMAT };
+        let meta = self.life.file_meta(format, id, self.metas())?;
+        let (mut epochs, mut states) = (Vec::new(), Vec::<Box<dyn StateSnapshot>>::new());
         for state in &mut self.states {
             let (epoch, snapshot) = state.freeze()?;
             epochs.push(epoch);
@@ -388,6 +419,10 @@ impl<K: StateKey, C: Checkpointing> StateBackend for HeapBackend<K, C> {
             }
         }
         let heap = HeapSnapshot { meta, range: self.life.subtask().range(), states };
+        if is_native {
+            let write = heap.write_full(self.checkpointing.target_for(&request));
+            return Ok(self.life.task(id, write));
+        }
         let write = self.checkpointing.write(heap, request);
         if self.checkpointing.is_incremental() {
             self.pending.push((id, epochs));

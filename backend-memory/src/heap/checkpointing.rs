@@ -4,7 +4,7 @@ use std::fmt::Debug;
 use std::sync::Arc;
 
 use backend_api::restore::RestorePlan;
-use backend_api::{CheckpointTarget, KeyedStateHandle, Result, SnapshotRequest, Storage};
+use backend_api::{AttemptTarget, CheckpointTarget, KeyedStateHandle, Result, SnapshotRequest, Storage};
 
 use super::snapshot::{HeapSnapshot, WriteHeap};
 
@@ -40,7 +40,10 @@ pub trait Checkpointing: Debug + Send + Sized + 'static {
     /// Reports once what the backend is restored from.
     fn restored(&mut self, handles: &[KeyedStateHandle], plan: &RestorePlan);
 
-    /// Returns the task that writes a snapshot.
+    /// The target of the files of a snapshot.
+    fn target_for(&self, request: &SnapshotRequest) -> AttemptTarget;
+
+    /// Returns the task that writes a checkpoint.
     fn write(&mut self, heap: HeapSnapshot, request: SnapshotRequest) -> WriteHeap;
 
     /// Reports a completed checkpoint. Returns true if the next one may build on it, which requires that it

@@ -4,7 +4,7 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 
 use backend_api::row::{RowChange, RowOp, encode_elements, encode_items, encode_sized};
-use backend_api::{Codec, Error, ErrorKind, Result, StateKey, StateValue, check_ascending};
+use backend_api::{Codec, Error, ErrorKind, Result, StateKey, StateValue, canonical_codec, check_ascending};
 
 use super::entry_rows::{EntryRows, ROW_OVERHEAD};
 use crate::containers::{Delta, ListCell, OrderedMap};
@@ -43,6 +43,9 @@ pub(super) trait Content: Send + Sync + 'static {
     const MEASURED: bool;
     /// True if a cell is always exactly one row of a checkpoint.
     const ROW_PER_CELL: bool;
+
+    /// The same kind with canonical values in its rows.
+    fn canonical(&self) -> Self;
 
     /// Size of a cell. Called only if [`MEASURED`](Self::MEASURED).
     fn measure(&self, cell: &Self::Cell) -> Measure;
@@ -92,6 +95,10 @@ impl<V: StateValue> Content for Single<V> {
     type Placement = UserValue;
     const MEASURED: bool = std::mem::needs_drop::<V>();
     const ROW_PER_CELL: bool = true;
+
+    fn canonical(&self) -> Self {
+        Self { codec: canonical_codec(&self.codec) }
+    }
 
     fn measure(&self, cell: &V) -> Measure {
         Measure { bytes: self.codec.heap_size(cell) as u64, entries: 0 }
@@ -144,6 +151,10 @@ impl<T: StateValue> Content for Elements<T> {
     const MEASURED: bool = true;
     const ROW_PER_CELL: bool = false;
 
+    fn canonical(&self) -> Self {
+        Self { codec: canonical_codec(&self.codec) }
+    }
+
     fn measure(&self, cell: &ListCell<T>) -> Measure {
         Measure { bytes: cell.bytes(), entries: 0 }
     }
@@ -154,17 +165,24 @@ impl<T: StateValue> Content for Elements<T> {
         base: Option<u32>,
         rows: &mut EntryRows<'_, '_, '_, K, N>,
     ) -> Result<()> {
-        for (mut first, elements) in cell.parts(base) {
-            let mut elements = elements.iter();
-            while elements.len() > 0 {
+        let mut put = |mut first: usize, end: usize, elements: &mut dyn Iterator<Item = &T>| {
+            let mut elements = elements;
+            while first < end {
                 rows.row(RowOp::Put, |out| {
                     let encode = |element: &T, out: &mut Vec<u8>| self.codec.encode(element, out);
                     first += encode_elements(first as u64, &mut elements, out, encode)?;
                     Ok(())
                 })?;
             }
+            Ok(())
+        };
+        match base {
+            // The cuts between rows depend on the elements alone, and not on how the list holds them.
+            None => put(0, cell.len(), &mut cell.iter()),
+            Some(_) => cell
+                .parts(base)
+                .try_for_each(|(first, elements)| put(first, first + elements.len(), &mut elements.iter())),
         }
-        Ok(())
     }
 
     fn extra_bytes(&self, cell: &ListCell<T>, base: u32) -> u64 {
@@ -287,6 +305,10 @@ impl<MK: StateKey, MV: StateValue> Content for Entries<MK, MV> {
     type Placement = Container;
     const MEASURED: bool = true;
     const ROW_PER_CELL: bool = false;
+
+    fn canonical(&self) -> Self {
+        Self { codec: canonical_codec(&self.codec), keys: PhantomData }
+    }
 
     fn measure(&self, cell: &MapCell<MK, MV>) -> Measure {
         Measure { bytes: cell.map.heap_size() as u64 + cell.owned, entries: cell.map.len() as u64 }

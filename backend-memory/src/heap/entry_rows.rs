@@ -1,7 +1,7 @@
 //! The rows of one state and key group on their way into a file.
 
 use backend_api::format::{CheckpointWriter, SectionKind};
-use backend_api::row::RowOp;
+use backend_api::row::{RowOp, SortedRows};
 use backend_api::{Error, ErrorKind, Result, StateKey};
 
 use super::row_key::RowKey;
@@ -19,6 +19,8 @@ pub(super) struct Rows<'r, 'w> {
     pub(super) kind: SectionKind,
     pub(super) begun: bool,
     pub(super) written: u64,
+    /// Takes the rows of entries, which are written once they are sorted.
+    pub(super) sorted: Option<&'r mut SortedRows>,
 }
 
 impl<'r, 'w> Rows<'r, 'w> {
@@ -75,9 +77,26 @@ impl<K: StateKey, N: StateKey> EntryRows<'_, '_, '_, K, N> {
     #[inline]
     pub(super) fn row(&mut self, op: RowOp, rest: impl FnOnce(&mut Vec<u8>) -> Result<()>) -> Result<()> {
         let key = self.key;
+        if self.rows.sorted.is_some() {
+            return self.sort(rest);
+        }
         self.rows.row(op, |out| {
             key.encode(out)?;
             rest(out)
         })
+    }
+
+    /// Keeps a row until all are sorted.
+    fn sort(&mut self, rest: impl FnOnce(&mut Vec<u8>) -> Result<()>) -> Result<()> {
+        self.rows.begin()?;
+        let (key, Some(sorted)) = (self.key, &mut self.rows.sorted) else { return Ok(()) };
+        let added = sorted.add(|out| {
+            let start = out.len();
+            key.encode(out)?;
+            let prefix = out.len() - start;
+            rest(out)?;
+            Ok(prefix)
+        });
+        added.map_err(|error| self.rows.locate(error))
     }
 }

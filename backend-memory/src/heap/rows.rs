@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use backend_api::format::{CheckpointWriter, SectionKind};
-use backend_api::row::{ReadBack, RowOp};
+use backend_api::row::{ReadBack, RowOp, SortedRows};
 use backend_api::{Error, Result, StateKey};
 
 use super::content::Content;
@@ -59,7 +59,7 @@ pub(super) fn start_rows<'r, 'w>(
 ) -> Result<Rows<'r, 'w>> {
     writer.read_back(state, read_back.clone());
     let kind = extent.section();
-    let mut rows = Rows { writer, name, state, group, kind, begun: false, written: 0 };
+    let mut rows = Rows { writer, name, state, group, kind, begun: false, written: 0, sorted: None };
     if extent == (Extent::Full { replaces: true }) {
         rows.begin()?;
     }
@@ -105,9 +105,27 @@ pub trait StateSnapshot: Send {
     ) -> Result<u64>;
 }
 
+/// A registered state at the time of a snapshot.
+pub trait CanonicalSnapshot: StateSnapshot {
+    /// Writes a key group to a canonical savepoint as part of state number `state`, and returns the number of rows.
+    /// `sorted` is empty, and stays so.
+    ///
+    /// # Errors
+    /// Errors of codecs and of the writer.
+    fn write_canonical(
+        &mut self,
+        key_group: u16,
+        sorted: &mut SortedRows,
+        writer: &mut CheckpointWriter<'_>,
+        state: u16,
+    ) -> Result<u64>;
+}
+
 pub(super) struct RegisteredSnapshot<K: StateKey, N: StateKey, C: Content> {
     pub(super) snapshot: TableSnapshot<RowKey<K, N>, C::Cell, C::Placement>,
     pub(super) content: Arc<C>,
+    /// Writes canonical values. Made when it is needed.
+    pub(super) canonical: Option<Arc<C>>,
     pub(super) read_back: ReadBack,
     pub(super) name: String,
     /// Epoch of the last confirmed checkpoint, if any.
@@ -206,5 +224,24 @@ impl<K: StateKey, N: StateKey, C: Content> StateSnapshot for RegisteredSnapshot<
         }
         self.snapshot.scan(group, base, |key, cell, _| content.write(cell, base, &mut rows.of(key)))?;
         Ok(rows.written)
+    }
+}
+
+impl<K: StateKey, N: StateKey, C: Content> CanonicalSnapshot for RegisteredSnapshot<K, N, C> {
+    fn write_canonical(
+        &mut self,
+        key_group: u16,
+        sorted: &mut SortedRows,
+        writer: &mut CheckpointWriter<'_>,
+        state: u16,
+    ) -> Result<u64> {
+        writer.read_back(state, self.read_back.canonical());
+        let group = self.index(key_group);
+        let content = Arc::clone(self.canonical.get_or_insert_with(|| Arc::new(self.content.canonical())));
+        let (kind, name, begun, written) = (SectionKind::Full, &*self.name, false, 0);
+        let mut rows =
+            Rows { writer, name, state, group: key_group, kind, begun, written, sorted: Some(&mut *sorted) };
+        self.snapshot.scan(group, None, |key, cell, _| content.write(cell, None, &mut rows.of(key)))?;
+        sorted.write(writer)
     }
 }

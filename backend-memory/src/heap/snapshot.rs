@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use backend_api::format::{CheckpointWriter, FileMeta};
 use backend_api::restore::RestoredState;
+use backend_api::row::SortedRows;
 use backend_api::{AttemptTarget, Cancel, KeyGroupRange, KeyedStateHandle, Progress, Result, StateFile};
 
-use super::rows::{Extent, StateSnapshot};
+use super::rows::{CanonicalSnapshot, Extent, StateSnapshot};
 
 /// Writes a snapshot of the heap. Runs on any thread.
 pub type WriteHeap = Box<dyn FnOnce(&Cancel, &Progress) -> Result<Option<KeyedStateHandle>> + Send>;
@@ -60,6 +61,59 @@ impl HeapSnapshot {
     pub fn handle(&self, files: Vec<StateFile>) -> KeyedStateHandle {
         self.meta.handle(self.range, files)
     }
+}
+
+/// A state of a canonical savepoint.
+pub(super) enum CanonicalState {
+    /// A registered one.
+    Registered(String, Box<dyn CanonicalSnapshot>),
+    /// A restored one that the program has not registered.
+    Restored(Arc<RestoredState>),
+}
+
+impl CanonicalState {
+    pub(super) fn name(&self) -> &str {
+        match self {
+            Self::Registered(name, _) => name,
+            Self::Restored(state) => state.name(),
+        }
+    }
+}
+
+/// Returns the task that writes a canonical savepoint into one exclusive file of `target`. `meta` describes the
+/// `states`, which are in the order of their names.
+pub(super) fn write_canonical(
+    meta: FileMeta,
+    range: KeyGroupRange,
+    states: Vec<CanonicalState>,
+    target: AttemptTarget,
+) -> WriteHeap {
+    Box::new(move |cancel, progress| {
+        let mut sorted = SortedRows::default();
+        let file = target.write(&meta, false, cancel, |writer| {
+            let mut number = 0_u16;
+            for mut state in states {
+                // At most 32,767 states, which was checked for the metadata.
+                match &mut state {
+                    CanonicalState::Registered(_, state) => {
+                        state.prepare();
+                        for group in state.groups() {
+                            cancel.check()?;
+                            let before = writer.flush()?;
+                            let rows = state.write_canonical(group, &mut sorted, writer, number)?;
+                            progress.add(rows, writer.flush()? - before);
+                        }
+                        number += 1;
+                    }
+                    CanonicalState::Restored(state) => {
+                        number += state.write_canonical(writer, number, cancel, progress)?;
+                    }
+                }
+            }
+            Ok(true)
+        })?;
+        Ok(Some(meta.handle(range, file.into_iter().collect())))
+    })
 }
 
 /// A restored state that the program has not registered. It is passed on unchanged.

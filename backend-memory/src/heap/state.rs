@@ -15,7 +15,7 @@ use backend_api::{
 use super::budget::{Budget, Charge, check};
 use super::content::{Content, Measure, measure};
 use super::row_key::{Lookup, RowKey, store};
-use super::rows::{RegisteredSnapshot, StateSnapshot};
+use super::rows::{CanonicalSnapshot, RegisteredSnapshot};
 use crate::containers::OrderedMap;
 use crate::table::{Table, TableKey};
 
@@ -37,7 +37,7 @@ pub(super) trait AnyState<K: StateKey>: Any + Send {
     fn restore(&mut self, restored: &RestoredState, keys: &KeySpace<K>, threads: usize) -> Result<()>;
 
     /// Takes a snapshot, and returns its epoch.
-    fn freeze(&mut self) -> Result<(u32, Box<dyn StateSnapshot>)>;
+    fn freeze(&mut self) -> Result<(u32, Box<dyn CanonicalSnapshot>)>;
 
     /// Reports that the checkpoint of `epoch` is complete.
     fn confirm(&mut self, epoch: u32);
@@ -373,7 +373,7 @@ impl<K: StateKey, N: StateKey, C: Content, X: Send + 'static> AnyState<K> for He
     }
 
     fn restore(&mut self, restored: &RestoredState, keys: &KeySpace<K>, threads: usize) -> Result<()> {
-        if let Some(written) = restored.metas().first() {
+        if let Some(written) = restored.metas().first().filter(|meta| !meta.is_canonical()) {
             // Rows come in the order of a table with the seed they were written with. With the same seed, they
             // fill this table in order.
             self.reseed(written.table_seed);
@@ -381,7 +381,7 @@ impl<K: StateKey, N: StateKey, C: Content, X: Send + 'static> AnyState<K> for He
         self.load_all(restored, keys, threads)
     }
 
-    fn freeze(&mut self) -> Result<(u32, Box<dyn StateSnapshot>)> {
+    fn freeze(&mut self) -> Result<(u32, Box<dyn CanonicalSnapshot>)> {
         let snapshot = self.table.snapshot().map_err(|error| error.in_state(&self.meta.name))?;
         let epoch = snapshot.epoch();
         if self.budget.is_limited() {
@@ -392,6 +392,7 @@ impl<K: StateKey, N: StateKey, C: Content, X: Send + 'static> AnyState<K> for He
         let frozen = RegisteredSnapshot {
             snapshot,
             content,
+            canonical: None,
             read_back: self.read_back.clone(),
             name: self.meta.name.clone(),
             base: self.confirmed,

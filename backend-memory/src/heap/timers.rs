@@ -5,7 +5,7 @@ use std::mem::needs_drop;
 
 use backend_api::format::{CheckpointWriter, StateMeta};
 use backend_api::restore::RestoredState;
-use backend_api::row::{ReadBack, RowChange, RowOp};
+use backend_api::row::{ReadBack, RowChange, RowOp, SortedRows};
 use backend_api::{
     Error, ErrorKind, KeySpace, Keys, Place, Result, StateInfo, StateKey, StoredKey, Timer, TimerHeads,
     TimerToken, check_found,
@@ -14,7 +14,7 @@ use backend_api::{
 use super::budget::{Budget, Charge, check};
 use super::content::unfit;
 use super::restore::astray;
-use super::rows::{Extent, StateSnapshot, start_rows};
+use super::rows::{CanonicalSnapshot, Extent, StateSnapshot, start_rows};
 use super::state::{AnyState, StateSetup};
 use crate::containers::{Delta, OrderedMap};
 
@@ -325,7 +325,7 @@ impl<K: StateKey, N: StateKey> AnyState<K> for TimerQueue<K, N> {
         Ok(())
     }
 
-    fn freeze(&mut self) -> Result<(u32, Box<dyn StateSnapshot>)> {
+    fn freeze(&mut self) -> Result<(u32, Box<dyn CanonicalSnapshot>)> {
         let epoch = self.epoch;
         self.epoch = epoch.checked_add(1).ok_or_else(|| {
             Error::new(ErrorKind::Size, "too many snapshots of one state").in_state(&self.meta.name)
@@ -430,5 +430,18 @@ impl<K: StateKey, N: StateKey> StateSnapshot for TimersSnapshot<K, N> {
             },
         }
         Ok(rows.written)
+    }
+}
+
+impl<K: StateKey, N: StateKey> CanonicalSnapshot for TimersSnapshot<K, N> {
+    /// Timers are sorted, and have no values.
+    fn write_canonical(
+        &mut self,
+        key_group: u16,
+        _: &mut SortedRows,
+        writer: &mut CheckpointWriter<'_>,
+        state: u16,
+    ) -> Result<u64> {
+        self.write(key_group, Extent::Full { replaces: false }, writer, state)
     }
 }

@@ -128,8 +128,8 @@ impl Checkpoints {
         let upload = Upload {
             meta: request.meta.clone(),
             layer: request.layer,
-            target: self.target.redirected(request.request.target()),
-            shared: self.incremental,
+            target: self.target.for_request(&request.request),
+            shared: self.incremental && request.request.savepoint().is_none(),
             threads: self.transfer_threads,
             base,
         };

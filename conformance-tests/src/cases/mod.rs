@@ -16,6 +16,7 @@ pub mod operator;
 pub mod raw;
 pub mod reducing;
 pub mod restore;
+pub mod savepoints;
 pub mod timers;
 pub mod types;
 pub mod values;

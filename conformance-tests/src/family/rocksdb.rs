@@ -6,7 +6,8 @@ use backend_api::{JobFolder, Result, StateKey, Storage};
 use backend_rocksdb::{Profile, RocksDbBackend, RocksDbOptions};
 use tempfile::TempDir;
 
-use super::{increments_in_files, job, local};
+use super::{increments_in_files, local};
+use crate::reference::job;
 use crate::{Capabilities, Factory, Setup};
 
 /// The RocksDB backend with a cache of `CACHE` bytes. `INCREMENTAL` is the default of the setting.

@@ -364,6 +364,13 @@ impl Writer<'_> {
     }
 }
 
+impl Program {
+    /// Number of key groups.
+    pub fn max_parallelism(&self) -> u16 {
+        self.max_parallelism
+    }
+}
+
 impl fmt::Display for Program {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (running, done, aborted, cancelled) = Default::default();

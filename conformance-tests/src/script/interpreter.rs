@@ -106,6 +106,11 @@ impl<O: FnMut(Type, u16) -> Result<Box<dyn Machine>, String>> Interpreter<O> {
         Ok(answer.map(|answer| format!("{}\t{answer}", self.line)))
     }
 
+    /// The machine, once a script has begun.
+    pub fn machine(&mut self) -> Option<&mut dyn Machine> {
+        Some(&mut *self.started.as_mut()?.machine)
+    }
+
     /// Ends the machine.
     ///
     /// # Errors

@@ -1,6 +1,6 @@
 //! The interface that scripts run on.
 
-use backend_api::Result;
+use backend_api::{Checkpoint, Error, ErrorKind, Result};
 
 use super::{Datum, Declared};
 
@@ -150,6 +150,19 @@ pub trait Machine {
     /// # Errors
     /// Errors of the backend.
     fn aborted(&mut self, id: u64) -> Result<()>;
+
+    /// Takes a canonical savepoint, with all its state in the metadata.
+    ///
+    /// # Errors
+    /// Errors of the backend. [`Unsupported`](ErrorKind::Unsupported) without one.
+    fn savepoint(&mut self, id: u64) -> Result<Checkpoint> {
+        Err(Error::new(ErrorKind::Unsupported, format!("no backend writes savepoint {id}")))
+    }
+
+    /// Adds the savepoint of another operator to the snapshots from which this one can start.
+    fn adopt(&mut self, snapshot: &str, savepoint: Checkpoint) {
+        let _ = (snapshot, savepoint);
+    }
 
     /// Ends the operator, and checks that nothing is left behind.
     ///

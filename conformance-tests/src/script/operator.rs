@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use backend_api::{
-    Borrowed, Checkpoint, JavaHash, KeySpace, Result, SnapshotRequest, SnapshotTask, StateBackend, StateData,
-    StateKey, Subtask, TaskState, subtask_of_group,
+    Borrowed, Checkpoint, JavaHash, KeySpace, Result, SavepointFormat, SnapshotKind, SnapshotRequest,
+    SnapshotTask, StateBackend, StateData, StateKey, Subtask, TaskState, subtask_of_group,
 };
 
 use super::states::{State, register};
@@ -208,6 +208,32 @@ impl<F: Factory, K: StateKey + Kept> Machine for Operator<F, K> {
 
     fn aborted(&mut self, id: u64) -> Result<()> {
         self.subtasks.iter_mut().try_for_each(|subtask| subtask.backend.notify_aborted(id))
+    }
+
+    fn savepoint(&mut self, id: u64) -> Result<Checkpoint> {
+        let kind = SnapshotKind::Savepoint(SavepointFormat::Canonical);
+        let storage = self.setup.storage.clone().or_else(|| self.factory.storage());
+        let parallelism = self.subtasks.len() as u16;
+        let mut written = Vec::new();
+        for (index, subtask) in (0..).zip(&mut self.subtasks) {
+            let task = subtask.backend.snapshot(SnapshotRequest::new(id).with_kind(kind))?;
+            let mut handle = task.run()?;
+            for file in handle.iter_mut().flat_map(|handle| &mut handle.files) {
+                let opened = file.open_bytes(storage.as_deref())?;
+                let bytes = opened.read(0, opened.len() as usize)?.into_owned();
+                drop(opened);
+                if let (StateData::File { path, .. }, Some(storage)) = (&file.data, &storage) {
+                    storage.delete(path)?;
+                }
+                file.data = StateData::Inline(bytes);
+            }
+            written.push(TaskState::new(OPERATOR, index, parallelism, handle));
+        }
+        Ok(Checkpoint::new(id, written))
+    }
+
+    fn adopt(&mut self, snapshot: &str, savepoint: Checkpoint) {
+        self.snapshots.insert(snapshot.to_owned(), savepoint);
     }
 
     fn finish(&mut self) -> Result<(), String> {

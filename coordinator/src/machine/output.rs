@@ -84,8 +84,11 @@ pub struct Barrier {
 impl Barrier {
     /// The request to the backends. For a savepoint the engine [adds](SnapshotRequest::to) the target of its folder.
     pub fn request(&self) -> SnapshotRequest {
-        let is_full = self.is_full || self.kind.is_savepoint();
-        let kind = if is_full { SnapshotKind::Full } else { SnapshotKind::Checkpoint };
+        let kind = match self.kind.savepoint() {
+            Some(format) => SnapshotKind::Savepoint(format),
+            None if self.is_full => SnapshotKind::Full,
+            None => SnapshotKind::Checkpoint,
+        };
         let request = SnapshotRequest::new(self.id).with_kind(kind);
         match self.latest {
             Some(latest) => request.after(latest),

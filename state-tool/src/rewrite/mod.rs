@@ -1,17 +1,17 @@
 //! `state rewrite`.
 
 mod changes;
-mod row_writer;
 mod spill;
 
 use std::io::{self, Write};
 use std::path::Path;
 use std::sync::Arc;
 
-use backend_api::format::{CheckpointWriter, FileMeta, SectionKind, StateMeta};
+use backend_api::format::{CheckpointWriter, FileMeta, StateMeta};
+use backend_api::row::{self, ItemRows};
 use backend_api::{
     AttemptTarget, Cancel, Checkpoint, CheckpointTarget, Error, ErrorKind, KeyGroupRange, KeyedStateHandle,
-    NATIVE_MAPPING, NewFile, SavepointFormat, StateFile, Storage, TaskState, row,
+    NATIVE_MAPPING, NewFile, SavepointFormat, StateFile, StateKey, Storage, TaskState,
 };
 use coordinator::SavepointWriter;
 use storage_local::LocalStorage;
@@ -19,12 +19,11 @@ use storage_local::LocalStorage;
 use crate::args::Rewrite;
 use crate::failure::{Failure, Result};
 use crate::progress;
-use crate::rows::{Group, Keyed};
+use crate::rows::{Group, Keyed, Place};
 use crate::source::{Operator, Source, missing};
 use crate::types::{Types, read_key, same_key};
 
 use changes::Changes;
-use row_writer::RowWriter;
 use spill::Spill;
 
 /// Bytes that are copied at once.
@@ -182,7 +181,7 @@ impl Savepoint<'_> {
         for old in keyed.states().filter(|meta| self.changes.is_state_kept(&meta.name)) {
             let mut state = State {
                 old,
-                new: StateMeta { name: self.changes.state_name(&old.name), ..old.clone() },
+                new: StateMeta { name: self.changes.state_name(&old.name), ..old.canonical() },
                 types: keyed.types(old)?,
                 spill: None,
             };
@@ -200,6 +199,7 @@ impl Savepoint<'_> {
             }
             rows.states.push(state);
         }
+        rows.states.sort_by(|a, b| a.new.name.cmp(&b.new.name));
         Ok(rows)
     }
 
@@ -318,10 +318,29 @@ impl State<'_> {
         if entries.is_empty() {
             return Ok(0);
         }
-        writer.begin_section(number, group, SectionKind::Full)?;
-        let mut rows = RowWriter::new(types.shape, writer);
-        entries.for_each(&mut |item| rows.add(&item))?;
-        rows.finish()
+        let mut rows = ItemRows::new(writer, types.shape, types.value.schema());
+        rows.begin_section(number, group)?;
+        let (mut prefix, mut items, mut timers) = (Vec::new(), 0, Vec::new());
+        entries.for_each(&mut |item| {
+            prefix.clear();
+            if let Place::Timer(time) = item.place {
+                time.encode(&mut prefix);
+            }
+            prefix.extend_from_slice(item.key);
+            prefix.extend_from_slice(item.namespace);
+            items += 1;
+            match item.place {
+                Place::Timer(_) => timers.push(prefix.clone()),
+                Place::Entry(key) => rows.add(&prefix, key, item.value)?,
+                Place::Single | Place::Element(_) => rows.add(&prefix, &[], item.value)?,
+            }
+            Ok(())
+        })?;
+        // They are in the order of time, and not of their keys.
+        timers.sort_unstable();
+        timers.iter().try_for_each(|timer| rows.add(timer, &[], &[]))?;
+        rows.finish()?;
+        Ok(items)
     }
 }
 

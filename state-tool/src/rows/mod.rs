@@ -92,7 +92,7 @@ impl Keyed {
         for (task, handle) in handles {
             let part = Part::open(source, task, handle).map_err(missing)?;
             part.metas().for_each(|meta| {
-                keyed.states.entry(meta.name.clone()).or_insert_with(|| meta.clone());
+                keyed.states.entry(meta.name.clone()).or_insert_with(|| meta.with_codec_values());
             });
             keyed.parts.push(part);
         }
@@ -166,7 +166,7 @@ impl Keyed {
 impl Part {
     fn open(source: &Source, task: &TaskState, handle: &KeyedStateHandle) -> Result<Self> {
         match &*handle.format {
-            row::FORMAT => Ok(Self {
+            format if row::has_rows(format) => Ok(Self {
                 range: handle.range,
                 rows: RestorePlan::open_handle(handle, Some(&*source.storage))?,
                 #[cfg(feature = "rocksdb")]
@@ -228,13 +228,14 @@ fn each_of_rows(
     group: u16,
     visit: &mut Visit<'_>,
 ) -> Result<()> {
-    if let [other, ..] = state.metas()
-        && (&other.codecs, &other.namespace_schema, state.metas().len())
-            != (&meta.codecs, &meta.namespace_schema, 1)
-    {
+    let is_other = |other: &StateMeta| {
+        (&other.codecs, &other.namespace_schema) != (&meta.codecs, &meta.namespace_schema)
+    };
+    if state.metas().iter().any(is_other) {
         let message = "its rows were written with different types, which cannot be read together";
         return Err(Error::new(ErrorKind::Unsupported, message).in_state(&meta.name));
     }
+    let state = state.with_codec_values()?;
     match state.chain(group) {
         [] => Ok(()),
         [only] if only.section().kind == SectionKind::Full => {
