@@ -4,6 +4,7 @@
 #   run.sh timers KIND uniform|clustered NUMBER   FlinkTimerBench
 #   run.sh oracle KIND [SCRIPT]     FlinkOracle: what Flink answers to a script of state operations (conformance-tests/README.md);
 #   run.sh oracle KIND --each SCRIPT...  to many, each into SCRIPT.KIND; KIND: heap, rocksdb, rocksdb-full or forst
+#   run.sh savepoints DIR [NAME]   FlinkSavepoints: savepoints with state of every kind and type, and what Flink says is in them
 #   run.sh workload [SEED [KEYS]]   check sums of the generated inputs
 # Environment: FLINK_DIR (where get-flink.sh put lib/; default: a folder of its own in the
 # user's cache), BUILD_DIR, JAVA_OPTS (default: -Xms3g -Xmx3g), FLINK_CONF ("key=value;key=value": any Flink option).
@@ -48,12 +49,18 @@ oracle)
     build
     JAVA_OPTS="-Xmx512m -XX:+UseSerialGC ${ORACLE_OPTS:-}" run FlinkOracle "$@"
     ;;
+savepoints)
+    build
+    # A job on a cluster in the process; Kryo looks into classes of Java.
+    opens=(--add-opens=java.base/java.{lang,util,time,math}=ALL-UNNAMED)
+    JAVA_OPTS="-Xmx700m -XX:+UseSerialGC ${opens[*]}" run FlinkSavepoints "$@"
+    ;;
 workload)
     build
     JAVA_OPTS="-Xmx1g" run Workload "$@"
     ;;
 *)
-    sed -n '2,9p' "${BASH_SOURCE[0]}" >&2
+    sed -n '2,11p' "${BASH_SOURCE[0]}" >&2
     exit 2
     ;;
 esac
