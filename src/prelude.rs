@@ -7,7 +7,7 @@ pub use backend_api::{
     ReducingDescriptor, ReducingState, ReducingToken, RestoreRules, Result, SavepointFormat, SnapshotKind,
     SnapshotRequest, SnapshotTask, StateBackend, StateInfo, StateKey, StateKind, StateToken, StateValue,
     Storage, Subtask, TaskRestore, TaskState, TimeDomain, Timer, TimerDescriptor, TimerState, TimerToken,
-    ValueDescriptor, ValueState, ValueToken, any_backend, resolve_max_parallelism, serde_key,
+    Ttl, ValueDescriptor, ValueState, ValueToken, any_backend, resolve_max_parallelism, serde_key,
 };
 pub use backend_fs::{FsBackend, FsOptions};
 pub use backend_memory::{MemoryBackend, MemoryOptions};

@@ -356,14 +356,17 @@ macro_rules! any_backend {
                     )+ }
                 }
                 $crate::any_backend! { @places $($variant)+ =>
-                    value value_at [V: $crate::StateValue] ValueToken[V] -> Value AnyAccess;
-                    list list_at [T: $crate::StateValue] ListToken[T] -> List AnyScan AnyAccess;
-                    map map_at [MK: $crate::StateKey, MV: $crate::StateValue] MapToken[MK, MV] -> Map AnyScan AnyAccess;
-                    reducing reducing_at [T: $crate::StateValue] ReducingToken[T] -> Reducing AnyAccess;
-                    aggregating aggregating_at [A: $crate::Aggregate] AggregatingToken[A] -> Aggregating AnyAccess;
+                    value value_at [V: $crate::StateValue] ValueToken[V] -> ValueView Value AnyAccess;
+                    list list_at [T: $crate::StateValue] ListToken[T] -> ListView List AnyScan AnyAccess;
+                    map map_at [MK: $crate::StateKey, MV: $crate::StateValue] MapToken[MK, MV] -> MapView Map AnyScan AnyAccess;
+                    reducing reducing_at [T: $crate::StateValue] ReducingToken[T] -> ReducingView Reducing AnyAccess;
+                    aggregating aggregating_at [A: $crate::Aggregate] AggregatingToken[A] -> AggregatingView Aggregating AnyAccess;
                 }
                 $crate::any_backend! { @forward [$($variant)+]
                     (&) lifecycle[]() -> &$crate::Lifecycle<K>;
+                    (&mut) lifecycle_mut[]() -> &mut $crate::Lifecycle<K>;
+                    (&mut) advance_to[](now: i64) -> $crate::Result<()>;
+                    (&mut) remove_expired[T: $crate::StateToken](token: T, entries: u32) -> $crate::Result<()>;
                     (&) prefetch[T: $crate::StateToken](
                         token: T,
                         key: $crate::KeyContext<'_, K>,
@@ -385,6 +388,18 @@ macro_rules! any_backend {
                         f: impl FnMut(usize, Option<&V>)
                     ) -> $crate::Result<()>;
                     (&mut) update_batch[V: $crate::StateValue, N: $crate::StateKey](
+                        token: $crate::ValueToken<V, N>,
+                        keys: &[$crate::KeyContext<'_, K>],
+                        namespace: &N,
+                        f: impl FnMut(usize, &mut Option<V>)
+                    ) -> $crate::Result<()>;
+                    (&mut) get_values[V: $crate::StateValue, N: $crate::StateKey](
+                        token: $crate::ValueToken<V, N>,
+                        keys: &[$crate::KeyContext<'_, K>],
+                        namespace: &N,
+                        f: impl FnMut(usize, Option<&V>)
+                    ) -> $crate::Result<()>;
+                    (&mut) update_values[V: $crate::StateValue, N: $crate::StateKey](
                         token: $crate::ValueToken<V, N>,
                         keys: &[$crate::KeyContext<'_, K>],
                         namespace: &N,
@@ -491,7 +506,7 @@ macro_rules! any_backend {
     (@places $($variant:ident)+ =>) => {};
     (
         @places $($variant:ident)+ =>
-        $method:ident $at:ident [$($generics:tt)*] $token:ident[$($t:ident),+] -> $out:ident $($view:ident)+;
+        $method:ident $at:ident [$($generics:tt)*] $token:ident[$($t:ident),+] -> $any_view:ident $out:ident $($view:ident)+;
         $($rest:tt)*
     ) => {
         #[inline(always)]
@@ -500,9 +515,8 @@ macro_rules! any_backend {
             token: $crate::$token<$($t,)+ N>,
             key: $crate::KeyContext<'a, K>,
             namespace: &'a N,
-        ) -> $crate::Result<Self::$out<'a, $($t,)+ N>> {
-            let place = $crate::StateBackend::lifecycle(self).place(token, key, namespace)?;
-            $crate::StateBackend::$at(self, place)
+        ) -> $crate::Result<$crate::ttl::$any_view<'a, Self, $($t,)+ N>> {
+            $crate::ttl::$method(self, token, key, namespace)
         }
         #[inline(always)]
         fn $at<'a, $($generics)*, N: $crate::StateKey>(

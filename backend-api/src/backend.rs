@@ -3,12 +3,13 @@
 use std::fmt::Debug;
 use std::ops::RangeBounds;
 
+use crate::ttl::{AggregatingView, ListView, MapView, ReducingView, ValueView};
 use crate::{
     Aggregate, AggregatingDescriptor, AggregatingState, AggregatingToken, CheckpointTarget, Error, ErrorKind,
     KeyContext, KeyedStateHandle, Lifecycle, ListDescriptor, ListState, ListToken, LookupKey, MapDescriptor,
     MapState, MapToken, Place, ReducingDescriptor, ReducingState, ReducingToken, Result, SnapshotRequest,
     SnapshotTask, StateDescriptor, StateKey, StateKind, StateToken, StateValue, Subtask, Timer,
-    TimerDescriptor, TimerState, TimerToken, ValueDescriptor, ValueState, ValueToken, walk,
+    TimerDescriptor, TimerState, TimerToken, ValueDescriptor, ValueState, ValueToken, ttl, walk,
 };
 
 /// Information about one state of a backend.
@@ -114,6 +115,9 @@ pub trait StateBackend: Send + Sized + 'static {
 
     /// The part that all backends have in common.
     fn lifecycle(&self) -> &Lifecycle<Self::Key>;
+
+    /// [`lifecycle`](Self::lifecycle), to change it.
+    fn lifecycle_mut(&mut self) -> &mut Lifecycle<Self::Key>;
 
     /// Registers a value state, or returns its token again. See [`register`](Self::register).
     fn register_value<V: StateValue, N: StateKey>(
@@ -265,9 +269,8 @@ pub trait StateBackend: Send + Sized + 'static {
         token: ValueToken<V, N>,
         key: KeyContext<'a, Self::Key>,
         namespace: &'a N,
-    ) -> Result<Self::Value<'a, V, N>> {
-        let place = self.lifecycle().place(token, key, namespace)?;
-        self.value_at(place)
+    ) -> Result<ValueView<'a, Self, V, N>> {
+        ttl::value(self, token, key, namespace)
     }
 
     /// Opens a list state at a key and namespace. Errors as [`value`](Self::value).
@@ -277,9 +280,8 @@ pub trait StateBackend: Send + Sized + 'static {
         token: ListToken<T, N>,
         key: KeyContext<'a, Self::Key>,
         namespace: &'a N,
-    ) -> Result<Self::List<'a, T, N>> {
-        let place = self.lifecycle().place(token, key, namespace)?;
-        self.list_at(place)
+    ) -> Result<ListView<'a, Self, T, N>> {
+        ttl::list(self, token, key, namespace)
     }
 
     /// Opens a map state at a key and namespace. Errors as [`value`](Self::value).
@@ -289,9 +291,8 @@ pub trait StateBackend: Send + Sized + 'static {
         token: MapToken<MK, MV, N>,
         key: KeyContext<'a, Self::Key>,
         namespace: &'a N,
-    ) -> Result<Self::Map<'a, MK, MV, N>> {
-        let place = self.lifecycle().place(token, key, namespace)?;
-        self.map_at(place)
+    ) -> Result<MapView<'a, Self, MK, MV, N>> {
+        ttl::map(self, token, key, namespace)
     }
 
     /// Opens a reducing state at a key and namespace. Errors as [`value`](Self::value).
@@ -301,9 +302,8 @@ pub trait StateBackend: Send + Sized + 'static {
         token: ReducingToken<T, N>,
         key: KeyContext<'a, Self::Key>,
         namespace: &'a N,
-    ) -> Result<Self::Reducing<'a, T, N>> {
-        let place = self.lifecycle().place(token, key, namespace)?;
-        self.reducing_at(place)
+    ) -> Result<ReducingView<'a, Self, T, N>> {
+        ttl::reducing(self, token, key, namespace)
     }
 
     /// Opens an aggregating state at a key and namespace. Errors as [`value`](Self::value).
@@ -313,9 +313,30 @@ pub trait StateBackend: Send + Sized + 'static {
         token: AggregatingToken<A, N>,
         key: KeyContext<'a, Self::Key>,
         namespace: &'a N,
-    ) -> Result<Self::Aggregating<'a, A, N>> {
-        let place = self.lifecycle().place(token, key, namespace)?;
-        self.aggregating_at(place)
+    ) -> Result<AggregatingView<'a, Self, A, N>> {
+        ttl::aggregating(self, token, key, namespace)
+    }
+
+    /// Hands in the present time in milliseconds, by which states with a [time to live](crate::Ttl) expire. Call it once
+    /// per batch of records. No backend reads a clock. If the time goes back, expired contents that were not removed
+    /// yet are live again.
+    ///
+    /// # Errors
+    /// Only [`Closed`](crate::ErrorKind::Closed).
+    fn advance_to(&mut self, now: i64) -> Result<()> {
+        self.lifecycle().check_open()?;
+        self.lifecycle().clock().advance_to(now);
+        Ok(())
+    }
+
+    /// Checks up to `entries` entries of a state with a time to live, other ones at each call, and removes those that
+    /// have expired. Each access to such a state calls it. Does nothing in a backend that removes them otherwise.
+    ///
+    /// # Errors
+    /// [`ForeignToken`](crate::ErrorKind::ForeignToken).
+    fn remove_expired<T: StateToken>(&mut self, token: T, entries: u32) -> Result<()> {
+        let _ = (token, entries);
+        Ok(())
     }
 
     /// Removes the earliest timer of a state and returns it, if its time is at most `to`. For loops that use other state
@@ -430,13 +451,12 @@ pub trait StateBackend: Send + Sized + 'static {
         token: ValueToken<V, N>,
         keys: &[KeyContext<'_, Self::Key>],
         namespace: &N,
-        mut f: impl FnMut(usize, Option<&V>),
+        f: impl FnMut(usize, Option<&V>),
     ) -> Result<()> {
-        self.prefetch_batch(token, keys, namespace);
-        for (i, &key) in keys.iter().enumerate() {
-            self.value(token, key, namespace)?.with(|value| f(i, value))?;
+        if token.expires() {
+            return walk::get_each(self, token, keys, namespace, f);
         }
-        Ok(())
+        self.get_values(token, keys, namespace, f)
     }
 
     /// Updates a value state at several keys of one namespace: `f(i, value)` as in [`ValueState::update`] for
@@ -451,13 +471,40 @@ pub trait StateBackend: Send + Sized + 'static {
         token: ValueToken<V, N>,
         keys: &[KeyContext<'_, Self::Key>],
         namespace: &N,
-        mut f: impl FnMut(usize, &mut Option<V>),
+        f: impl FnMut(usize, &mut Option<V>),
     ) -> Result<()> {
-        self.prefetch_batch(token, keys, namespace);
-        for (i, &key) in keys.iter().enumerate() {
-            self.value(token, key, namespace)?.update(|value| f(i, value))?;
+        if token.expires() {
+            return walk::update_each(self, token, keys, namespace, f);
         }
-        Ok(())
+        self.update_values(token, keys, namespace, f)
+    }
+
+    /// [`get_batch`](Self::get_batch) for a state without a time to live, which a backend can make faster.
+    ///
+    /// # Errors
+    /// Same as [`get_batch`](Self::get_batch).
+    fn get_values<V: StateValue, N: StateKey>(
+        &mut self,
+        token: ValueToken<V, N>,
+        keys: &[KeyContext<'_, Self::Key>],
+        namespace: &N,
+        f: impl FnMut(usize, Option<&V>),
+    ) -> Result<()> {
+        walk::get_each(self, token, keys, namespace, f)
+    }
+
+    /// [`update_batch`](Self::update_batch) for a state without a time to live, which a backend can make faster.
+    ///
+    /// # Errors
+    /// Same as [`update_batch`](Self::update_batch).
+    fn update_values<V: StateValue, N: StateKey>(
+        &mut self,
+        token: ValueToken<V, N>,
+        keys: &[KeyContext<'_, Self::Key>],
+        namespace: &N,
+        f: impl FnMut(usize, &mut Option<V>),
+    ) -> Result<()> {
+        walk::update_each(self, token, keys, namespace, f)
     }
 
     /// Calls `f` with every key that has an entry in a state and namespace (Flink's `applyToAllKeys`). The

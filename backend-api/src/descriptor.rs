@@ -1,7 +1,10 @@
 //! Descriptors, which describe states at their registration.
 
 mod timer;
+mod ttl;
 mod versioned;
+
+pub use ttl::Expiring;
 
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -12,8 +15,8 @@ use serde::de::DeserializeOwned;
 use crate::format::StateMeta;
 use crate::row::{ReadBack, RowEvolution};
 use crate::{
-    Aggregate, AggregatingToken, BoxError, Codec, ListToken, MapToken, ReducingToken, Result, StateBackend,
-    StateKey, StateKind, StateToken, StateValue, ValueToken, VersionedCodec, default_codec,
+    Aggregate, AggregatingToken, BoxError, Codec, Expiry, ListToken, MapToken, ReducingToken, Result,
+    StateBackend, StateKey, StateKind, StateToken, StateValue, ValueToken, VersionedCodec, default_codec,
 };
 
 pub use timer::TimerDescriptor;
@@ -44,6 +47,10 @@ pub trait StateDescriptor {
 
     /// Checks that rows of the state can be read back, for a backend with keys `K`.
     fn read_back<K: StateKey>(&self) -> ReadBack;
+
+    /// Which contents have expired, for a state with a [time to live](crate::Ttl). `None` for others. A backend may remove
+    /// expired contents at any time.
+    fn expiry(&self) -> Option<&Expiry>;
 
     /// The conversion of rows of the state `old` into rows of this state, in a backend with keys of type `K`. `None` if
     /// they already are.
@@ -179,6 +186,10 @@ impl<V: StateValue, N: StateKey> StateDescriptor for ValueDescriptor<V, N> {
         ReadBack::new::<K, N, (), _>(StateKind::Value, Arc::clone(self.values.codec()))
     }
 
+    fn expiry(&self) -> Option<&Expiry> {
+        self.values.expiry()
+    }
+
     fn evolution<K: StateKey>(&self, old: &StateMeta) -> Result<Option<RowEvolution>> {
         evolution_of::<K, N, (), _>(&self.meta()?, &self.values, old)
     }
@@ -239,6 +250,10 @@ impl<T: StateValue, N: StateKey> StateDescriptor for ListDescriptor<T, N> {
 
     fn read_back<K: StateKey>(&self) -> ReadBack {
         ReadBack::new::<K, N, (), _>(StateKind::List, Arc::clone(self.values.codec()))
+    }
+
+    fn expiry(&self) -> Option<&Expiry> {
+        self.values.expiry()
     }
 
     fn evolution<K: StateKey>(&self, old: &StateMeta) -> Result<Option<RowEvolution>> {
@@ -309,6 +324,10 @@ impl<MK: StateKey, MV: StateValue, N: StateKey> StateDescriptor for MapDescripto
 
     fn read_back<K: StateKey>(&self) -> ReadBack {
         ReadBack::new::<K, N, MK, _>(StateKind::Map, Arc::clone(self.values.codec()))
+    }
+
+    fn expiry(&self) -> Option<&Expiry> {
+        self.values.expiry()
     }
 
     fn evolution<K: StateKey>(&self, old: &StateMeta) -> Result<Option<RowEvolution>> {
@@ -399,6 +418,10 @@ impl<T: StateValue, N: StateKey> StateDescriptor for ReducingDescriptor<T, N> {
         ReadBack::new::<K, N, (), _>(StateKind::Reducing, Arc::clone(self.values.codec()))
     }
 
+    fn expiry(&self) -> Option<&Expiry> {
+        self.values.expiry()
+    }
+
     fn evolution<K: StateKey>(&self, old: &StateMeta) -> Result<Option<RowEvolution>> {
         evolution_of::<K, N, (), _>(&self.meta()?, &self.values, old)
     }
@@ -472,6 +495,10 @@ impl<A: Aggregate, N: StateKey> StateDescriptor for AggregatingDescriptor<A, N> 
 
     fn read_back<K: StateKey>(&self) -> ReadBack {
         ReadBack::new::<K, N, (), _>(StateKind::Aggregating, Arc::clone(self.values.codec()))
+    }
+
+    fn expiry(&self) -> Option<&Expiry> {
+        self.values.expiry()
     }
 
     fn evolution<K: StateKey>(&self, old: &StateMeta) -> Result<Option<RowEvolution>> {

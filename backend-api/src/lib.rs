@@ -156,6 +156,7 @@ pub mod storage;
 mod subtask;
 mod timer_heads;
 mod token;
+pub mod ttl;
 mod value;
 mod versions;
 pub mod walk;
@@ -170,7 +171,7 @@ pub use checkpoint::{
 };
 pub use codec::{CborCodec, Codec, Plain, PlainCodec, ReadOld, SerdeCodec, canonical_codec, default_codec};
 pub use descriptor::{
-    AggregatingDescriptor, ListDescriptor, MapDescriptor, ReduceFunction, ReducingDescriptor,
+    AggregatingDescriptor, Expiring, ListDescriptor, MapDescriptor, ReduceFunction, ReducingDescriptor,
     StateDescriptor, TimerDescriptor, ValueDescriptor,
 };
 pub use error::{BoxError, Error, ErrorKind, Result};
@@ -201,6 +202,7 @@ pub use timer_heads::TimerHeads;
 pub use token::{
     AggregatingToken, BackendId, ListToken, MapToken, ReducingToken, StateToken, TimerToken, ValueToken,
 };
+pub use ttl::{AggregatingView, Clock, Expiry, ListView, MapView, ReducingView, Stamped, Ttl, ValueView};
 pub use value::{Datum, ValueSchema};
 pub use versions::{VersionedCodec, Versions, read_codec, read_serde};
 

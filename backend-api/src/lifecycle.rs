@@ -4,8 +4,8 @@ use std::sync::{Arc, Weak};
 
 use crate::format::{FileMeta, StateMeta};
 use crate::{
-    BackendId, BoxError, Cancel, Error, ErrorKind, KeyContext, KeyGroupRange, KeyedStateHandle, Place,
-    Progress, Result, SnapshotRequest, SnapshotTask, StateFile, StateKey, StateToken, Subtask,
+    BackendId, BoxError, Cancel, Clock, Error, ErrorKind, KeyContext, KeyGroupRange, KeyedStateHandle, Place,
+    Progress, Result, SnapshotRequest, SnapshotTask, StateFile, StateKey, StateToken, Subtask, Ttl,
 };
 
 /// Identity, subtask, order of checkpoints and running snapshots of one backend.
@@ -19,6 +19,10 @@ pub struct Lifecycle<K: StateKey> {
     running: Vec<Running>,
     /// Names of the states, by the index of their tokens.
     names: Vec<String>,
+    /// The time that the engine has handed in.
+    clock: Clock,
+    /// Times to live of the states, by the index of their tokens.
+    ttls: Vec<Option<Ttl>>,
     is_closed: bool,
 }
 
@@ -49,6 +53,8 @@ impl<K: StateKey> Lifecycle<K> {
             last: last.map_or(LastCheckpoint::None, LastCheckpoint::Restored),
             running: Vec::new(),
             names: Vec::new(),
+            clock: Clock::new(),
+            ttls: Vec::new(),
             is_closed: false,
         }
     }
@@ -121,6 +127,49 @@ impl<K: StateKey> Lifecycle<K> {
         if let Some(noted) = self.names.get_mut(index) {
             name.clone_into(noted);
         }
+    }
+
+    /// The time that the engine has handed in.
+    #[inline]
+    pub fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    /// The present time.
+    ///
+    /// # Errors
+    /// [`IllegalState`](ErrorKind::IllegalState) if none was handed in.
+    #[inline]
+    pub(crate) fn time(&self) -> Result<i64> {
+        self.clock
+            .now()
+            .ok_or_else(|| Error::new(ErrorKind::IllegalState, "the backend does not know the time"))
+    }
+
+    /// Notes the time to live of a registered state.
+    ///
+    /// # Errors
+    /// [`InvalidArgument`](ErrorKind::InvalidArgument) if the state was registered with another one.
+    pub(crate) fn set_ttl(&mut self, token: impl StateToken, ttl: Ttl) -> Result<()> {
+        let index = token.index();
+        if self.ttls.len() <= index {
+            self.ttls.resize(index + 1, None);
+        }
+        if self.ttls.get_mut(index).is_some_and(|noted| *noted.get_or_insert(ttl) != ttl) {
+            let message = "the state was registered with another time to live";
+            return Err(Error::new(ErrorKind::InvalidArgument, message));
+        }
+        Ok(())
+    }
+
+    /// The time to live of a state.
+    ///
+    /// # Errors
+    /// [`ForeignToken`](ErrorKind::ForeignToken) if the token is another backend's.
+    #[inline]
+    pub(crate) fn ttl(&self, token: impl StateToken) -> Result<Ttl> {
+        let ttl = self.ttls.get(token.index()).copied().flatten();
+        ttl.filter(|_| token.backend() == self.id).ok_or_else(|| self.refused_token())
     }
 
     /// Checks an access: the backend is open, made `token` and has the key's group, and the namespace can be

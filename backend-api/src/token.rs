@@ -20,6 +20,9 @@ impl BackendId {
     }
 }
 
+/// Bit in the index of a state with a time to live, so that an access to any other state does not look it up.
+const EXPIRES: u32 = 1 << 31;
+
 /// The methods of all tokens.
 pub trait StateToken: Copy + Send + Sync + 'static {
     /// Type of the state's namespaces.
@@ -63,7 +66,7 @@ macro_rules! token {
 
         impl<$($p,)* N> std::fmt::Debug for $name<$($p,)* N> {
             fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                write!(f, concat!(stringify!($name), "({})"), self.index)
+                write!(f, concat!(stringify!($name), "({})"), self.index & !EXPIRES)
             }
         }
 
@@ -77,11 +80,31 @@ macro_rules! token {
 
             #[inline]
             fn index(self) -> usize {
-                self.index as usize
+                (self.index & !EXPIRES) as usize
             }
         }
     };
 }
+
+/// For the states that can have a time to live.
+macro_rules! expiring {
+    ($($name:ident<$($p:ident),+>),+) => {$(
+        impl<$($p,)+ N> $name<$($p,)+ N> {
+            /// The token of the state with that index, which has a time to live.
+            pub(crate) fn expiring(backend: BackendId, index: u32) -> Self {
+                Self::new(backend, index | EXPIRES)
+            }
+
+            /// True if the state has a time to live.
+            #[inline(always)]
+            pub(crate) fn expires(self) -> bool {
+                self.index & EXPIRES != 0
+            }
+        }
+    )+};
+}
+
+expiring!(ValueToken<V>, ListToken<T>, MapToken<MK, MV>, ReducingToken<T>, AggregatingToken<A>);
 
 token!(
     /// A registered value state.

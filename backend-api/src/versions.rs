@@ -9,7 +9,8 @@ use serde::de::DeserializeOwned;
 
 use crate::codec::ReadOld;
 use crate::error::catch_panic;
-use crate::{BoxError, Codec, Error, ErrorKind, Result, ValueSchema};
+use crate::ttl::{StampedCodec, stamp_of, unstamped};
+use crate::{BoxError, Clock, Codec, Error, ErrorKind, Expiry, Result, Stamped, Ttl, ValueSchema};
 
 /// Option of a state's metadata: the version in decimal digits. Absent for the first one.
 const OPTION: &str = "version";
@@ -194,12 +195,25 @@ fn mistyped() -> Error {
 pub struct VersionedCodec<V> {
     codec: Arc<dyn Codec<V>>,
     versions: Versions<V>,
+    ttl: Option<StampedValues<V>>,
 }
+
+/// What stamped values have in addition.
+struct StampedValues<V> {
+    expiry: Expiry,
+    /// Checks the migrations of the values.
+    check: Box<dyn Fn() -> Result<()> + Send + Sync>,
+    /// [`VersionedCodec::read_old`].
+    read_old: Box<ReadOldStamped<V>>,
+}
+
+type Options = BTreeMap<String, Vec<u8>>;
+type ReadOldStamped<V> = dyn Fn(&Options, &str) -> Result<Option<ReadOld<V>>> + Send + Sync;
 
 impl<V> VersionedCodec<V> {
     /// The first version of values of `codec`.
     pub fn new(codec: Arc<dyn Codec<V>>) -> Self {
-        Self { codec, versions: Versions::new() }
+        Self { codec, versions: Versions::new(), ttl: None }
     }
 
     /// The codec.
@@ -246,7 +260,67 @@ impl<V> VersionedCodec<V> {
         V: 'static,
     {
         self.versions.check()?;
+        if let Some(ttl) = &self.ttl {
+            (ttl.check)()?;
+        }
         self.codec.check_type()
+    }
+
+    /// The same values with stamps.
+    pub(crate) fn stamped(self, ttl: Ttl, clock: &Clock) -> VersionedCodec<Stamped<V>>
+    where
+        V: 'static,
+    {
+        let mut versions = Versions::new();
+        versions.set(self.versions.present());
+        let codec = Arc::new(StampedCodec::new(Arc::clone(&self.codec)));
+        let (values, read) = (Arc::new(self), clock.clone());
+        let checked = Arc::clone(&values);
+        let ttl = StampedValues {
+            expiry: ttl.expiry(clock),
+            check: Box::new(move || checked.versions.check()),
+            read_old: Box::new(move |options, written| values.read_old_stamped(options, written, &read)),
+        };
+        VersionedCodec { codec, versions, ttl: Some(ttl) }
+    }
+
+    /// Which values have expired, if they have stamps.
+    pub(crate) fn expiry(&self) -> Option<&Expiry> {
+        self.ttl.as_ref().map(|ttl| &ttl.expiry)
+    }
+
+    /// [`read_old`](Self::read_old) for the stamped values. Values without a stamp get the present time.
+    fn read_old_stamped(
+        &self,
+        options: &Options,
+        written: &str,
+        clock: &Clock,
+    ) -> Result<Option<ReadOld<Stamped<V>>>>
+    where
+        V: 'static,
+    {
+        if let Some(written) = unstamped(written) {
+            let Some(read) = self.read_old(options, written)? else { return Ok(None) };
+            return Ok(Some(Box::new(move |bytes| {
+                let (at, value) = stamp_of(bytes)?;
+                Ok(Stamped { at, value: read(value)? })
+            })));
+        }
+        let (read, clock) = (self.read_any(options, written)?, clock.clone());
+        Ok(Some(Box::new(move |bytes| {
+            let at = clock.now().unwrap_or(i64::MIN);
+            Ok(Stamped { at, value: read(bytes)? })
+        })))
+    }
+
+    /// A reader of values that are as this codec writes them, or older.
+    fn read_any(&self, options: &Options, written: &str) -> Result<ReadOld<V>>
+    where
+        V: 'static,
+    {
+        let codec = Arc::clone(&self.codec);
+        let read = self.read_old(options, written)?;
+        Ok(read.unwrap_or_else(|| Box::new(move |bytes| codec.decode(bytes))))
     }
 
     /// As [`Versions::options`].
@@ -263,6 +337,13 @@ impl<V> VersionedCodec<V> {
     where
         V: 'static,
     {
+        if let Some(ttl) = &self.ttl {
+            return (ttl.read_old)(options, written);
+        }
+        if let Some(written) = unstamped(written) {
+            let read = self.read_any(options, written)?;
+            return Ok(Some(Box::new(move |bytes| read(stamp_of(bytes)?.1))));
+        }
         if let Some(read) = self.versions.read_old(options, &[written])? {
             return Ok(Some(read));
         }

@@ -1,8 +1,11 @@
-//! For authors of backends: the walks of [`StateBackend`] over keys and entries.
+//! For authors of backends: the walks of [`StateBackend`] over keys and entries, and its batches.
 
 use std::ops::{Bound, RangeBounds};
 
-use crate::{KeyContext, MapState, MapToken, Result, StateBackend, StateKey, StateToken, StateValue};
+use crate::{
+    KeyContext, MapState, MapToken, Result, StateBackend, StateKey, StateToken, StateValue, ValueState,
+    ValueToken,
+};
 
 /// Entries that are read at once.
 const AT_ONCE: usize = 128;
@@ -48,4 +51,36 @@ pub fn each_entry<B: StateBackend, MK: StateKey, MV: StateValue, N: StateKey>(
             return Ok(());
         }
     }
+}
+
+/// The default of [`StateBackend::get_values`].
+///
+/// # Errors
+/// Same as [`StateBackend::get_batch`].
+pub fn get_each<B: StateBackend, V: StateValue, N: StateKey>(
+    backend: &mut B,
+    token: ValueToken<V, N>,
+    keys: &[KeyContext<'_, B::Key>],
+    namespace: &N,
+    mut f: impl FnMut(usize, Option<&V>),
+) -> Result<()> {
+    backend.prefetch_batch(token, keys, namespace);
+    let mut keys = keys.iter().enumerate();
+    keys.try_for_each(|(i, &key)| backend.value(token, key, namespace)?.with(|value| f(i, value)))
+}
+
+/// The default of [`StateBackend::update_values`].
+///
+/// # Errors
+/// Same as [`StateBackend::update_batch`].
+pub fn update_each<B: StateBackend, V: StateValue, N: StateKey>(
+    backend: &mut B,
+    token: ValueToken<V, N>,
+    keys: &[KeyContext<'_, B::Key>],
+    namespace: &N,
+    mut f: impl FnMut(usize, &mut Option<V>),
+) -> Result<()> {
+    backend.prefetch_batch(token, keys, namespace);
+    let mut keys = keys.iter().enumerate();
+    keys.try_for_each(|(i, &key)| backend.value(token, key, namespace)?.update(|value| f(i, value)))
 }

@@ -44,7 +44,8 @@
 //!
 //! In the key of a timer its time, 8 bytes, stands before the key, and the value is empty.
 //! Otherwise the value is the codec's bytes. The value of a list's entry is one or several elements that were added
-//! together, each with its length before it, as a varint.
+//! together, each with its length before it, as a varint. In a state with a [time to live](backend_api::Ttl) the bytes of each
+//! value or element begin with the time of its last write, 8 bytes little endian.
 //!
 //! No encoding of a key is a prefix of another one, so the entries of a list or map are exactly those with
 //! its prefix. Sequence numbers come from one counter of the backend. The elements of a list ascend, with
@@ -58,6 +59,7 @@ mod btree;
 mod cache;
 mod engine;
 mod evolve;
+mod expiry;
 mod kinds;
 mod layer_state;
 mod layout;
@@ -76,6 +78,7 @@ pub use batch::{WriteBatch, WriteOp};
 pub use btree::BTreeStore;
 pub use cache::{CacheFlush, CacheFlushWriter};
 pub use engine::{AnyStore, ByteEngine, OpenedStore};
+pub use expiry::EntryExpiry;
 pub use kinds::{ByteAggregating, ByteList, ByteMap, ByteReducing, ByteTimers, ByteValue};
 pub use layer_state::LayerState;
 pub use layout::EntryKey;

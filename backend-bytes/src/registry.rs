@@ -3,6 +3,7 @@
 use std::any::Any;
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::EntryExpiry;
 use super::cache::AnyCache;
 use super::limits::Totals;
 use super::timers::TimerCache;
@@ -48,6 +49,8 @@ pub(super) struct RowForm {
     pub prefix: Prefix,
     /// Checks that written rows can be read back. `None` if the state is not registered.
     pub read_back: Option<ReadBack>,
+    /// Which entries had expired, for a registered state with a time to live.
+    pub expiry: Option<EntryExpiry>,
 }
 
 /// A state with a number.
@@ -65,6 +68,7 @@ struct Registered {
     /// Finds the end of a namespace.
     namespace: PartLen,
     read_back: ReadBack,
+    expiry: Option<EntryExpiry>,
     cache: Option<Box<dyn AnyCache>>,
     /// The next timers, if it is a timer state.
     timers: Option<TimerCache>,
@@ -125,6 +129,11 @@ impl Registry {
         state.meta = StateMeta::dropped(number, state.meta.kind);
     }
 
+    /// Which entries of a registered state have expired. `None` without a time to live.
+    pub fn expiry(&self, number: u16) -> Option<&EntryExpiry> {
+        self.states.get(usize::from(number))?.registered.as_ref()?.expiry.as_ref()
+    }
+
     /// How rows are made from the entries of all states, with keys of type `K`.
     ///
     /// # Errors
@@ -138,7 +147,8 @@ impl Registry {
             };
             let prefix = Prefix { key: part_len::<K>, namespace };
             let read_back = registered.as_ref().map(|registered| registered.read_back.clone());
-            Ok(RowForm { kind: meta.kind, prefix, read_back })
+            let expiry = registered.as_ref().and_then(|registered| registered.expiry.as_ref());
+            Ok(RowForm { kind: meta.kind, prefix, read_back, expiry: expiry.map(EntryExpiry::frozen) })
         };
         self.states.iter().map(|state| row(state).map_err(|error| error.in_state(&state.meta.name))).collect()
     }
@@ -252,10 +262,18 @@ impl Registry {
         self.numbers.insert(meta.name.clone(), number);
         self.order.push(number);
         let read_back = descriptor.read_back::<K>();
+        let expiry = descriptor.expiry().map(|expiry| EntryExpiry::new(meta.kind, expiry));
         let descriptor = Box::new(descriptor);
         let read_at_once = FIRST_READ_AT_ONCE;
-        let registered =
-            Some(Registered { descriptor, namespace: part_len::<N>, read_back, cache, timers, read_at_once });
+        let registered = Some(Registered {
+            descriptor,
+            namespace: part_len::<N>,
+            read_back,
+            expiry,
+            cache,
+            timers,
+            read_at_once,
+        });
         match self.states.get_mut(usize::from(number)) {
             Some(state) => *state = State { meta, registered, totals },
             None => self.states.push(State { meta, registered, totals }),

@@ -193,11 +193,13 @@ impl FrozenRows {
             let foreign = || Error::new(ErrorKind::Corrupt, "the store returned a key that was never put");
             let entry = EntryKey::split(key).ok_or_else(foreign).map_err(named)?;
             let place = |error: Error| error.in_state(&meta.name).in_group(entry.group);
-            if group != Some(entry.group) {
-                rows.begin_section(number, entry.group).map_err(place)?;
-                group = Some(entry.group);
+            if !form.expiry.as_ref().is_some_and(|expiry| expiry.has_expired(value)) {
+                if group != Some(entry.group) {
+                    rows.begin_section(number, entry.group).map_err(place)?;
+                    group = Some(entry.group);
+                }
+                add_entry(&mut rows, form, entry.own, value).map_err(place)?;
             }
-            add_entry(&mut rows, form, entry.own, value).map_err(place)?;
             entries += 1;
             bytes += (key.len() + value.len()) as u64;
             if entries == CHECK_ENTRIES {
@@ -228,9 +230,10 @@ impl Part<'_> {
     }
 }
 
-/// Adds an entry of the store, whose key without its head is `own`.
+/// Adds an entry of the store, whose key without its head is `own`. Leaves out expired elements of a list.
 fn add_entry(rows: &mut ItemRows<'_, '_>, form: &RowForm, own: &[u8], value: &[u8]) -> Result<()> {
-    if matches!(form.kind.shape(), StateShape::Single | StateShape::Timer) {
+    let shape = form.kind.shape();
+    if matches!(shape, StateShape::Single | StateShape::Timer) {
         return rows.add(own, &[], value);
     }
     let prefix_len = match rows.known_prefix(own) {
@@ -238,8 +241,14 @@ fn add_entry(rows: &mut ItemRows<'_, '_>, form: &RowForm, own: &[u8], value: &[u
         None => form.prefix.len(own)?,
     };
     let (prefix, map_key) = own.split_at_checked(prefix_len).unwrap_or((own, &[]));
-    match form.kind.shape() {
-        StateShape::List => runs::elements(value).try_for_each(|element| rows.add(prefix, &[], element?)),
-        _ => rows.add(prefix, map_key, value),
+    if shape != StateShape::List {
+        return rows.add(prefix, map_key, value);
     }
+    for element in runs::elements(value) {
+        let element = element?;
+        if !form.expiry.as_ref().is_some_and(|expiry| expiry.is_expired(element)) {
+            rows.add(prefix, &[], element)?;
+        }
+    }
+    Ok(())
 }

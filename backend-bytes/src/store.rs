@@ -1,4 +1,4 @@
-use super::WriteBatch;
+use super::{EntryExpiry, WriteBatch};
 use backend_api::Result;
 use backend_api::format::StateMeta;
 
@@ -70,6 +70,12 @@ pub trait ByteStore: Send + 'static {
         Ok(())
     }
 
+    /// Tells which entries of a state have expired. `None` if the state has no time to live. Called when the state is
+    /// registered. The store may remove expired entries at any time; reads do not return them in any case.
+    fn set_expiry(&mut self, number: u16, expiry: Option<&EntryExpiry>) {
+        let _ = (number, expiry);
+    }
+
     /// Applies a batch of a restore, which may be large. It only puts, in ascending order, into an empty
     /// range.
     ///
@@ -116,6 +122,10 @@ impl ByteStore for Box<dyn ByteStore> {
 
     fn add_state(&mut self, number: u16, meta: &StateMeta) -> Result<()> {
         (**self).add_state(number, meta)
+    }
+
+    fn set_expiry(&mut self, number: u16, expiry: Option<&EntryExpiry>) {
+        (**self).set_expiry(number, expiry);
     }
 
     fn load(&mut self, batch: &WriteBatch) -> Result<()> {

@@ -8,9 +8,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use backend_api::{
-    Checkpoint, JobFolder, KeySpace, ListDescriptor, ListState, ListToken, MapDescriptor, MapState, MapToken,
-    MemoryStorage, SnapshotRequest, StateBackend, Storage, Subtask, TaskState, ValueDescriptor, ValueState,
-    ValueToken,
+    Checkpoint, JobFolder, KeySpace, ListDescriptor, ListState, ListToken, ListView, MapDescriptor, MapState,
+    MapToken, MapView, MemoryStorage, SnapshotRequest, StateBackend, Storage, Subtask, TaskState,
+    ValueDescriptor, ValueState, ValueToken,
 };
 use backend_fs::{FsBackend, FsOptions};
 use coordinator::{CheckpointStore, CheckpointStoreOptions};
@@ -263,14 +263,14 @@ impl Job {
         }
     }
 
-    fn list(&mut self, k: u32, f: impl FnOnce(<FsBackend<u32> as StateBackend>::List<'_, String, ()>)) {
+    fn list(&mut self, k: u32, f: impl FnOnce(ListView<'_, FsBackend<u32>, String, ()>)) {
         let worker = self.worker(k);
         let token = worker.tokens().1;
         let key = worker.backend.key(&k).unwrap();
         f(worker.backend.list(token, key, &()).unwrap());
     }
 
-    fn map(&mut self, k: u32, f: impl FnOnce(<FsBackend<u32> as StateBackend>::Map<'_, i16, u32, ()>)) {
+    fn map(&mut self, k: u32, f: impl FnOnce(MapView<'_, FsBackend<u32>, i16, u32, ()>)) {
         let worker = self.worker(k);
         let token = worker.tokens().2;
         let key = worker.backend.key(&k).unwrap();

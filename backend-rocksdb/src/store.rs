@@ -3,7 +3,8 @@ use std::sync::Arc;
 use backend_api::format::StateMeta;
 use backend_api::{Result, SnapshotRequest};
 use backend_bytes::{
-    ByteCursor, ByteSnapshot, ByteStore, CacheFlush, FreezeRequest, NativeTask, StoreSnapshots, WriteBatch,
+    ByteCursor, ByteSnapshot, ByteStore, CacheFlush, EntryExpiry, FreezeRequest, NativeTask, StoreSnapshots,
+    WriteBatch,
 };
 
 use crate::database::{EmptyCursor, Family};
@@ -137,6 +138,10 @@ impl ByteStore for RocksDbStore {
         self.writer.set_family(number.into(), Family::of(meta.kind))
     }
 
+    fn set_expiry(&mut self, number: u16, expiry: Option<&EntryExpiry>) {
+        self.writer.database().setup.expiries.set(number, expiry);
+    }
+
     fn load(&mut self, batch: &WriteBatch) -> Result<()> {
         self.release_all()?;
         self.writer.load(batch, &self.readers)
@@ -199,3 +204,6 @@ impl std::fmt::Debug for RocksDbStore {
         f.debug_struct("RocksDbStore").field("states", &self.writer.families().len()).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests;

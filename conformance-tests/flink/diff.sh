@@ -22,8 +22,10 @@ for seed in $(seq "$first" $((first + seeds - 1))); do
     script="$OUT/$seed.txt"
     scripts+=("$script")
     [ -e "$script" ] ||
-        python3 "$here/gen_script.py" "$seed" "${COMMANDS:-2000}" nosavepoints nottl >"$script"
+        python3 "$here/gen_script.py" "$seed" "${COMMANDS:-2000}" nosavepoints >"$script"
 done
+# We have no empty lists. Flink returns one the first time that it finds all elements of a list expired.
+answers() { sed 's/\t\[\]$/\t~/' "$1"; }
 different=0
 for kind in ${KINDS:-heap rocksdb}; do
     missing=()
@@ -41,10 +43,10 @@ for backend in $BACKENDS; do
         "$ORACLE" --backend "$backend" "$script" >"$ours" || status=$?
         for kind in ${KINDS:-heap rocksdb}; do
             compared=$((compared + 1))
-            if [ "$status" != 0 ] || ! cmp -s "$script.$kind" "$ours"; then
+            if [ "$status" != 0 ] || ! cmp -s <(answers "$script.$kind") <(answers "$ours"); then
                 different=$((different + 1))
                 echo "DIFFERENT: $backend and Flink's $kind, $script (exit status $status)"
-                diff "$script.$kind" "$ours" | head -4 || true
+                diff <(answers "$script.$kind") <(answers "$ours") | head -4 || true
             fi
         done
         rm -f "$ours"

@@ -2,6 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use backend_api::ttl::{AggregatingView, ListView, MapView, ReducingView, ValueView};
 use backend_api::{
     Aggregate, AggregatingToken, ErrorKind, KeyContext, ListToken, MapToken, ReducingToken, Result,
     StateBackend, StateKey, StateToken, StateValue, ValueToken,
@@ -27,7 +28,7 @@ pub trait Opens<B: StateBackend>: StateToken {
 macro_rules! opens {
     ($token:ident<$($p:ident: $bound:path),+> by $method:ident to $view:ident) => {
         impl<B: StateBackend, $($p: $bound,)+ N: StateKey> Opens<B> for $token<$($p,)+ N> {
-            type View<'a> = B::$view<'a, $($p,)+ N>;
+            type View<'a> = $view<'a, B, $($p,)+ N>;
 
             fn open<'a>(
                 self,
@@ -41,11 +42,11 @@ macro_rules! opens {
     };
 }
 
-opens!(ValueToken<V: StateValue> by value to Value);
-opens!(ListToken<T: StateValue> by list to List);
-opens!(MapToken<MK: StateKey, MV: StateValue> by map to Map);
-opens!(ReducingToken<T: StateValue> by reducing to Reducing);
-opens!(AggregatingToken<A: Aggregate> by aggregating to Aggregating);
+opens!(ValueToken<V: StateValue> by value to ValueView);
+opens!(ListToken<T: StateValue> by list to ListView);
+opens!(MapToken<MK: StateKey, MV: StateValue> by map to MapView);
+opens!(ReducingToken<T: StateValue> by reducing to ReducingView);
+opens!(AggregatingToken<A: Aggregate> by aggregating to AggregatingView);
 
 /// Access by plain keys, for cases in which opening a view must succeed.
 pub trait Access: StateBackend {

@@ -32,6 +32,7 @@ macro_rules! for_each_group {
         $crate::savepoints_cases! { $expand! $($args)* }
         $crate::limits_cases! { $expand! $($args)* }
         $crate::lifecycle_cases! { $expand! $($args)* }
+        $crate::ttl_cases! { $expand! $($args)* }
         $crate::timers_cases! { $expand! $($args)* }
         $crate::types_cases! { $expand! $($args)* }
         $crate::evolution_cases! { $expand! $($args)* }

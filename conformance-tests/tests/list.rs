@@ -1,7 +1,7 @@
 //! The lists of cases are complete: all cases are listed, `BEHAVIOURS.md` describes each, and its numbers are right.
 
 /// The source of each group.
-const SOURCES: [(&str, &str); 20] = [
+const SOURCES: [(&str, &str); 21] = [
     ("values", include_str!("../src/cases/values.rs")),
     ("lists", include_str!("../src/cases/lists.rs")),
     ("maps", include_str!("../src/cases/maps.rs")),
@@ -17,6 +17,7 @@ const SOURCES: [(&str, &str); 20] = [
     ("savepoints", include_str!("../src/cases/savepoints.rs")),
     ("limits", include_str!("../src/cases/limits.rs")),
     ("lifecycle", include_str!("../src/cases/lifecycle.rs")),
+    ("ttl", include_str!("../src/cases/ttl.rs")),
     ("timers", include_str!("../src/cases/timers.rs")),
     ("types", include_str!("../src/cases/types.rs")),
     ("evolution", include_str!("../src/cases/evolution.rs")),

@@ -273,7 +273,7 @@ macro_rules! register {
 }
 
 macro_rules! open {
-    ($($name:literal $method:ident $at:ident<$($p:ident: $bound:ident),+>($token:ident);)+) => {$(
+    ($($name:literal $method:ident $at:ident<$($p:ident: $bound:ident),+>($token:ident) -> $view:ident;)+) => {$(
         fn $at<'a, $($p: $bound,)+ N: StateKey>(&'a mut self, _: Place<'a, K, $token<$($p,)+ N>>) -> Result<View> {
             note($name);
             Ok(View)
@@ -283,9 +283,8 @@ macro_rules! open {
             token: $token<$($p,)+ N>,
             key: KeyContext<'a, K>,
             namespace: &'a N,
-        ) -> Result<View> {
-            let place = self.0.place(token, key, namespace)?;
-            self.$at(place)
+        ) -> Result<ttl::$view<'a, Self, $($p,)+ N>> {
+            ttl::$method(self, token, key, namespace)
         }
     )+};
 }
@@ -311,6 +310,17 @@ impl<K: StateKey> StateBackend for Noted<K> {
     fn lifecycle(&self) -> &Lifecycle<K> {
         &self.0
     }
+    fn lifecycle_mut(&mut self) -> &mut Lifecycle<K> {
+        &mut self.0
+    }
+    fn advance_to(&mut self, _: i64) -> Result<()> {
+        note("advance_to");
+        Ok(())
+    }
+    fn remove_expired<T: StateToken>(&mut self, _: T, _: u32) -> Result<()> {
+        note("remove_expired");
+        Ok(())
+    }
     register! {
         "register_value" register_value<V: StateValue>(ValueDescriptor<V>) -> ValueToken;
         "register_list" register_list<T: StateValue>(ListDescriptor<T>) -> ListToken;
@@ -319,11 +329,11 @@ impl<K: StateKey> StateBackend for Noted<K> {
         "register_aggregating" register_aggregating<A: Aggregate>(AggregatingDescriptor<A>) -> AggregatingToken;
     }
     open! {
-        "value_at" value value_at<V: StateValue>(ValueToken);
-        "list_at" list list_at<T: StateValue>(ListToken);
-        "map_at" map map_at<MK: StateKey, MV: StateValue>(MapToken);
-        "reducing_at" reducing reducing_at<T: StateValue>(ReducingToken);
-        "aggregating_at" aggregating aggregating_at<A: Aggregate>(AggregatingToken);
+        "value_at" value value_at<V: StateValue>(ValueToken) -> ValueView;
+        "list_at" list list_at<T: StateValue>(ListToken) -> ListView;
+        "map_at" map map_at<MK: StateKey, MV: StateValue>(MapToken) -> MapView;
+        "reducing_at" reducing reducing_at<T: StateValue>(ReducingToken) -> ReducingView;
+        "aggregating_at" aggregating aggregating_at<A: Aggregate>(AggregatingToken) -> AggregatingView;
     }
     fn register_timers<N: StateKey>(&mut self, _: TimerDescriptor<N>) -> Result<TimerToken<N>> {
         note("register_timers");
@@ -407,6 +417,26 @@ impl<K: StateKey> StateBackend for Noted<K> {
         _: impl FnMut(usize, &mut Option<V>),
     ) -> Result<()> {
         note("update_batch");
+        Ok(())
+    }
+    fn get_values<V: StateValue, N: StateKey>(
+        &mut self,
+        _: ValueToken<V, N>,
+        _: &[KeyContext<'_, K>],
+        _: &N,
+        _: impl FnMut(usize, Option<&V>),
+    ) -> Result<()> {
+        note("get_values");
+        Ok(())
+    }
+    fn update_values<V: StateValue, N: StateKey>(
+        &mut self,
+        _: ValueToken<V, N>,
+        _: &[KeyContext<'_, K>],
+        _: &N,
+        _: impl FnMut(usize, &mut Option<V>),
+    ) -> Result<()> {
+        note("update_values");
         Ok(())
     }
     fn for_each_key<T: StateToken>(
@@ -584,6 +614,10 @@ fn every_method_is_forwarded_to_itself() {
         "notify_complete": backend.notify_complete(1);
         "notify_aborted": backend.notify_aborted(1);
         "get_batch": backend.get_batch(value, &[], &(), |_, _| ());
+        "get_values": backend.get_values(value, &[], &(), |_, _| ());
+        "update_values": backend.update_values(value, &[], &(), |_, _| ());
+        "advance_to": backend.advance_to(1);
+        "remove_expired": backend.remove_expired(value, 1);
         "update_batch": backend.update_batch(value, &[], &(), |_, _| ());
         "prefetch_batch": backend.prefetch_batch(value, &[], &());
         "checkpoint_target": Chosen::<u64>::checkpoint_target(&ChosenOptions::Noted(()));

@@ -75,6 +75,12 @@ pub trait Codec<T>: Send + Sync + 'static {
     /// Estimated bytes that `value` owns on the heap, for accounting.
     fn heap_size(&self, value: &T) -> usize;
 
+    /// The time of the last write, of values with a time to live.
+    fn stamp(&self, value: &T) -> Option<i64> {
+        let _ = value;
+        None
+    }
+
     /// The length of all encodings, if every value can be encoded and all lengths are equal. Values then need
     /// not be encoded to check their size.
     fn fixed_len(&self) -> Option<usize> {

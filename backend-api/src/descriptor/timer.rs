@@ -4,7 +4,7 @@ use std::marker::PhantomData;
 use super::StateDescriptor;
 use crate::format::StateMeta;
 use crate::row::{ReadBack, RowEvolution};
-use crate::{Result, StateBackend, StateKey, StateKind, TimeDomain, TimerToken};
+use crate::{Expiry, Result, StateBackend, StateKey, StateKind, TimeDomain, TimerToken};
 
 /// Describes timers: a set of times per key and namespace, which fire in the order of time.
 ///
@@ -66,6 +66,10 @@ impl<N: StateKey> StateDescriptor for TimerDescriptor<N> {
 
     fn read_back<K: StateKey>(&self) -> ReadBack {
         ReadBack::timers::<K, N>()
+    }
+
+    fn expiry(&self) -> Option<&Expiry> {
+        None
     }
 
     fn evolution<K: StateKey>(&self, old: &StateMeta) -> Result<Option<RowEvolution>> {

@@ -6,6 +6,7 @@ mod error;
 mod probe;
 mod reader;
 mod source;
+mod stamped;
 #[cfg(test)]
 mod tests;
 
@@ -18,6 +19,7 @@ use self::reader::Reader;
 use self::source::{Encoding, Input, Source};
 use crate::codec::read_cbor;
 use crate::shape::Shape;
+use crate::ttl::unstamped;
 use crate::{Error, ErrorKind, Result};
 
 /// A parsed [`Codec::id`](crate::Codec::id): reads the values of [`SerdeCodec`](crate::SerdeCodec),
@@ -60,6 +62,8 @@ enum Form {
     Shaped(Encoding, Shape),
     /// The bytes describe themselves.
     Cbor,
+    /// The time of the last write, and a value.
+    Stamped(Box<ValueSchema>),
 }
 
 impl ValueSchema {
@@ -69,6 +73,9 @@ impl ValueSchema {
     ///
     /// [`ErrorKind::Unsupported`] for the id of a user's codec, which does not describe values.
     pub fn parse(codec_id: &str) -> Result<Self> {
+        if let Some(values) = unstamped(codec_id) {
+            return Ok(Self(Form::Stamped(Box::new(Self::parse(values)?))));
+        }
         let form = match codec_id.split_once(':') {
             None if codec_id == "cbor/1" => Some(Form::Cbor),
             Some(("plain", text)) => {
@@ -100,6 +107,7 @@ impl ValueSchema {
                 if input.left() == 0 { Ok(value) } else { Err(left_over().into()) }
             }
             Form::Cbor => read_cbor(bytes),
+            Form::Stamped(values) => stamped::read(values, bytes),
         }
     }
 
@@ -112,7 +120,7 @@ impl ValueSchema {
     pub(crate) fn check<T: DeserializeOwned>(&self) -> Result<()> {
         match &self.0 {
             Form::Shaped(_, shape) => Ok(probe::check::<T>(shape)?),
-            Form::Cbor => Ok(()),
+            Form::Cbor | Form::Stamped(_) => Ok(()),
         }
     }
 
@@ -139,6 +147,7 @@ impl ValueSchema {
                 if input.left() == 0 { Ok(()) } else { Err(left_over().into()) }
             }
             Form::Cbor => Ok(canonical::normalize(bytes, out)?),
+            Form::Stamped(values) => stamped::encode_canonical(values, bytes, out),
         }
     }
 
@@ -154,6 +163,7 @@ impl ValueSchema {
                 out.extend_from_slice(cbor);
                 Ok(())
             }
+            Form::Stamped(values) => stamped::decode_canonical(values, cbor, out),
         }
     }
 }

@@ -117,6 +117,10 @@ impl<K: StateKey, E: ByteEngine> StateBackend for EngineBackend<K, E> {
         &self.life
     }
 
+    fn lifecycle_mut(&mut self) -> &mut Lifecycle<K> {
+        &mut self.life
+    }
+
     fn register_value<V: StateValue, N: StateKey>(
         &mut self,
         descriptor: ValueDescriptor<V, N>,
@@ -224,7 +228,7 @@ impl<K: StateKey, E: ByteEngine> StateBackend for EngineBackend<K, E> {
         Ok(ByteTimers { life: &self.life, token, store, meta, cache, limit, key: &mut self.buffers.timer })
     }
 
-    fn get_batch<V: StateValue, N: StateKey>(
+    fn get_values<V: StateValue, N: StateKey>(
         &mut self,
         token: ValueToken<V, N>,
         keys: &[KeyContext<'_, K>],
@@ -234,7 +238,7 @@ impl<K: StateKey, E: ByteEngine> StateBackend for EngineBackend<K, E> {
         self.each_value(token, keys, namespace, |index, mut value| value.with(|value| f(index, value)))
     }
 
-    fn update_batch<V: StateValue, N: StateKey>(
+    fn update_values<V: StateValue, N: StateKey>(
         &mut self,
         token: ValueToken<V, N>,
         keys: &[KeyContext<'_, K>],

@@ -21,7 +21,8 @@ impl<K: StateKey, E: ByteEngine> EngineBackend<K, E> {
         let (has_cache, seed, budget) =
             (self.cache_budget.is_some(), self.cache_seed, Arc::clone(&self.cache_budget));
         self.register_kind::<D, N, MK>(descriptor, |descriptor, number, name| {
-            let config = CacheConfig { number, name, seed, budget };
+            let expiry = descriptor.expiry().cloned();
+            let config = CacheConfig { number, name, seed, budget, expiry };
             let cache =
                 || Box::new(Cache::<O>::new(config, Arc::clone(codec(descriptor)))) as Box<dyn AnyCache>;
             (has_cache.then(cache), None)
@@ -108,6 +109,7 @@ impl<K: StateKey, E: ByteEngine> EngineBackend<K, E> {
         let caches = caches(&descriptor, number, meta.name.clone());
         self.life.registered(number.into(), &meta.name);
         self.registry.add::<D, K, N>(number, meta, descriptor, caches, totals);
+        store.set_expiry(number, self.registry.expiry(number));
         Ok(number.into())
     }
 }

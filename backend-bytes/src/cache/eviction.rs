@@ -2,7 +2,7 @@
 //!
 //! All caches of a backend share one budget. When it is exceeded, the largest cache evicts some bytes. A
 //! clock finds entries that were not used lately: the hand clears the mark of used entries, and picks entries
-//! without a mark. Dirty entries are written first, in batches. While few reads hit, values that were read
+//! without a mark, and entries that have expired. Dirty entries are written first, in batches. While few reads hit, values that were read
 //! are not kept.
 
 use super::slots::{Slot, Slots};
@@ -55,13 +55,14 @@ pub(super) struct Clock {
 }
 
 impl Clock {
-    /// Picks slots that were not used lately and that `fits` accepts, among the next `searched` ones, until
-    /// they have `bytes` together.
+    /// Picks slots that were not used lately or have expired, and that `fits` accepts, among the next `searched` ones,
+    /// until they have `bytes` together.
     pub fn pick<O: Default>(
         &mut self,
         slots: &mut Slots<O>,
         bytes: usize,
         searched: usize,
+        has_expired: impl Fn(&Slot<O>) -> bool,
         fits: impl Fn(&Slot<O>) -> bool,
     ) -> Vec<u32> {
         let (mut picked, mut freed) = (Vec::new(), 0);
@@ -72,7 +73,7 @@ impl Clock {
             let at = self.hand as u32;
             self.hand = if self.hand + 1 < slots.end() { self.hand + 1 } else { 0 };
             let Some(slot) = slots.get_mut(at) else { continue };
-            if slot.used {
+            if slot.used && !has_expired(slot) {
                 slot.used = false;
             } else if slot.bytes > 0 && fits(slot) {
                 freed += slot.bytes as usize;
@@ -85,9 +86,14 @@ impl Clock {
     }
 
     /// Picks slots until they have `bytes` together, or all slots.
-    pub fn pick_any<O: Default>(&mut self, slots: &mut Slots<O>, bytes: usize) -> Vec<u32> {
+    pub fn pick_any<O: Default>(
+        &mut self,
+        slots: &mut Slots<O>,
+        bytes: usize,
+        has_expired: impl Fn(&Slot<O>) -> bool,
+    ) -> Vec<u32> {
         // The first round clears all marks, the second one picks all slots.
-        self.pick(slots, bytes, slots.end() * 2, |_| true)
+        self.pick(slots, bytes, slots.end() * 2, has_expired, |_| true)
     }
 }
 

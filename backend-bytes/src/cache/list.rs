@@ -2,7 +2,7 @@ use super::object::{Base, grow};
 use super::{COLLECTION_BYTES_MAX, Changes, Collection, Object};
 use crate::EntryKey;
 use crate::runs::encode_element;
-use backend_api::{Codec, Result, StateValue};
+use backend_api::{Codec, Expiry, Result, StateValue};
 
 /// Lists of more elements are not cached.
 const ELEMENTS_MAX: usize = 1024;
@@ -95,6 +95,15 @@ impl<T: StateValue> Object for CachedList<T> {
         Ok(())
     }
 
+    fn has_expired(&self, codec: &dyn Codec<T>, expiry: &Expiry) -> bool {
+        let mut elements = self.elements.iter();
+        self.is_whole() && elements.len() > 0 && elements.all(|element| expiry.has_expired(element, codec))
+    }
+
+    fn clear(&mut self) {
+        *self = Self { base: self.base.cleared(), ..Self::default() };
+    }
+
     fn mark_stored(&mut self) {
         if self.is_whole() {
             self.stored = self.elements.len();
@@ -129,10 +138,6 @@ impl<T: StateValue> Collection for CachedList<T> {
 
     fn is_clear(&self) -> bool {
         self.elements.is_empty() && self.is_whole()
-    }
-
-    fn clear(&mut self) {
-        *self = Self { base: self.base.cleared(), ..Self::default() };
     }
 
     fn lower_bound_bytes(&self, codec: &dyn Codec<T>) -> u64 {

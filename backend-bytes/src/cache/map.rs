@@ -3,7 +3,7 @@ use std::ops::{Bound, Range, RangeBounds};
 use super::object::{Base, grow};
 use super::{COLLECTION_BYTES_MAX, Changes, Collection, Object};
 use crate::EntryKey;
-use backend_api::{Codec, Result, StateKey, StateValue};
+use backend_api::{Codec, Expiry, Result, StateKey, StateValue};
 
 /// Maps of more entries are not cached whole.
 const ENTRIES_MAX: usize = 256;
@@ -231,6 +231,15 @@ impl<MK: StateKey, MV: StateValue> Object for CachedMap<MK, MV> {
         Ok(())
     }
 
+    fn has_expired(&self, codec: &dyn Codec<MV>, expiry: &Expiry) -> bool {
+        let mut values = self.entries.iter().filter_map(|(_, entry)| entry.value()).peekable();
+        self.is_whole() && values.peek().is_some() && values.all(|value| expiry.has_expired(value, codec))
+    }
+
+    fn clear(&mut self) {
+        *self = Self { base: self.base.cleared(), ..Self::default() };
+    }
+
     fn mark_stored(&mut self) {
         let mut is_empty = true;
         for (_, entry) in &mut self.entries {
@@ -268,10 +277,6 @@ impl<MK: StateKey, MV: StateValue> Collection for CachedMap<MK, MV> {
 
     fn is_clear(&self) -> bool {
         self.entries.is_empty() && self.is_whole()
-    }
-
-    fn clear(&mut self) {
-        *self = Self { base: self.base.cleared(), ..Self::default() };
     }
 
     fn lower_bound_bytes(&self, codec: &dyn Codec<MV>) -> u64 {

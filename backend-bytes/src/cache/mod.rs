@@ -26,7 +26,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::thread;
 
 use super::WriteBatch;
-use backend_api::{Codec, Result};
+use backend_api::{Codec, Expiry, Result};
 use table::Table;
 
 pub(crate) use budget::Budget;
@@ -57,6 +57,8 @@ pub(crate) struct CacheConfig {
     /// Seed of the hashes of keys.
     pub seed: u64,
     pub budget: Arc<Budget>,
+    /// Which contents have expired, if the state has a time to live.
+    pub expiry: Option<Expiry>,
 }
 
 /// The cache of one state. Clones share it: one belongs to the backend, others to tasks of snapshots.

@@ -1,6 +1,6 @@
 use super::Changes;
 use crate::EntryKey;
-use backend_api::{Codec, Result, StateValue};
+use backend_api::{Codec, Expiry, Result, StateValue};
 
 /// The cached content of a state under one key and namespace. The default knows nothing.
 ///
@@ -12,6 +12,12 @@ pub(crate) trait Object: Default + Send + 'static {
     /// Adds the changes that the store lacks. Writing them twice is harmless, and so is writing them before
     /// later changes.
     fn encode(&self, key: EntryKey<'_>, codec: &dyn Codec<Self::Value>, changes: &mut Changes) -> Result<()>;
+
+    /// True if all of it is known, and has expired.
+    fn has_expired(&self, codec: &dyn Codec<Self::Value>, expiry: &Expiry) -> bool;
+
+    /// Removes all of it.
+    fn clear(&mut self);
 
     /// The store has all of it now.
     fn mark_stored(&mut self);
@@ -38,8 +44,6 @@ pub(crate) trait Collection: Object {
     /// True if it is known to be empty, so that clearing it changes nothing.
     fn is_clear(&self) -> bool;
 
-    fn clear(&mut self);
-
     /// Bytes of the encodings of its known content. Skips values that cannot be encoded.
     fn lower_bound_bytes(&self, codec: &dyn Codec<Self::Value>) -> u64;
 }
@@ -58,6 +62,14 @@ impl<V: StateValue> Object for Option<V> {
                 Ok(())
             }
         }
+    }
+
+    fn has_expired(&self, codec: &dyn Codec<V>, expiry: &Expiry) -> bool {
+        self.as_ref().is_some_and(|value| expiry.has_expired(value, codec))
+    }
+
+    fn clear(&mut self) {
+        *self = None;
     }
 
     fn mark_stored(&mut self) {}

@@ -188,8 +188,8 @@ impl<O: Object> Table<O> {
         }
     }
 
-    /// Writes the dirty ones of some distinct slots, sorted by key. If that fails or a codec panics, they
-    /// stay dirty.
+    /// Writes the dirty ones of some distinct slots, sorted by key. What has expired is removed from the store instead. If
+    /// that fails or a codec panics, they stay dirty.
     ///
     /// Must not be called while anything is frozen.
     pub fn write_back(&mut self, slots: &[u32], write: &mut Write<'_>) -> Result<()> {
@@ -197,6 +197,9 @@ impl<O: Object> Table<O> {
         let is_dirty = |slot: &&mut Slot<O>| slot.dirty != CLEAN;
         for &at in slots {
             if let Some(slot) = self.slots.get_mut(at).filter(is_dirty) {
+                if has_expired(&self.config, slot, &*self.codec) {
+                    slot.object.clear();
+                }
                 encode(&self.config, slot, &*self.codec, &mut changes)?;
                 // The store may have it even if `write` fails.
                 slot.object.preserve();
@@ -222,7 +225,8 @@ impl<O: Object> Table<O> {
     /// Evicts slots that were not used lately, until `bytes` are free or the table is empty. Writes dirty
     /// ones first.
     pub fn evict(&mut self, bytes: usize, write: &mut Write<'_>) -> Result<()> {
-        let slots = self.clock.pick_any(&mut self.slots, bytes);
+        let (config, codec) = (&self.config, &*self.codec);
+        let slots = self.clock.pick_any(&mut self.slots, bytes, |slot| has_expired(config, slot, codec));
         self.write_back(&slots, write)?;
         self.remove_all(&slots);
         Ok(())
@@ -231,7 +235,9 @@ impl<O: Object> Table<O> {
     /// Evicts clean slots that were not used lately, among the next `searched` ones. Returns false if there
     /// is none.
     pub fn evict_clean(&mut self, bytes: usize, searched: usize) -> bool {
-        let slots = self.clock.pick(&mut self.slots, bytes, searched, |slot| slot.dirty == CLEAN);
+        let (config, codec) = (&self.config, &*self.codec);
+        let expired = |slot: &Slot<O>| has_expired(config, slot, codec);
+        let slots = self.clock.pick(&mut self.slots, bytes, searched, expired, |slot| slot.dirty == CLEAN);
         self.remove_all(&slots);
         !slots.is_empty()
     }
@@ -316,6 +322,11 @@ fn recount<O: Object>(slot: &mut Slot<O>, codec: &dyn Codec<O::Value>, all: &mut
         *all = *all + bytes as usize - before;
         budget.change(before, bytes as usize);
     }
+}
+
+/// True if all of a slot's object has expired.
+fn has_expired<O: Object>(config: &CacheConfig, slot: &Slot<O>, codec: &dyn Codec<O::Value>) -> bool {
+    config.expiry.as_ref().is_some_and(|expiry| slot.object.has_expired(codec, expiry))
 }
 
 /// Adds the changes of a frozen slot that the store lacks, unless they are encoded already.

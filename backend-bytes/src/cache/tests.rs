@@ -52,7 +52,7 @@ fn cache<V: StateValue>(budget: Arc<Budget>) -> Cache<Option<V>>
 where
     PlainCodec: Codec<V>,
 {
-    let config = CacheConfig { number: 7, name: "state".to_owned(), seed: 1, budget };
+    let config = CacheConfig { number: 7, name: "state".to_owned(), seed: 1, budget, expiry: None };
     Cache::new(config, Arc::new(PlainCodec))
 }
 

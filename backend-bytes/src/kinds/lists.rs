@@ -3,7 +3,7 @@ use std::iter::from_fn;
 
 use super::{Either, collections, distinct};
 use crate::access::Access;
-use crate::cache::{Cache, CachedList, Collection, VALUE_BYTES_MAX};
+use crate::cache::{Cache, CachedList, Collection, Object, VALUE_BYTES_MAX};
 use crate::limits::Change;
 use backend_api::{Codec, ListState, Result, StateKey, StateValue};
 

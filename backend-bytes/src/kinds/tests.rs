@@ -34,8 +34,8 @@ impl<O: Collection<Value = String>> World<O> {
             table_seed: 0,
             options: Default::default(),
         };
-        let config =
-            CacheConfig { number: 0, name: meta.name.clone(), seed: 0, budget: Budget::new(1 << 20) };
+        let (name, budget) = (meta.name.clone(), Budget::new(1 << 20));
+        let config = CacheConfig { number: 0, name, seed: 0, budget, expiry: None };
         Self {
             store: BTreeStore::default(),
             buffers: Buffers::starting_at(0),

@@ -5,6 +5,7 @@
 mod batches;
 mod cached;
 mod errors;
+mod expiry;
 mod faults;
 mod kinds;
 mod restore;

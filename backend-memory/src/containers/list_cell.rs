@@ -50,6 +50,14 @@ impl<T: StateValue> ListCell<T> {
         }
     }
 
+    /// The element at an index.
+    pub(crate) fn get(&self, index: usize) -> Option<&T> {
+        match self {
+            Self::Short(items) => items.get(index),
+            Self::Long(list, _) => list.iter_from(index).next(),
+        }
+    }
+
     #[inline]
     pub(crate) fn iter(&self) -> Iter<'_, T> {
         match self {

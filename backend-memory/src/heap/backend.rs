@@ -93,8 +93,9 @@ impl<K: StateKey, C: Checkpointing> HeapBackend<K, C> {
         content: T,
         extra: X,
     ) -> Result<u32> {
+        let expiry = descriptor.expiry().cloned();
         self.register_state(descriptor, |meta, read_back, setup| {
-            HeapState::<K, N, T, X>::new(meta, content, extra, read_back, setup)
+            HeapState::<K, N, T, X>::new(meta, content, extra, read_back, expiry, setup)
         })
     }
 
@@ -249,6 +250,10 @@ impl<K: StateKey, C: Checkpointing> StateBackend for HeapBackend<K, C> {
     #[inline(always)]
     fn lifecycle(&self) -> &Lifecycle<K> {
         &self.life
+    }
+
+    fn lifecycle_mut(&mut self) -> &mut Lifecycle<K> {
+        &mut self.life
     }
 
     fn register_value<V: StateValue, N: StateKey>(
@@ -454,6 +459,15 @@ impl<K: StateKey, C: Checkpointing> StateBackend for HeapBackend<K, C> {
     }
 
     #[inline]
+    fn remove_expired<T: StateToken>(&mut self, token: T, entries: u32) -> Result<()> {
+        let known = token.backend() == self.life.id();
+        let Some(state) = self.states.get_mut(token.index()).filter(|_| known) else {
+            return Err(self.life.refused_token());
+        };
+        state.remove_expired(entries as usize, self.life.subtask())
+    }
+
+    #[inline]
     fn prefetch<T: StateToken>(&self, token: T, key: KeyContext<'_, K>, namespace: &T::Namespace) {
         if token.backend() == self.life.id()
             && let (Some(state), Ok(group)) =
@@ -469,7 +483,7 @@ impl<K: StateKey, C: Checkpointing> StateBackend for HeapBackend<K, C> {
         }
     }
 
-    fn get_batch<V: StateValue, N: StateKey>(
+    fn get_values<V: StateValue, N: StateKey>(
         &mut self,
         token: ValueToken<V, N>,
         keys: &[KeyContext<'_, K>],
@@ -479,7 +493,7 @@ impl<K: StateKey, C: Checkpointing> StateBackend for HeapBackend<K, C> {
         self.batch(token, keys, namespace, |view, i| view.with(|value| f(i, value)))
     }
 
-    fn update_batch<V: StateValue, N: StateKey>(
+    fn update_values<V: StateValue, N: StateKey>(
         &mut self,
         token: ValueToken<V, N>,
         keys: &[KeyContext<'_, K>],

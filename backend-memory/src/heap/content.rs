@@ -1,14 +1,20 @@
 //! What each kind of state keeps under a key and namespace, and its conversion to and from rows.
 
 use std::marker::PhantomData;
+use std::ops::Bound;
 use std::sync::Arc;
 
 use backend_api::row::{RowChange, RowOp, encode_elements, encode_items, encode_sized};
-use backend_api::{Codec, Error, ErrorKind, Result, StateKey, StateValue, canonical_codec, check_ascending};
+use backend_api::{
+    Codec, Error, ErrorKind, Expiry, Result, StateKey, StateValue, canonical_codec, check_ascending,
+};
 
 use super::entry_rows::{EntryRows, ROW_OVERHEAD};
 use crate::containers::{Delta, ListCell, OrderedMap};
 use crate::table::{Container, DROPPED_IN_PLACE, Handle, Placement, TableValue, UserValue};
+
+/// Elements of a list, or entries of a map, in which expired ones are searched at once.
+const CHECKED_AT_ONCE: usize = 16;
 
 /// Writes `items` as one or more rows, split by size.
 fn write_in_rows<I, K: StateKey, N: StateKey>(
@@ -33,12 +39,32 @@ pub(super) struct Measure {
     pub(super) entries: u64,
 }
 
+/// How the remaining contents of a cell are written.
+#[derive(Clone, Copy)]
+pub(super) struct Write {
+    pub(super) epoch: u32,
+    /// Logs removed entries of maps, for increments.
+    pub(super) logs_removals: bool,
+}
+
+/// What remains of a cell without its expired contents.
+pub(super) enum Expired<C> {
+    /// Nothing has expired.
+    Nothing,
+    /// All of it has expired.
+    All,
+    /// The rest lives.
+    Part(C),
+}
+
 /// A kind of state: the cells of its table, and how they become rows.
 pub(super) trait Content: Send + Sync + 'static {
     /// The value in the table under a key and namespace.
     type Cell: TableValue;
     /// How the table holds cells.
     type Placement: Placement<Self::Cell>;
+    /// Where the search for expired contents goes on in a cell.
+    type Mark: Send + 'static;
     /// True if a cell of this kind may own memory.
     const MEASURED: bool;
     /// True if a cell is always exactly one row of a checkpoint.
@@ -72,6 +98,21 @@ pub(super) trait Content: Send + Sync + 'static {
         row: &mut Vec<u8>,
     ) -> Result<u64>;
 
+    /// Looks for expired contents of a cell.
+    fn expire(&self, cell: &Self::Cell, expiry: &Expiry, write: Write) -> Expired<Self::Cell>;
+
+    /// [`expire`](Self::expire) for a part of a cell, from the mark on. Leaves a mark if the cell has more.
+    fn expire_part(
+        &self,
+        cell: &Self::Cell,
+        expiry: &Expiry,
+        mark: &mut Option<Self::Mark>,
+        write: Write,
+    ) -> Expired<Self::Cell> {
+        *mark = None;
+        self.expire(cell, expiry, write)
+    }
+
     /// Applies a row of a checkpoint to the cell, as a write in `epoch`.
     fn change(&self, cell: &mut Option<Self::Cell>, change: RowChange<'_>, epoch: u32) -> Result<()>;
 }
@@ -93,6 +134,7 @@ pub(super) struct Single<V> {
 impl<V: StateValue> Content for Single<V> {
     type Cell = V;
     type Placement = UserValue;
+    type Mark = ();
     const MEASURED: bool = std::mem::needs_drop::<V>();
     const ROW_PER_CELL: bool = true;
 
@@ -122,6 +164,11 @@ impl<V: StateValue> Content for Single<V> {
         if base.is_some() { Ok(0) } else { encoded_bytes(&*self.codec, [cell], 1, row) }
     }
 
+    #[inline]
+    fn expire(&self, cell: &V, expiry: &Expiry, _: Write) -> Expired<V> {
+        if expiry.has_expired(cell, &*self.codec) { Expired::All } else { Expired::Nothing }
+    }
+
     fn change(&self, cell: &mut Option<V>, change: RowChange<'_>, _: u32) -> Result<()> {
         *cell = match change {
             RowChange::Value(bytes) => Some(self.codec.decode(bytes)?),
@@ -148,6 +195,7 @@ impl<T: StateValue> Elements<T> {
 impl<T: StateValue> Content for Elements<T> {
     type Cell = ListCell<T>;
     type Placement = Container;
+    type Mark = ();
     const MEASURED: bool = true;
     const ROW_PER_CELL: bool = false;
 
@@ -201,6 +249,37 @@ impl<T: StateValue> Content for Elements<T> {
             None => cell.len(),
         });
         encoded_bytes(&*self.codec, cell.iter().take(first_changed), enough, row)
+    }
+
+    fn expire(&self, cell: &ListCell<T>, expiry: &Expiry, write: Write) -> Expired<ListCell<T>> {
+        let is_live = |element: &&T| !expiry.has_expired(*element, &*self.codec);
+        let live = cell.iter().filter(is_live).count();
+        match live {
+            0 => Expired::All,
+            live if live == cell.len() => Expired::Nothing,
+            _ => {
+                let elements: Vec<T> = cell.iter().filter(is_live).cloned().collect();
+                let owned = elements.iter().map(|element| self.owned(element)).sum();
+                let mut rest = ListCell::new();
+                rest.extend(elements, owned, write.epoch);
+                Expired::Part(rest)
+            }
+        }
+    }
+
+    /// Writes a long list again only once its older half has expired, so that an element is copied once on average.
+    fn expire_part(
+        &self,
+        cell: &ListCell<T>,
+        expiry: &Expiry,
+        _: &mut Option<()>,
+        write: Write,
+    ) -> Expired<ListCell<T>> {
+        let is_due = |middle: &T| expiry.has_expired(middle, &*self.codec);
+        if cell.len() > CHECKED_AT_ONCE && !cell.get(cell.len() / 2).is_some_and(is_due) {
+            return Expired::Nothing;
+        }
+        self.expire(cell, expiry, write)
     }
 
     fn change(&self, cell: &mut Option<ListCell<T>>, change: RowChange<'_>, epoch: u32) -> Result<()> {
@@ -288,6 +367,31 @@ impl<MK: StateKey, MV: StateValue> Entries<MK, MV> {
         cell.owned = (cell.owned + added).saturating_sub(self.owned(key_bytes, old.as_ref()));
     }
 
+    /// What remains of a cell without the expired ones of some entries.
+    fn without_expired<'m>(
+        &self,
+        cell: &MapCell<MK, MV>,
+        entries: impl Iterator<Item = (&'m MK, &'m MV)>,
+        expiry: &Expiry,
+        write: Write,
+    ) -> Expired<MapCell<MK, MV>> {
+        let entries = entries.filter(|&(_, value)| expiry.has_expired(value, &*self.codec));
+        let expired: Vec<&MK> = entries.map(|(key, _)| key).collect();
+        if expired.is_empty() {
+            return Expired::Nothing;
+        }
+        if expired.len() == cell.map.len() {
+            return Expired::All;
+        }
+        let mut rest = cell.clone();
+        for key in expired {
+            let old = rest.map.remove(key, write.epoch, write.logs_removals);
+            let removed = self.owned(Self::key_bytes(key), old.as_ref());
+            rest.owned = rest.owned.saturating_sub(removed);
+        }
+        Expired::Part(rest)
+    }
+
     fn write_puts<'m, K: StateKey, N: StateKey>(
         &self,
         entries: impl Iterator<Item = (&'m MK, &'m MV)>,
@@ -303,6 +407,7 @@ impl<MK: StateKey, MV: StateValue> Entries<MK, MV> {
 impl<MK: StateKey, MV: StateValue> Content for Entries<MK, MV> {
     type Cell = MapCell<MK, MV>;
     type Placement = Container;
+    type Mark = MK;
     const MEASURED: bool = true;
     const ROW_PER_CELL: bool = false;
 
@@ -361,6 +466,24 @@ impl<MK: StateKey, MV: StateValue> Content for Entries<MK, MV> {
             Delta::Changes { changed, .. } => changed.count(),
         });
         Ok(entry * (cell.map.len() - changed) as u64)
+    }
+
+    fn expire(&self, cell: &MapCell<MK, MV>, expiry: &Expiry, write: Write) -> Expired<MapCell<MK, MV>> {
+        self.without_expired(cell, cell.map.iter(), expiry, write)
+    }
+
+    fn expire_part(
+        &self,
+        cell: &MapCell<MK, MV>,
+        expiry: &Expiry,
+        mark: &mut Option<MK>,
+        write: Write,
+    ) -> Expired<MapCell<MK, MV>> {
+        let from = mark.take().map_or(Bound::Unbounded, Bound::Included);
+        let mut entries = cell.map.range((from, Bound::Unbounded));
+        let rest = self.without_expired(cell, entries.by_ref().take(CHECKED_AT_ONCE), expiry, write);
+        *mark = entries.next().map(|(key, _)| key.clone());
+        rest
     }
 
     fn change(&self, cell: &mut Option<MapCell<MK, MV>>, change: RowChange<'_>, epoch: u32) -> Result<()> {

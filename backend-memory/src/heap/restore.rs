@@ -15,7 +15,7 @@ use super::budget::{Budget, Charge};
 use super::content::{Content, Measure, measure, unfit};
 use super::row_key::{Lookup, entry_hash, store};
 use super::state::{AnyState, HeapState};
-use crate::table::TableKey;
+use crate::table::{TableKey, Walk};
 
 impl<K: StateKey, N: StateKey, C: Content, X: Send + 'static> HeapState<K, N, C, X> {
     /// [`restore`](AnyState::restore), with key groups shared out among the threads.
@@ -64,6 +64,10 @@ impl<K: StateKey, N: StateKey, C: Content, X: Send + 'static> HeapState<K, N, C,
             first: self.first,
             table: self.table.sibling(),
             budget: Budget::new(None),
+            expiry: None,
+            walk: Walk::default(),
+            unchecked: 0,
+            mark: None,
             confirmed: None,
             held: Measure::default(),
             key_bytes: 0,

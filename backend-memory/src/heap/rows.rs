@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use backend_api::format::{CheckpointWriter, SectionKind};
 use backend_api::row::{ReadBack, RowOp, SortedRows};
-use backend_api::{Error, Result, StateKey};
+use backend_api::{Error, Expiry, Result, StateKey};
 
-use super::content::Content;
+use super::content::{Content, Expired, Write};
 use super::entry_rows::{ROW_OVERHEAD, Rows};
 use super::row_key::RowKey;
 use crate::table::TableSnapshot;
@@ -35,6 +35,8 @@ pub enum Extent {
         /// True if an older section must be replaced. An empty group then writes an empty section.
         replaces: bool,
     },
+    /// All rows, without contents that have expired. Nothing builds on them.
+    Live,
     /// The changes since the last confirmed checkpoint.
     Changes,
 }
@@ -43,7 +45,7 @@ impl Extent {
     /// The kind of a section with these rows.
     fn section(self) -> SectionKind {
         match self {
-            Self::Full { .. } => SectionKind::Full,
+            Self::Full { .. } | Self::Live => SectionKind::Full,
             Self::Changes => SectionKind::Delta,
         }
     }
@@ -130,6 +132,8 @@ pub(super) struct RegisteredSnapshot<K: StateKey, N: StateKey, C: Content> {
     pub(super) name: String,
     /// Epoch of the last confirmed checkpoint, if any.
     pub(super) base: Option<u32>,
+    /// Which contents had expired, if the state has a time to live.
+    pub(super) expiry: Option<Expiry>,
     /// The first of the backend's key groups.
     pub(super) first: u16,
 }
@@ -180,6 +184,22 @@ impl<K: StateKey, N: StateKey, C: Content> RegisteredSnapshot<K, N, C> {
     }
 }
 
+/// Passes what has not expired of a cell, which was written in an epoch, to `write`.
+#[inline]
+fn write_live<C: Content>(
+    content: &C,
+    (cell, epoch): (&C::Cell, u32),
+    expiry: Option<&Expiry>,
+    write: impl FnOnce(&C::Cell) -> Result<()>,
+) -> Result<()> {
+    let expired = expiry.map(|expiry| content.expire(cell, expiry, Write { epoch, logs_removals: false }));
+    match expired {
+        None | Some(Expired::Nothing) => write(cell),
+        Some(Expired::Part(rest)) => write(&rest),
+        Some(Expired::All) => Ok(()),
+    }
+}
+
 impl<K: StateKey, N: StateKey, C: Content> StateSnapshot for RegisteredSnapshot<K, N, C> {
     fn groups(&self) -> Vec<u16> {
         self.snapshot.groups().map(|group| self.key_group(group)).collect()
@@ -213,7 +233,7 @@ impl<K: StateKey, N: StateKey, C: Content> StateSnapshot for RegisteredSnapshot<
         let group = self.index(key_group);
         let content = &self.content;
         let base = match extent {
-            Extent::Full { .. } => None,
+            Extent::Full { .. } | Extent::Live => None,
             Extent::Changes => Some(self.base.unwrap_or(0)),
         };
         let mut rows = start_rows(writer, (&self.name, &self.read_back), (state, key_group), extent)?;
@@ -222,7 +242,10 @@ impl<K: StateKey, N: StateKey, C: Content> StateSnapshot for RegisteredSnapshot<
                 rows.of(key).row(RowOp::Remove, |_| Ok(()))?;
             }
         }
-        self.snapshot.scan(group, base, |key, cell, _| content.write(cell, base, &mut rows.of(key)))?;
+        let expiry = self.expiry.as_ref().filter(|_| extent == Extent::Live);
+        self.snapshot.scan(group, base, |key, cell, epoch| {
+            write_live(&**content, (cell, epoch), expiry, |cell| content.write(cell, base, &mut rows.of(key)))
+        })?;
         Ok(rows.written)
     }
 }
@@ -237,11 +260,16 @@ impl<K: StateKey, N: StateKey, C: Content> CanonicalSnapshot for RegisteredSnaps
     ) -> Result<u64> {
         writer.read_back(state, self.read_back.canonical());
         let group = self.index(key_group);
-        let content = Arc::clone(self.canonical.get_or_insert_with(|| Arc::new(self.content.canonical())));
+        let canonical = Arc::clone(self.canonical.get_or_insert_with(|| Arc::new(self.content.canonical())));
+        let (content, expiry) = (&self.content, self.expiry.as_ref());
         let (kind, name, begun, written) = (SectionKind::Full, &*self.name, false, 0);
         let mut rows =
             Rows { writer, name, state, group: key_group, kind, begun, written, sorted: Some(&mut *sorted) };
-        self.snapshot.scan(group, None, |key, cell, _| content.write(cell, None, &mut rows.of(key)))?;
+        self.snapshot.scan(group, None, |key, cell, epoch| {
+            write_live(&**content, (cell, epoch), expiry, |cell| {
+                canonical.write(cell, None, &mut rows.of(key))
+            })
+        })?;
         sorted.write(writer)
     }
 }

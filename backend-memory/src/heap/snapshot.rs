@@ -36,7 +36,7 @@ impl HeapSnapshot {
         self.states.iter_mut().map(|state| &mut **state)
     }
 
-    /// Returns the task that writes a full checkpoint into one exclusive file of `target`.
+    /// Returns the task that writes a full checkpoint into one exclusive file of `target`. Leaves out what has expired.
     pub fn write_full(mut self, target: AttemptTarget) -> WriteHeap {
         Box::new(move |cancel, progress| {
             let meta = self.meta.clone();
@@ -46,8 +46,7 @@ impl HeapSnapshot {
                     for group in state.groups() {
                         cancel.check()?;
                         let before = writer.flush()?;
-                        let extent = Extent::Full { replaces: false };
-                        let rows = state.write(group, extent, writer, index as u16)?;
+                        let rows = state.write(group, Extent::Live, writer, index as u16)?;
                         progress.add(rows, writer.flush()? - before);
                     }
                 }

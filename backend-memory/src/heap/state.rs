@@ -2,22 +2,26 @@
 
 use std::any::Any;
 use std::cell::Cell;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use backend_api::format::StateMeta;
 use backend_api::restore::RestoredState;
 use backend_api::row::ReadBack;
 use backend_api::{
-    BoxError, Error, KeyGroupRange, KeySpace, Keys, Result, StateInfo, StateKey, StateKind, function_failed,
-    update_failed,
+    BoxError, Error, Expiry, KeyGroupRange, KeySpace, Keys, Result, StateInfo, StateKey, StateKind, Subtask,
+    function_failed, update_failed,
 };
 
 use super::budget::{Budget, Charge, check};
-use super::content::{Content, Measure, measure};
+use super::content::{Content, Expired, Measure, Write, measure};
 use super::row_key::{Lookup, RowKey, store};
 use super::rows::{CanonicalSnapshot, RegisteredSnapshot};
 use crate::containers::OrderedMap;
-use crate::table::{Table, TableKey};
+use crate::table::{Table, TableKey, Walk};
+
+/// Accesses look for expired entries once there are this many to look at: neighbours in memory cost less.
+const CHECKED_AT_ONCE: usize = 32;
 
 /// A registered state without its types, which only the views know.
 pub(super) trait AnyState<K: StateKey>: Any + Send {
@@ -42,6 +46,12 @@ pub(super) trait AnyState<K: StateKey>: Any + Send {
     /// Reports that the checkpoint of `epoch` is complete.
     fn confirm(&mut self, epoch: u32);
 
+    /// Checks the next entries, and removes what has expired of them.
+    fn remove_expired(&mut self, entries: usize, subtask: &Subtask<K>) -> Result<()> {
+        let _ = (entries, subtask);
+        Ok(())
+    }
+
     /// Prefetches memory for an access.
     fn prefetch(&self, group: usize, hash: u64);
 
@@ -60,6 +70,14 @@ pub(super) struct HeapState<K: StateKey, N: StateKey, C: Content, X> {
     pub(super) first: u16,
     pub(super) table: Table<RowKey<K, N>, C::Cell, C::Placement>,
     pub(super) budget: Budget,
+    /// Which contents have expired, if the state has a time to live.
+    pub(super) expiry: Option<Expiry>,
+    /// How far the search for expired entries has come.
+    pub(super) walk: Walk,
+    /// Entries that accesses are to look at, and have not yet.
+    pub(super) unchecked: usize,
+    /// Where it goes on in the next cell.
+    pub(super) mark: Option<C::Mark>,
     /// Epoch of the last confirmed checkpoint.
     pub(super) confirmed: Option<u32>,
     /// Size of all cells together, if they are measured.
@@ -116,7 +134,14 @@ pub(super) struct StateSetup {
 }
 
 impl<K: StateKey, N: StateKey, C: Content, X: Send + 'static> HeapState<K, N, C, X> {
-    pub(super) fn new(meta: StateMeta, content: C, extra: X, read_back: ReadBack, setup: StateSetup) -> Self {
+    pub(super) fn new(
+        meta: StateMeta,
+        content: C,
+        extra: X,
+        read_back: ReadBack,
+        expiry: Option<Expiry>,
+        setup: StateSetup,
+    ) -> Self {
         Self {
             meta: StateMeta { table_seed: setup.seed, ..meta },
             content: Arc::new(content),
@@ -125,6 +150,10 @@ impl<K: StateKey, N: StateKey, C: Content, X: Send + 'static> HeapState<K, N, C,
             first: setup.range.start(),
             table: Table::new(setup.range.len(), setup.seed, setup.tracks_removals),
             budget: setup.budget,
+            expiry,
+            walk: Walk::default(),
+            unchecked: 0,
+            mark: None,
             confirmed: None,
             held: Measure::default(),
             key_bytes: 0,
@@ -396,6 +425,7 @@ impl<K: StateKey, N: StateKey, C: Content, X: Send + 'static> AnyState<K> for He
             read_back: self.read_back.clone(),
             name: self.meta.name.clone(),
             base: self.confirmed,
+            expiry: self.expiry.as_ref().map(Expiry::frozen),
             first,
         };
         Ok((epoch, Box::new(frozen)))
@@ -404,6 +434,41 @@ impl<K: StateKey, N: StateKey, C: Content, X: Send + 'static> AnyState<K> for He
     fn confirm(&mut self, epoch: u32) {
         self.confirmed = self.confirmed.max(Some(epoch));
         self.table.confirm(epoch);
+    }
+
+    fn remove_expired(&mut self, entries: usize, subtask: &Subtask<K>) -> Result<()> {
+        self.unchecked += entries;
+        if self.unchecked < CHECKED_AT_ONCE {
+            return Ok(());
+        }
+        let Some(expiry) = &self.expiry else { return Ok(()) };
+        let expiry = expiry.frozen();
+        let write = Write { epoch: self.table.epoch(), logs_removals: self.table.tracks_removals() };
+        let mut left = std::mem::take(&mut self.unchecked);
+        while left > 0 {
+            let (content, mark) = (&*self.content, &mut self.mark);
+            let mut found = None;
+            let visited = self.table.visit_next(&mut self.walk, left, |row, cell| {
+                let expired = content.expire_part(cell, &expiry, mark, write);
+                match expired {
+                    Expired::Nothing if mark.is_none() => return ControlFlow::Continue(()),
+                    Expired::Nothing => {}
+                    Expired::All => found = Some((row.clone(), None)),
+                    Expired::Part(rest) => found = Some((row.clone(), Some(rest))),
+                }
+                ControlFlow::Break(mark.is_none())
+            });
+            left = if visited == 0 { 0 } else { left - visited };
+            let Some((row, rest)) = found else { continue };
+            let (key, namespace) = (row.key()?, row.namespace()?);
+            let key = subtask.key(&key)?;
+            let lookup = Lookup::new(key, subtask.check(&key)?, &namespace);
+            match rest {
+                Some(rest) => self.set(&lookup, rest)?,
+                None => self.remove(&lookup),
+            }
+        }
+        Ok(())
     }
 
     fn prefetch(&self, group: usize, hash: u64) {

@@ -417,7 +417,9 @@ impl<K: StateKey, N: StateKey> StateSnapshot for TimersSnapshot<K, N> {
             })
         };
         match extent {
-            Extent::Full { .. } => timers.keys().try_for_each(|timer| write(RowOp::Put, timer))?,
+            Extent::Full { .. } | Extent::Live => {
+                timers.keys().try_for_each(|timer| write(RowOp::Put, timer))?
+            }
             Extent::Changes => match timers.delta_since(self.base.unwrap_or(0)) {
                 Delta::Full => {
                     let message = "the removed timers are not known";
@@ -442,6 +444,6 @@ impl<K: StateKey, N: StateKey> CanonicalSnapshot for TimersSnapshot<K, N> {
         writer: &mut CheckpointWriter<'_>,
         state: u16,
     ) -> Result<u64> {
-        self.write(key_group, Extent::Full { replaces: false }, writer, state)
+        self.write(key_group, Extent::Live, writer, state)
     }
 }

@@ -42,6 +42,7 @@ mod tests;
 mod writer;
 
 use std::hash::RandomState;
+use std::ops::ControlFlow;
 use std::sync::atomic::Ordering;
 
 use backend_api::{Error, ErrorKind, Result};
@@ -116,6 +117,18 @@ pub struct Table<S: TableKey, V: TableValue, P: Placement<V>> {
 
 /// The index and address of an entry's slot, or else the index of the free slot for it.
 type Found<S, V, P> = Result<(usize, Slot<S, V, P>), usize>;
+
+/// Segments and groups in which [`Table::visit_next`] looks for entries.
+const PLACES_PER_VISIT: usize = 16;
+
+/// How far [`Table::visit_next`] has come.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Walk {
+    group: usize,
+    /// Index in the group's directory.
+    segment: usize,
+    slot: usize,
+}
 
 struct Live {
     epoch: u32,
@@ -368,6 +381,50 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> Table<S, V, P> {
             .flat_map(|segment| unsafe { segment.occupied() })
             // SAFETY: as above.
             .map(|slot| unsafe { (slot.key(), slot.value()) })
+    }
+
+    /// Calls `f` with the keys and values of the next entries, at most `most` times, until it breaks. The next call begins
+    /// with the entry at which it broke with false, or behind the last one. A call ends at the last entry of the table, and the
+    /// next one begins with the first. One call passes few places without entries. An entry that moves meanwhile may be
+    /// missed until the next round. Returns how often it called `f`.
+    pub fn visit_next(
+        &self,
+        walk: &mut Walk,
+        most: usize,
+        mut f: impl FnMut(&S, &V) -> ControlFlow<bool>,
+    ) -> usize {
+        let mut visited = 0;
+        for _ in 0..PLACES_PER_VISIT {
+            let Some(group) = self.groups.get(walk.group) else {
+                *walk = Walk::default();
+                break;
+            };
+            let segment = if group.mask == 0 { None } else { group.directory.get(walk.segment) };
+            let Some(segment) = segment else {
+                *walk = Walk { group: walk.group + 1, ..Walk::default() };
+                continue;
+            };
+            // SAFETY: the borrow of `self` excludes the writer.
+            let (local_depth, slots) =
+                unsafe { (segment.header().local_depth, segment.occupied_from(walk.slot)) };
+            for (index, slot) in slots.take(most - visited) {
+                visited += 1;
+                // SAFETY: as above.
+                let flow = unsafe { f(slot.key(), slot.value()) };
+                walk.slot = index + usize::from(flow != ControlFlow::Break(false));
+                if flow.is_break() {
+                    return visited;
+                }
+            }
+            if visited == most {
+                break;
+            }
+            // A segment fills all directory entries with its leading bits. It may have been split meanwhile.
+            let aliases = 1 << (group.depth - local_depth);
+            walk.segment = (walk.segment & !(aliases - 1)) + aliases;
+            walk.slot = 0;
+        }
+        visited
     }
 
     /// Sets the value of a key. `key` makes the stored key if the entry is new.

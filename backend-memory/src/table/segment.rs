@@ -443,6 +443,22 @@ impl<S: TableKey, V: TableValue, P: Placement<V>> Segment<S, V, P> {
         unsafe { indices(self.occupancy()).map(move |index| self.slot(index)) }
     }
 
+    /// The occupied slots from this index on, with their indices.
+    ///
+    /// # Safety
+    ///
+    /// As [`occupied`](Self::occupied).
+    pub(super) unsafe fn occupied_from(self, first: usize) -> impl Iterator<Item = (usize, Slot<S, V, P>)> {
+        // SAFETY: required of the caller.
+        let slots = unsafe { usize::from(self.header().slots) };
+        (first..slots).filter_map(move |index| {
+            // SAFETY: required of the caller. The index is of an existing slot.
+            let (slot, tag) = unsafe { (self.slot(index), self.slot(index).tag()) };
+            // The top bit of a tag marks an occupied slot.
+            (tag >> TAG_BITS != 0).then_some((index, slot))
+        })
+    }
+
     /// Calls `f` with the occupied slots until it fails. A plain loop, so that `f` is inlined. Prefetches
     /// `next` meanwhile, since a scan mostly waits for memory.
     ///

@@ -17,7 +17,7 @@ use std::{
     },
 };
 
-use super::{Container, Handle, KeyHash, Placement, Table, TableKey, TableValue, UserValue};
+use super::{Container, Handle, KeyHash, Placement, Table, TableKey, TableValue, UserValue, Walk};
 
 // SAFETY: plain data.
 unsafe impl TableKey for u64 {

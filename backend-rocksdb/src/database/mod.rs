@@ -2,6 +2,7 @@
 
 mod check;
 mod cursor;
+mod expiry;
 mod family;
 mod setup;
 mod sst_file;

@@ -8,6 +8,7 @@ use rocksdb::{
 };
 
 use super::Family;
+use super::expiry::Expiries;
 use crate::error::failed;
 use crate::{Profile, RocksDbOptions, Tuned, ffi};
 
@@ -35,6 +36,8 @@ pub(crate) struct Setup {
     files: [Options; 3],
     /// True if the user may have changed options.
     is_tuned: bool,
+    /// Which entries compactions remove.
+    pub expiries: Expiries,
     cache: Cache,
     write_buffers: WriteBufferManager,
     /// Size at which a file of flushed cache entries is ingested.
@@ -91,7 +94,17 @@ impl Setup {
         let flush_file_bytes = (options.memory_budget / 16).clamp(FLUSH_FILE_MIN, FLUSH_FILE_MAX) as u64;
         let transfer_threads = options.transfer_threads.into();
         let is_tuned = options.tune.is_some();
-        Self { database, families, files, is_tuned, cache, write_buffers, flush_file_bytes, transfer_threads }
+        Self {
+            database,
+            families,
+            files,
+            is_tuned,
+            expiries: Expiries::default(),
+            cache,
+            write_buffers,
+            flush_file_bytes,
+            transfer_threads,
+        }
     }
 
     /// Options for files of a family that are written outside of a database.
@@ -104,12 +117,17 @@ impl Setup {
             .map(|family| ColumnFamilyDescriptor::new(family.name(), family.of_each(&self.families).clone()))
     }
 
-    /// Opens the database in `path`, or creates it.
+    /// Opens the database in `path`, or creates it. Its compactions remove [expired](Self::expiries) entries.
     pub fn open(&self, path: &Path) -> Result<DB> {
-        self.open_raw(path).map_err(failed)
+        let families = Family::ALL.map(|family| {
+            let mut options = family.of_each(&self.families).clone();
+            options.set_compaction_filter_factory(self.expiries.clone());
+            ColumnFamilyDescriptor::new(family.name(), options)
+        });
+        DB::open_cf_descriptors(&self.database, path, families).map_err(failed)
     }
 
-    /// [`open`](Self::open) with RocksDB's error.
+    /// Opens a database with the user's options alone, and with RocksDB's error.
     pub(super) fn open_raw(&self, path: &Path) -> Result<DB, rocksdb::Error> {
         DB::open_cf_descriptors(&self.database, path, self.descriptors())
     }

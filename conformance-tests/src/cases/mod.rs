@@ -18,5 +18,6 @@ pub mod reducing;
 pub mod restore;
 pub mod savepoints;
 pub mod timers;
+pub mod ttl;
 pub mod types;
 pub mod values;

@@ -43,7 +43,7 @@ fn request(id: u64, format: SavepointFormat) -> SnapshotRequest {
 }
 
 /// False, and the case is skipped, if the backend writes no savepoints.
-fn writes_savepoints<F: Factory>() -> bool {
+pub(super) fn writes_savepoints<F: Factory>() -> bool {
     let world = World::<F>::new();
     let mut backend = world.open::<i32>();
     let refused = FORMATS.iter().zip(1..).any(|(format, id)| {
@@ -111,7 +111,7 @@ fn alarms_of<B: StateBackend<Key = i32>>(backend: &mut B) -> Vec<Timer<i32, Stri
 }
 
 /// Takes a savepoint into a handle. Its files are inline, so that every backend finds them.
-fn savepoint<F: Factory, B: StateBackend>(
+pub(super) fn savepoint<F: Factory, B: StateBackend>(
     world: &World<F>,
     backend: &mut B,
     format: SavepointFormat,
@@ -125,7 +125,7 @@ fn savepoint<F: Factory, B: StateBackend>(
 }
 
 /// The bytes of the only file of a canonical savepoint.
-fn bytes(handle: &KeyedStateHandle) -> &[u8] {
+pub(super) fn bytes(handle: &KeyedStateHandle) -> &[u8] {
     match &handle.files[..] {
         [file] => match &file.data {
             StateData::Inline(bytes) => bytes,

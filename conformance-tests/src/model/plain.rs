@@ -205,6 +205,11 @@ impl Machine for Model {
         Ok(())
     }
 
+    /// The model has no times to live.
+    fn advance_to(&mut self, _: i64) -> Result<()> {
+        Ok(())
+    }
+
     fn declare(&mut self, state: &str, declared: Declared) {
         self.declared.insert(state.to_owned(), declared);
     }
@@ -225,7 +230,10 @@ impl Machine for Model {
             self.merge(state, key, namespace, sources)?;
             return Ok(Answer::Done);
         }
-        let kind = &self.declared[state].kind;
+        let Declared { kind, ttl, .. } = &self.declared[state];
+        if ttl.is_some() {
+            return Err(Error::new(ErrorKind::Unsupported, "the model has no times to live"));
+        }
         let content = self.states.entry(state.to_owned()).or_default();
         let place = (key.clone(), namespace.cloned());
         if op.reads() {

@@ -74,7 +74,11 @@ fn states() -> impl Strategy<Value = Declared> {
         Just(Kind::Aggregate(Aggregator::Count)),
         Just(Kind::Timers),
     ];
-    (kind, proptest::option::of(key_types())).prop_map(|(kind, namespace)| Declared { kind, namespace })
+    (kind, proptest::option::of(key_types())).prop_map(|(kind, namespace)| Declared {
+        kind,
+        namespace,
+        ttl: None,
+    })
 }
 
 fn steps() -> impl Strategy<Value = Step> {

@@ -1,6 +1,6 @@
 //! The states of a script, and the functions that it can name.
 
-use backend_api::{Aggregate, BoxError};
+use backend_api::{Aggregate, BoxError, Ttl};
 
 use super::{Datum, Type};
 
@@ -11,6 +11,33 @@ pub struct Declared {
     pub kind: Kind,
     /// The type of its namespaces, if it has any.
     pub namespace: Option<Type>,
+    /// Its time to live, if it has any.
+    pub ttl: Option<Expires>,
+}
+
+/// A time to live: `ttl=MS [update=write|read] [visibility=never|return]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Expires {
+    /// Milliseconds.
+    pub millis: i64,
+    /// Reads renew it.
+    pub renewed_by_reads: bool,
+    /// Expired contents are returned once.
+    pub returns_expired: bool,
+}
+
+impl Expires {
+    /// For a descriptor. If expired contents are returned, accesses to others do not remove them.
+    pub(super) fn ttl(self) -> backend_api::Result<Ttl> {
+        let mut ttl = Ttl::millis(self.millis)?;
+        if self.renewed_by_reads {
+            ttl = ttl.renewed_by_reads();
+        }
+        if self.returns_expired {
+            ttl = ttl.returning_expired().cleaning_per_access(0);
+        }
+        Ok(ttl)
+    }
 }
 
 /// The kind of a state, with its types.
@@ -62,7 +89,7 @@ impl Declared {
     }
 
     fn with_options(mut kind: Kind, options: &[&str]) -> Result<Self, String> {
-        let mut namespace = None;
+        let (mut namespace, mut ttl) = (None, None::<Expires>);
         for option in options {
             let (name, value) = option.split_once('=').ok_or(format!("not an option: {option:?}"))?;
             match (name, &mut kind) {
@@ -72,11 +99,22 @@ impl Declared {
                 ("default", Kind::Value(of, default)) => {
                     *default = Some(of.parse(value).ok_or(format!("not a {}: {value:?}", of.name()))?);
                 }
-                ("ttl", _) => return Err("time to live is not built yet".to_owned()),
+                ("ttl", Kind::Timers) => return Err("timers have no time to live".to_owned()),
+                ("ttl", _) => {
+                    let millis = value.parse().map_err(|_| format!("not a time to live: {value:?}"))?;
+                    ttl = Some(Expires { millis, renewed_by_reads: false, returns_expired: false });
+                }
+                _ if let Some(ttl) = &mut ttl => match (name, value) {
+                    ("update", "write") => ttl.renewed_by_reads = false,
+                    ("update", "read") => ttl.renewed_by_reads = true,
+                    ("visibility", "never") => ttl.returns_expired = false,
+                    ("visibility", "return") => ttl.returns_expired = true,
+                    _ => return Err(format!("no such option: {option:?}")),
+                },
                 _ => return Err(format!("no such option: {option:?}")),
             }
         }
-        Ok(Self { kind, namespace })
+        Ok(Self { kind, namespace, ttl })
     }
 
     /// The words that [`parse`](Self::parse) or [`parse_timers`](Self::parse_timers) reads.
@@ -92,6 +130,11 @@ impl Declared {
         };
         if let Some(namespace) = self.namespace {
             words += &format!(" ns={}", namespace.name());
+        }
+        if let Some(Expires { millis, renewed_by_reads, returns_expired }) = self.ttl {
+            let update = if renewed_by_reads { "read" } else { "write" };
+            let visibility = if returns_expired { "return" } else { "never" };
+            words += &format!(" ttl={millis} update={update} visibility={visibility}");
         }
         words
     }

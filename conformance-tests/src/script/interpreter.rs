@@ -157,7 +157,6 @@ impl<O: FnMut(Type, u16) -> Result<Box<dyn Machine>, String>> Interpreter<O> {
                 self.namespace = (*namespace).to_owned();
                 Ok(None)
             }
-            ("now", [_]) => Ok(None),
             ("savepoint" | "backend", _) => Err(format!("{command} is not built yet")),
             _ => {
                 let started = self.started.as_mut().ok_or("init comes first")?;
@@ -193,6 +192,7 @@ impl Started {
                 let parallelism = parallelism.first().map_or(Ok(self.parallelism), |word| number(word))?;
                 self.start(parallelism, None)?;
             }
+            ("now", [now]) => self.machine.advance_to(time(now)?)?,
             ("restore", [snapshot]) => self.start(self.parallelism, Some(snapshot))?,
             ("rescale", [snapshot, parallelism]) => self.start(number(parallelism)?, Some(snapshot))?,
             ("snapshot", [snapshot]) => {

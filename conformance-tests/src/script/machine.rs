@@ -79,6 +79,12 @@ pub trait Machine {
     /// Errors of the backend.
     fn start(&mut self, parallelism: u16, from: Option<&str>) -> Result<()>;
 
+    /// Sets the time for times to live, which is 0 at first.
+    ///
+    /// # Errors
+    /// Errors of the backend.
+    fn advance_to(&mut self, now: i64) -> Result<()>;
+
     /// Declares a state. Each subtask registers it at its first use.
     fn declare(&mut self, state: &str, declared: Declared);
 

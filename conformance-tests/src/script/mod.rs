@@ -9,7 +9,7 @@ mod operator;
 mod states;
 
 pub use datum::{Datum, Kept, Type, escape};
-pub use declared::{Aggregator, Declared, Kind, Reducer};
+pub use declared::{Aggregator, Declared, Expires, Kind, Reducer};
 pub use interpreter::{Interpreter, ScriptError, run};
 pub use machine::{Answer, Machine, Op, Timed};
 pub use operator::{Operator, operator};

@@ -17,6 +17,8 @@ pub struct Operator<F: Factory, K: StateKey> {
     setup: Setup,
     keys: KeySpace<K>,
     declared: BTreeMap<String, Declared>,
+    /// The time for times to live.
+    now: i64,
     subtasks: Vec<Running<F::Backend<K>>>,
     tasks: BTreeMap<String, Vec<SnapshotTask>>,
     snapshots: BTreeMap<String, Checkpoint>,
@@ -49,6 +51,7 @@ pub fn operator<F: Factory>(
             setup,
             keys,
             declared: BTreeMap::new(),
+            now: 0,
             subtasks: Vec::new(),
             tasks: BTreeMap::new(),
             snapshots: BTreeMap::new(),
@@ -105,10 +108,16 @@ impl<F: Factory, K: StateKey + Kept> Machine for Operator<F, K> {
                 Some(snapshot) => self.snapshots[snapshot].handles_for(OPERATOR, subtask.range())?,
                 None => Vec::new(),
             };
-            let backend = F::Backend::open(&options, subtask, &handles)?;
+            let mut backend = F::Backend::open(&options, subtask, &handles)?;
+            backend.advance_to(self.now)?;
             self.subtasks.push(Running { backend, states: BTreeMap::new() });
         }
         Ok(())
+    }
+
+    fn advance_to(&mut self, now: i64) -> Result<()> {
+        self.now = now;
+        self.subtasks.iter_mut().try_for_each(|subtask| subtask.backend.advance_to(now))
     }
 
     fn declare(&mut self, state: &str, declared: Declared) {

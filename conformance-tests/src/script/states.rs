@@ -5,11 +5,11 @@ use std::borrow::Cow;
 use backend_api::{
     AggregatingDescriptor, AggregatingState, AggregatingToken, Error, ErrorKind, ListDescriptor, ListState,
     ListToken, MapDescriptor, MapState, MapToken, ReducingDescriptor, ReducingState, ReducingToken, Result,
-    StateBackend, StateDescriptor, StateKey, Timer, TimerDescriptor, TimerState, TimerToken, ValueDescriptor,
-    ValueState, ValueToken, default_codec,
+    StateBackend, StateDescriptor, StateKey, Timer, TimerDescriptor, TimerState, TimerToken, Ttl,
+    ValueDescriptor, ValueState, ValueToken, default_codec,
 };
 
-use super::{Aggregator, Answer, Datum, Declared, Kept, Kind, Op, Timed, Type};
+use super::{Aggregator, Answer, Datum, Declared, Expires, Kept, Kind, Op, Timed, Type};
 use crate::access::Opens;
 
 /// A registered state.
@@ -74,36 +74,49 @@ pub(super) fn register<B: StateBackend<Key: Kept>>(
     declared: &Declared,
 ) -> Result<Box<dyn State<B>>> {
     match declared.namespace {
-        None => register_in::<B, ()>(backend, name, &declared.kind),
-        Some(_) => register_in::<B, Datum>(backend, name, &declared.kind),
+        None => register_in::<B, ()>(backend, name, declared),
+        Some(_) => register_in::<B, Datum>(backend, name, declared),
     }
+}
+
+/// Registers a state with or without a time to live.
+macro_rules! registered {
+    ($backend:ident, $ttl:ident, $descriptor:expr) => {
+        match $ttl {
+            Some(ttl) => registered($backend, $descriptor.ttl(ttl))?,
+            None => registered($backend, $descriptor)?,
+        }
+    };
 }
 
 fn register_in<B: StateBackend<Key: Kept>, N: Namespace>(
     backend: &mut B,
     name: &str,
-    kind: &Kind,
+    declared: &Declared,
 ) -> Result<Box<dyn State<B>>> {
-    Ok(match kind {
-        Kind::Value(Type::Long, default) => value::<B, i64, N>(backend, name, default.as_ref())?,
-        Kind::Value(_, default) => value::<B, Datum, N>(backend, name, default.as_ref())?,
-        Kind::List(Type::Long) => registered(backend, ListDescriptor::<i64>::new(name).namespaced::<N>())?,
-        Kind::List(_) => registered(backend, ListDescriptor::<Datum>::new(name).namespaced::<N>())?,
+    let ttl = declared.ttl.map(Expires::ttl).transpose()?;
+    Ok(match &declared.kind {
+        Kind::Value(Type::Long, default) => value::<B, i64, N>(backend, name, default.as_ref(), ttl)?,
+        Kind::Value(_, default) => value::<B, Datum, N>(backend, name, default.as_ref(), ttl)?,
+        Kind::List(Type::Long) => {
+            registered!(backend, ttl, ListDescriptor::<i64>::new(name).namespaced::<N>())
+        }
+        Kind::List(_) => registered!(backend, ttl, ListDescriptor::<Datum>::new(name).namespaced::<N>()),
         Kind::Map(..) => {
-            registered(backend, MapDescriptor::<Datum, Option<Datum>>::new(name).namespaced::<N>())?
+            registered!(backend, ttl, MapDescriptor::<Datum, Option<Datum>>::new(name).namespaced::<N>())
         }
         Kind::Reduce(_, reducer) => {
             let reducer = *reducer;
             let reduce = move |a: &Datum, b: &Datum| reducer.reduce(a, b);
             let descriptor = ReducingDescriptor::<Datum>::with_codec(name, reduce, default_codec());
-            registered(backend, descriptor.namespaced::<N>())?
+            registered!(backend, ttl, descriptor.namespaced::<N>())
         }
         Kind::Timers => {
             let token = backend.register(TimerDescriptor::event_time(name).namespaced::<N>())?;
             Box::new(NamedTimers(token))
         }
         Kind::Aggregate(aggregator) => {
-            registered(backend, AggregatingDescriptor::new(name, *aggregator).namespaced::<N>())?
+            registered!(backend, ttl, AggregatingDescriptor::new(name, *aggregator).namespaced::<N>())
         }
     })
 }
@@ -112,12 +125,13 @@ fn value<B: StateBackend, V: Kept, N: Namespace>(
     backend: &mut B,
     name: &str,
     default: Option<&Datum>,
+    ttl: Option<Ttl>,
 ) -> Result<Box<dyn State<B>>> {
     let mut descriptor = ValueDescriptor::<V>::new(name);
     if let Some(default) = default {
         descriptor = descriptor.default_value(V::of(default).ok_or_else(mistyped)?);
     }
-    registered(backend, descriptor.namespaced::<N>())
+    Ok(registered!(backend, ttl, descriptor.namespaced::<N>()))
 }
 
 fn registered<B: StateBackend, D: StateDescriptor>(

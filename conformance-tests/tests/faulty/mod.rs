@@ -84,6 +84,10 @@ impl<B: StateBackend, const FAULT: Fault> StateBackend for Faulty<B, FAULT> {
         self.0.lifecycle()
     }
 
+    fn lifecycle_mut(&mut self) -> &mut Lifecycle<Self::Key> {
+        self.0.lifecycle_mut()
+    }
+
     fn register_value<V: StateValue, N: StateKey>(
         &mut self,
         descriptor: ValueDescriptor<V, N>,

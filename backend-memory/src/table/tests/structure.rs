@@ -1,5 +1,7 @@
 //! What the table guarantees beyond its content: bytes, room, order, limits.
 
+use std::ops::ControlFlow;
+
 use backend_api::{Error, ErrorKind};
 
 use super::*;
@@ -408,4 +410,55 @@ fn a_panic_in_a_closure_changes_nothing() {
     assert_eq!(table.len(), 100);
     assert_eq!(table.get(0, hash_of(5), |s| *s == 5), Some(&5));
     assert_eq!(table.get(0, hash_of(500), |s| *s == 500), None);
+}
+
+#[test]
+fn a_walk_visits_each_entry_once_a_round() {
+    let mut table = Numbers::new(3, 5, false);
+    let mut walk = Walk::default();
+    table.visit_next(&mut walk, 5, |_, _| panic!("there are no entries"));
+    for k in 0..5_000 {
+        table.set((k % 2) as usize * 2, hash_of(k), |s| *s == k, || k, k).unwrap();
+    }
+    for stays in [false, true] {
+        let mut walk = Walk::default();
+        let mut seen = Vec::new();
+        for calls in 0.. {
+            assert!(calls < 20_000, "the walk does not end");
+            let before = seen.len();
+            let visited = table.visit_next(&mut walk, 5, |key, value| {
+                assert_eq!(key, value);
+                // Stays once at each entry.
+                let is_new = seen.last() != Some(key);
+                if is_new {
+                    seen.push(*key);
+                }
+                if stays { ControlFlow::Break(!is_new) } else { ControlFlow::Continue(()) }
+            });
+            assert!(visited <= if stays { 1 } else { 5 } && seen.len() - before <= visited);
+            if seen.len() > 5_000 {
+                break;
+            }
+        }
+        assert_eq!(seen[5_000], seen[0], "the next round begins");
+        seen.truncate(5_000);
+        seen.sort_unstable();
+        assert!(seen.into_iter().eq(0..5_000));
+    }
+}
+
+#[test]
+fn a_walk_goes_on_while_entries_are_removed() {
+    let mut table = filled(5_000);
+    let (mut walk, mut calls) = (Walk::default(), 0);
+    while table.len() > 0 {
+        let mut found = None;
+        table.visit_next(&mut walk, 7, |key, _| {
+            found = Some(*key);
+            ControlFlow::Break(true)
+        });
+        calls += 1;
+        assert!(calls < 20_000, "{} entries are never visited", table.len());
+        assert!(found.is_none_or(|key| remove(&mut table, key)));
+    }
 }

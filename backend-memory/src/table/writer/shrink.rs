@@ -8,7 +8,7 @@ use crate::table::{
 };
 
 /// A group shrinks when it has one entry for this many slots.
-const SLOTS_PER_ENTRY: usize = 16;
+const SLOTS_PER_ENTRY: usize = 4;
 
 /// Groups with fewer slots never shrink.
 const SLOTS_MIN: usize = 64;
