@@ -51,9 +51,7 @@ pub fn open(target: &CheckpointTarget, parts: &[OperatorStatePart]) -> Result<Ve
         let run = Run { reader, state: part.state, skip: part.skip, take: part.take, canonical };
         run.check(&part.meta)?;
         match states.last_mut().filter(|state| state.meta.name == part.meta.name) {
-            Some(state)
-                if (&state.meta.codecs, &state.meta.options) == (&part.meta.codecs, &part.meta.options) =>
-            {
+            Some(state) if (&state.meta.codecs, &state.meta.options) == (&meta.codecs, &meta.options) => {
                 state.runs.push(run)
             }
             Some(state) => {

@@ -93,9 +93,9 @@ impl SmallJob {
         let operator = subtask.operator().to_owned();
         let mut state = OperatorState::open(target, subtask, restore.operator())?;
         let token = state.register(OperatorListDescriptor::<u64>::even_split("list"))?;
-        // Too large to be inline in the metadata.
+        // Too large to be inline in the metadata, also when it is compressed.
         let ballast = state.register(OperatorListDescriptor::<u64>::even_split("ballast"))?;
-        state.list(ballast)?.set((0..3000).map(|n| u64::MAX - n));
+        state.list(ballast)?.set((0..3000_u64).map(|n| n.wrapping_mul(0x9e37_79b9_7f4a_7c15)));
         if let Some(extra) = self.extra {
             state.register(OperatorListDescriptor::<u64>::even_split(extra))?;
         }
