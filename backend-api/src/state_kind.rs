@@ -70,7 +70,7 @@ pub enum TimeDomain {
 
 impl TimeDomain {
     /// Its name in the metadata of a state.
-    pub(crate) fn name(self) -> &'static str {
+    pub fn name(self) -> &'static str {
         match self {
             Self::Event => "event",
             Self::Processing => "processing",

@@ -98,6 +98,12 @@ impl KeyedState {
         AllRows::new(self.parts.clone())
     }
 
+    /// The rows of the subtask whose key groups begin here.
+    pub(crate) fn rows_of_subtask(&self, first_group: u16) -> AllRows {
+        let of_subtask = |part: &&Arc<Part>| part.first_group == first_group;
+        AllRows::new(self.parts.iter().filter(of_subtask).cloned().collect())
+    }
+
     /// Checks that the rows of a state can be decoded.
     ///
     /// # Errors

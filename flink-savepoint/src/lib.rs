@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod header;
+mod import;
 mod input;
 mod keyed;
 mod metadata;
@@ -15,8 +16,9 @@ mod types;
 mod value;
 
 pub use header::{StateInfo, StateKind};
+pub use import::{Import, Imported, restore_plan};
 pub use keyed::KeyedState;
-pub use metadata::OperatorId;
+pub use metadata::{OperatorId, is_metadata};
 pub use operator_state::{OperatorRow, OperatorRows, OperatorState, OperatorStateInfo};
 pub use rows::{AllRows, Place, RawRow, Row, Rows};
 pub use savepoint::{Operator, Savepoint};

@@ -102,6 +102,11 @@ pub(crate) struct Partitions {
     pub(crate) offsets: Vec<u64>,
 }
 
+/// True if a file that begins with these bytes is the `_metadata` of a savepoint or checkpoint of Flink.
+pub fn is_metadata(bytes: &[u8]) -> bool {
+    bytes.starts_with(&MAGIC.to_be_bytes())
+}
+
 /// Reads the file.
 pub(crate) fn read(storage: &Arc<dyn Storage>, folder: &str) -> Result<Metadata> {
     let file: Arc<dyn StorageFile> = storage.open(&join(folder, "_metadata"))?.into();

@@ -15,6 +15,7 @@ pub(crate) struct Part {
     pub(crate) is_compressed: bool,
     pub(crate) key: Type,
     pub(crate) max_parallelism: u16,
+    pub(crate) first_group: u16,
     /// By their ids in the rows.
     pub(crate) states: Vec<StateInfo>,
     /// Key groups with data, each with its start and end in the stream.
@@ -33,7 +34,8 @@ impl Part {
             let mut input = Input::new(&bytes);
             header::read(&mut input).map_err(|error| stream.placed(error, input.offset() as u64))?
         };
-        Ok(Self { stream, is_compressed, key, max_parallelism, states, groups })
+        let first_group = handle.first_group;
+        Ok(Self { stream, is_compressed, key, max_parallelism, first_group, states, groups })
     }
 }
 
@@ -50,6 +52,9 @@ fn groups(handle: &KeyedHandle, len: u64) -> Result<Vec<(u16, u64, u64)>> {
         Some((group, start, _)) => {
             Err(corrupt(format!("key group {group} begins at {start} of {len} bytes")).in_group(*group))
         }
-        None => Ok(groups),
+        None => {
+            groups.sort_unstable_by_key(|(group, ..)| *group);
+            Ok(groups)
+        }
     }
 }

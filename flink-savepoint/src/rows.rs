@@ -145,7 +145,7 @@ impl AllRows {
 
     /// Names state, key group, file and the place of the last row.
     #[cold]
-    fn placed(&self, error: Error, state: &str) -> Error {
+    pub(crate) fn placed(&self, error: Error, state: &str) -> Error {
         let error = error.in_state(state);
         match &self.group {
             Some(group) => group.window.placed_at(error.in_group(group.number), group.row_at),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use backend_api::{Error, ErrorKind, Result, Storage};
 
 use crate::keyed::KeyedState;
-use crate::metadata::{self, Metadata, OperatorId, OperatorMeta};
+use crate::metadata::{self, Metadata, OperatorId, OperatorMeta, SubtaskMeta};
 use crate::operator_state::OperatorState;
 
 /// A canonical savepoint of Flink.
@@ -136,6 +136,10 @@ impl Operator {
     /// As [`keyed_state`](Self::keyed_state).
     pub fn operator_state(&self) -> Result<Option<OperatorState>> {
         OperatorState::open(&self.meta, &self.label)
+    }
+
+    pub(crate) fn subtasks(&self) -> &[SubtaskMeta] {
+        &self.meta.subtasks
     }
 
     /// Bytes of state that this crate leaves alone: raw state, which only the operator reads, and state of its coordinator.

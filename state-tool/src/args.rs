@@ -7,7 +7,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 
 const EXAMPLES: &str = "\
 PATH is the folder of a checkpoint or savepoint, its _metadata file, or the folder of a job, which stands for its newest
-checkpoint. The program that wrote it is not needed. Nothing is changed or deleted, except by `orphans --delete`.
+checkpoint; or that of a canonical savepoint of Apache Flink. The program that wrote it is not needed. Nothing is changed or deleted, except by `orphans --delete`.
 
 Exit status: 0, or 1 if a checkpoint is damaged, or 2 if the input cannot be used.
 
@@ -19,6 +19,7 @@ Examples:
   state dump checkpoints/job/chk-7 --state hits --format csv | head
   state diff checkpoints/job/chk-6 checkpoints/job/chk-7 --summary
   state rewrite checkpoints/job/chk-7 smaller --drop-state visits --max-parallelism 256
+  state import flink/savepoint-7bec6e savepoint --operator 74a0e50443aaf8d196d9e77d9046894a=counts
   state orphans checkpoints/job";
 
 /// Looks into the state of stream jobs: what is in a checkpoint or savepoint, whether it is intact, and what changed.
@@ -57,6 +58,8 @@ pub enum Command {
     },
     /// Write a savepoint with fewer rows, other names, another parallelism or max parallelism
     Rewrite(Rewrite),
+    /// Write a savepoint of Apache Flink as one of this family
+    Import(Import),
     /// Files of a job that no retained checkpoint needs
     Orphans {
         /// Folder of the job
@@ -134,6 +137,52 @@ pub struct Rewrite {
     /// Compression of the rows
     #[arg(long, value_enum, default_value_t = Packing::Zstd)]
     pub compression: Packing,
+}
+
+impl Rewrite {
+    /// A copy without changes.
+    pub fn only_to(path: PathBuf, out: PathBuf, compression: Packing) -> Self {
+        Self {
+            path,
+            out,
+            state: Vec::new(),
+            key: Vec::new(),
+            drop_state: Vec::new(),
+            drop_operator: Vec::new(),
+            rename_state: Vec::new(),
+            rename_operator: Vec::new(),
+            parallelism: None,
+            max_parallelism: None,
+            compression,
+        }
+    }
+}
+
+/// Arguments of `import`.
+#[derive(Debug, clap::Args)]
+pub struct Import {
+    /// Folder of the canonical savepoint of Flink, or its _metadata file
+    pub path: PathBuf,
+    /// Folder of the new savepoint, which must not exist
+    pub out: PathBuf,
+    /// Give the operator with this uid, name or hash another id. By default it is the uid, or the hash if there is none
+    #[arg(long, value_name = "UID=ID")]
+    pub operator: Vec<String>,
+    /// How keys are mapped to key groups in the new savepoint
+    #[arg(long, value_enum, default_value_t = Mapping::Ours)]
+    pub mapping: Mapping,
+    /// Leave out states and rows that only Java reads, and say which, instead of failing
+    #[arg(long)]
+    pub skip_unreadable: bool,
+}
+
+/// Mappings of keys to key groups.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Mapping {
+    /// By Java's hash, as records are routed in Flink
+    Flink,
+    /// By the stable hash of this family: keys are hashed anew
+    Ours,
 }
 
 /// Compression of rows.

@@ -10,7 +10,9 @@ mod args;
 mod diff;
 mod dump;
 mod failure;
+mod flink;
 mod history;
+mod import;
 mod inspect;
 mod numbers;
 mod orphans;
@@ -76,6 +78,7 @@ fn execute(args: Args, out: &mut (dyn Write + Send)) -> Result<()> {
         Command::Dump(dump) => dump::dump(&dump, out),
         Command::Diff { a, b, summary } => diff::diff(&a, &b, summary, json, out),
         Command::Rewrite(rewrite) => rewrite::rewrite(&rewrite, json, out),
+        Command::Import(args) => import::import(&args, json, out),
         Command::Orphans { dir, delete } => orphans::orphans(&dir, delete, json, out),
     }
 }

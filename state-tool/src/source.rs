@@ -8,8 +8,10 @@ use std::sync::Arc;
 use backend_api::{Checkpoint, Error, ErrorKind, JobFolder, METADATA_FILE, TaskState};
 use coordinator::JobContents;
 use storage_local::LocalStorage;
+use tempfile::TempDir;
 
 use crate::failure::{Failure, Result};
+use crate::flink::{self, Converted};
 
 /// A checkpoint or savepoint in a local folder.
 #[derive(Debug)]
@@ -22,6 +24,8 @@ pub struct Source {
     pub metadata: PathBuf,
     /// Bytes of that file.
     pub metadata_bytes: u64,
+    /// Where the state of a Flink savepoint is, as a savepoint of this family.
+    _converted: Option<TempDir>,
 }
 
 impl Source {
@@ -30,6 +34,9 @@ impl Source {
     pub fn open(path: &Path) -> Result<Self> {
         let metadata = find_metadata(path)?;
         let bytes = fs::read(&metadata).map_err(|error| unreadable(&metadata, &error))?;
+        if flink_savepoint::is_metadata(&bytes) {
+            return Self::of_flink(&metadata, &[], true);
+        }
         let checkpoint = Checkpoint::decode(&bytes, &metadata.display().to_string())?;
         let absolute = absolute(&metadata)?;
         let folder = absolute.parent().unwrap_or(Path::new("/"));
@@ -37,7 +44,21 @@ impl Source {
         let above = if checkpoint.savepoint.is_some() { 0 } else { 2 };
         let root = folder.ancestors().nth(above).unwrap_or(folder);
         let storage = Arc::new(LocalStorage::open(root)?);
-        Ok(Self { storage, checkpoint, metadata, metadata_bytes: bytes.len() as u64 })
+        let metadata_bytes = bytes.len() as u64;
+        Ok(Self { storage, checkpoint, metadata, metadata_bytes, _converted: None })
+    }
+
+    /// Opens a savepoint of Flink. See [`flink::convert`].
+    pub fn of_flink(metadata: &Path, operators: &[String], skip_unreadable: bool) -> Result<Self> {
+        let Converted { folder, storage, checkpoint } = flink::convert(metadata, operators, skip_unreadable)?;
+        let metadata_bytes = fs::metadata(metadata)?.len();
+        Ok(Self {
+            storage,
+            checkpoint,
+            metadata: metadata.to_owned(),
+            metadata_bytes,
+            _converted: Some(folder),
+        })
     }
 
     /// The operators, by their ids.
@@ -94,7 +115,8 @@ pub fn open_job(path: &Path) -> Result<(Arc<LocalStorage>, JobFolder)> {
     Ok((Arc::new(storage), job))
 }
 
-fn find_metadata(path: &Path) -> Result<PathBuf> {
+/// The file of metadata that a path names.
+pub fn find_metadata(path: &Path) -> Result<PathBuf> {
     let found = fs::metadata(path).map_err(|error| unreadable(path, &error))?;
     if found.is_file() {
         return Ok(path.to_owned());

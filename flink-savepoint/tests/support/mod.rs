@@ -16,12 +16,14 @@ pub fn open(name: &str) -> backend_api::Result<Savepoint> {
 }
 
 /// What the Java side says.
+#[allow(dead_code, reason = "not all tests use it")]
 pub fn expected(name: &str) -> Vec<Json> {
     let text = std::fs::read_to_string(folder(name).join("expected.jsonl")).unwrap();
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
 /// The number of digits that a big integer has is not known to this crate, so tests convert it.
+#[allow(dead_code, reason = "not all tests use it")]
 fn decimal(bytes: &[u8]) -> String {
     let negative = bytes.first().is_some_and(|byte| byte & 0x80 != 0);
     let mut magnitude: Vec<u8> = bytes.to_vec();
@@ -53,6 +55,7 @@ fn decimal(bytes: &[u8]) -> String {
     digits.iter().rev().collect()
 }
 
+#[allow(dead_code, reason = "not all tests use it")]
 pub fn to_json(value: &Value) -> Json {
     let list = |values: &[Value]| values.iter().map(to_json).collect::<Vec<_>>();
     let date =
@@ -104,6 +107,7 @@ pub fn to_json(value: &Value) -> Json {
 }
 
 /// A line as the Java side writes it.
+#[allow(dead_code, reason = "not all tests use it")]
 pub fn line(operator: &str, state: &str, kind: &str, row: &Row) -> Json {
     let mut line = json!({
         "operator": operator,

@@ -31,18 +31,26 @@ const CHUNK: usize = 1 << 20;
 
 /// Writes a savepoint with the changes of the arguments.
 pub fn rewrite(args: &Rewrite, json: bool, out: &mut dyn Write) -> Result<()> {
-    let source = Source::open(&args.path)?;
+    write(&Source::open(&args.path)?, args, None, json, out)
+}
+
+/// Writes a savepoint with the changes of the arguments, and with another mapping of keys to key groups if there is one.
+pub fn write(
+    source: &Source,
+    args: &Rewrite,
+    mapping: Option<&'static str>,
+    json: bool,
+    out: &mut dyn Write,
+) -> Result<()> {
     let operators = source.operators();
-    let keyed: Vec<_> = operators
-        .iter()
-        .map(|operator| Keyed::open(&source, operator))
-        .collect::<backend_api::Result<_>>()?;
+    let keyed: Vec<_> =
+        operators.iter().map(|operator| Keyed::open(source, operator)).collect::<backend_api::Result<_>>()?;
     let changes = Changes::of(args, &operators, &keyed)?;
     let (storage, folder) = new_folder(&args.out)?;
     let target =
         CheckpointTarget::savepoint(storage.clone(), &*folder)?.with_compression(args.compression.into());
     let writer =
-        Savepoint { source: &source, args, changes: &changes, target: target.for_attempt()?, rows: 0 };
+        Savepoint { source, args, mapping, changes: &changes, target: target.for_attempt()?, rows: 0 };
     let written = writer.write(&operators, &keyed).and_then(|(savepoint, rows)| {
         let mut store = SavepointWriter::new(storage.clone(), "rewrite");
         Ok((store.complete(savepoint, &folder, SavepointFormat::Canonical)?, rows))
@@ -67,7 +75,7 @@ pub fn rewrite(args: &Rewrite, json: bool, out: &mut dyn Write) -> Result<()> {
 }
 
 /// The storage and the folder in it for a new path.
-fn new_folder(path: &Path) -> Result<(Arc<LocalStorage>, String)> {
+pub fn new_folder(path: &Path) -> Result<(Arc<LocalStorage>, String)> {
     if path.exists() {
         return Err(Failure::Usage(format!("{} exists already", path.display())));
     }
@@ -83,6 +91,8 @@ fn new_folder(path: &Path) -> Result<(Arc<LocalStorage>, String)> {
 struct Savepoint<'s> {
     source: &'s Source,
     args: &'s Rewrite,
+    /// The new one.
+    mapping: Option<&'static str>,
     changes: &'s Changes,
     target: AttemptTarget,
     rows: u64,
@@ -156,13 +166,13 @@ impl Savepoint<'_> {
                 "operator or raw state, which a restore redistributes: its parallelism cannot be changed here",
             );
         }
-        let is_rehashed = keyed.is_some_and(|keyed| self.max_parallelism(keyed) != keyed.max_parallelism);
+        let is_rehashed = keyed.is_some_and(|keyed| self.is_rehashed(keyed));
         if is_rehashed && has_raw_keyed {
             return refuse(
                 "raw keyed state, of which the keys are not known: its max parallelism cannot be changed",
             );
         }
-        if is_rehashed && keyed.is_some_and(|keyed| keyed.mapping != NATIVE_MAPPING) {
+        if is_rehashed && keyed.is_some_and(|keyed| self.mapping(keyed) != NATIVE_MAPPING) {
             return refuse(
                 "a mapping of keys to groups that is not known: its max parallelism cannot be changed",
             );
@@ -172,6 +182,15 @@ impl Savepoint<'_> {
 
     fn max_parallelism(&self, keyed: &Keyed) -> u16 {
         self.args.max_parallelism.unwrap_or(keyed.max_parallelism)
+    }
+
+    fn mapping<'k>(&self, keyed: &'k Keyed) -> &'k str {
+        self.mapping.unwrap_or(&keyed.mapping)
+    }
+
+    /// True if keys get other key groups.
+    fn is_rehashed(&self, keyed: &Keyed) -> bool {
+        self.max_parallelism(keyed) != keyed.max_parallelism || self.mapping(keyed) != keyed.mapping
     }
 
     /// Prepares the states that stay. Rows are put into their new key groups if these change.
@@ -185,7 +204,7 @@ impl Savepoint<'_> {
                 types: keyed.types(old)?,
                 spill: None,
             };
-            if max_parallelism != keyed.max_parallelism {
+            if self.is_rehashed(keyed) {
                 let mut spill = Spill::new(max_parallelism)?;
                 let bar = progress::bar(keyed.stored_bytes(old));
                 for group in 0..keyed.max_parallelism {
@@ -221,7 +240,7 @@ impl Savepoint<'_> {
             max_parallelism: rows.max_parallelism.into(),
             key_groups: range.start()..=range.end(),
             key_schema: rows.keyed.key_schema.clone(),
-            key_group_mapping: rows.keyed.mapping.clone(),
+            key_group_mapping: self.mapping(rows.keyed).to_owned(),
             states: rows.states.iter().map(|state| state.new.clone()).collect(),
         };
         let (keys, mut written) = (&self.args.key, 0);
@@ -241,7 +260,7 @@ impl Savepoint<'_> {
             operator: id.to_owned(),
             range,
             max_parallelism: rows.max_parallelism,
-            key_group_mapping: rows.keyed.mapping.clone(),
+            key_group_mapping: self.mapping(rows.keyed).to_owned(),
             key_schema: rows.keyed.key_schema.clone(),
             files: file.into_iter().collect(),
         })
