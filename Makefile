@@ -3,7 +3,7 @@
 
 CARGO ?= cargo
 # With RocksDB, which the plain builds leave out.
-WORKSPACE = --workspace --locked --features state-backends/rocksdb,conformance-tests/rocksdb,benches/rocksdb,state-tool/rocksdb
+WORKSPACE = --workspace --locked --features state-backends/rocksdb,conformance-tests/rocksdb,benches/rocksdb,state-tool/rocksdb,state-backends/s3,storage-object/s3
 
 # A job is killed, resumed with another number of subtasks, and compared with an undisturbed run.
 demo: tools

@@ -54,6 +54,7 @@
 //!
 //! - Embed a backend into an engine: [`StateBackend`](api::StateBackend), and [`prelude`] for all names.
 //! - Manage the checkpoints of a job, or run a job on threads: [`coordinator`].
+//! - Keep checkpoints in a folder or an object store: [`open_storage`].
 //! - Keep operator state and raw bytes beside keyed state: [`task`].
 //! - Restore strictly, with exceptions by name: [`RestoreRules`](api::RestoreRules).
 //! - Write a backend: [`api`] and its `any_backend!`; the crate `conformance-tests` checks it.
@@ -72,10 +73,14 @@ pub use backend_memory as memory;
 pub use backend_rocksdb as rocksdb;
 pub use coordinator;
 pub use storage_local as local;
+#[cfg(feature = "object")]
+pub use storage_object as object;
 pub use task_state as task;
 
 mod any;
 mod configured;
 pub mod prelude;
+mod storage;
 
 pub use any::{AnyBackend, AnyOptions};
+pub use storage::open_storage;

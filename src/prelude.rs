@@ -20,4 +20,4 @@ pub use coordinator::{
 };
 pub use storage_local::LocalStorage;
 
-pub use crate::{AnyBackend, AnyOptions};
+pub use crate::{AnyBackend, AnyOptions, open_storage};

@@ -20,7 +20,8 @@ use crate::{Cancel, Error, ErrorKind, Result};
 /// - A path is relative to the storage, with segments separated by `/`. A segment is not empty and does not
 ///   begin with a dot (so there is no `..`, and the storage may use such names itself). A folder is a path
 ///   too, or `""` for the root.
-/// - A folder exists while a file is in it. Folders are not created explicitly.
+/// - A folder exists while a file is in it. Folders are not created explicitly. An object store has none, so there a name may
+///   be a file and a folder at once.
 ///
 /// # Behavior
 /// - A file appears complete under its name when [`StorageWriter::finish`] returns, and survives a crash from
@@ -98,7 +99,8 @@ pub trait StorageWriter: fmt::Debug + Send {
     fn finish(self: Box<Self>) -> Result<()>;
 }
 
-/// A file open for reading. It stays readable and unchanged after its name is deleted.
+/// A file open for reading. It stays readable and unchanged after its name is deleted: a local one from the start, a long one
+/// in an object store from its first read on. Before that the read fails with [`ErrorKind::NotFound`].
 pub trait StorageFile: fmt::Debug + Send + Sync {
     /// Its path within the storage.
     fn path(&self) -> &str;
