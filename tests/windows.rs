@@ -2,12 +2,14 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+#[macro_use]
+#[path = "support/backends.rs"]
+mod backends;
 #[path = "../examples/windows.rs"]
 #[allow(dead_code, reason = "the main of the example is not run")]
 mod windows;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use state_backends::coordinator::TimeWindow;
 use state_backends::prelude::*;
@@ -85,7 +87,7 @@ fn expected(payments: &[Payment]) -> Results {
 /// Crashes that are followed by more, by fewer and by as many subtasks, before and after the first checkpoint.
 const CRASHES: &[&[(usize, u16)]] = &[&[], &[(4_321, 4)], &[(500, 3), (1_000, 1), (2_999, 1), (4_900, 5)]];
 
-fn check<B: StateBackend<Key = String>>(options: impl Fn() -> (B::Options, CheckpointStoreOptions)) {
+fn check<B: StateBackend<Key = String>>(mut options: impl FnMut() -> (B::Options, CheckpointStoreOptions)) {
     for (seed, crashes) in (7..).zip(CRASHES) {
         let payments = payments(seed, 5_000);
         let expected = expected(&payments);
@@ -97,38 +99,4 @@ fn check<B: StateBackend<Key = String>>(options: impl Fn() -> (B::Options, Check
     }
 }
 
-fn job() -> JobFolder {
-    JobFolder::new("windows").unwrap()
-}
-
-#[test]
-fn on_the_heap() {
-    check::<MemoryBackend<_>>(|| (MemoryOptions::default(), CheckpointStoreOptions::in_memory(job())));
-}
-
-#[test]
-fn on_the_heap_with_increments_in_files() {
-    let folder = tempfile::tempdir().unwrap();
-    let number = std::cell::Cell::new(0);
-    check::<FsBackend<_>>(|| {
-        number.set(number.get() + 1);
-        let storage = LocalStorage::open(folder.path().join(number.get().to_string())).unwrap();
-        let storage: Arc<dyn Storage> = Arc::new(storage);
-        let options = FsOptions::new(Arc::clone(&storage), job()).with_incremental(true);
-        (options, CheckpointStoreOptions::in_storage(job(), storage))
-    });
-}
-
-#[cfg(feature = "rocksdb")]
-#[test]
-fn in_rocksdb() {
-    let folder = tempfile::tempdir().unwrap();
-    let number = std::cell::Cell::new(0);
-    check::<RocksDbBackend<_>>(|| {
-        number.set(number.get() + 1);
-        let own = folder.path().join(number.get().to_string());
-        let storage: Arc<dyn Storage> = Arc::new(LocalStorage::open(own.join("checkpoints")).unwrap());
-        let options = RocksDbOptions::new(Arc::clone(&storage), job(), own.join("working"));
-        (options.with_incremental(true), CheckpointStoreOptions::in_storage(job(), storage))
-    });
-}
+on_each_backend!(check, "windows");
