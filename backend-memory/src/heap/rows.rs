@@ -258,13 +258,12 @@ impl<K: StateKey, N: StateKey, C: Content> CanonicalSnapshot for RegisteredSnaps
         writer: &mut CheckpointWriter<'_>,
         state: u16,
     ) -> Result<u64> {
-        writer.read_back(state, self.read_back.canonical());
-        let group = self.index(key_group);
+        let (group, full) = (self.index(key_group), Extent::Full { replaces: false });
         let canonical = Arc::clone(self.canonical.get_or_insert_with(|| Arc::new(self.content.canonical())));
         let (content, expiry) = (&self.content, self.expiry.as_ref());
-        let (kind, name, begun, written) = (SectionKind::Full, &*self.name, false, 0);
-        let mut rows =
-            Rows { writer, name, state, group: key_group, kind, begun, written, sorted: Some(&mut *sorted) };
+        let read_back = self.read_back.canonical();
+        let mut rows = start_rows(writer, (&self.name, &read_back), (state, key_group), full)?;
+        rows.sorted = Some(&mut *sorted);
         self.snapshot.scan(group, None, |key, cell, epoch| {
             write_live(&**content, (cell, epoch), expiry, |cell| {
                 canonical.write(cell, None, &mut rows.of(key))
