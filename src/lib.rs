@@ -62,8 +62,7 @@
 //! # What it does not do
 //!
 //! It has no network, no record routing and no clock. It has no transactions over keys, no queries over keys beyond
-//! listing them, and no concurrent writers. Savepoints of self-describing values, schema evolution of operator state,
-//! time to live and timers are not built yet.
+//! listing them, and no concurrent writers.
 
 pub use backend_api as api;
 pub use backend_bytes as bytes;

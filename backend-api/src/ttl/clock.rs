@@ -1,7 +1,6 @@
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use super::config::is_expired;
 use crate::Codec;
 
 /// The time of a backend in milliseconds, handed in by the engine.
@@ -80,6 +79,12 @@ impl Expiry {
         }
         Self { clock, millis: self.millis }
     }
+}
+
+/// The bound is inclusive, and the sum saturates, as in Flink's `TtlUtils`.
+#[inline]
+pub(super) fn is_expired(stamp: i64, millis: i64, now: i64) -> bool {
+    stamp.saturating_add(millis) <= now
 }
 
 #[cfg(test)]

@@ -1,3 +1,4 @@
+use super::clock::is_expired;
 use super::{Clock, Expiry};
 use crate::{Error, ErrorKind, Result};
 
@@ -119,12 +120,6 @@ impl Rules {
     pub(crate) fn returns_expired(&self) -> bool {
         self.ttl.returns_expired
     }
-}
-
-/// The bound is inclusive, and the sum saturates, as in Flink's `TtlUtils`.
-#[inline]
-pub(super) fn is_expired(stamp: i64, millis: i64, now: i64) -> bool {
-    stamp.saturating_add(millis) <= now
 }
 
 #[cfg(test)]

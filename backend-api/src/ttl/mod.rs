@@ -7,6 +7,7 @@
 mod aggregating;
 mod clock;
 mod config;
+mod either;
 mod list;
 mod map;
 mod reducing;
@@ -17,14 +18,14 @@ mod views;
 pub use aggregating::{TtlAggregate, TtlAggregating, TtlInput, TtlOutput};
 pub use clock::{Clock, Expiry};
 pub use config::Ttl;
+pub use either::Either;
 pub use list::TtlList;
 pub use map::TtlMap;
 pub use reducing::TtlReducing;
 pub use stamped::{Stamped, StampedCodec, stamp_of};
 pub use value::TtlValue;
 pub use views::{
-    AggregatingView, Either, ListView, MapView, ReducingView, ValueView, aggregating, list, map, reducing,
-    value,
+    AggregatingView, ListView, MapView, ReducingView, ValueView, aggregating, list, map, reducing, value,
 };
 
 pub(crate) use reducing::stamped_reduce;

@@ -1,6 +1,7 @@
 use std::sync::Arc;
 
-use super::config::{Rules, is_expired};
+use super::clock::is_expired;
+use super::config::Rules;
 use super::{Clock, Stamped, Ttl};
 use crate::{BoxError, ReduceFunction, ReducingState, Result, StateValue};
 

@@ -1,10 +1,11 @@
 use std::borrow::Cow;
 use std::iter::from_fn;
 
-use super::{Either, collections, distinct};
+use super::{collections, distinct};
 use crate::access::Access;
 use crate::cache::{Cache, CachedList, Collection, Object, VALUE_BYTES_MAX};
 use crate::limits::Change;
+use backend_api::ttl::Either;
 use backend_api::{Codec, ListState, Result, StateKey, StateValue};
 
 /// A list state of a [`ByteBackend`](crate::ByteBackend). Appending reads nothing. Iteration streams from the
@@ -86,12 +87,12 @@ impl<T: StateValue, N: StateKey> ListState<T, N> for ByteList<'_, T, N> {
                 let element = table.object(slot)?.elements().get(positions.next()?)?;
                 Some(Ok(Cow::Owned(element.clone())))
             });
-            return Ok(Either::Cached(next));
+            return Ok(Either::Left(next));
         }
         let (origin, codec) = (self.access.origin, self.codec);
         let mut cursor = self.access.reader().elements(None)?;
         let mut ended = false;
-        Ok(Either::Stored(from_fn(move || {
+        Ok(Either::Right(from_fn(move || {
             if ended {
                 return None;
             }

@@ -3,10 +3,11 @@ use std::collections::BTreeMap;
 use std::iter::from_fn;
 use std::ops::RangeBounds;
 
-use super::{Either, collections};
+use super::collections;
 use crate::access::{Access, decoded};
 use crate::cache::{Cache, CachedMap, Collection, VALUE_BYTES_MAX};
 use crate::limits::Change;
+use backend_api::ttl::Either;
 use backend_api::{
     BoxError, Codec, MapState, Result, StateKey, StateValue, check_ascending, check_equal_keys, check_found,
     update_failed,
@@ -152,11 +153,11 @@ impl<MK: StateKey, MV: StateValue> MapState<MK, MV> for ByteMap<'_, MK, MV> {
                 let (key, value) = table.object(slot)?.next_in(&mut positions)?;
                 Some(Ok((Cow::Owned(key.clone()), Cow::Owned(value.clone()))))
             });
-            return Ok(Either::Cached(next));
+            return Ok(Either::Left(next));
         }
         let (origin, codec, prefix) = (self.access.origin, self.codec, self.access.key().len());
         let cursor = self.access.reader().entries(&range)?;
-        Ok(Either::Stored(decoded(cursor, origin, move |key, value| {
+        Ok(Either::Right(decoded(cursor, origin, move |key, value| {
             let entry = decode_entry(key, prefix, value, codec);
             Some(entry.map(|(key, value)| (Cow::Owned(key), Cow::Owned(value))))
         })))

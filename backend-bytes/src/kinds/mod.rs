@@ -1,7 +1,6 @@
 //! The kinds of state over a store and a cache.
 
 mod collections;
-mod either;
 mod folded;
 mod lists;
 mod maps;
@@ -16,7 +15,6 @@ use std::collections::BTreeSet;
 use backend_api::StateKey;
 
 use super::cache::{AnyCache, Cache, Object};
-use either::Either;
 
 pub use folded::{ByteAggregating, ByteReducing};
 pub use lists::ByteList;
