@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use backend_api::{Error, ErrorKind, Result};
 use object_store::ObjectStoreScheme;
-#[cfg(feature = "http")]
+#[cfg(any(feature = "s3", feature = "gcs", feature = "azure"))]
 use object_store::RetryConfig;
 use object_store::memory::InMemory;
 use object_store::path::Path;
@@ -19,15 +19,18 @@ pub fn store(url: &str, options: &ObjectOptions) -> Result<(Arc<dyn MultipartObj
     Ok((build(scheme, url, options)?, path))
 }
 
-#[cfg_attr(not(feature = "http"), expect(unused_variables, reason = "a store in memory has no retries"))]
+#[cfg_attr(
+    not(any(feature = "s3", feature = "gcs", feature = "azure")),
+    expect(unused_variables, reason = "a store in memory has no retries")
+)]
 fn build(
     scheme: ObjectStoreScheme,
     url: &str,
     options: &ObjectOptions,
 ) -> Result<Arc<dyn MultipartObjectStore>> {
-    #[cfg(feature = "http")]
+    #[cfg(any(feature = "s3", feature = "gcs", feature = "azure"))]
     let retry = RetryConfig { retry_timeout: options.retry_for(), ..RetryConfig::default() };
-    #[cfg(feature = "http")]
+    #[cfg(any(feature = "s3", feature = "gcs", feature = "azure"))]
     use_ring();
     let built: object_store::Result<Arc<dyn MultipartObjectStore>> = match scheme {
         ObjectStoreScheme::Memory => Ok(Arc::new(InMemory::new())),
@@ -59,7 +62,7 @@ fn build(
 }
 
 /// Chooses the cryptography of this process's connections, unless the application has.
-#[cfg(feature = "http")]
+#[cfg(any(feature = "s3", feature = "gcs", feature = "azure"))]
 fn use_ring() {
     // An error says that the application has chosen.
     let _ = rustls::crypto::ring::default_provider().install_default();

@@ -49,11 +49,8 @@ pub fn abort(inner: &Inner, objects: &[ObjectMeta]) -> Result<Vec<String>> {
                 };
                 let Ok(object) = Path::parse(object) else { return Ok(()) };
                 match store.abort_multipart(&object, &upload.to_owned()).await {
-                    // A store may have aborted it by itself. Some say so in an error of their own.
-                    Ok(())
-                    | Err(object_store::Error::NotFound { .. } | object_store::Error::Generic { .. }) => {
-                        Ok(())
-                    }
+                    // It was completed or aborted before.
+                    Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
                     Err(error) => Err(error),
                 }
             })?

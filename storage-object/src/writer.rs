@@ -50,6 +50,8 @@ struct Upload {
     /// The store's name of it.
     name: MultipartId,
     note: Path,
+    /// The claim of the file's name, once it may be there.
+    claim: Option<Path>,
     parts: Vec<PartId>,
     /// Parts under way, which come after `parts`.
     sending: VecDeque<JoinHandle<object_store::Result<PartId>>>,
@@ -103,7 +105,8 @@ impl ObjectWriter {
             let (target, note) = (self.target.clone(), sweep::note(&self.inner, &self.path, &self.target.id));
             let noted = note.clone();
             let name = self.step(async move { target.begin(&noted).await })?;
-            self.upload = Some(Upload { name, note, parts: Vec::new(), sending: VecDeque::new() });
+            self.upload =
+                Some(Upload { name, note, claim: None, parts: Vec::new(), sending: VecDeque::new() });
         }
         let requests = self.inner.options.requests();
         self.wait_for_parts(requests - 1)?;
@@ -153,17 +156,15 @@ impl ObjectWriter {
             self.send_part()?;
         }
         self.wait_for_parts(0)?;
-        let Some(upload) = &mut self.upload else { return Ok(()) };
-        let (name, parts) = (upload.name.clone(), std::mem::take(&mut upload.parts));
         let file = self.path.rsplit('/').next().unwrap_or_default();
         let claim = self.inner.prefix.hidden(&self.path, &format!("claim-{file}"));
-        let target = self.target.clone();
+        let Some(upload) = &mut self.upload else { return Ok(()) };
+        let (name, parts) = (upload.name.clone(), std::mem::take(&mut upload.parts));
+        let (target, claimed) = (self.target.clone(), claim.clone());
+        upload.claim = Some(claim);
         self.step(async move {
-            target.claim(&claim).await?;
-            let completed = target.complete(&name, parts).await;
-            // A claim that stays is swept.
-            let _ = target.store.delete(&claim).await;
-            completed
+            target.claim(&claimed).await?;
+            target.complete(&name, parts).await
         })
     }
 }
@@ -179,22 +180,19 @@ impl Target {
             PutOptions { mode: PutMode::Create, attributes: self.attributes(), ..PutOptions::default() };
         match self.store.put_opts(&self.location, content, options).await {
             Ok(_) => Ok(()),
-            // The reply to an earlier attempt of the same request may be lost.
-            Err(error) => {
-                if self.is_own().await {
-                    Ok(())
-                } else {
-                    Err(error)
-                }
-            }
+            Err(error) => self.unless_own(error).await,
         }
     }
 
-    /// True if the object is there and was written by this writer.
-    async fn is_own(&self) -> bool {
+    /// The error of a request that stores the object, unless the object is there and this writer's: the reply to an earlier
+    /// attempt of the same request may be lost. If the store does not say whose the object is, nothing is known of a rival.
+    async fn unless_own(&self, error: object_store::Error) -> object_store::Result<()> {
         let options = GetOptions { head: true, ..GetOptions::default() };
-        let found = self.store.get_opts(&self.location, options).await;
-        found.is_ok_and(|found| found.attributes.get(&WRITER).is_some_and(|writer| **writer == *self.id))
+        match self.store.get_opts(&self.location, options).await {
+            Ok(found) if found.attributes.get(&WRITER).is_some_and(|writer| **writer == *self.id) => Ok(()),
+            Ok(_) | Err(object_store::Error::NotFound { .. }) => Err(error),
+            Err(unknown) => Err(if is_taken(&error) { unknown } else { error }),
+        }
     }
 
     /// Begins an upload, and notes it for a sweep.
@@ -213,14 +211,31 @@ impl Target {
     /// Claims the name for the completion of an upload.
     async fn claim(&self, claim: &Path) -> object_store::Result<()> {
         let content = PutPayload::from(self.id.clone().into_bytes());
-        let taken = match self.store.put_opts(claim, content, PutMode::Create.into()).await {
+        let failed = match self.store.put_opts(claim, content, PutMode::Create.into()).await {
             Ok(_) => return Ok(()),
-            Err(error) if is_taken(&error) => error,
-            Err(error) => return Err(error),
+            Err(error) => error,
         };
-        let claimed = self.store.get(claim).await?.bytes().await?;
         // The reply to an earlier attempt of the same request may be lost.
-        if *claimed == *self.id.as_bytes() { Ok(()) } else { Err(taken) }
+        match self.holds(claim).await {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(failed),
+            Err(unknown) => Err(if is_taken(&failed) { unknown } else { failed }),
+        }
+    }
+
+    /// True if the claim is there and this writer's.
+    async fn holds(&self, claim: &Path) -> object_store::Result<bool> {
+        match self.store.get(claim).await {
+            Ok(found) => Ok(*found.bytes().await? == *self.id.as_bytes()),
+            Err(object_store::Error::NotFound { .. }) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Deletes the claim of this writer. That of another stays.
+    async fn release(&self, claim: Option<&Path>) -> object_store::Result<()> {
+        let Some(claim) = claim else { return Ok(()) };
+        if self.holds(claim).await? { self.store.delete(claim).await } else { Ok(()) }
     }
 
     /// Completes an upload if the name is free.
@@ -235,13 +250,7 @@ impl Target {
         }
         match self.store.complete_multipart(&self.location, name, parts).await {
             Ok(_) => Ok(()),
-            Err(error) => {
-                if self.is_own().await {
-                    Ok(())
-                } else {
-                    Err(error)
-                }
-            }
+            Err(error) => self.unless_own(error).await,
         }
     }
 }
@@ -257,8 +266,11 @@ impl StorageWriter for ObjectWriter {
         self.finish_all()?;
         if let Some(upload) = self.upload.take() {
             let target = self.target.clone();
-            // A note that stays is swept.
-            let _ = self.inner.blocking.run(async move { target.store.delete(&upload.note).await });
+            // What stays is swept.
+            let _ = self.inner.blocking.run(async move {
+                target.release(upload.claim.as_ref()).await?;
+                target.store.delete(&upload.note).await
+            });
         }
         Ok(())
     }
@@ -271,6 +283,7 @@ impl Drop for ObjectWriter {
         upload.sending.iter().for_each(JoinHandle::abort);
         let target = self.target.clone();
         let aborted = self.inner.blocking.run(async move {
+            target.release(upload.claim.as_ref()).await?;
             target.store.abort_multipart(&target.location, &upload.name).await?;
             target.store.delete(&upload.note).await
         });

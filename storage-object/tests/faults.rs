@@ -88,6 +88,29 @@ fn an_own_write_is_not_mistaken_for_a_rivals() {
     assert_eq!((error.kind(), error.file()), (ErrorKind::AlreadyExists, Some("job/_metadata")));
 }
 
+/// The reply is lost, the client asks again, and the store cannot say whose the file is: it is not called a rival's.
+#[test]
+fn an_unknown_outcome_is_no_rival() {
+    let store = Faulty::new(usize::MAX, Fault::Before);
+    write(&open(&store), "job/_metadata", b"attempt 1").unwrap();
+    // The first request is refused, since the name is taken, and the second, which asks for the writer, fails.
+    let error = write(&open(&store.failing(1, Fault::Before)), "job/_metadata", b"attempt 1").unwrap_err();
+    assert_eq!((error.kind(), error.file()), (ErrorKind::Io, Some("job/_metadata")), "{error}");
+}
+
+/// A writer that is dropped or cancelled while it completes frees the name.
+#[test]
+fn a_claim_goes_with_its_writer() {
+    let content = bytes(PART + 1);
+    for at in 0..12 {
+        let store = Faulty::new(usize::MAX, Fault::Before);
+        let first = write(&open(&store.failing(at, Fault::After)), "job/file", &content);
+        if first.is_err() {
+            write(&open(&store), "job/file", &content).unwrap();
+        }
+    }
+}
+
 /// Of many writers of one name only one finishes, by one request or in parts.
 #[test]
 fn of_racing_writers_one_finishes() {

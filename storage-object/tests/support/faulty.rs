@@ -150,6 +150,13 @@ impl MultipartStore for Faulty {
     }
 
     async fn abort_multipart(&self, path: &Path, id: &MultipartId) -> Result<()> {
-        self.ask(self.store.abort_multipart(path, id)).await
+        let aborted = async {
+            // Servers answer so if there is no such upload.
+            self.store
+                .abort_multipart(path, id)
+                .await
+                .map_err(|error| Error::NotFound { path: path.to_string(), source: Box::new(error) })
+        };
+        self.ask(aborted).await
     }
 }
