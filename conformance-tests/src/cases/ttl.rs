@@ -557,50 +557,6 @@ pub fn r282b_increments_match_the_state_with_expired_contents<F: Factory>() {
     }
 }
 
-/// Takes a savepoint of states with one backend, when part of them has expired, and restores it with another.
-fn check_between<From: Factory, To: Factory>() -> Vec<u8> {
-    let (from, to) = (World::<From>::new(), World::<To>::new());
-    let ttl = ttl().cleaning_per_access(0);
-    let mut backend = open(&from);
-    let states = States::register(&mut backend, ttl);
-    states.fill(&mut backend);
-    backend.advance_to(120).unwrap();
-    let handle = savepoint(&from, &mut backend, SavepointFormat::Canonical);
-    let mut restored = restore(&to, &handle, 50);
-    let states = States::register(&mut restored, ttl);
-    states.check_later(&mut restored);
-    restored.advance_to(159).unwrap();
-    states.check_later(&mut restored);
-    restored.advance_to(160).unwrap();
-    for key in 0..50 {
-        assert_eq!(states.content(&mut restored, key), (None, vec![], vec![], None, None));
-    }
-    bytes(&handle).to_vec()
-}
-
-/// R286: a canonical savepoint has the stamps, without what has expired, between all backends and with the same bytes.
-pub fn r286_stamps_are_part_of_canonical_savepoints<F: Factory>() {
-    if !writes_savepoints::<F>() {
-        return;
-    }
-    let savepoints = [
-        check_between::<F, F>(),
-        check_between::<F, Memory>(),
-        check_between::<F, Bytes<TINY>>(),
-        check_between::<Memory, F>(),
-        check_between::<Bytes<TINY>, F>(),
-        check_between::<Bytes<0>, Memory>(),
-    ];
-    assert!(savepoints.iter().all(|savepoint| *savepoint == savepoints[0]));
-}
-
-/// R287: a time to live can be turned on, changed and turned off through canonical savepoints.
-pub fn r287_a_time_to_live_can_change_through_canonical_savepoints<F: Factory>() {
-    if writes_savepoints::<F>() {
-        check_on_and_off::<F>(|world, backend| savepoint(world, backend, SavepointFormat::Canonical));
-    }
-}
-
 /// R283: accesses to other keys remove expired entries, also while a snapshot runs, which they do not affect.
 pub fn r283_accesses_remove_other_expired_entries<F: Factory>() {
     let world = World::<F>::new();
@@ -739,5 +695,49 @@ pub fn r285_random_programs_match_a_model<F: Factory>() {
                 }
             }
         }
+    }
+}
+
+/// Takes a savepoint of states with one backend, when part of them has expired, and restores it with another.
+fn check_between<From: Factory, To: Factory>() -> Vec<u8> {
+    let (from, to) = (World::<From>::new(), World::<To>::new());
+    let ttl = ttl().cleaning_per_access(0);
+    let mut backend = open(&from);
+    let states = States::register(&mut backend, ttl);
+    states.fill(&mut backend);
+    backend.advance_to(120).unwrap();
+    let handle = savepoint(&from, &mut backend, SavepointFormat::Canonical);
+    let mut restored = restore(&to, &handle, 50);
+    let states = States::register(&mut restored, ttl);
+    states.check_later(&mut restored);
+    restored.advance_to(159).unwrap();
+    states.check_later(&mut restored);
+    restored.advance_to(160).unwrap();
+    for key in 0..50 {
+        assert_eq!(states.content(&mut restored, key), (None, vec![], vec![], None, None));
+    }
+    bytes(&handle).to_vec()
+}
+
+/// R286: a canonical savepoint has the stamps, without what has expired, between all backends and with the same bytes.
+pub fn r286_stamps_are_part_of_canonical_savepoints<F: Factory>() {
+    if !writes_savepoints::<F>() {
+        return;
+    }
+    let savepoints = [
+        check_between::<F, F>(),
+        check_between::<F, Memory>(),
+        check_between::<F, Bytes<TINY>>(),
+        check_between::<Memory, F>(),
+        check_between::<Bytes<TINY>, F>(),
+        check_between::<Bytes<0>, Memory>(),
+    ];
+    assert!(savepoints.iter().all(|savepoint| *savepoint == savepoints[0]));
+}
+
+/// R287: a time to live can be turned on, changed and turned off through canonical savepoints.
+pub fn r287_a_time_to_live_can_change_through_canonical_savepoints<F: Factory>() {
+    if writes_savepoints::<F>() {
+        check_on_and_off::<F>(|world, backend| savepoint(world, backend, SavepointFormat::Canonical));
     }
 }
