@@ -104,14 +104,13 @@ impl Declared {
                     let millis = value.parse().map_err(|_| format!("not a time to live: {value:?}"))?;
                     ttl = Some(Expires { millis, renewed_by_reads: false, returns_expired: false });
                 }
-                _ if let Some(ttl) = &mut ttl => match (name, value) {
-                    ("update", "write") => ttl.renewed_by_reads = false,
-                    ("update", "read") => ttl.renewed_by_reads = true,
-                    ("visibility", "never") => ttl.returns_expired = false,
-                    ("visibility", "return") => ttl.returns_expired = true,
+                _ => match (ttl.as_mut(), name, value) {
+                    (Some(ttl), "update", "write") => ttl.renewed_by_reads = false,
+                    (Some(ttl), "update", "read") => ttl.renewed_by_reads = true,
+                    (Some(ttl), "visibility", "never") => ttl.returns_expired = false,
+                    (Some(ttl), "visibility", "return") => ttl.returns_expired = true,
                     _ => return Err(format!("no such option: {option:?}")),
                 },
-                _ => return Err(format!("no such option: {option:?}")),
             }
         }
         Ok(Self { kind, namespace, ttl })
