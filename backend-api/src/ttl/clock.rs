@@ -30,7 +30,7 @@ impl Clock {
         }
     }
 
-    /// The present time, or `None` before [`advance_to`](Self::advance_to).
+    /// The present time, or `None` before [`StateBackend::advance_to`](crate::StateBackend::advance_to).
     #[inline]
     pub fn now(&self) -> Option<i64> {
         let now = self.0.get()?.load(Ordering::Relaxed);
